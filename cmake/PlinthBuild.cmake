@@ -1,0 +1,49 @@
+# Compiler settings shared by every target, and the two functions that declare targets.
+
+include(GNUInstallDirs)
+find_package(OpenMP REQUIRED COMPONENTS CXX)
+find_package(Threads REQUIRED)
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release)
+endif()
+
+find_program(PLINTH_CCACHE ccache)
+if(PLINTH_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${PLINTH_CCACHE})
+endif()
+
+add_library(plinth_options INTERFACE)
+target_compile_options(plinth_options INTERFACE -Wall -Wextra $<$<BOOL:${PLINTH_WERROR}>:-Werror>)
+if(PLINTH_SANITIZE)
+  target_compile_options(plinth_options INTERFACE -fsanitize=${PLINTH_SANITIZE}
+                         -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_link_options(plinth_options INTERFACE -fsanitize=${PLINTH_SANITIZE})
+endif()
+
+# plinth_library(<folder> DEPENDS <folders> LINK <imported targets>)
+# One static library a folder, of every .cpp below it. DEPENDS names the folders that it may
+# include; scripts/check_layers.py checks that it includes no other.
+function(plinth_library name)
+  cmake_parse_arguments(arg "" "" "DEPENDS;LINK" ${ARGN})
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
+  add_library(plinth_${name} STATIC ${sources})
+  add_library(Plinth::${name} ALIAS plinth_${name})
+  set_target_properties(plinth_${name} PROPERTIES EXPORT_NAME ${name})
+  target_include_directories(plinth_${name} PUBLIC
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/generated>
+    $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/plinth>)
+  target_compile_features(plinth_${name} PUBLIC cxx_std_20)
+  target_link_libraries(plinth_${name} PRIVATE $<BUILD_INTERFACE:plinth_options>)
+  foreach(dependency IN LISTS arg_DEPENDS)
+    target_link_libraries(plinth_${name} PUBLIC plinth_${dependency})
+  endforeach()
+  target_link_libraries(plinth_${name} PRIVATE ${arg_LINK})
+  set_property(GLOBAL APPEND PROPERTY PLINTH_LIBRARIES ${name})
+endfunction()
+
+configure_file(${PROJECT_SOURCE_DIR}/cmake/version.h.in ${PROJECT_BINARY_DIR}/generated/core/version.h)

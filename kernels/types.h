@@ -1,0 +1,109 @@
+#pragma once
+
+// Element types of tensors: the storage formats, and what each computes in.
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <type_traits>
+
+namespace plinth {
+
+// bfloat16: float32's upper half. Conversion from float32 rounds to nearest even, keeps NaN.
+struct BFloat16 {
+  uint16_t bits = 0;
+
+  BFloat16() = default;
+  BFloat16(float value) {
+    const uint32_t u = std::bit_cast<uint32_t>(value);
+    const uint32_t rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
+    const uint32_t quiet_nan = (u >> 16) | 0x40u;
+    bits = static_cast<uint16_t>((u & 0x7fffffffu) > 0x7f800000u ? quiet_nan : rounded);
+  }
+  operator float() const { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+};
+
+// IEEE 754 binary16, rounded to nearest even.
+struct Float16 {
+  uint16_t bits = 0;
+
+  Float16() = default;
+  Float16(float value) : bits(from_float(value)) {}
+  operator float() const { return to_float(bits); }
+
+ private:
+  static uint16_t from_float(float value);
+  static float to_float(uint16_t bits);
+};
+
+// 8-bit floats of Micikevicius et al. 2022 (arXiv 2209.05433), Table 1. e4m3 has no infinity, its
+// largest value is 448; e5m2 follows IEEE 754, its largest finite value is 57344. Conversion from
+// float32 rounds to nearest even and saturates, as training with scaled float8 expects.
+struct Float8_e4m3 {
+  uint8_t bits = 0;
+
+  Float8_e4m3() = default;
+  Float8_e4m3(float value);
+  operator float() const;
+};
+
+struct Float8_e5m2 {
+  uint8_t bits = 0;
+
+  Float8_e5m2() = default;
+  Float8_e5m2(float value);
+  operator float() const;
+};
+
+// The type in which a kernel computes on elements stored as T: float64 stays itself, every narrower
+// float computes in float32.
+template <class T>
+struct ComputeType {
+  using type = T;
+};
+template <>
+struct ComputeType<BFloat16> {
+  using type = float;
+};
+template <>
+struct ComputeType<Float16> {
+  using type = float;
+};
+template <>
+struct ComputeType<Float8_e4m3> {
+  using type = float;
+};
+template <>
+struct ComputeType<Float8_e5m2> {
+  using type = float;
+};
+template <class T>
+using compute_t = typename ComputeType<T>::type;
+
+inline uint16_t Float16::from_float(float value) {
+  const uint32_t u = std::bit_cast<uint32_t>(value);
+  const uint32_t sign = (u >> 16) & 0x8000u;
+  const uint32_t magnitude = u & 0x7fffffffu;
+  if (magnitude > 0x7f800000u) return static_cast<uint16_t>(sign | 0x7e00u);
+  if (magnitude >= 0x477ff000u) return static_cast<uint16_t>(sign | 0x7c00u);
+  if (magnitude < 0x38800000u) {
+    // Adding 0.5 leaves the subnormal's bits, rounded by the adder, at the mantissa's end.
+    const float shifted = std::bit_cast<float>(magnitude) + 0.5f;
+    return static_cast<uint16_t>(sign | (std::bit_cast<uint32_t>(shifted) - 0x3f000000u));
+  }
+  const uint32_t rounded = magnitude - 0x38000000u + 0xfffu + ((magnitude >> 13) & 1u);
+  return static_cast<uint16_t>(sign | (rounded >> 13));
+}
+
+inline float Float16::to_float(uint16_t bits) {
+  const uint32_t sign = static_cast<uint32_t>(bits & 0x8000u) << 16;
+  const uint32_t magnitude = static_cast<uint32_t>(bits & 0x7fffu) << 13;
+  // Multiplying by 2^112 moves the exponent's bias from 15 to 127 and normalises subnormals.
+  const float scaled = std::bit_cast<float>(magnitude) * 0x1p112f;
+  const bool special = (bits & 0x7c00u) == 0x7c00u;
+  const uint32_t result = special ? (magnitude | 0x7f800000u) : std::bit_cast<uint32_t>(scaled);
+  return std::bit_cast<float>(sign | result);
+}
+
+}  // namespace plinth
