@@ -1,0 +1,78 @@
+#pragma once
+
+// Fused scaled dot-product attention, forward and backward, tiled with an online softmax (Dao,
+// "FlashAttention-2", arXiv 2307.08691): the matrix of scores is never whole in memory.
+//
+//   s[i, j] = scale * q[i] . k[j],   -inf where query i does not see key j
+//   lse[i]  = log sum_j exp(s[i, j])
+//   p[i, j] = exp(s[i, j] - lse[i])
+//   out[i]  = sum_j drop[i, j] p[i, j] v[j]
+//
+//   dv[j]    = sum_i drop[i, j] p[i, j] dout[i]
+//   ds[i, j] = p[i, j] (drop[i, j] dout[i] . v[j] - dout[i] . out[i])
+//   dq[i]    = scale sum_j ds[i, j] k[j]
+//   dk[j]    = scale sum_i ds[i, j] q[i]
+//
+// Shapes       q, out [batch, heads, q_len, head_dim]; k, v [batch, kv_heads, kv_len, head_dim];
+//              lse [batch, heads, q_len], contiguous. Any strides but head_dim's, which is 1. Query
+//              head h reads key/value head h / (heads / kv_heads).
+// Dtypes       float64, float32, bfloat16, float16; scores, sums and lse in compute_t<T>.
+// Masked rows  a query that sees no key has out = 0, lse = -inf, and gives no gradient.
+// Dropout      drop[i, j] is 0 with probability `dropout`, else 1 / (1 - dropout): lane j % 4 of
+//              Philox block (head * q_len + i) * ceil(kv_len / 4) + j / 4 of sample
+//              philox.sample + batch. In a packed batch the sequence stands for the batch, and
+//              lengths and positions are the sequence's own. The backward pass draws the same
+//              numbers.
+// Aliasing     outputs overlap neither inputs nor one another, except that out may be written over
+// q
+//              nowhere.
+// Determinism  the order of every sum depends on the description only; dk and dv of a shared
+//              key/value head are summed over its query heads in order.
+// Cost         4 q kv head_dim operations a head forward, 10 backward (less what the mask skips in
+//              whole tiles); reads and writes of q, k, v, out and their gradients.
+
+#include <cstdint>
+
+#include "kernels/philox.h"
+#include "kernels/types.h"
+
+namespace plinth::kernels::cpu {
+
+struct AttentionDesc {
+  int64_t batch = 1, heads = 1, kv_heads = 1, q_len = 0, kv_len = 0, head_dim = 0;
+  struct Strides {
+    int64_t batch = 0, head = 0, seq = 0;  // in elements
+  };
+  Strides q, k, v, out;
+  Strides dq, dk, dv, dout;
+  float scale = 0;
+
+  // With off = kv_len - q_len, so that the last query meets the last key:
+  bool causal = false;  // query i sees keys j <= i + off
+  int64_t window =
+      0;  // if > 0, of those only the last `window`; if not causal, |i + off - j| < window
+
+  // [batch]: keys j >= kv_lengths[b] are padding that no query sees. Null: none.
+  const int64_t* kv_lengths = nullptr;
+
+  // Variable-length packing, with batch = 1: sequence s is rows [cu_seqlens_q[s], cu_seqlens_q[s +
+  // 1]) of q and [cu_seqlens_k[s], cu_seqlens_k[s + 1]) of k and v, and sees itself only;
+  // kv_lengths is then null. The two arrays have sequences + 1 entries, from 0 to q_len and kv_len.
+  const int64_t* cu_seqlens_q = nullptr;
+  const int64_t* cu_seqlens_k = nullptr;
+  int64_t sequences = 0;
+
+  float dropout = 0;
+  PhiloxKey philox{};
+};
+
+template <class T>
+void attention_forward(const AttentionDesc& desc, const T* q, const T* k, const T* v, T* out,
+                       compute_t<T>* lse);
+
+// Overwrites dq, dk, dv.
+template <class T>
+void attention_backward(const AttentionDesc& desc, const T* dout, const T* q, const T* k,
+                        const T* v, const T* out, const compute_t<T>* lse, T* dq, T* dk, T* dv);
+
+}  // namespace plinth::kernels::cpu
