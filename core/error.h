@@ -9,7 +9,19 @@
 
 namespace plinth {
 
-enum class ErrorKind { Shape, DType, Device, Argument, Io, Format, OutOfMemory, Cuda, Nccl, Config, Cancelled };
+enum class ErrorKind {
+  Shape,
+  DType,
+  Device,
+  Argument,
+  Io,
+  Format,
+  OutOfMemory,
+  Cuda,
+  Nccl,
+  Config,
+  Cancelled
+};
 
 std::string_view name(ErrorKind kind);
 
@@ -41,7 +53,8 @@ std::string concat(const Parts&... parts) {
 //         ", expected [", d, "] (last dimension of x)");
 template <class... Parts>
 void check(bool ok, ErrorKind kind, std::string_view subject, const Parts&... parts) {
-  if (!ok) [[unlikely]] throw Error(kind, subject, detail::concat(parts...));
+  if (!ok) [[unlikely]]
+    throw Error(kind, subject, detail::concat(parts...));
 }
 
 }  // namespace plinth

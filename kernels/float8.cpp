@@ -12,7 +12,8 @@ uint8_t encode(float value, int mantissa, int min_exponent, uint8_t largest) {
   if (magnitude == 0.0f) return 0;
   const int exponent = std::max(std::isinf(magnitude) ? 127 : std::ilogb(magnitude), min_exponent);
   const float ulps = std::nearbyint(std::ldexp(std::min(magnitude, 1e6f), mantissa - exponent));
-  const int packed = ((exponent - min_exponent) << mantissa) + static_cast<int>(std::min(ulps, 1e6f));
+  const int packed =
+      ((exponent - min_exponent) << mantissa) + static_cast<int>(std::min(ulps, 1e6f));
   return static_cast<uint8_t>(std::min<int>(packed, largest));
 }
 
@@ -20,10 +21,13 @@ float decode(uint8_t magnitude, int mantissa, int min_exponent) {
   const int exponent = magnitude >> mantissa;
   const int fraction = magnitude & ((1 << mantissa) - 1);
   if (exponent == 0) return std::ldexp(static_cast<float>(fraction), min_exponent - mantissa);
-  return std::ldexp(static_cast<float>(fraction + (1 << mantissa)), exponent - 1 + min_exponent - mantissa);
+  return std::ldexp(static_cast<float>(fraction + (1 << mantissa)),
+                    exponent - 1 + min_exponent - mantissa);
 }
 
-uint8_t sign_of(float value) { return std::signbit(value) ? 0x80 : 0; }
+uint8_t sign_of(float value) {
+  return std::signbit(value) ? 0x80 : 0;
+}
 
 }  // namespace
 

@@ -1,7 +1,7 @@
 #pragma once
 
-// Threads of the CPU kernels. Work is cut by its own size, never by the number of threads, so that a
-// kernel gives the same bits on any number of them.
+// Threads of the CPU kernels. Work is cut by its own size, never by the number of threads, so that
+// a kernel gives the same bits on any number of them.
 
 #include <omp.h>
 
@@ -10,8 +10,8 @@
 
 namespace plinth::kernels {
 
-// Calls body(begin, end) over disjoint ranges that cover [0, count), each at most `grain` long, from
-// several threads. A range starts at a multiple of grain.
+// Calls body(begin, end) over disjoint ranges that cover [0, count), each at most `grain` long,
+// from several threads. A range starts at a multiple of grain.
 template <class Body>
 void parallel_for(int64_t count, int64_t grain, Body&& body) {
   if (count <= 0) return;

@@ -16,7 +16,9 @@ TEST(Error, MessageJoinsSubjectAndParts) {
   }
 }
 
-TEST(Error, PassingCheckDoesNothing) { check(true, ErrorKind::Io, "file", "unused"); }
+TEST(Error, PassingCheckDoesNothing) {
+  check(true, ErrorKind::Io, "file", "unused");
+}
 
 }  // namespace
 }  // namespace plinth

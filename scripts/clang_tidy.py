@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""Runs clang-tidy over the tree, and over each file only once as long as nothing it reads changes.
+
+    scripts/clang_tidy.py BUILD_FOLDER [FILE...]      the files default to all of compile_commands.json
+
+A file's key is a hash of clang-tidy's version, the .clang-tidy files, its compile command and every
+header of this repository that it includes. A key found in the cache was checked before and was clean.
+The cache is BUILD_FOLDER/../lint, or $PLINTH_LINT_CACHE. Exit status 1 if there are findings.
+"""
+
+import concurrent.futures
+import hashlib
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+# Flags of GCC that clang does not know; the rest of the command line is common to both.
+EXTRA_ARGUMENTS = ["--extra-arg=-Wno-unknown-warning-option", "--extra-arg=-Wno-ignored-optimization-argument"]
+
+
+def read_commands(build):
+    """{source file: argument list} of the C++ files of this repository that the build compiles."""
+    path = build / "compile_commands.json"
+    if not path.exists():
+        sys.exit(f"clang_tidy.py: no {path}; configure first: cmake --preset {build.name}")
+    commands = {}
+    for entry in json.loads(path.read_text()):
+        source = Path(entry["file"]).resolve()
+        if source.suffix == ".cpp" and source.is_relative_to(ROOT) and not source.is_relative_to(build):
+            arguments = shlex.split(entry["command"])
+            if Path(arguments[0]).name == "ccache":
+                arguments = arguments[1:]
+            commands[source] = arguments
+    return commands
+
+
+def headers_of(arguments, folder):
+    """The files that a translation unit reads, without those of the system."""
+    command, skip = [], False
+    for argument in arguments:
+        if skip or argument == "-c":
+            skip = False
+        elif argument == "-o":
+            skip = True
+        else:
+            command.append(argument)
+    text = subprocess.run(command + ["-MM"], cwd=folder, check=True, capture_output=True, text=True).stdout
+    names = text.replace("\\\n", " ").split(":", 1)[1].split()
+    return sorted((folder / name).resolve() for name in names)
+
+
+def key_of(arguments, folder, common):
+    """The hash of all that clang-tidy's answer depends on; the same in every clone."""
+    digest = hashlib.sha256(common)
+    digest.update(" ".join(arguments).replace(str(ROOT), ".").encode())
+    for header in headers_of(arguments, folder):
+        name = header.relative_to(ROOT) if header.is_relative_to(ROOT) else header
+        digest.update(f"\0{name}\0".encode())
+        digest.update(header.read_bytes())
+    return digest.hexdigest()
+
+
+def check(source, arguments, build, cache, common):
+    """Findings of one file as text; empty if it is clean."""
+    try:
+        mark = cache / key_of(arguments, build, common)
+    except subprocess.CalledProcessError as error:
+        return f"{source}: cannot be preprocessed\n{error.stderr}"
+    if mark.exists():
+        return ""
+    run = subprocess.run(
+        ["clang-tidy", "-p", str(build), "--quiet", *EXTRA_ARGUMENTS, str(source)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if run.returncode == 0:
+        mark.touch()
+        return ""
+    return run.stdout + run.stderr
+
+
+def main():
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    build = Path(sys.argv[1]).resolve()
+    cache = Path(os.environ.get("PLINTH_LINT_CACHE", build.parent / "lint"))
+    cache.mkdir(parents=True, exist_ok=True)
+    common = subprocess.run(["clang-tidy", "--version"], check=True, capture_output=True).stdout
+    for config in sorted(ROOT.glob(".clang-tidy")) + sorted(ROOT.glob("*/.clang-tidy")):
+        common += config.read_bytes()
+
+    commands = read_commands(build)
+    wanted = [Path(name).resolve() for name in sys.argv[2:]] or sorted(commands)
+    for source in wanted:
+        if source not in commands:
+            sys.exit(f"clang_tidy.py: {source} is not compiled in {build}")
+    failures = 0
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        jobs = [pool.submit(check, source, commands[source], build, cache, common) for source in wanted]
+        for job in concurrent.futures.as_completed(jobs):
+            if job.result():
+                failures += 1
+                print(job.result(), flush=True)
+    print(f"clang-tidy: {len(wanted)} files, {failures} with findings")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
