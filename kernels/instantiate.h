@@ -1,0 +1,7 @@
+#pragma once
+
+// PLINTH_FOR_EACH_FLOAT(X) expands X(T) for each type that the fused CPU kernels are compiled for.
+
+#include "kernels/types.h"
+
+#define PLINTH_FOR_EACH_FLOAT(X) X(double) X(float) X(BFloat16) X(Float16)

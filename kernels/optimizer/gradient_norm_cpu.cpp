@@ -1,0 +1,82 @@
+#include <atomic>
+#include <cmath>
+#include <numeric>
+
+#include "kernels/instantiate.h"
+#include "kernels/optimizer/optimizer.h"
+#include "kernels/optimizer/tensor_list.h"
+#include "kernels/rows.h"
+
+namespace plinth::kernels::cpu {
+namespace {
+
+constexpr int64_t kBlock = 1 << 14;
+
+// Calls body(t, block, begin, end) for the fixed blocks of each tensor, numbered through the list.
+template <class G, class Body>
+int64_t for_each_block(std::span<const std::span<const G>> tensors, Body&& body) {
+  std::vector<int64_t> first(tensors.size() + 1, 0);
+  for (size_t t = 0; t < tensors.size(); ++t) {
+    const auto n = static_cast<int64_t>(tensors[t].size());
+    first[t + 1] = first[t] + (n + kBlock - 1) / kBlock;
+  }
+  parallel_for(first.back(), 2, [&](int64_t begin, int64_t end) {
+    for (int64_t block = begin; block < end; ++block) {
+      const int64_t t = std::upper_bound(first.begin(), first.end(), block) - first.begin() - 1;
+      const int64_t at = (block - first[t]) * kBlock;
+      body(tensors[t].subspan(at, std::min<int64_t>(kBlock, tensors[t].size() - at)), block);
+    }
+  });
+  return first.back();
+}
+
+double pairwise_sum(const double* x, int64_t n) {
+  if (n <= 8) return std::accumulate(x, x + n, 0.0);
+  const int64_t half = n / 2;
+  return pairwise_sum(x, half) + pairwise_sum(x + half, n - half);
+}
+
+}  // namespace
+
+template <class G>
+double sum_of_squares(std::span<const std::span<const G>> tensors) {
+  int64_t blocks = 0;
+  for (const auto& tensor : tensors) {
+    blocks += (static_cast<int64_t>(tensor.size()) + kBlock - 1) / kBlock;
+  }
+  std::vector<double> partial(blocks);
+  for_each_block(tensors, [&](std::span<const G> x, int64_t block) {
+    const G* data = x.data();
+    partial[block] = sum_over<double>(static_cast<int64_t>(x.size()), [=](int64_t i) {
+      const double v = static_cast<compute_t<G>>(data[i]);
+      return v * v;
+    });
+  });
+  return pairwise_sum(partial.data(), blocks);
+}
+
+template <class G>
+double global_norm(std::span<const std::span<const G>> tensors) {
+  return std::sqrt(sum_of_squares(tensors));
+}
+
+template <class G>
+bool all_finite(std::span<const std::span<const G>> tensors) {
+  std::atomic<bool> finite = true;
+  for_each_block(tensors, [&](std::span<const G> x, int64_t) {
+    if (!finite.load(std::memory_order_relaxed)) return;
+    bool block_finite = true;
+    for (const G v : x) block_finite &= std::isfinite(static_cast<compute_t<G>>(v));
+    if (!block_finite) finite.store(false, std::memory_order_relaxed);
+  });
+  return finite;
+}
+
+#define INSTANTIATE(G)                                                 \
+  template double sum_of_squares(std::span<const std::span<const G>>); \
+  template double global_norm(std::span<const std::span<const G>>);    \
+  template bool all_finite(std::span<const std::span<const G>>);
+PLINTH_FOR_EACH_FLOAT(INSTANTIATE)
+#undef INSTANTIATE
+
+}  // namespace plinth::kernels::cpu
