@@ -90,6 +90,9 @@ class CheckLayers(unittest.TestCase):
             {"data/config.h": "#include <nlohmann/json.hpp>\n"}, "data/config.h:1:", "a header may not"
         )
 
+    def test_forward_declarations_in_a_header(self):
+        self.assertEqual(violations_of({"data/config.h": "#include <nlohmann/json_fwd.hpp>\n"}), [])
+
     def test_heavy_header_outside_its_folder(self):
         self.expect_one({"nn/linear.cpp": "#include <dnnl.hpp>\n"}, "belongs to kernels, not nn")
 
