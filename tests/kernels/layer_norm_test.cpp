@@ -1,0 +1,227 @@
+#include "kernels/layer_norm/layer_norm.h"
+
+#include "tests/kernels/fused_testing.h"
+
+namespace plinth::kernels::cpu {
+namespace {
+
+constexpr double kEps = 1e-5;
+
+std::vector<double> reference(const Shape& s, const std::vector<double>& x,
+                              const std::vector<double>& weight, const std::vector<double>& bias) {
+  std::vector<double> y(x.size());
+  for (int64_t i = 0; i < s.rows; ++i) {
+    const double* row = x.data() + i * s.cols;
+    double mean = 0, variance = 0;
+    for (int64_t j = 0; j < s.cols; ++j) mean += row[j] / s.cols;
+    for (int64_t j = 0; j < s.cols; ++j) variance += (row[j] - mean) * (row[j] - mean) / s.cols;
+    for (int64_t j = 0; j < s.cols; ++j) {
+      const double n = (row[j] - mean) / std::sqrt(variance + kEps);
+      y[i * s.cols + j] = n * (weight.empty() ? 1 : weight[j]) + (bias.empty() ? 0 : bias[j]);
+    }
+  }
+  return y;
+}
+
+template <class T>
+struct Problem {
+  using C = compute_t<T>;
+  Shape s;
+  std::vector<T> x, residual, weight, bias, dy, dsum;
+
+  explicit Problem(const Shape& shape, double mean = 0.5)
+      : s(shape),
+        x(random_values<T>(s.rows * s.cols, 1, 1, mean)),
+        residual(random_values<T>(s.rows * s.cols, 2)),
+        weight(random_values<T>(s.cols, 3)),
+        bias(random_values<T>(s.cols, 4)),
+        dy(random_values<T>(s.rows * s.cols, 5)),
+        dsum(random_values<T>(s.rows * s.cols, 6)) {}
+
+  std::vector<T> y = std::vector<T>(x.size()), dx = y;
+  std::vector<C> mean = std::vector<C>(s.rows), rstd = mean;
+  std::vector<T> dweight = std::vector<T>(s.cols), dbias = dweight;
+
+  void forward() {
+    layer_norm_forward<T>(s.rows, s.cols, x.data(), weight.data(), bias.data(), C(kEps), y.data(),
+                          mean.data(), rstd.data());
+  }
+  void backward() {
+    layer_norm_backward<T>(s.rows, s.cols, dy.data(), x.data(), weight.data(), mean.data(),
+                           rstd.data(), dx.data(), dweight.data(), dbias.data());
+  }
+};
+
+template <class T>
+class LayerNorm : public ::testing::Test {};
+TYPED_TEST_SUITE(LayerNorm, FloatTypes);
+
+TYPED_TEST(LayerNorm, ForwardMatchesFloat64) {
+  for (const Shape& s : kShapes) {
+    Problem<TypeParam> p(s);
+    p.forward();
+    expect_close(p.y, reference(s, as_doubles(p.x), as_doubles(p.weight), as_doubles(p.bias)), 64,
+                 "y of " + text(s), 4);
+  }
+}
+
+TYPED_TEST(LayerNorm, WeightBiasAndStatisticsAreOptional) {
+  using C = compute_t<TypeParam>;
+  for (bool with_weight : {false, true}) {
+    for (bool with_bias : {false, true}) {
+      Problem<TypeParam> p({5, 37});
+      if (!with_weight) p.weight.clear();
+      if (!with_bias) p.bias.clear();
+      layer_norm_forward<TypeParam>(5, 37, p.x.data(), with_weight ? p.weight.data() : nullptr,
+                                    with_bias ? p.bias.data() : nullptr, C(kEps), p.y.data(),
+                                    nullptr, nullptr);
+      expect_close(p.y, reference(p.s, as_doubles(p.x), as_doubles(p.weight), as_doubles(p.bias)),
+                   64, "y", 4);
+    }
+  }
+}
+
+// The gradients of float64 are checked by finite differences below; every other type must agree
+// with them on the same inputs.
+TYPED_TEST(LayerNorm, BackwardMatchesFloat64) {
+  for (const Shape& s : kShapes) {
+    if (s.cols < 2) continue;
+    Problem<TypeParam> p(s);
+    Problem<double> wide(s);
+    wide.x = as_doubles(p.x);
+    wide.dy = as_doubles(p.dy);
+    wide.weight = as_doubles(p.weight);
+    p.forward();
+    wide.forward();
+    p.backward();
+    wide.backward();
+    const double largest = *std::max_element(wide.rstd.begin(), wide.rstd.end());
+    expect_close(p.dx, wide.dx, 128 * largest, "dx of " + text(s), 8 * largest);
+    const double terms = 16 * largest * std::sqrt(s.rows);
+    expect_close(p.dweight, wide.dweight, 64, "dweight of " + text(s), terms);
+    expect_close(p.dbias, wide.dbias, 64, "dbias of " + text(s), terms);
+  }
+}
+
+TEST(LayerNormGradient, MatchesFiniteDifferences) {
+  for (bool with_weight : {true, false}) {
+    Problem<double> p({4, 9});
+    if (!with_weight) p.weight.clear();
+    const auto loss = [&](const std::vector<double>& x, const std::vector<double>& weight,
+                          const std::vector<double>& bias) {
+      return dot(reference(p.s, x, weight, bias), p.dy);
+    };
+    p.forward();
+    layer_norm_backward<double>(4, 9, p.dy.data(), p.x.data(),
+                                with_weight ? p.weight.data() : nullptr, p.mean.data(),
+                                p.rstd.data(), p.dx.data(), p.dweight.data(), p.dbias.data());
+    expect_gradient(
+        p.dx, finite_difference([&](auto& x) { return loss(x, p.weight, p.bias); }, p.x), "dx");
+    expect_gradient(p.dbias,
+                    finite_difference([&](auto& b) { return loss(p.x, p.weight, b); }, p.bias),
+                    "dbias");
+    if (!with_weight) continue;
+    expect_gradient(p.dweight,
+                    finite_difference([&](auto& w) { return loss(p.x, w, p.bias); }, p.weight),
+                    "dweight");
+  }
+}
+
+TYPED_TEST(LayerNorm, AddVariantNormalisesTheRoundedSum) {
+  using C = compute_t<TypeParam>;
+  for (const Shape& s : kShapes) {
+    Problem<TypeParam> p(s);
+    std::vector<TypeParam> sum(p.x.size());
+    add_layer_norm_forward<TypeParam>(s.rows, s.cols, p.x.data(), p.residual.data(),
+                                      p.weight.data(), p.bias.data(), C(kEps), sum.data(),
+                                      p.y.data(), p.mean.data(), p.rstd.data());
+    Problem<TypeParam> plain(s);
+    for (size_t i = 0; i < sum.size(); ++i) {
+      plain.x[i] = TypeParam(C(p.x[i]) + C(p.residual[i]));
+    }
+    plain.forward();
+    EXPECT_TRUE(same_bits(sum, plain.x)) << text(s);
+    EXPECT_TRUE(same_bits(p.y, plain.y)) << text(s);
+    EXPECT_TRUE(same_bits(p.mean, plain.mean));
+    EXPECT_TRUE(same_bits(p.rstd, plain.rstd));
+  }
+}
+
+TEST(LayerNormGradient, AddVariantAddsTheSumsOwnGradient) {
+  Problem<double> p({5, 33});
+  p.forward();
+  p.backward();
+  std::vector<double> dx(p.x.size()), dweight(33), dbias(33);
+  add_layer_norm_backward<double>(5, 33, p.dy.data(), p.dsum.data(), p.x.data(), p.weight.data(),
+                                  p.mean.data(), p.rstd.data(), dx.data(), dweight.data(),
+                                  dbias.data());
+  for (size_t i = 0; i < dx.size(); ++i) EXPECT_NEAR(dx[i], p.dx[i] + p.dsum[i], 1e-14);
+  EXPECT_EQ(dweight, p.dweight);
+  EXPECT_EQ(dbias, p.dbias);
+}
+
+TYPED_TEST(LayerNorm, EachGradientCanBeLeftOut) {
+  Problem<TypeParam> p({70, 21});
+  p.forward();
+  p.backward();
+  for (int mask = 0; mask < 8; ++mask) {
+    Problem<TypeParam> q({70, 21});
+    layer_norm_backward<TypeParam>(70, 21, p.dy.data(), p.x.data(), p.weight.data(), p.mean.data(),
+                                   p.rstd.data(), mask & 1 ? q.dx.data() : nullptr,
+                                   mask & 2 ? q.dweight.data() : nullptr,
+                                   mask & 4 ? q.dbias.data() : nullptr);
+    EXPECT_TRUE(!(mask & 1) || same_bits(q.dx, p.dx)) << mask;
+    EXPECT_TRUE(!(mask & 2) || same_bits(q.dweight, p.dweight)) << mask;
+    EXPECT_TRUE(!(mask & 4) || same_bits(q.dbias, p.dbias)) << mask;
+  }
+}
+
+TYPED_TEST(LayerNorm, OutputsMayOverwriteInputs) {
+  using C = compute_t<TypeParam>;
+  for (const Shape& s : {Shape{130, 67}, Shape{2, 1030}}) {
+    Problem<TypeParam> p(s), q(s);
+    p.forward();
+    p.backward();
+    q.forward();
+    std::vector<TypeParam> onto_dy = q.dy, onto_x = q.x;
+    layer_norm_backward<TypeParam>(s.rows, s.cols, onto_dy.data(), q.x.data(), q.weight.data(),
+                                   q.mean.data(), q.rstd.data(), onto_dy.data(), q.dweight.data(),
+                                   q.dbias.data());
+    layer_norm_backward<TypeParam>(s.rows, s.cols, q.dy.data(), onto_x.data(), q.weight.data(),
+                                   q.mean.data(), q.rstd.data(), onto_x.data(), q.dweight.data(),
+                                   q.dbias.data());
+    EXPECT_TRUE(same_bits(onto_dy, p.dx));
+    EXPECT_TRUE(same_bits(onto_x, p.dx));
+    EXPECT_TRUE(same_bits(q.dweight, p.dweight));
+    layer_norm_forward<TypeParam>(s.rows, s.cols, q.x.data(), q.weight.data(), q.bias.data(),
+                                  C(kEps), q.x.data(), nullptr, nullptr);
+    EXPECT_TRUE(same_bits(q.x, p.y));
+  }
+}
+
+TEST(LayerNormForward, KeepsPrecisionWhenTheMeanIsLarge) {
+  Problem<float> p({3, 512}, 1000);
+  p.forward();
+  expect_close(p.y, reference(p.s, as_doubles(p.x), as_doubles(p.weight), as_doubles(p.bias)), 4000,
+               "y", 4);
+}
+
+TEST(LayerNormBackward, HasTheSameBitsOnAnyNumberOfThreads) {
+  Problem<float> p({1500, 96});
+  p.forward();
+  expect_same_on_any_threads([&] {
+    p.backward();
+    return p.dweight;
+  });
+}
+
+TEST(LayerNormBackward, NoRowsGiveZeroParameterGradients) {
+  std::vector<float> dweight(5, 9), dbias(5, 9);
+  layer_norm_backward<float>(0, 5, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr,
+                             dweight.data(), dbias.data());
+  EXPECT_EQ(dweight, std::vector<float>(5, 0));
+  EXPECT_EQ(dbias, std::vector<float>(5, 0));
+}
+
+}  // namespace
+}  // namespace plinth::kernels::cpu

@@ -1,0 +1,165 @@
+#include "kernels/rms_norm/rms_norm.h"
+
+#include "tests/kernels/fused_testing.h"
+
+namespace plinth::kernels::cpu {
+namespace {
+
+constexpr double kEps = 1e-6;
+
+std::vector<double> reference(const Shape& s, const std::vector<double>& x,
+                              const std::vector<double>& weight) {
+  std::vector<double> y(x.size());
+  for (int64_t i = 0; i < s.rows; ++i) {
+    double mean_square = 0;
+    for (int64_t j = 0; j < s.cols; ++j) {
+      mean_square += x[i * s.cols + j] * x[i * s.cols + j] / s.cols;
+    }
+    for (int64_t j = 0; j < s.cols; ++j) {
+      y[i * s.cols + j] =
+          x[i * s.cols + j] / std::sqrt(mean_square + kEps) * (weight.empty() ? 1 : weight[j]);
+    }
+  }
+  return y;
+}
+
+template <class T>
+struct Problem {
+  using C = compute_t<T>;
+  Shape s;
+  std::vector<T> x, residual, weight, dy, dsum;
+
+  explicit Problem(const Shape& shape)
+      : s(shape),
+        x(random_values<T>(s.rows * s.cols, 1)),
+        residual(random_values<T>(s.rows * s.cols, 2)),
+        weight(random_values<T>(s.cols, 3)),
+        dy(random_values<T>(s.rows * s.cols, 5)),
+        dsum(random_values<T>(s.rows * s.cols, 6)) {}
+
+  std::vector<T> y = std::vector<T>(x.size()), dx = y;
+  std::vector<C> rstd = std::vector<C>(s.rows);
+  std::vector<T> dweight = std::vector<T>(s.cols);
+
+  void forward() {
+    rms_norm_forward<T>(s.rows, s.cols, x.data(), weight.data(), C(kEps), y.data(), rstd.data());
+  }
+  void backward() {
+    rms_norm_backward<T>(s.rows, s.cols, dy.data(), x.data(), weight.data(), rstd.data(), dx.data(),
+                         dweight.data());
+  }
+};
+
+template <class T>
+class RmsNorm : public ::testing::Test {};
+TYPED_TEST_SUITE(RmsNorm, FloatTypes);
+
+TYPED_TEST(RmsNorm, ForwardMatchesFloat64) {
+  for (const Shape& s : kShapes) {
+    Problem<TypeParam> p(s);
+    p.forward();
+    expect_close(p.y, reference(s, as_doubles(p.x), as_doubles(p.weight)), 32, "y of " + text(s));
+  }
+}
+
+TYPED_TEST(RmsNorm, WeightAndRstdAreOptional) {
+  Problem<TypeParam> p({5, 37});
+  rms_norm_forward<TypeParam>(5, 37, p.x.data(), nullptr, compute_t<TypeParam>(kEps), p.y.data(),
+                              nullptr);
+  expect_close(p.y, reference(p.s, as_doubles(p.x), {}), 32, "y");
+}
+
+TYPED_TEST(RmsNorm, BackwardMatchesFloat64) {
+  for (const Shape& s : kShapes) {
+    Problem<TypeParam> p(s);
+    Problem<double> wide(s);
+    wide.x = as_doubles(p.x);
+    wide.dy = as_doubles(p.dy);
+    wide.weight = as_doubles(p.weight);
+    p.forward();
+    wide.forward();
+    p.backward();
+    wide.backward();
+    const double largest = *std::max_element(wide.rstd.begin(), wide.rstd.end());
+    expect_close(p.dx, wide.dx, 64, "dx of " + text(s), 8 * largest);
+    expect_close(p.dweight, wide.dweight, 64, "dweight of " + text(s), 8 * std::sqrt(s.rows));
+  }
+}
+
+TEST(RmsNormGradient, MatchesFiniteDifferences) {
+  for (bool with_weight : {true, false}) {
+    Problem<double> p({4, 9});
+    if (!with_weight) p.weight.clear();
+    p.forward();
+    rms_norm_backward<double>(4, 9, p.dy.data(), p.x.data(),
+                              with_weight ? p.weight.data() : nullptr, p.rstd.data(), p.dx.data(),
+                              p.dweight.data());
+    expect_gradient(
+        p.dx,
+        finite_difference([&](auto& x) { return dot(reference(p.s, x, p.weight), p.dy); }, p.x),
+        "dx");
+    if (!with_weight) continue;
+    expect_gradient(
+        p.dweight,
+        finite_difference([&](auto& w) { return dot(reference(p.s, p.x, w), p.dy); }, p.weight),
+        "dweight");
+  }
+}
+
+TYPED_TEST(RmsNorm, AddVariantNormalisesTheRoundedSum) {
+  using C = compute_t<TypeParam>;
+  for (const Shape& s : kShapes) {
+    Problem<TypeParam> p(s), plain(s);
+    std::vector<TypeParam> sum(p.x.size());
+    add_rms_norm_forward<TypeParam>(s.rows, s.cols, p.x.data(), p.residual.data(), p.weight.data(),
+                                    C(kEps), sum.data(), p.y.data(), p.rstd.data());
+    for (size_t i = 0; i < sum.size(); ++i) {
+      plain.x[i] = TypeParam(C(p.x[i]) + C(p.residual[i]));
+    }
+    plain.forward();
+    EXPECT_TRUE(same_bits(sum, plain.x)) << text(s);
+    EXPECT_TRUE(same_bits(p.y, plain.y)) << text(s);
+    EXPECT_TRUE(same_bits(p.rstd, plain.rstd));
+  }
+}
+
+TEST(RmsNormGradient, AddVariantAddsTheSumsOwnGradient) {
+  Problem<double> p({5, 33});
+  p.forward();
+  p.backward();
+  std::vector<double> dx(p.x.size()), dweight(33);
+  add_rms_norm_backward<double>(5, 33, p.dy.data(), p.dsum.data(), p.x.data(), p.weight.data(),
+                                p.rstd.data(), dx.data(), dweight.data());
+  for (size_t i = 0; i < dx.size(); ++i) EXPECT_NEAR(dx[i], p.dx[i] + p.dsum[i], 1e-14);
+  EXPECT_EQ(dweight, p.dweight);
+}
+
+TYPED_TEST(RmsNorm, OutputsMayOverwriteInputsAndGradientsBeLeftOut) {
+  for (const Shape& s : {Shape{130, 67}, Shape{2, 1030}}) {
+    Problem<TypeParam> p(s), q(s);
+    p.forward();
+    p.backward();
+    q.forward();
+    rms_norm_backward<TypeParam>(s.rows, s.cols, q.dy.data(), q.x.data(), q.weight.data(),
+                                 q.rstd.data(), nullptr, q.dweight.data());
+    EXPECT_TRUE(same_bits(q.dweight, p.dweight));
+    rms_norm_backward<TypeParam>(s.rows, s.cols, q.dy.data(), q.x.data(), q.weight.data(),
+                                 q.rstd.data(), q.dy.data(), nullptr);
+    EXPECT_TRUE(same_bits(q.dy, p.dx));
+    rms_norm_forward<TypeParam>(s.rows, s.cols, q.x.data(), q.weight.data(),
+                                compute_t<TypeParam>(kEps), q.x.data(), nullptr);
+    EXPECT_TRUE(same_bits(q.x, p.y));
+  }
+}
+
+TEST(RmsNormBackward, HasTheSameBitsOnAnyNumberOfThreads) {
+  Problem<float> p({1500, 96});
+  p.forward();
+  expect_same_on_any_threads([&] {
+    p.backward();
+    return p.dweight;
+  });
+}
+
+}  // namespace
+}  // namespace plinth::kernels::cpu
