@@ -10,44 +10,12 @@
 // Bytes: n elements in, n out.
 
 #include <cstdint>
-#include <limits>
-#include <type_traits>
 
-#include "kernels/parallel.h"
 #include "kernels/types.h"
 
 namespace plinth::kernels::cpu {
 
-template <class T>
-inline constexpr bool is_narrow_float = !std::is_arithmetic_v<T>;
-
-template <class To, class From>
-inline To cast_element(From x) {
-  if constexpr (std::is_same_v<From, To>) {
-    return x;
-  } else if constexpr (is_narrow_float<From>) {
-    return cast_element<To>(static_cast<float>(x));
-  } else if constexpr (is_narrow_float<To>) {
-    return To(static_cast<float>(x));
-  } else if constexpr (std::is_same_v<To, bool>) {
-    return x != From(0);
-  } else if constexpr (std::is_floating_point_v<From> && std::is_integral_v<To>) {
-    // Both limits are powers of two, or rounded up to one, so that From holds them exactly.
-    constexpr From low = static_cast<From>(std::numeric_limits<To>::min());
-    constexpr From beyond = From(2) * static_cast<From>(std::numeric_limits<To>::max() / 2 + 1);
-    if (x >= beyond) return std::numeric_limits<To>::max();
-    if (x <= low) return std::numeric_limits<To>::min();
-    return x == x ? static_cast<To>(x) : To(0);
-  } else {
-    return static_cast<To>(x);
-  }
-}
-
 template <class From, class To>
-void cast(int64_t n, const From* x, To* out) {
-  parallel_for(n, grain_for(1), [=](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) out[i] = cast_element<To>(x[i]);
-  });
-}
+void cast(int64_t n, const From* x, To* out);
 
 }  // namespace plinth::kernels::cpu

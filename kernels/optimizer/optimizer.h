@@ -40,7 +40,7 @@ using OptimizerTensors = std::span<const OptimizerTensor<P, G>>;
 // sample key.sample + t; it must be a new key (step) at every call.
 struct StochasticRounding {
   bool enabled = false;
-  PhiloxKey key;
+  PhiloxKey key = {};
 };
 
 // AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101), g = grad_scale * gradient:
@@ -54,7 +54,7 @@ struct AdamWOptions {
   double weight_decay = 0.01;
   int64_t step = 1;       // counts from 1
   double grad_scale = 1;  // of clipping, or of an average
-  StochasticRounding rounding;
+  StochasticRounding rounding = {};
 };
 template <class P, class G>
 void adamw_step(OptimizerTensors<P, G> tensors, const AdamWOptions& options);
@@ -68,7 +68,7 @@ struct SgdOptions {
   bool nesterov = false;
   double weight_decay = 0;
   double grad_scale = 1;
-  StochasticRounding rounding;
+  StochasticRounding rounding = {};
 };
 template <class P, class G>
 void sgd_step(OptimizerTensors<P, G> tensors, const SgdOptions& options);
@@ -82,7 +82,7 @@ struct LionOptions {
   double beta2 = 0.99;
   double weight_decay = 0;
   double grad_scale = 1;
-  StochasticRounding rounding;
+  StochasticRounding rounding = {};
 };
 template <class P, class G>
 void lion_step(OptimizerTensors<P, G> tensors, const LionOptions& options);
@@ -97,7 +97,7 @@ struct MuonOptions {
   bool nesterov = true;
   double weight_decay = 0;
   double grad_scale = 1;
-  StochasticRounding rounding;
+  StochasticRounding rounding = {};
 };
 template <class P, class G>
 void muon_momentum(OptimizerTensors<P, G> tensors, std::span<compute_t<P>* const> updates,

@@ -26,7 +26,7 @@ struct RopeDesc {
   int64_t batch = 0, seq = 0, heads = 0;
   int64_t head_dim = 0;
   int64_t rotary_dim = 0;  // even, at most head_dim
-  RopeStrides in, out;
+  RopeStrides in = {}, out = {};
   bool interleaved = false;
   bool inverse = false;
   int64_t offset = 0;  // position of the first token where `positions` is null

@@ -1,0 +1,115 @@
+#include "kernels/cast/cast.h"
+
+#include "tests/kernels/fused_testing.h"
+
+namespace plinth::kernels::cpu {
+namespace {
+
+using AllTypes = ::testing::Types<double, float, BFloat16, Float16, Float8_e4m3, Float8_e5m2,
+                                  int64_t, int32_t, uint8_t, bool>;
+
+template <class To, class From>
+To cast_one(From x) {
+  To out;
+  cast(1, &x, &out);
+  return out;
+}
+
+template <class T>
+class Cast : public ::testing::Test {};
+TYPED_TEST_SUITE(Cast, AllTypes);
+
+// Small integers are exact in every type, so every pair must keep them.
+template <class From, class To>
+void expect_small_integers_kept() {
+  for (int64_t n : {0, 1, 17, 40000}) {
+    std::vector<int64_t> values(n);
+    for (int64_t i = 0; i < n; ++i) values[i] = std::is_same_v<From, bool> ? i % 2 : i % 9;
+    auto x = std::make_unique<From[]>(n);
+    auto out = std::make_unique<To[]>(n);
+    cast(n, values.data(), x.get());
+    cast(n, x.get(), out.get());
+    for (int64_t i = 0; i < n; ++i) {
+      const int64_t expected = std::is_same_v<To, bool> ? values[i] != 0 : values[i];
+      ASSERT_EQ(cast_one<int64_t>(out[i]), expected) << "element " << i << " of " << n;
+    }
+  }
+}
+
+template <class From, class... To>
+void expect_small_integers_kept_by_all(::testing::Types<To...>) {
+  (expect_small_integers_kept<From, To>(), ...);
+}
+
+TYPED_TEST(Cast, EveryPairKeepsSmallIntegers) {
+  expect_small_integers_kept_by_all<TypeParam>(AllTypes{});
+}
+
+TEST(CastToNarrowFloat, RoundsToNearestEven) {
+  EXPECT_EQ(cast_one<BFloat16>(1.00390625).bits, 0x3f80);  // a tie
+  EXPECT_EQ(cast_one<BFloat16>(1.01171875f).bits, 0x3f82);
+  EXPECT_EQ(cast_one<Float16>(65519.0f).bits, 0x7bff);
+  EXPECT_EQ(cast_one<Float16>(65520.0f).bits, 0x7c00);
+  EXPECT_EQ(cast_one<Float8_e4m3>(1000.0).bits, 0x7e);
+  EXPECT_EQ(cast_one<float>(0.1), 0.1f);
+}
+
+// The vector loops must agree with the scalar conversions, whatever the length and value.
+TEST(CastToNarrowFloat, LoopsAgreeWithScalars) {
+  std::vector<float> x;
+  for (uint32_t bits = 0; bits < 0xffff0000u; bits += 65521)
+    x.push_back(std::bit_cast<float>(bits));
+  std::vector<BFloat16> b(x.size());
+  std::vector<Float16> h(x.size());
+  cast(x.size(), x.data(), b.data());
+  cast(x.size(), x.data(), h.data());
+  for (size_t i = 0; i < x.size(); ++i) {
+    if (std::isnan(x[i])) {
+      ASSERT_TRUE(std::isnan(float(b[i])) && std::isnan(float(h[i])));
+    } else {
+      ASSERT_EQ(b[i].bits, BFloat16(x[i]).bits) << x[i];
+      ASSERT_EQ(h[i].bits, Float16(x[i]).bits) << x[i];
+    }
+  }
+}
+
+TEST(CastFromNarrowFloat, LoopsAgreeWithScalars) {
+  std::vector<BFloat16> b(65536);
+  std::vector<Float16> h(65536);
+  for (int i = 0; i < 65536; ++i) b[i].bits = h[i].bits = i;
+  std::vector<float> from_b(65536), from_h(65536);
+  cast(65536, b.data(), from_b.data());
+  cast(65536, h.data(), from_h.data());
+  for (int i = 0; i < 65536; ++i) {
+    ASSERT_TRUE(from_b[i] == float(b[i]) || std::isnan(float(b[i]))) << i;
+    ASSERT_TRUE(from_h[i] == float(h[i]) || std::isnan(float(h[i]))) << i;
+    ASSERT_EQ(std::isnan(from_h[i]), std::isnan(float(h[i])));
+  }
+}
+
+TEST(CastToInteger, TruncatesAndSaturates) {
+  const double infinity = std::numeric_limits<double>::infinity();
+  EXPECT_EQ(cast_one<int32_t>(2.9), 2);
+  EXPECT_EQ(cast_one<int32_t>(-2.9f), -2);
+  EXPECT_EQ(cast_one<int32_t>(1e30f), std::numeric_limits<int32_t>::max());
+  EXPECT_EQ(cast_one<int32_t>(-infinity), std::numeric_limits<int32_t>::min());
+  EXPECT_EQ(cast_one<int32_t>(2147483647.0), 2147483647);
+  EXPECT_EQ(cast_one<int64_t>(infinity), std::numeric_limits<int64_t>::max());
+  EXPECT_EQ(cast_one<int64_t>(-1e30), std::numeric_limits<int64_t>::min());
+  EXPECT_EQ(cast_one<int64_t>(std::nan("")), 0);
+  EXPECT_EQ(cast_one<uint8_t>(255.9f), 255);
+  EXPECT_EQ(cast_one<uint8_t>(-3.0f), 0);
+  EXPECT_EQ(cast_one<uint8_t>(BFloat16(300.0f)), 255);
+  EXPECT_EQ(cast_one<uint8_t>(int64_t{257}), 1);
+}
+
+TEST(CastToBool, IsNotZero) {
+  EXPECT_TRUE(cast_one<bool>(0.25f));
+  EXPECT_TRUE(cast_one<bool>(std::nan("")));
+  EXPECT_TRUE(cast_one<bool>(Float16(-1.0f)));
+  EXPECT_FALSE(cast_one<bool>(-0.0));
+  EXPECT_TRUE(cast_one<bool>(int64_t{1} << 40));
+}
+
+}  // namespace
+}  // namespace plinth::kernels::cpu
