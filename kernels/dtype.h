@@ -37,13 +37,18 @@ constexpr size_t size_of(DType dtype) {
 
 // "float32", "bfloat16", ...: PyTorch's names.
 constexpr std::string_view name(DType dtype) {
-  constexpr std::string_view names[] = {"float64",     "float32", "bfloat16", "float16", "float8_e4m3",
-                                        "float8_e5m2", "int64",   "int32",    "uint8",   "bool"};
+  constexpr std::string_view names[] = {"float64",     "float32",     "bfloat16", "float16",
+                                        "float8_e4m3", "float8_e5m2", "int64",    "int32",
+                                        "uint8",       "bool"};
   return names[static_cast<int>(dtype)];
 }
 
-constexpr bool is_floating_point(DType dtype) { return dtype <= DType::Float8_e5m2; }
-constexpr bool is_integral(DType dtype) { return !is_floating_point(dtype) && dtype != DType::Bool; }
+constexpr bool is_floating_point(DType dtype) {
+  return dtype <= DType::Float8_e5m2;
+}
+constexpr bool is_integral(DType dtype) {
+  return !is_floating_point(dtype) && dtype != DType::Bool;
+}
 constexpr bool is_float8(DType dtype) {
   return dtype == DType::Float8_e4m3 || dtype == DType::Float8_e5m2;
 }
