@@ -3,7 +3,7 @@
 // Embedding: y_i = w[ids_i], and the gradient dw[v] += sum of dy_i over i with ids_i = v.
 //
 // ids [n], w and dw [vocab, dim], y and dy [n, dim], contiguous; y and dy of T (double, float,
-// BFloat16, Float16), dw of compute_t<T>. Every id must be a row of w (see first_bad_index).
+// BFloat16, Float16), dw of compute_t<T>. Every id must be a row of w (first_bad_index of index.h finds one that is not).
 // Bytes: forward moves n dim elements in and out; backward reads dy once, and reads and writes only
 // those rows of dw that occur.
 // Determinism: backward sorts tokens by id (a stable counting sort) and adds each row's tokens in
@@ -22,8 +22,5 @@ void embedding_forward(int64_t n, int64_t vocab, int64_t dim, const int64_t* ids
 template <class T>
 void embedding_backward(int64_t n, int64_t vocab, int64_t dim, const int64_t* ids, const T* dy,
                         compute_t<T>* dw);
-
-// The first index whose id is not in [0, vocab), or -1.
-int64_t first_bad_index(int64_t n, int64_t vocab, const int64_t* ids);
 
 }  // namespace plinth::kernels::cpu

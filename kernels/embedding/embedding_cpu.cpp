@@ -36,12 +36,6 @@ void embedding_backward(int64_t n, int64_t vocab, int64_t dim, const int64_t* id
   });
 }
 
-int64_t first_bad_index(int64_t n, int64_t vocab, const int64_t* ids) {
-  const int64_t* bad =
-      std::find_if(ids, ids + n, [=](int64_t id) { return id < 0 || id >= vocab; });
-  return bad == ids + n ? -1 : bad - ids;
-}
-
 #define INSTANTIATE(T)                                                                      \
   template void embedding_forward(int64_t, int64_t, int64_t, const int64_t*, const T*, T*); \
   template void embedding_backward(int64_t, int64_t, int64_t, const int64_t*, const T*,     \

@@ -1,5 +1,6 @@
 #include "kernels/embedding/embedding.h"
 
+#include "kernels/index/index.h"
 #include "tests/kernels/fused_testing.h"
 
 namespace plinth::kernels::cpu {

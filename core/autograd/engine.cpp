@@ -1,0 +1,220 @@
+#include <algorithm>
+#include <queue>
+#include <unordered_map>
+#include <utility>
+
+#include "core/autograd/anomaly.h"
+#include "core/autograd/node.h"
+#include "core/error.h"
+#include "core/ops/elementwise.h"
+#include "core/ops/factories.h"
+#include "core/tensor_impl.h"
+
+namespace plinth {
+namespace {
+
+// One backward pass. It lives on the caller's stack and runs in the caller's thread, so that a node
+// may start another (activation checkpointing does).
+class Pass {
+ public:
+  Pass(const Tensors& roots, const Tensors& root_grads, const Tensors* targets, GradOptions options)
+      : options_(options), capture_(targets != nullptr) {
+    options_.retain_graph |= options_.create_graph;
+    if (targets) add_targets(*targets);
+    for (size_t i = 0; i < roots.size(); ++i) {
+      add_root(roots[i], i < root_grads.size() ? root_grads[i] : Tensor());
+    }
+    count_dependencies();
+    if (capture_) mark_needed();
+  }
+
+  Tensors run() {
+    const GradModeGuard mode(options_.create_graph);
+    for (const auto& [node, state] : states_) {
+      if (state.dependencies == 0) ready_.push(node);
+    }
+    while (!ready_.empty()) {
+      Node* node = ready_.top();
+      ready_.pop();
+      execute(node);
+    }
+    return std::move(captured_);
+  }
+
+ private:
+  struct State {
+    std::shared_ptr<Node> keep;
+    int64_t dependencies = 0;
+    bool needed = true;
+    Tensors grads;
+    std::vector<std::pair<uint32_t, size_t>> targets;  // (output of the node, number of the target)
+  };
+
+  struct LaterFirst {
+    bool operator()(const Node* a, const Node* b) const { return a->sequence() < b->sequence(); }
+  };
+
+  void add_targets(const Tensors& targets) {
+    captured_.resize(targets.size());
+    for (size_t i = 0; i < targets.size(); ++i) {
+      check(targets[i].defined() && targets[i].requires_grad(), ErrorKind::Argument, "grad",
+            "input ", i, " does not require grad");
+      const Edge edge = targets[i].gradient_edge();
+      State& state = states_[edge.node.get()];
+      state.keep = edge.node;
+      state.targets.emplace_back(edge.index, i);
+    }
+  }
+
+  void add_root(const Tensor& root, Tensor gradient) {
+    check(root.defined() && root.requires_grad(), ErrorKind::Argument, "backward",
+          "the output does not require grad: no tensor that it was computed from does");
+    if (!gradient.defined()) {
+      check(root.numel() == 1, ErrorKind::Shape, "backward", "output has shape ", root.shape(),
+            ", but without a gradient only a scalar can be differentiated");
+      gradient = ones(root.shape(), root.options());
+    }
+    check(gradient.shape() == root.shape(), ErrorKind::Shape, "backward", "gradient has shape ",
+          gradient.shape(), ", expected ", root.shape(), " (the output's)");
+    roots_.push_back(root.gradient_edge());
+    receive(roots_.back(), gradient.dtype() == root.dtype() ? gradient : gradient.to(root.dtype()));
+  }
+
+  void receive(const Edge& edge, Tensor gradient) {
+    State& state = states_[edge.node.get()];
+    if (!state.keep) state.keep = edge.node;
+    state.grads.resize(edge.node->outputs.size());
+    Tensor& slot = state.grads[edge.index];
+    if (!slot.defined()) {
+      slot = std::move(gradient);
+    } else if (!options_.create_graph && slot.use_count() == 1 && slot.storage().use_count() == 1 &&
+               slot.is_contiguous()) {
+      const NoGradGuard no_grad;
+      slot.add_(gradient);
+    } else {
+      slot = add(slot, gradient);
+    }
+  }
+
+  void count_dependencies() {
+    std::vector<Node*> stack;
+    std::unordered_map<Node*, bool> seen;
+    const auto visit = [&](const std::shared_ptr<Node>& node) {
+      if (!seen.emplace(node.get(), true).second) return;
+      states_[node.get()].keep = node;
+      order_.push_back(node.get());
+      stack.push_back(node.get());
+    };
+    for (const Edge& root : roots_) visit(root.node);
+    while (!stack.empty()) {
+      Node* node = stack.back();
+      stack.pop_back();
+      for (const Edge& edge : node->inputs) {
+        if (!edge.node) continue;
+        ++states_[edge.node.get()].dependencies;
+        visit(edge.node);
+      }
+    }
+    // A target that no root reaches stays out of the run.
+    std::erase_if(states_, [&](const auto& entry) { return !seen.contains(entry.first); });
+  }
+
+  // A node is needed if one of its inputs leads to a target. Inputs come earlier than the node that
+  // uses them, and leaves need nothing, so one walk in order of creation settles it.
+  void mark_needed() {
+    std::ranges::sort(order_, {}, [](const Node* node) { return node->sequence(); });
+    for (auto& [node, state] : states_) state.needed = false;
+    for (Node* node : order_) {
+      State& state = states_[node];
+      state.needed = std::ranges::any_of(node->inputs, [&](const Edge& edge) {
+        if (!edge.node) return false;
+        const State& input = states_[edge.node.get()];
+        return input.needed || !input.targets.empty();
+      });
+    }
+  }
+
+  void execute(Node* node) {
+    State state = std::move(states_[node]);
+    states_.erase(node);
+    const bool arrived =
+        std::ranges::any_of(state.grads, [](const Tensor& g) { return g.defined(); });
+    Tensors results(node->inputs.size());
+    if (arrived) {
+      run_hooks(node, state.grads);
+      for (const auto& [output, target] : state.targets) captured_[target] = state.grads[output];
+      const bool is_leaf = node->inputs.empty();
+      if (capture_ ? state.needed : true) {
+        const AnomalyPause pause;
+        results = node->backward(state.grads);
+        if (is_leaf) results.clear();
+      }
+    }
+    state.grads.clear();
+    if (!options_.retain_graph && arrived && (!capture_ || state.needed)) node->release();
+    pass_on(node, std::move(results));
+  }
+
+  static void run_hooks(Node* node, Tensors& grads) {
+    for (size_t i = 0; i < node->hooks.size(); ++i) {
+      for (const auto& hook : node->hooks[i]) {
+        if (!grads[i].defined()) continue;
+        Tensor replaced = hook(grads[i]);
+        if (replaced.defined()) grads[i] = std::move(replaced);
+      }
+    }
+  }
+
+  void pass_on(Node* node, Tensors results) {
+    check(results.size() <= node->inputs.size(), ErrorKind::Argument, node->name(),
+          "backward returned ", results.size(), " gradients for ", node->inputs.size(), " inputs");
+    for (size_t i = 0; i < node->inputs.size(); ++i) {
+      const Edge& edge = node->inputs[i];
+      if (!edge.node) continue;
+      if (i < results.size() && results[i].defined()) {
+        receive(edge, fitted(node, i, edge, std::move(results[i])));
+      }
+      if (--states_[edge.node.get()].dependencies == 0) ready_.push(edge.node.get());
+    }
+  }
+
+  static Tensor fitted(Node* node, size_t i, const Edge& edge, Tensor gradient) {
+    const OutputInfo& expected = edge.node->outputs[edge.index];
+    check(gradient.shape() == expected.shape, ErrorKind::Shape, node->name(), "gradient of input ",
+          i, " has shape ", gradient.shape(), ", expected ", expected.shape);
+    if (anomaly_enabled()) check_no_nan(gradient, node->name() + " (backward)");
+    return gradient.dtype() == expected.options.dtype ? gradient
+                                                      : gradient.to(expected.options.dtype);
+  }
+
+  GradOptions options_;
+  bool capture_;
+  std::vector<Edge> roots_;
+  std::vector<Node*> order_;
+  std::unordered_map<Node*, State> states_;
+  std::priority_queue<Node*, std::vector<Node*>, LaterFirst> ready_;
+  Tensors captured_;
+};
+
+}  // namespace
+
+Tensors run_backward(const Tensors& roots, const Tensors& root_grads, const Tensors* targets,
+                     GradOptions options) {
+  return Pass(roots, root_grads, targets, options).run();
+}
+
+void backward(const Tensors& outputs, const Tensors& grad_outputs, GradOptions options) {
+  run_backward(outputs, grad_outputs, nullptr, options);
+}
+
+Tensors grad(const Tensors& outputs, const Tensors& inputs, const Tensors& grad_outputs,
+             GradOptions options) {
+  Tensors result = run_backward(outputs, grad_outputs, &inputs, options);
+  for (size_t i = 0; i < result.size(); ++i) {
+    check(result[i].defined() || options.allow_unused, ErrorKind::Argument, "grad", "input ", i,
+          " does not matter to the outputs; pass allow_unused to get an undefined gradient for it");
+  }
+  return result;
+}
+
+}  // namespace plinth

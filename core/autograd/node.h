@@ -1,0 +1,107 @@
+#pragma once
+
+// The nodes of the autograd graph.
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "core/autograd.h"
+#include "core/tensor.h"
+
+namespace plinth {
+
+// What the gradient of an output must look like.
+struct OutputInfo {
+  Shape shape;
+  TensorOptions options;
+};
+
+class Node : public std::enable_shared_from_this<Node> {
+ public:
+  explicit Node(std::string_view name);
+  virtual ~Node() = default;
+
+  // One gradient an input edge, from one an output; undefined ones are zero.
+  virtual Tensors backward(const Tensors& grads) = 0;
+  // Frees what forward saved.
+  virtual void release() {}
+
+  const std::string& name() const { return name_; }
+  uint64_t sequence() const { return sequence_; }
+
+  std::vector<Edge> inputs;  // where the results of backward() go
+  std::vector<OutputInfo> outputs;
+  // hooks[i] are called, in order, with the gradient of output i before backward().
+  std::vector<std::vector<std::function<Tensor(const Tensor&)>>> hooks;
+
+ protected:
+  void set_last() { sequence_ = UINT64_MAX; }
+
+ private:
+  std::string name_;
+  uint64_t sequence_;  // grows with creation: backward runs later nodes first
+};
+
+// Deletes a chain of nodes without recursion, however long it is.
+void delete_node(Node* node);
+
+template <class N, class... Args>
+std::shared_ptr<N> make_node(Args&&... args) {
+  return std::shared_ptr<N>(new N(std::forward<Args>(args)...), delete_node);
+}
+
+// The end of the graph at a leaf: adds to its grad().
+class AccumulateGrad final : public Node {
+ public:
+  explicit AccumulateGrad(Tensor leaf);
+  Tensors backward(const Tensors& grads) override;
+
+ private:
+  Tensor leaf_;
+};
+
+// A tensor that forward saved. It is kept cut off from the graph and joined to it again when it is
+// read: an op that saves its own output, or a tensor that is then written in place, would else keep
+// itself alive.
+class SavedTensor {
+ public:
+  SavedTensor(const Tensor& tensor, const Node* owner);
+  Tensor unpack(const std::shared_ptr<Node>& owner) const;
+
+ private:
+  Tensor tensor_;
+  uint32_t version_ = 0;
+  Edge history_;  // null for a leaf, and for an output of the owner
+  bool is_output_ = false;
+};
+
+// An op, by its backward function.
+class OpNode final : public Node {
+ public:
+  OpNode(std::string_view name, BackwardMultiFn backward)
+      : Node(name), backward_(std::move(backward)) {}
+  Tensors backward(const Tensors& grads) override;
+  void release() override;
+  void save(const Tensors& tensors);
+
+ private:
+  BackwardMultiFn backward_;
+  std::vector<SavedTensor> saved_;
+  bool released_ = false;
+};
+
+// Runs backward from roots. With `targets`, returns the gradients that arrive there and accumulates
+// into no leaf; without, every leaf accumulates.
+Tensors run_backward(const Tensors& roots, const Tensors& root_grads, const Tensors* targets,
+                     GradOptions options);
+
+// Makes output the result number `index` of node.
+void set_history(Tensor& output, const std::shared_ptr<Node>& node, uint32_t index);
+// Gives self, which has just been written in place, the gradient of `value`; for a view its base
+// too.
+void rebase_history(Tensor& self, const Tensor& value);
+
+}  // namespace plinth

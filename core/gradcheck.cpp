@@ -1,0 +1,92 @@
+#include "core/gradcheck.h"
+
+#include <cmath>
+
+#include "core/autograd.h"
+#include "core/error.h"
+#include "core/ops/elementwise.h"
+#include "core/ops/factories.h"
+#include "core/ops/reduce.h"
+
+namespace plinth {
+namespace {
+
+// Irregular weights in (0.5, 1.5), the same for the same shape and number.
+Tensor weights(const Tensor& output, uint32_t number) {
+  return uniform(output.shape(), 0.5, 1.5, {.seed = 2026, .op = number}, output.options());
+}
+
+bool differentiable(const Tensor& tensor) {
+  return tensor.defined() && is_floating_point(tensor.dtype());
+}
+
+// The scalar that is differentiated: every output, weighted and added.
+Tensor weighted_sum(const Tensors& outputs) {
+  Tensor total = scalar(0, {DType::Float64, {}});
+  for (uint32_t i = 0; i < outputs.size(); ++i) {
+    if (differentiable(outputs[i])) total = total + sum(outputs[i] * weights(outputs[i], i));
+  }
+  return total;
+}
+
+double central_difference(const std::function<Tensors(const Tensors&)>& f, const Tensors& inputs,
+                          double& element, double step) {
+  const double at = element;
+  element = at + step;
+  const double above = weighted_sum(f(inputs)).item();
+  element = at - step;
+  const double below = weighted_sum(f(inputs)).item();
+  element = at;
+  return (above - below) / (2 * step);
+}
+
+}  // namespace
+
+std::string gradcheck(const std::function<Tensors(const Tensors&)>& f, const Tensors& inputs,
+                      GradcheckOptions options) {
+  Tensors wanted;
+  std::vector<size_t> numbers;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (!inputs[i].defined() || !inputs[i].requires_grad()) continue;
+    check(inputs[i].dtype() == DType::Float64 && inputs[i].is_contiguous(), ErrorKind::Argument,
+          "gradcheck", "input ", i, " is ", name(inputs[i].dtype()),
+          ", expected contiguous float64");
+    wanted.push_back(inputs[i]);
+    numbers.push_back(i);
+  }
+  check(!wanted.empty(), ErrorKind::Argument, "gradcheck", "no input requires grad");
+  const Tensor total = weighted_sum(f(inputs));
+  if (!total.requires_grad()) return "no output depends on an input that requires grad";
+  const Tensors analytic = grad({total}, wanted, {}, {.allow_unused = true});
+  for (size_t k = 0; k < wanted.size(); ++k) {
+    const std::vector<double> expected =
+        analytic[k].defined() ? to_vector(analytic[k]) : std::vector<double>(wanted[k].numel());
+    for (int64_t i = 0; i < wanted[k].numel(); ++i) {
+      const double numeric =
+          central_difference(f, inputs, wanted[k].data<double>()[i], options.step);
+      if (!(std::fabs(numeric - expected[i]) <=
+            options.absolute + options.relative * std::fabs(expected[i]))) {
+        return detail::concat("gradient of input ", numbers[k], ", element ", i,
+                              ": finite differences give ", numeric, ", backward gives ",
+                              expected[i]);
+      }
+    }
+  }
+  return "";
+}
+
+std::string gradgradcheck(const std::function<Tensors(const Tensors&)>& f, const Tensors& inputs,
+                          GradcheckOptions options) {
+  const auto first_gradients = [&f](const Tensors& at) {
+    const GradModeGuard record(true);
+    Tensors wanted;
+    for (const Tensor& input : at) {
+      if (input.defined() && input.requires_grad()) wanted.push_back(input);
+    }
+    const Tensor total = weighted_sum(f(at));
+    return grad({total}, wanted, {}, {.create_graph = true, .allow_unused = true});
+  };
+  return gradcheck(first_gradients, inputs, options);
+}
+
+}  // namespace plinth

@@ -1,0 +1,145 @@
+// Copies: to another dtype or device, to contiguous memory, and into existing tensors.
+
+#include <utility>
+
+#include "core/autograd.h"
+#include "core/autograd/node.h"
+#include "core/error.h"
+#include "core/ops/elementwise.h"
+#include "core/ops/factories.h"
+#include "core/ops/loops.h"
+#include "core/tensor_impl.h"
+#include "kernels/elementwise/elementwise.h"
+
+namespace plinth {
+
+Tensor Tensor::to(DType dtype) const {
+  if (dtype == this->dtype()) return *this;
+  const Tensor out = empty(shape(), {dtype, device()});
+  copy_into(out, *this);
+  return record("to", {*this}, out, {},
+                [from = this->dtype()](const BackwardContext&, const Tensor& dy) -> Tensors {
+                  return {dy.to(from)};
+                });
+}
+
+Tensor Tensor::to(Device target) const {
+  check(target == device(), ErrorKind::Device, "to", "got device ", target,
+        ", but this build has only ", device());
+  return *this;
+}
+
+Tensor Tensor::clone() const {
+  const Tensor out = empty(shape(), options());
+  copy_into(out, *this);
+  return record("clone", {*this}, out, {},
+                [](const BackwardContext&, const Tensor& dy) -> Tensors { return {dy}; });
+}
+
+Tensor Tensor::contiguous() const {
+  return is_contiguous() ? *this : clone();
+}
+
+// ---- in place ----
+//
+// With a graph, an in-place op is its out-of-place twin followed by a write of the result: one rule
+// gives all of them their gradients. Without one, the kernels write directly.
+
+namespace {
+
+void check_writable(const Tensor& self, std::string_view op) {
+  for (int64_t d = 0; d < self.dim(); ++d) {
+    check(self.strides()[d] != 0 || self.size(d) <= 1, ErrorKind::Argument, op,
+          "the tensor is expanded: several of its elements share memory");
+  }
+  if (!grad_enabled()) return;
+  const Tensor& base = self.impl()->base;
+  const bool leaf = self.requires_grad() && self.is_leaf();
+  const bool view_of_leaf = base.defined() && base.requires_grad() && base.is_leaf();
+  check(!leaf && !view_of_leaf, ErrorKind::Argument, op,
+        "a leaf that requires grad is written in place; hold a NoGradGuard if this is meant");
+}
+
+void check_broadcasts(const Tensor& self, const Tensor& other, std::string_view op) {
+  check(broadcast_shape(self.shape(), other.shape(), op) == self.shape(), ErrorKind::Shape, op,
+        "argument of shape ", other.shape(), " does not broadcast to ", self.shape());
+}
+
+bool records(const Tensor& self, const Tensor& value) {
+  const Tensor& base = self.impl()->base;
+  return needs_grad({self, value}) || (base.defined() && needs_grad({base}));
+}
+
+// self and other for an op that saves self if other wants a gradient: what it saves must outlive
+// the write.
+std::pair<Tensor, Tensor> operands_before_write(const Tensor& self, const Tensor& other) {
+  const Tensor before = needs_grad({other}) ? self.clone() : self;
+  return {before, other.is(self) ? before : other};
+}
+
+Tensor& assign(Tensor& self, const Tensor& value) {
+  copy_into(self, value);
+  self.storage()->bump_version();
+  rebase_history(self, value);
+  return self;
+}
+
+}  // namespace
+
+Tensor& Tensor::copy_(const Tensor& source) {
+  check_writable(*this, "copy_");
+  check_broadcasts(*this, source, "copy_");
+  if (!records(*this, source)) {
+    copy_into(*this, source);
+    storage()->bump_version();
+    return *this;
+  }
+  return assign(*this, source.to(dtype()).expand(shape()));
+}
+
+Tensor& Tensor::fill_(double value) {
+  return copy_(scalar(value, options()));
+}
+
+Tensor& Tensor::add_(const Tensor& other, double alpha) {
+  check_writable(*this, "add_");
+  check_broadcasts(*this, other, "add_");
+  if (records(*this, other))
+    return assign(*this, add(*this, alpha == 1 ? other : mul(other, alpha)).to(dtype()));
+  const Tensor same = other.detach().to(dtype());
+  dispatch_numeric(dtype(), "add_", [&]<class T>() {
+    kernels::cpu::add_scaled(loop_over(*this, *this, same), data<T>(), same.data<T>(), alpha,
+                             data<T>());
+  });
+  storage()->bump_version();
+  return *this;
+}
+
+Tensor& Tensor::mul_(const Tensor& other) {
+  check_writable(*this, "mul_");
+  check_broadcasts(*this, other, "mul_");
+  if (records(*this, other)) {
+    const auto [before, factor] = operands_before_write(*this, other);
+    return assign(*this, mul(before, factor).to(dtype()));
+  }
+  const Tensor same = other.detach().to(dtype());
+  dispatch_numeric(dtype(), "mul_", [&]<class T>() {
+    kernels::cpu::binary(kernels::BinaryOp::Mul, loop_over(*this, *this, same), data<T>(),
+                         same.data<T>(), data<T>());
+  });
+  storage()->bump_version();
+  return *this;
+}
+
+Tensor& Tensor::mul_(double factor) {
+  return mul_(scalar(factor, options()));
+}
+
+Tensor& Tensor::div_(const Tensor& other) {
+  check_writable(*this, "div_");
+  check_broadcasts(*this, other, "div_");
+  const auto [before, divisor] = operands_before_write(*this, other);
+  return assign(*this, div(before, divisor).to(dtype()));
+}
+
+}  // namespace plinth

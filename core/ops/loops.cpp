@@ -1,0 +1,30 @@
+#include "core/ops/loops.h"
+
+#include "core/ops/elementwise.h"
+#include "kernels/elementwise/elementwise.h"
+
+namespace plinth {
+
+void detail::unsupported_dtype(std::string_view op, DType dtype, std::string_view takes) {
+  throw Error(ErrorKind::DType, op, concat("got dtype ", name(dtype), ", takes ", takes));
+}
+
+Shape broadcast_strides(const Tensor& x, const Shape& shape) {
+  Shape strides = Shape::filled(shape.dim(), 0);
+  const int64_t missing = shape.dim() - x.dim();
+  for (int64_t d = 0; d < x.dim(); ++d) {
+    if (x.size(d) != 1) strides[missing + d] = x.strides()[d];
+  }
+  return strides;
+}
+
+void copy_into(const Tensor& out, const Tensor& x) {
+  if (out.numel() == 0) return;
+  const auto loop = loop_over(out, x);
+  dispatch_all(x.dtype(), [&]<class From>() {
+    dispatch_all(out.dtype(),
+                 [&]<class To>() { kernels::cpu::copy(loop, x.data<From>(), out.data<To>()); });
+  });
+}
+
+}  // namespace plinth

@@ -1,0 +1,151 @@
+#include "core/ops/matmul.h"
+
+#include "core/autograd.h"
+#include "core/ops/elementwise.h"
+#include "core/ops/loops.h"
+#include "core/ops/reduce.h"
+#include "kernels/matmul/matmul.h"
+
+namespace plinth {
+namespace {
+
+using kernels::cpu::MatmulDesc;
+
+// x with the strides that the kernel takes: of each matrix one of row and column neighbouring.
+// Batches are flattened to one dimension.
+Tensor packed(const Tensor& x) {
+  const int64_t rows = x.strides()[x.dim() - 2], cols = x.strides()[x.dim() - 1];
+  const bool row_major = cols == 1 || x.size(-1) == 1;
+  const bool column_major = rows == 1 || x.size(-2) == 1;
+  return row_major || column_major ? x : x.contiguous();
+}
+
+std::array<int64_t, 3> strides_of(const Tensor& x) {
+  return {x.dim() == 3 && x.size(0) > 1 ? x.strides()[0] : 0, x.strides()[x.dim() - 2],
+          x.strides()[x.dim() - 1]};
+}
+
+// [batch, m, k] x [batch, k, n], batch 1 repeated; no recording.
+Tensor run(const Tensor& a, const Tensor& b, const Tensor& bias, std::string_view op) {
+  const int64_t batch = std::max(a.size(0), b.size(0));
+  Tensor out = Tensor::empty({a.size(0) == 0 || b.size(0) == 0 ? 0 : batch, a.size(1), b.size(2)},
+                             a.options());
+  const Tensor left = packed(a), right = packed(b);
+  const MatmulDesc desc{.batch = out.size(0),
+                        .m = a.size(1),
+                        .n = b.size(2),
+                        .k = a.size(2),
+                        .a = strides_of(left),
+                        .b = strides_of(right),
+                        .c = strides_of(out)};
+  dispatch_floating(a.dtype(), op, [&]<class T>() {
+    const T* added = bias.defined() ? bias.data<T>() : nullptr;
+    kernels::cpu::matmul(desc, left.data<T>(), right.data<T>(), out.data<T>(), added);
+  });
+  return out;
+}
+
+void check_dtypes(const Tensor& a, const Tensor& b, std::string_view op) {
+  check(a.dtype() == b.dtype(), ErrorKind::DType, op, "operands have dtypes ", name(a.dtype()),
+        " and ", name(b.dtype()), ", expected one dtype");
+}
+
+// x's batch dimensions expanded to `batch` and flattened: [numel(batch), rows, cols]. A lone matrix
+// stays one, and is shared.
+Tensor flat_batch(const Tensor& x, const Shape& batch) {
+  if (x.dim() == 2) return x.unsqueeze(0);
+  Shape shape = batch;
+  shape.push_back(x.size(-2));
+  shape.push_back(x.size(-1));
+  return x.expand(shape).reshape({batch.numel(), x.size(-2), x.size(-1)});
+}
+
+Shape batch_of(const Tensor& x) {
+  Shape shape;
+  for (int64_t d = 0; d + 2 < x.dim(); ++d) shape.push_back(x.size(d));
+  return shape;
+}
+
+// Product of tensors with at least two dimensions each.
+Tensor matmul_nd(const Tensor& a, const Tensor& b) {
+  check_dtypes(a, b, "matmul");
+  check(a.size(-1) == b.size(-2), ErrorKind::Shape, "matmul", "a has shape ", a.shape(), " and b ",
+        b.shape(), ": a's last dimension and b's last but one differ");
+  const Shape batch = broadcast_shape(batch_of(a), batch_of(b), "matmul");
+  Shape shape = batch;
+  shape.push_back(a.size(-2));
+  shape.push_back(b.size(-1));
+  Tensor product;
+  {
+    const NoGradGuard no_grad;
+    const Tensor left = a.detach(), right = b.detach();
+    if (b.dim() == 2 && a.is_contiguous()) {
+      // One tall product in place of many small ones.
+      product =
+          run(left.reshape({1, -1, a.size(-1)}), right.unsqueeze(0), {}, "matmul").reshape(shape);
+    } else {
+      product = run(flat_batch(left, batch), flat_batch(right, batch), {}, "matmul").reshape(shape);
+    }
+  }
+  return record("matmul", {a, b}, product, {a, b},
+                [](const BackwardContext& c, const Tensor& dy) -> Tensors {
+                  const Tensor &a = c.saved(0), &b = c.saved(1);
+                  Tensor da, db;
+                  if (c.needs(0)) da = sum_to(matmul_nd(dy, b.transpose(-1, -2)), a.shape());
+                  if (c.needs(1)) {
+                    // With a shared matrix b, its gradient is one product over all batches.
+                    const bool shared = b.dim() == 2 && a.dim() > 2;
+                    db = shared ? matmul_nd(a.reshape({-1, a.size(-1)}).transpose(0, 1),
+                                            dy.reshape({-1, dy.size(-1)}))
+                                : sum_to(matmul_nd(a.transpose(-1, -2), dy), b.shape());
+                  }
+                  return {da, db};
+                });
+}
+
+}  // namespace
+
+Tensor matmul(const Tensor& a, const Tensor& b) {
+  check(a.dim() >= 1 && b.dim() >= 1, ErrorKind::Shape, "matmul", "a has shape ", a.shape(),
+        " and b ", b.shape(), ", expected at least one dimension each");
+  const Tensor left = a.dim() == 1 ? a.unsqueeze(0) : a;
+  const Tensor right = b.dim() == 1 ? b.unsqueeze(1) : b;
+  Tensor product = matmul_nd(left, right);
+  if (b.dim() == 1) product = product.squeeze(-1);
+  if (a.dim() == 1) product = product.squeeze(b.dim() == 1 ? -1 : -2);
+  return product;
+}
+
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  check(weight.dim() == 2, ErrorKind::Shape, "linear", "weight has shape ", weight.shape(),
+        ", expected [out, in]");
+  check(x.dim() >= 1 && x.size(-1) == weight.size(1), ErrorKind::Shape, "linear", "x has shape ",
+        x.shape(), ", expected [..., ", weight.size(1), "] (weight is ", weight.shape(), ")");
+  check_dtypes(x, weight, "linear");
+  if (bias.defined()) {
+    check(bias.shape() == Shape{weight.size(0)}, ErrorKind::Shape, "linear", "bias has shape ",
+          bias.shape(), ", expected [", weight.size(0), "]");
+    check_dtypes(bias, weight, "linear");
+  }
+  Shape shape = x.shape();
+  shape[shape.dim() - 1] = weight.size(0);
+  Tensor y;
+  {
+    const NoGradGuard no_grad;
+    const Tensor rows = x.detach().reshape({1, -1, x.size(-1)});
+    const Tensor added = bias.defined() ? bias.detach().contiguous() : bias;
+    y = run(rows, weight.detach().transpose(0, 1).unsqueeze(0), added, "linear").reshape(shape);
+  }
+  return record("linear", {x, weight, bias}, y, {x, weight},
+                [](const BackwardContext& c, const Tensor& dy) -> Tensors {
+                  const Tensor &x = c.saved(0), &weight = c.saved(1);
+                  const Tensor dy_rows = dy.reshape({-1, dy.size(-1)});
+                  Tensor dx, dw, db;
+                  if (c.needs(0)) dx = matmul(dy, weight);
+                  if (c.needs(1)) dw = matmul(dy_rows.transpose(0, 1), x.reshape({-1, x.size(-1)}));
+                  if (c.needs(2)) db = sum(dy_rows, {0});
+                  return {dx, dw, db};
+                });
+}
+
+}  // namespace plinth

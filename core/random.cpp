@@ -1,0 +1,10 @@
+#include "core/random.h"
+
+namespace plinth {
+
+Generator& generator() {
+  thread_local Generator generator;
+  return generator;
+}
+
+}  // namespace plinth
