@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/matmul/few_rows.h"
 #include "kernels/matmul/pack.h"
 #include "kernels/parallel.h"
 #include "kernels/scratch.h"
@@ -195,7 +196,9 @@ template <class T>
 void matmul(const MatmulDesc& desc, const T* a, const T* b, T* c, const T* bias) {
   const int64_t grain = grain_for(desc.m * desc.n * std::max<int64_t>(1, desc.k / 16));
   const auto one = [&](int64_t i) {
-    Product<T>(desc, a + i * desc.a[0], b + i * desc.b[0], c + i * desc.c[0], bias).run();
+    const T *a_i = a + i * desc.a[0], *b_i = b + i * desc.b[0];
+    T* c_i = c + i * desc.c[0];
+    if (!few_rows::matmul(desc, a_i, b_i, c_i, bias)) Product<T>(desc, a_i, b_i, c_i, bias).run();
   };
   if (desc.batch >= 4) {
     parallel_for(desc.batch, grain, [&](int64_t begin, int64_t end) {
