@@ -118,6 +118,14 @@ struct RegisterTile {
     }
   }
 
+  [[gnu::always_inline]] void read(const C* c, int64_t c_row) {
+#pragma GCC unroll 16
+    for (int i = 0; i < R; ++i)
+#pragma GCC unroll 8
+      for (int j = 0; j < N; ++j) sum[i][j] = load(c + i * c_row + j * kLanes<C>);
+  }
+
+  // Every row begins as a copy of `row`.
   [[gnu::always_inline]] void set_rows(const C* row) {
 #pragma GCC unroll 16
     for (int i = 0; i < R; ++i)

@@ -1,0 +1,151 @@
+#pragma once
+
+// Attention of a few queries to many keys, as when a model generates: bound by reading k and v
+// once, so keys are not packed, and all queries of a key/value head share each tile.
+
+#include <numbers>
+
+#include "kernels/attention/tile.h"
+#include "kernels/parallel.h"
+
+namespace plinth::kernels::cpu::attention {
+
+template <class T>
+class FewQueries {
+ public:
+  using C = compute_t<T>;
+
+  FewQueries(const AttentionDesc& d, const T* q, const T* k, const T* v, T* out, C* lse)
+      : d_(d),
+        q_(q),
+        k_(k),
+        v_(v),
+        out_(out),
+        lse_(lse),
+        dropout_(d),
+        padded_(padded_dim<C>(d)),
+        group_(d.heads / d.kv_heads),
+        k_rows_(kKeys<C> * padded_),
+        v_rows_(kKeys<C> * padded_) {}
+
+  // Every query of one key/value head.
+  void run(const Problem& p, int64_t kv_head) {
+    start(p, kv_head);
+    if (queries_.empty()) return;
+    Range keys{p.kv_len, 0};
+    for (const Query& query : queries_)
+      keys = {std::min(keys.begin, query.keys.begin), std::max(keys.end, query.keys.end)};
+    for (int64_t key = keys.begin / kKeys<C> * kKeys<C>; key < keys.end; key += kKeys<C>) {
+      const int64_t count = std::min<int64_t>(kKeys<C>, keys.end - key);
+      copy_rows(row(k_, d_.k, p.batch, kv_head, p.k_begin + key), d_.k.seq, count, d_.head_dim,
+                padded_, C(1), k_rows_.data());
+      copy_rows(row(v_, d_.v, p.batch, kv_head, p.k_begin + key), d_.v.seq, count, d_.head_dim,
+                padded_, C(1), v_rows_.data());
+      std::fill(k_rows_.begin() + count * padded_, k_rows_.end(), C(0));
+      for (Query& query : queries_) add_keys(p, query, key);
+    }
+    for (const Query& query : queries_) finish(p, query);
+  }
+
+ private:
+  struct Query {
+    int64_t head, position;
+    Range keys;
+    C* row;
+    C* sums;
+    C top = -std::numeric_limits<C>::infinity(), total = 0;
+  };
+
+  void start(const Problem& p, int64_t kv_head) {
+    queries_.clear();
+    buffer_.assign(2 * group_ * p.q_len * padded_, C(0));
+    C* next = buffer_.data();
+    for (int64_t head = kv_head * group_; head < (kv_head + 1) * group_; ++head) {
+      for (int64_t i = 0; i < p.q_len; ++i, next += 2 * padded_) {
+        copy_rows(row(q_, d_.q, p.batch, head, p.q_begin + i), d_.q.seq, 1, d_.head_dim, padded_,
+                  C(d_.scale) * std::numbers::log2e_v<C>, next);
+        queries_.push_back({head, i, visible_keys(d_, p, i), next, next + padded_});
+      }
+    }
+  }
+
+  void add_keys(const Problem& p, Query& query, int64_t key) {
+    const int64_t low = std::max<int64_t>(query.keys.begin - key, 0);
+    const int64_t high = std::min<int64_t>(query.keys.end - key, kKeys<C>);
+    if (low >= high) return;
+    alignas(kVectorBytes) C scores[kKeys<C>];
+    for (int j = 0; j < kKeys<C>; j += kLanes<C>)
+      store(scores + j, dots(query.row, k_rows_.data() + j * padded_));
+    mask_row(scores, KeyVectors{0, kKeyVectors, true}, key, query.keys,
+             -std::numeric_limits<C>::infinity());
+
+    Vec<C> most = load(scores);
+    for (int x = 1; x < kKeyVectors; ++x) most = larger<C>(most, load(scores + x * kLanes<C>));
+    const C top = std::max(query.top, largest_lane<C>(most));
+    const C origin = top == -std::numeric_limits<C>::infinity() ? C(0) : top;
+    Vec<C> sum{};
+    for (int x = 0; x < kKeyVectors; ++x) {
+      const Vec<C> weight = exp2_vector(load(scores + x * kLanes<C>) - origin);
+      sum += weight;
+      store(scores + x * kLanes<C>, weight);
+    }
+    const C decay = exp2_vector(broadcast(query.top - origin))[0];
+    query.total = query.total * decay + sum_lanes<C>(sum);
+    query.top = top;
+    if (dropout_.active()) {
+      alignas(kVectorBytes) C factors[kKeys<C>];
+      dropout_.factors(p, query.head, query.position, key, factors);
+      for (int j = 0; j < kKeys<C>; ++j) scores[j] *= factors[j];
+    }
+    for (int64_t x = 0; x < padded_; x += kLanes<C>) {
+      Vec<C> value = load(query.sums + x) * decay;
+      for (int64_t j = low; j < high; ++j)
+        value += scores[j] * load(v_rows_.data() + j * padded_ + x);
+      store(query.sums + x, value);
+    }
+  }
+
+  // A vector of dot products with consecutive keys: lanes first, then a transposition to add across
+  // them.
+  Vec<C> dots(const C* query, const C* keys) const {
+    Vec<C> sums[kLanes<C>] = {};
+    for (int64_t x = 0; x < padded_; x += kLanes<C>) {
+      const Vec<C> q = load(query + x);
+#pragma GCC unroll 16
+      for (int r = 0; r < kLanes<C>; ++r) sums[r] += q * load(keys + r * padded_ + x);
+    }
+    transpose<C>(sums);
+#pragma GCC unroll 16
+    for (int r = 1; r < kLanes<C>; ++r) sums[0] += sums[r];
+    return sums[0];
+  }
+
+  void finish(const Problem& p, const Query& query) {
+    write_row(query.sums, query.total == 0 ? C(0) : 1 / query.total, d_.head_dim,
+              row(out_, d_.out, p.batch, query.head, p.q_begin + query.position));
+    lse_[(p.batch * d_.heads + query.head) * d_.q_len + p.q_begin + query.position] =
+        (query.top + std::log2(query.total)) * std::numbers::ln2_v<C>;
+  }
+
+  const AttentionDesc& d_;
+  const T *q_, *k_, *v_;
+  T* out_;
+  C* lse_;
+  Dropout dropout_;
+  int64_t padded_, group_;
+  std::vector<C> k_rows_, v_rows_, buffer_;
+  std::vector<Query> queries_;
+};
+
+template <class T>
+void few_queries_forward(const AttentionDesc& d, const T* q, const T* k, const T* v, T* out,
+                         compute_t<T>* lse) {
+  const int64_t visits = d.heads / d.kv_heads * d.q_len * d.kv_len * d.head_dim / 4;
+  parallel_for(problem_count(d) * d.kv_heads, grain_for(visits), [&](int64_t begin, int64_t end) {
+    FewQueries<T> queries(d, q, k, v, out, lse);
+    for (int64_t t = begin; t < end; ++t)
+      queries.run(problem_at(d, t / d.kv_heads), t % d.kv_heads);
+  });
+}
+
+}  // namespace plinth::kernels::cpu::attention

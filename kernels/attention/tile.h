@@ -1,0 +1,180 @@
+#pragma once
+
+// Tiles of scores: kGroup queries by kKeys keys, row-major in a small buffer. All tile sizes of the
+// CPU attention kernels stand here.
+
+#include <cmath>
+#include <limits>
+
+#include "kernels/attention/problem.h"
+#include "kernels/matmul/transpose.h"
+#include "kernels/philox.h"
+
+namespace plinth::kernels::cpu::attention {
+
+// A group of queries by kKeyVectors vectors of keys is one register tile: 24 of 32 registers.
+inline constexpr int kGroup = 6;
+inline constexpr int kKeyVectors = 4;
+template <class C>
+inline constexpr int kKeys = kKeyVectors* kLanes<C>;
+// Queries that share one pass over the keys: their tiles stay in the first two caches.
+inline constexpr int64_t kQueryTile = 48;
+// Queries of one forward task, which packs the keys for itself; fewer where tasks would be few.
+inline constexpr int64_t kTaskQueries = 480;
+inline constexpr int64_t kMinTasks = 16;
+// Up to so many queries (generation) skip packing.
+inline constexpr int64_t kFewQueries = 4;
+
+template <class C>
+struct SignedOf;
+template <>
+struct SignedOf<float> {
+  using type = int32_t;
+};
+template <>
+struct SignedOf<double> {
+  using type = int64_t;
+};
+template <class C>
+using Signed = typename SignedOf<C>::type;
+
+// 2^x for x <= 1, flushed to 0 below 2^-126. 2^x = 2^n 2^r, n = round(x), |r| <= 1/2; 1.5 ulp.
+[[gnu::always_inline]] inline Vec<float> exp2_vector(Vec<float> x) {
+  const Vec<float> biased = x + 0x1.8p23f;  // leaves n in the low bits
+  const Vec<float> r = x - (biased - 0x1.8p23f);
+  const Vec<float> q =
+      ((((0x1.41fb2cp-13f * r + 0x1.5f3f32p-10f) * r + 0x1.3b2d5p-7f) * r + 0x1.c6aee6p-5f) * r +
+       0x1.ebfbdcp-3f) *
+          r +
+      0x1.62e43p-1f;
+  const Vec<float> mantissa = q * r + 1.0f;
+  const Vec<int32_t> bits =
+      reinterpret_cast<Vec<int32_t>>(mantissa) + (reinterpret_cast<Vec<int32_t>>(biased) << 23);
+  return x < -126.0f ? Vec<float>{} : reinterpret_cast<Vec<float>>(bits);
+}
+[[gnu::always_inline]] inline Vec<double> exp2_vector(Vec<double> x) {
+  for (int l = 0; l < kLanes<double>; ++l) x[l] = std::exp2(x[l]);
+  return x;
+}
+
+template <class C>
+[[gnu::always_inline]] inline Vec<C> larger(Vec<C> x, Vec<C> y) {
+  return x > y ? x : y;
+}
+
+template <class C>
+[[gnu::always_inline]] inline C largest_lane(Vec<C> x) {
+  C most = x[0];
+  for (int l = 1; l < kLanes<C>; ++l) most = x[l] > most ? x[l] : most;
+  return most;
+}
+
+template <class C>
+[[gnu::always_inline]] inline C sum_lanes(Vec<C> x) {
+  C sum = 0;
+  for (int l = 0; l < kLanes<C>; ++l) sum += x[l];
+  return sum;
+}
+
+// The lanes' numbers, counted from `first`.
+template <class C>
+[[gnu::always_inline]] inline Vec<Signed<C>> lanes_from(int64_t first) {
+  Vec<Signed<C>> lanes;
+  for (int l = 0; l < kLanes<C>; ++l) lanes[l] = l;
+  return lanes + static_cast<Signed<C>>(first);
+}
+
+// Transposes rows [0, keys) of k, `padded` long, into columns of a [dim][kKeys] tile; columns from
+// `keys` on are zero.
+template <class C>
+void transpose_keys(const C* k, int64_t keys, int64_t dim, int64_t padded, C* to) {
+  constexpr int kSquare = kLanes<C>;
+  for (int64_t x = 0; x < padded; x += kSquare) {
+    for (int64_t j = 0; j < kKeys<C>; j += kSquare) {
+      Vec<C> square[kSquare];
+#pragma GCC unroll 16
+      for (int r = 0; r < kSquare; ++r)
+        square[r] = j + r < keys ? load(k + (j + r) * padded + x) : Vec<C>{};
+      transpose<C>(square);
+      const int64_t rows = std::min<int64_t>(kSquare, dim - x);
+      for (int64_t r = 0; r < rows; ++r) store(to + (x + r) * kKeys<C> + j, square[r]);
+    }
+  }
+}
+
+// Rows of a [kGroup][kKeys] tile = queries (rows of `padded`) times transposed keys, in vectors
+// [first, first + N).
+template <int N, class C>
+[[gnu::noinline]] void group_product(const C* rows, int64_t padded, const C* columns, int64_t dim,
+                                     int first, C* tile) {
+  RegisterTile<Scalars<C>, kGroup, N> sums;
+  sums.clear();
+  sums.multiply(dim, rows, padded, 1, columns + first * kLanes<C>, kKeys<C>);
+  sums.write(tile + first * kLanes<C>, kKeys<C>);
+}
+
+// Vectors [begin, end) of a tile's keys, and whether some query of the group does not see them all.
+struct KeyVectors {
+  int begin = 0, end = 0;
+  bool partial = false;
+};
+
+// What queries [first, last] see of the tile of keys that starts at `key`.
+template <class C>
+KeyVectors visible_vectors(const AttentionDesc& d, const Problem& p, int64_t first, int64_t last,
+                           int64_t key) {
+  const Range begin = visible_keys(d, p, first), end = visible_keys(d, p, last);
+  const int64_t low = std::max<int64_t>(begin.begin - key, 0);
+  const int64_t high = std::min<int64_t>(end.end - key, kKeys<C>);
+  if (low >= high) return {};
+  KeyVectors v{static_cast<int>(low / kLanes<C>),
+               static_cast<int>((high + kLanes<C> - 1) / kLanes<C>), false};
+  v.partial = end.begin > key + v.begin * kLanes<C> || begin.end < key + v.end * kLanes<C>;
+  return v;
+}
+
+template <class C>
+void group_scores(const C* rows, int64_t padded, const C* columns, int64_t dim, KeyVectors v,
+                  C* tile) {
+  with_rows<kKeyVectors>(v.end - v.begin, [&](auto n) {
+    group_product<n()>(rows, padded, columns, dim, v.begin, tile);
+  });
+}
+
+// Replaces the scores of keys outside `keys` in one row of a tile.
+template <class C>
+void mask_row(C* row, KeyVectors v, int64_t key, Range keys, C value) {
+  const auto low = static_cast<Signed<C>>(std::clamp<int64_t>(keys.begin - key, 0, kKeys<C>));
+  const auto high = static_cast<Signed<C>>(std::clamp<int64_t>(keys.end - key, 0, kKeys<C>));
+  for (int x = v.begin; x < v.end; ++x) {
+    const Vec<Signed<C>> lane = lanes_from<C>(x * kLanes<C>);
+    const Vec<C> score = load(row + x * kLanes<C>);
+    store(row + x * kLanes<C>, (lane >= low) & (lane < high) ? score : broadcast(value));
+  }
+}
+
+// The factors of dropout, 0 or 1 / (1 - p), of one query and a tile of keys.
+class Dropout {
+ public:
+  explicit Dropout(const AttentionDesc& d)
+      : p_(d.dropout), sample_(d.philox.sample), stream_(philox_stream(d.philox)) {}
+
+  bool active() const { return p_ > 0; }
+
+  template <class C>
+  void factors(const Problem& p, int64_t head, int64_t query, int64_t key, C* out) const {
+    const C keep = 1 / (1 - C(p_));
+    const int64_t first = (head * p.q_len + query) * ((p.kv_len + 3) / 4) + key / 4;
+    for (int b = 0; b < kKeys<C> / 4; ++b) {
+      const Philox4 words = philox(stream_, sample_ + p.sample, first + b);
+      for (int w = 0; w < 4; ++w) out[4 * b + w] = uniform(words[w]) < p_ ? C(0) : keep;
+    }
+  }
+
+ private:
+  float p_;
+  int64_t sample_;
+  Philox2 stream_;
+};
+
+}  // namespace plinth::kernels::cpu::attention
