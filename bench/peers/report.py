@@ -1,0 +1,137 @@
+"""Result files, the printed table, and the table in README.md."""
+
+import datetime
+import json
+import os
+import statistics
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "bench" / "results" / f"cpu-{os.cpu_count()}core"
+BEGIN, END = "<!-- peers:begin -->", "<!-- peers:end -->"
+
+
+def spread(times):
+    """Half the distance between the quartiles, as a fraction of the median."""
+    if len(times) < 4:
+        return None
+    low, middle, high = statistics.quantiles(times, n=4)
+    return (high - low) / 2 / middle
+
+
+def make_row(case, part, ours, peers, ceiling):
+    """One row of a result file: medians of the times of this run. `ours` is empty if not measured."""
+    medians = {f"torch-{mode}": statistics.median(times) for mode, times in peers.items()}
+    ours_ms = statistics.median(ours) if ours else None
+    row = {
+        "name": case.label,
+        "shape": case.shape_text(),
+        "dtype": "float32",
+        "pass": part.name,
+        "ours_ms": ours_ms,
+        "spread": spread(ours) if ours else None,
+        "peers": medians,
+        "peer_spreads": {f"torch-{mode}": spread(times) for mode, times in peers.items()},
+        "ratio_best": min(medians.values()) / ours_ms if ours and medians else None,
+        "goal": case.goal,
+        "ceiling_fraction": None,
+        "bytes": part.bytes,
+        "flops": part.flops,
+    }
+    if ours and ceiling and part.bytes:
+        least_ms = 1e3 * max(part.bytes / ceiling["bytes_per_s"], part.flops / ceiling["flops_per_s"])
+        row["ceiling_fraction"] = least_ms / ours_ms
+    if case.tokens:
+        row["tokens"] = case.tokens
+    return row
+
+
+def print_row(row):
+    print("  ".join(format_row(row)), flush=True)
+
+
+def format_row(row):
+    def time_text(value):
+        return "-" if value is None else f"{value:.3g} ms" if value < 100 else f"{value:.0f} ms"
+
+    cells = [f"{row['name']}, {row['pass']} ({row['shape']})", time_text(row["ours_ms"])]
+    cells += [f"{name} {time_text(value)}" for name, value in row["peers"].items()]
+    if row["ratio_best"]:
+        cells.append(f"{row['ratio_best']:.2f}x (goal {row['goal']:g}x)")
+    return cells
+
+
+def cpu_name():
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return "unknown CPU"
+
+
+def versions(**more):
+    compiler = subprocess.run(["g++", "-dumpfullversion"], capture_output=True, text=True, check=True)
+    return {"cpu": cpu_name(), "cores": os.cpu_count(), "g++": compiler.stdout.strip(), **more}
+
+
+def write_results(name, rows, found_versions):
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    result = {
+        "device": RESULTS.name,
+        "commit": commit.stdout.strip(),
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "versions": found_versions,
+        "rows": rows,
+    }
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"wrote {path.relative_to(ROOT)}")
+
+
+def readme_table(results):
+    """The Markdown table of the result files, one line a row."""
+    lines = [
+        "| work (float32, 2 threads) | Plinth | PyTorch eager | torch.compile | best / Plinth |",
+        "|---|---|---|---|---|",
+    ]
+    for result in results:
+        for row in result["rows"]:
+            cells = [f"{row['name']}, {row['pass']} ({row['shape']})"]
+            for value in (row["ours_ms"], row["peers"].get("torch-eager"), row["peers"].get("torch-compile")):
+                cells.append(measured_text(value, row))
+            lines.append("| " + " | ".join([*cells, f"{row['ratio_best']:.2f}"]) + " |")
+    used = sorted({f"PyTorch {result['versions']['torch']}, {result['versions']['cpu']}" for result in results})
+    days = sorted({result["date"][:10] for result in results})
+    return "\n".join([*lines, "", f"Measured {', '.join(days)} with {'; '.join(used)}."])
+
+
+def measured_text(milliseconds, row):
+    if milliseconds is None:
+        return ""
+    if "tokens" in row:
+        return f"{1e3 * row['tokens'] / milliseconds:,.0f} tokens/s"
+    return f"{milliseconds:.3g} ms" if milliseconds < 1000 else f"{milliseconds:,.0f} ms"
+
+
+def load_results():
+    """The result files that have PyTorch beside Plinth: whole models first, then ops by name."""
+    order = {"train": 0, "startup": 1}
+    paths = sorted(RESULTS.glob("*.json"), key=lambda path: (order.get(path.stem, 2), path.stem))
+    results = [json.loads(path.read_text()) for path in paths]
+    return [result for result in results if "torch" in result["versions"]]
+
+
+def update_readme(readme=ROOT / "README.md"):
+    """Replaces what stands between the markers of README.md by the table of all result files."""
+    text = readme.read_text()
+    if BEGIN not in text or END not in text:
+        raise SystemExit(f"{readme} lacks the markers {BEGIN} and {END}")
+    before, rest = text.split(BEGIN, 1)
+    after = rest.split(END, 1)[1]
+    results = load_results()
+    table = readme_table(results) if results else "Not measured yet."
+    readme.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}")
+    print(f"updated {readme.name}")

@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+"""Measures Plinth beside PyTorch on the CPU, both sides in one run, interleaved, by medians.
+
+    python3 -m venv venv && venv/bin/pip install torch
+    venv/bin/python bench/peers/run.py [--only NAME ...] [--turns N] [--update-readme]
+
+For each case three processes stay warm side by side: Plinth, PyTorch eager and torch.compile. They
+take turns, so that a busy moment of the machine meets all of them. The medians go to
+bench/results/cpu-<n>core/<name>.json, together with the machine's measured ceilings.
+"""
+
+import argparse
+import statistics
+import sys
+from pathlib import Path
+
+import cases
+import report
+import workers
+
+
+def parse_arguments():
+    names = [case.bench for case in cases.CASES] + [cases.STARTUP.bench]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=sorted(set(names)), help="measure these only")
+    parser.add_argument("--turns", type=int, default=7, help="times that each side takes its turn")
+    parser.add_argument("--plinth", type=Path, default=report.ROOT / "build" / "release" / "plinth")
+    parser.add_argument("--peers-only", action="store_true", help="PyTorch alone; writes no result")
+    parser.add_argument("--update-readme", action="store_true", help="rewrite README.md's table from the results")
+    arguments = parser.parse_args()
+    if not arguments.peers_only and not arguments.plinth.exists():
+        parser.error(f"{arguments.plinth} does not exist; build it first: scripts/test.sh")
+    return arguments
+
+
+def measure_ceiling(turns):
+    """What this machine gives at best: bytes a second of a copy, operations a second of a product."""
+    worker = workers.Worker(workers.torch_command("eager", ["ceiling", "null"]))
+    answers = [worker.measure(3) for _ in range(turns)]
+    worker.close()
+    copy_ms = statistics.median(sum((answer["copy_ms"] for answer in answers), []))
+    product_ms = statistics.median(sum((answer["product_ms"] for answer in answers), []))
+    ceiling = {
+        "bytes_per_s": 1e3 * answers[0]["copy_bytes"] / copy_ms,
+        "flops_per_s": 1e3 * answers[0]["product_flops"] / product_ms,
+    }
+    print(f"ceiling: copy {ceiling['bytes_per_s'] / 1e9:.1f} GB/s, product {ceiling['flops_per_s'] / 1e9:.0f} GFLOP/s")
+    return ceiling, worker.ready["version"]
+
+
+def start_workers(case, plinth):
+    """{side: Worker} with every side warm; a side is "plinth" or one of PyTorch's modes."""
+    commands = {mode: workers.torch_command(mode, case.torch_arguments()) for mode in case.peers}
+    if plinth:
+        commands = {"plinth": [str(plinth), *case.plinth_arguments()]} | commands
+    return {side: workers.Worker(command) for side, command in commands.items()}
+
+
+def measure_case(case, plinth, turns, ceiling):
+    """The rows of one case, one for each of its passes."""
+    sides = start_workers(case, plinth)
+    times = {side: {part.key: [] for part in case.passes} for side in sides}
+    try:
+        for _ in range(turns):
+            for side, worker in sides.items():
+                answer = worker.measure(case.repetitions)
+                for part in case.passes:
+                    times[side][part.key] += answer[part.key]
+        peaks = {side: worker.peak_mib() for side, worker in sides.items()}
+    finally:
+        for worker in sides.values():
+            worker.close()
+    rows = []
+    for part in case.passes:
+        ours = times["plinth"][part.key] if plinth else []
+        peers = {mode: times[mode][part.key] for mode in case.peers}
+        row = report.make_row(case, part, ours, peers, ceiling)
+        row["peak_mib"] = {side: round(peak) for side, peak in peaks.items()}
+        report.print_row(row)
+        rows.append(row)
+    return rows
+
+
+def measure_startup(case, plinth, turns):
+    """The row of new processes: from start to the end of the first training step."""
+    commands = {mode: workers.torch_command(mode, ["first_step", case.torch_arguments()[1]]) for mode in case.peers}
+    if plinth:
+        arguments = ["train" if word == "startup" else word for word in case.plinth_arguments() if word != "--serve"]
+        commands["plinth"] = [str(plinth), *arguments, "--steps", "1", "--json"]
+    times = {side: [] for side in commands}
+    for _ in range(turns):
+        for side, command in commands.items():
+            times[side].append(workers.time_to_first_step(command))
+    peers = {mode: times[mode] for mode in case.peers}
+    row = report.make_row(case, case.passes[0], times.get("plinth", []), peers, None)
+    report.print_row(row)
+    return [row]
+
+
+def main():
+    arguments = parse_arguments()
+    plinth = None if arguments.peers_only else arguments.plinth.resolve()
+
+    def wanted(case):
+        return not arguments.only or case.bench in arguments.only
+
+    ceiling, torch_version = measure_ceiling(arguments.turns)
+    rows = {}
+    try:
+        for case in filter(wanted, cases.CASES):
+            rows.setdefault(case.bench, []).extend(measure_case(case, plinth, arguments.turns, ceiling))
+        if wanted(cases.STARTUP):
+            rows["startup"] = measure_startup(cases.STARTUP, plinth, arguments.turns)
+    except workers.WorkerError as error:
+        sys.exit(f"run.py: {error}")
+    if plinth:
+        found = report.versions(torch=torch_version, ceiling=ceiling)
+        for name, measured in rows.items():
+            report.write_results(name, measured, found)
+    if arguments.update_readme:
+        report.update_readme()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""The ops measured against PyTorch: each gives forward() and backward(), which are timed apart."""
+
+import torch
+import torch.nn.functional as F
+
+
+class DifferentiableOp:
+    """An op of `inputs` with a gradient for each of them that is floating-point."""
+
+    def __init__(self, function, inputs, compiled):
+        self.function = torch.compile(function) if compiled else function
+        self.inputs = [x.requires_grad_() if x.is_floating_point() else x for x in inputs]
+        self.output = None
+        with torch.no_grad():
+            self.output_gradient = torch.randn_like(function(*inputs))
+
+    def prepare(self):
+        self.output = None
+        for x in self.inputs:
+            x.grad = None
+
+    def forward(self):
+        self.output = self.function(*self.inputs)
+
+    def backward(self):
+        self.output.backward(self.output_gradient)
+
+
+def attention(shape, compiled):
+    """Causal attention of [batch, heads, time, head_dim]."""
+
+    def function(q, k, v):
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+    return DifferentiableOp(function, [torch.randn(shape) for _ in range(3)], compiled)
+
+
+def layer_norm(shape, compiled):
+    """Layer norm with gain and bias over the last dimension of [rows, dim]."""
+
+    def function(x, weight, bias):
+        return F.layer_norm(x, (shape[1],), weight, bias)
+
+    return DifferentiableOp(function, [torch.randn(shape), torch.randn(shape[1]), torch.randn(shape[1])], compiled)
+
+
+def cross_entropy(shape, compiled):
+    """Mean cross-entropy of logits [rows, vocabulary]."""
+    targets = torch.randint(shape[1], (shape[0],))
+    return DifferentiableOp(F.cross_entropy, [torch.randn(shape), targets], compiled)
+
+
+def linear_cross_entropy(shape, compiled):
+    """LM head and mean cross-entropy: x [rows, dim] times the transpose of weight [vocabulary, dim]."""
+    rows, dim, vocabulary = shape
+
+    def function(x, weight, targets):
+        return F.cross_entropy(F.linear(x, weight), targets)
+
+    weight = 0.02 * torch.randn(vocabulary, dim)
+    return DifferentiableOp(function, [torch.randn(rows, dim), weight, torch.randint(vocabulary, (rows,))], compiled)
+
+
+class AdamW:
+    """One optimizer step over `count` tensors of `size` elements; it has no backward pass."""
+
+    def __init__(self, shape, compiled):
+        count, size = shape
+        parameters = [torch.randn(size, requires_grad=True) for _ in range(count)]
+        for parameter in parameters:
+            parameter.grad = torch.randn(size)
+        if compiled:
+            self.forward = torch.compile(torch.optim.AdamW(parameters, lr=1e-4, weight_decay=0.1).step)
+        else:
+            self.forward = torch.optim.AdamW(parameters, lr=1e-4, weight_decay=0.1, fused=True).step
+
+    def prepare(self):
+        pass
+
+
+OPS = {
+    "attention": attention,
+    "layer_norm": layer_norm,
+    "cross_entropy": cross_entropy,
+    "linear_cross_entropy": linear_cross_entropy,
+    "adamw": AdamW,
+}

@@ -1,0 +1,97 @@
+"""Tests of bench/peers without PyTorch: the worker protocol, the rows, and README's table."""
+
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+from unittest import mock
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "bench" / "peers"))
+import cases  # noqa: E402
+import report  # noqa: E402
+import run  # noqa: E402
+import workers  # noqa: E402
+
+SPEAKER = """
+import json, sys
+print(json.dumps({"ready": True, "version": "1"}), flush=True)
+for line in sys.stdin:
+    print(json.dumps({"step_ms": [%s] * int(line)}), flush=True)
+"""
+
+
+def speaker(milliseconds):
+    """A worker's command that answers every repetition with the same time."""
+    return [sys.executable, "-c", SPEAKER % milliseconds]
+
+
+class Workers(unittest.TestCase):
+    def test_worker_answers_as_many_times_as_asked(self):
+        worker = workers.Worker(speaker(2.5))
+        self.assertEqual(worker.ready["version"], "1")
+        self.assertEqual(worker.measure(3), {"step_ms": [2.5] * 3})
+        self.assertGreater(worker.peak_mib(), 1)
+        worker.close()
+        self.assertEqual(worker.process.returncode, 0)
+
+    def test_worker_that_dies_is_named(self):
+        with self.assertRaisesRegex(workers.WorkerError, "false: answered ''"):
+            workers.Worker(["false"])
+
+    def test_first_step_needs_a_line_and_success(self):
+        self.assertGreater(workers.time_to_first_step(["echo", "1.0"]), 0)
+        with self.assertRaisesRegex(workers.WorkerError, "exit status 3"):
+            workers.time_to_first_step(["sh", "-c", "echo 1.0; exit 3"])
+
+
+class Cases(unittest.TestCase):
+    def test_plinth_command_names_every_size(self):
+        case = cases.train("GPT", cases.SMALL, 1)
+        text = " ".join(case.plinth_arguments())
+        self.assertIn("bench train --dtype float32 --threads 2 --serve --model gpt --layers 4 --dim 256", text)
+        self.assertIn("--shape 8,8,256,32", " ".join(cases.attention(8, 8, 256, 32).plinth_arguments()))
+
+    def test_sides_take_turns_and_rows_hold_medians(self):
+        case = cases.train("GPT", cases.SMALL, 2)
+        commands = {"plinth": 10.0, "eager": 20.0, "compile": 15.0}
+        sides = {side: workers.Worker(speaker(time)) for side, time in commands.items()}
+        ceiling = {"bytes_per_s": 1e11, "flops_per_s": 1e13}
+        with mock.patch.object(run, "start_workers", return_value=sides), mock.patch("builtins.print"):
+            (row,) = run.measure_case(case, "plinth", turns=3, ceiling=ceiling)
+        self.assertEqual(row["ours_ms"], 10.0)
+        self.assertEqual(row["peers"], {"torch-eager": 20.0, "torch-compile": 15.0})
+        self.assertEqual(row["ratio_best"], 1.5)
+        self.assertAlmostEqual(row["ceiling_fraction"], 1e3 * row["flops"] / 1e13 / 10.0)
+        self.assertEqual(row["spread"], 0)
+
+
+class Readme(unittest.TestCase):
+    def update(self, text, results):
+        with tempfile.TemporaryDirectory() as folder:
+            readme = Path(folder) / "README.md"
+            readme.write_text(text)
+            with mock.patch.object(report, "load_results", return_value=results), mock.patch("builtins.print"):
+                report.update_readme(readme)
+            return readme.read_text()
+
+    def test_table_replaces_what_stands_between_the_markers(self):
+        case = cases.train("GPT", cases.SMALL, 2)
+        row = report.make_row(case, case.passes[0], [100.0] * 4, {"eager": [250.0], "compile": [200.0]}, None)
+        result = {"date": "2026-01-02T03:04:05", "versions": {"torch": "2", "cpu": "X"}, "rows": [row]}
+        text = self.update(f"top\n{report.BEGIN}\nold\n{report.END}\nbottom\n", [result])
+        self.assertTrue(text.startswith("top\n") and text.endswith("\nbottom\n"))
+        self.assertNotIn("old", text)
+        self.assertIn("| 20,480 tokens/s | 8,192 tokens/s | 10,240 tokens/s | 2.00 |", text)
+
+    def test_no_result_gives_no_figure(self):
+        text = self.update(f"{report.BEGIN}\n{report.END}", [])
+        self.assertIn("Not measured yet.", text)
+
+    def test_missing_markers_are_an_error(self):
+        with self.assertRaisesRegex(SystemExit, "lacks the markers"):
+            self.update("no markers", [])
+
+
+if __name__ == "__main__":
+    unittest.main()
