@@ -172,13 +172,13 @@ class Pass {
       const Edge& edge = node->inputs[i];
       if (!edge.node) continue;
       if (i < results.size() && results[i].defined()) {
-        receive(edge, fitted(node, i, edge, std::move(results[i])));
+        receive(edge, fitted(node, i, edge, std::exchange(results[i], {})));
       }
       if (--states_[edge.node.get()].dependencies == 0) ready_.push(edge.node.get());
     }
   }
 
-  static Tensor fitted(Node* node, size_t i, const Edge& edge, Tensor gradient) {
+  static Tensor fitted(Node* node, size_t i, const Edge& edge, const Tensor& gradient) {
     const OutputInfo& expected = edge.node->outputs[edge.index];
     check(gradient.shape() == expected.shape, ErrorKind::Shape, node->name(), "gradient of input ",
           i, " has shape ", gradient.shape(), ", expected ", expected.shape);
