@@ -18,10 +18,10 @@ struct Tensors {
       const char letter = static_cast<char>('a' + i - 1);
       data.emplace_back(static_cast<size_t>(i) * 10, static_cast<std::byte>(letter));
     }
+    const char* names[] = {"a", "b", "c", "d"};
     for (size_t i = 0; i < 4; ++i) {
       const auto bytes = static_cast<int64_t>(data[i].size());
-      entries.push_back(
-          {std::string(1, static_cast<char>('a' + i)), DType::UInt8, {bytes}, data[i]});
+      entries.push_back({names[i], DType::UInt8, {bytes}, data[i]});
     }
   }
   std::vector<std::vector<std::byte>> data;
@@ -139,7 +139,7 @@ TEST(CheckpointFiles, NamesWhatIsMissing) {
 TEST(CheckpointFiles, RefusesATensorThatIsInTwoShards) {
   const TemporaryDirectory dir;
   Tensors tensors;
-  tensors.entries[3].name = "a";
+  tensors.entries[3].name = tensors.entries[0].name;
   expect_error(ErrorKind::Argument, "tensor 'a' is there twice",
                [&] { write_checkpoint_files(dir.path(), tensors.entries, 50); });
   EXPECT_THAT(dir.names(), testing::Not(testing::Contains(HasSubstr("index"))));

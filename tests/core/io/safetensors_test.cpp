@@ -47,6 +47,15 @@ TEST(Safetensors, ReadsTensorsMetadataAndPadding) {
   EXPECT_EQ(tensors.find("c"), nullptr);
 }
 
+TEST(Safetensors, ReadsAFileOfTheReferenceImplementation) {
+  const SafetensorsFile file = SafetensorsFile::open(PLINTH_FIXTURES "/gpt2/model.safetensors");
+  const TensorRecord& record = file.record("transformer.wte.weight");
+  EXPECT_EQ(record.dtype, DType::Float32);
+  EXPECT_THAT(record.shape, ElementsAre(97, 32));
+  EXPECT_EQ(file.data(record.name).size(), 97u * 32 * 4);
+  EXPECT_EQ(file.metadata().at("format"), "pt");
+}
+
 TEST(Safetensors, NamesTheNearestTensorWhenOneIsMissing) {
   const std::string file =
       file_of(R"({"wte.weight":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})", 1);
