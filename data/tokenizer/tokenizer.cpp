@@ -1,0 +1,326 @@
+#include "data/tokenizer/tokenizer.h"
+
+#include <algorithm>
+#include <mutex>
+
+#include "core/error.h"
+#include "core/io/file.h"
+#include "core/io/text.h"
+#include "data/tokenizer/added_tokens.h"
+#include "data/tokenizer/bpe.h"
+#include "data/tokenizer/bpe_trainer.h"
+#include "data/tokenizer/byte_alphabet.h"
+#include "data/tokenizer/parallel_tasks.h"
+#include "data/tokenizer/pre_tokenizer.h"
+#include "data/tokenizer/tokenizer_spec.h"
+#include "data/tokenizer/utf8.h"
+#include "data/tokenizer/word_counter.h"
+
+namespace plinth {
+namespace {
+
+constexpr size_t kLongText = size_t{1} << 20;
+constexpr uint64_t kMostFileBytes = uint64_t{1} << 30;
+
+// Scratch of the threads that are encoding now, with their caches, handed from call to call.
+class ScratchPool {
+ public:
+  class Lease {
+   public:
+    Lease(ScratchPool& pool, std::unique_ptr<BpeScratch> scratch)
+        : pool_(&pool), scratch_(std::move(scratch)) {}
+    Lease(const Lease&) = delete;
+    Lease& operator=(const Lease&) = delete;
+    ~Lease() {
+      const std::lock_guard lock(pool_->mutex_);
+      pool_->free_.push_back(std::move(scratch_));
+    }
+    BpeScratch& operator*() const { return *scratch_; }
+
+   private:
+    ScratchPool* pool_;
+    std::unique_ptr<BpeScratch> scratch_;
+  };
+
+  Lease take() {
+    const std::lock_guard lock(mutex_);
+    if (free_.empty()) return {*this, std::make_unique<BpeScratch>()};
+    std::unique_ptr<BpeScratch> scratch = std::move(free_.back());
+    free_.pop_back();
+    return {*this, std::move(scratch)};
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<BpeScratch>> free_;
+};
+
+std::string read_beside(const std::filesystem::path& path) {
+  return std::filesystem::exists(path) ? read_text_file(path, kMostFileBytes) : "";
+}
+
+// The first of the folder's small files that says something.
+TokenRoles read_roles(const std::filesystem::path& folder) {
+  for (const char* file : {"tokenizer_config.json", "special_tokens_map.json"}) {
+    const std::filesystem::path path = folder / file;
+    const std::string text = read_beside(path);
+    if (text.empty()) continue;
+    TokenRoles roles = parse_token_roles(text, path.string());
+    if (!roles.eos.empty()) return roles;
+  }
+  return {};
+}
+
+TokenizerSpec read_spec(const std::filesystem::path& path) {
+  if (!std::filesystem::is_directory(path)) {
+    return parse_tokenizer_json(read_text_file(path, kMostFileBytes), path.string());
+  }
+  const std::filesystem::path json = path / "tokenizer.json";
+  if (std::filesystem::exists(json))
+    return parse_tokenizer_json(read_text_file(json, kMostFileBytes), json.string());
+  const std::filesystem::path vocab = path / "vocab.json";
+  const std::filesystem::path merges = path / "merges.txt";
+  check(std::filesystem::exists(vocab) && std::filesystem::exists(merges), ErrorKind::Io,
+        path.string(), "no tokenizer here: expected tokenizer.json, or vocab.json and merges.txt");
+  return parse_vocab_and_merges(read_text_file(vocab, kMostFileBytes),
+                                read_text_file(merges, kMostFileBytes), path.string());
+}
+
+}  // namespace
+
+struct Tokenizer::State {
+  State(TokenizerSpec parsed, TokenRoles token_roles, std::string_view name);
+
+  std::vector<int32_t> encode(std::string_view text, const EncodeOptions& options) const;
+  void encode_segment(const RepairedText& text, const AddedTokens::Segment& segment,
+                      std::vector<int32_t>& ids) const;
+  void encode_pieces(const PieceBlock& pieces, const RepairedText& text, size_t offset,
+                     std::vector<int32_t>& ids) const;
+  std::optional<int32_t> find(std::string_view token) const;
+  std::optional<int32_t> first_of(std::initializer_list<std::string_view> tokens) const;
+  const std::string& token_bytes(int32_t id) const;
+
+  TokenizerSpec spec;
+  TokenRoles roles;
+  AddedTokens added;
+  PreTokenizer pre_tokenizer;
+  std::vector<std::string> bytes;  // of each token, by id; "" where there is none
+  WordMap ids;                     // by bytes; added tokens first
+  Bpe bpe;
+  mutable ScratchPool scratch;
+};
+
+Tokenizer::State::State(TokenizerSpec parsed, TokenRoles token_roles, std::string_view name)
+    : spec(std::move(parsed)),
+      roles(std::move(token_roles)),
+      added(spec.added),
+      pre_tokenizer(spec.pre_tokenizer, name),
+      bytes(spec.vocabulary.size()) {
+  for (const AddedToken& token : spec.added) {
+    const auto id = static_cast<size_t>(token.id);
+    if (id >= bytes.size()) bytes.resize(id + 1);
+    bytes[id] = token.content;
+    ids.emplace(token.content, token.id);
+  }
+  Bpe::Spec parts;
+  parts.byte_ids.fill(-1);
+  for (size_t i = 0; i < spec.vocabulary.size(); ++i) {
+    const auto id = static_cast<int32_t>(i);
+    const std::optional<std::string> spelled = bytes_of_spelling(spec.vocabulary[i]);
+    // A token that is not spelled in the byte alphabet stands for itself; no text gives it.
+    if (bytes[i].empty()) bytes[i] = spelled.value_or(spec.vocabulary[i]);
+    if (!spelled || spelled->empty()) continue;
+    if (spelled->size() == 1) parts.byte_ids[static_cast<uint8_t>(spelled->front())] = id;
+    if (spec.ignore_merges) parts.whole_words.emplace(*spelled, id);
+    ids.emplace(*spelled, id);
+  }
+  parts.merges = spec.merges;
+  parts.merged_ids = spec.merged_ids;
+  bpe = Bpe(std::move(parts));
+}
+
+void Tokenizer::State::encode_pieces(const PieceBlock& pieces, const RepairedText& text,
+                                     size_t offset, std::vector<int32_t>& out) const {
+  const ScratchPool::Lease lease = scratch.take();
+  for (const Piece& piece : pieces) {
+    const std::string_view word = text.original(offset + piece.begin, offset + piece.end);
+    if (piece.prefixed) {
+      bpe.encode(with_prefix(word), *lease, out);
+    } else {
+      bpe.encode(word, *lease, out);
+    }
+  }
+}
+
+void Tokenizer::State::encode_segment(const RepairedText& text, const AddedTokens::Segment& segment,
+                                      std::vector<int32_t>& out) const {
+  const std::string_view part = text.text().substr(segment.begin, segment.end - segment.begin);
+  if (part.size() < kLongText) {
+    PieceBlock pieces;
+    pre_tokenizer.split(part, pieces);
+    return encode_pieces(pieces, text, segment.begin, out);
+  }
+  pre_tokenizer.split_long(part, [&](std::span<const PieceBlock> blocks) {
+    std::vector<std::vector<int32_t>> encoded(blocks.size());
+    parallel_tasks(static_cast<int64_t>(blocks.size()), [&](int64_t b) {
+      encode_pieces(blocks[static_cast<size_t>(b)], text, segment.begin,
+                    encoded[static_cast<size_t>(b)]);
+    });
+    for (const std::vector<int32_t>& block : encoded)
+      out.insert(out.end(), block.begin(), block.end());
+  });
+}
+
+std::vector<int32_t> Tokenizer::State::encode(std::string_view text,
+                                              const EncodeOptions& options) const {
+  const RepairedText repaired(text);
+  std::vector<int32_t> out;
+  if (options.add_special) out = spec.before;
+  for (const AddedTokens::Segment& segment : added.split(repaired.text(), options.allow_special)) {
+    if (segment.id >= 0) {
+      out.push_back(segment.id);
+    } else {
+      encode_segment(repaired, segment, out);
+    }
+  }
+  if (options.add_special) out.insert(out.end(), spec.after.begin(), spec.after.end());
+  return out;
+}
+
+std::optional<int32_t> Tokenizer::State::find(std::string_view token) const {
+  const auto found = ids.find(token);
+  return found == ids.end() ? std::nullopt : std::optional(found->second);
+}
+
+std::optional<int32_t> Tokenizer::State::first_of(
+    std::initializer_list<std::string_view> tokens) const {
+  for (const std::string_view token : tokens) {
+    if (const std::optional<int32_t> id = find(token); !token.empty() && id) return id;
+  }
+  return std::nullopt;
+}
+
+const std::string& Tokenizer::State::token_bytes(int32_t id) const {
+  const bool known =
+      id >= 0 && static_cast<size_t>(id) < bytes.size() && !bytes[static_cast<size_t>(id)].empty();
+  check(known, ErrorKind::Argument, "tokenizer", "id ", id,
+        " is no token's; the vocabulary has ids below ", bytes.size());
+  return bytes[static_cast<size_t>(id)];
+}
+
+Tokenizer::Tokenizer(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
+Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
+Tokenizer::~Tokenizer() = default;
+
+Tokenizer Tokenizer::load(const std::filesystem::path& path) {
+  TokenizerSpec spec = read_spec(path);
+  const std::filesystem::path folder =
+      std::filesystem::is_directory(path) ? path : path.parent_path();
+  return Tokenizer(std::make_unique<State>(std::move(spec), read_roles(folder), path.string()));
+}
+
+Tokenizer Tokenizer::parse(std::string_view tokenizer_json, std::string_view name) {
+  return Tokenizer(
+      std::make_unique<State>(parse_tokenizer_json(tokenizer_json, name), TokenRoles{}, name));
+}
+
+Tokenizer Tokenizer::train(std::span<const std::string_view> texts, const TrainOptions& options) {
+  const int64_t least = 256 + static_cast<int64_t>(options.special_tokens.size());
+  check(options.vocab_size >= least && options.vocab_size <= kMostTokens, ErrorKind::Argument,
+        "Tokenizer::train", "vocab_size is ", options.vocab_size, ", expected ", least,
+        " (the bytes and the special tokens) to ", kMostTokens);
+  TokenizerSpec spec;
+  for (const std::string& token : options.special_tokens) {
+    check(!token.empty() && !first_invalid_utf8(token), ErrorKind::Argument, "Tokenizer::train",
+          "a special token is empty or not UTF-8");
+    const auto id = static_cast<int32_t>(spec.added.size());
+    for (const AddedToken& other : spec.added) {
+      check(other.content != token, ErrorKind::Argument, "Tokenizer::train", "special token ",
+            token, " is given twice");
+    }
+    spec.added.push_back({.content = token, .id = id, .special = true});
+  }
+  const bool is_gpt2 = options.pattern == kGpt2Pattern;
+  if (!is_gpt2) spec.pre_tokenizer.splits = {options.pattern};
+  spec.pre_tokenizer.use_gpt2_pattern = is_gpt2;
+  spec.pre_tokenizer.add_prefix_space = options.add_prefix_space;
+  const PreTokenizer pre_tokenizer(spec.pre_tokenizer, "Tokenizer::train");
+  BpeVocabulary learned = train_bpe(count_words(texts, pre_tokenizer), options.special_tokens,
+                                    options.vocab_size, options.min_frequency);
+  spec.vocabulary = std::move(learned.spellings);
+  spec.merges = std::move(learned.merges);
+  spec.merged_ids = std::move(learned.merged_ids);
+  return Tokenizer(std::make_unique<State>(std::move(spec), TokenRoles{}, "Tokenizer::train"));
+}
+
+std::string Tokenizer::to_json() const {
+  return write_tokenizer_json(state_->spec);
+}
+
+void Tokenizer::save(const std::filesystem::path& folder) const {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  check(!error, ErrorKind::Io, folder.string(), "cannot create the folder: ", error.message());
+  const auto name = [&](std::optional<int32_t> id) {
+    return id ? state_->token_bytes(*id) : std::string();
+  };
+  write_file_atomically(folder / "tokenizer.json", to_json());
+  write_file_atomically(folder / "tokenizer_config.json",
+                        write_tokenizer_config({name(eos_id()), name(bos_id()), name(pad_id())}));
+}
+
+std::vector<int32_t> Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
+  return state_->encode(text, options);
+}
+
+std::vector<std::vector<int32_t>> Tokenizer::encode_batch(std::span<const std::string_view> texts,
+                                                          const EncodeOptions& options) const {
+  std::vector<std::vector<int32_t>> encoded(texts.size());
+  parallel_tasks(static_cast<int64_t>(texts.size()), [&](int64_t i) {
+    const auto at = static_cast<size_t>(i);
+    if (texts[at].size() < kLongText) encoded[at] = encode(texts[at], options);
+  });
+  for (size_t i = 0; i < texts.size(); ++i) {
+    if (texts[i].size() >= kLongText) encoded[i] = encode(texts[i], options);
+  }
+  return encoded;
+}
+
+std::string Tokenizer::decode(std::span<const int32_t> ids, const DecodeOptions& options) const {
+  std::string text;
+  for (const int32_t id : ids) {
+    if (options.skip_special && is_special(id)) continue;
+    text += state_->token_bytes(id);
+  }
+  return text;
+}
+
+std::string_view Tokenizer::token_bytes(int32_t id) const {
+  return state_->token_bytes(id);
+}
+
+bool Tokenizer::is_special(int32_t id) const {
+  const AddedToken* token = state_->added.find(id);
+  return token != nullptr && token->special;
+}
+
+int64_t Tokenizer::vocab_size() const {
+  return static_cast<int64_t>(state_->bytes.size());
+}
+
+std::optional<int32_t> Tokenizer::id(std::string_view token) const {
+  return state_->find(token);
+}
+
+std::optional<int32_t> Tokenizer::eos_id() const {
+  return state_->first_of({state_->roles.eos, "<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>"});
+}
+std::optional<int32_t> Tokenizer::bos_id() const {
+  return state_->first_of({state_->roles.bos});
+}
+std::optional<int32_t> Tokenizer::pad_id() const {
+  return state_->first_of({state_->roles.pad});
+}
+
+}  // namespace plinth

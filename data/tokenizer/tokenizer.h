@@ -1,0 +1,126 @@
+#pragma once
+
+// Byte-level byte pair encoding, as GPT-2 and Llama 3 have it: load, train, save, encode, decode.
+//
+//   Tokenizer tokenizer = Tokenizer::load("gpt2");            // a folder, or a tokenizer.json
+//   std::vector<int32_t> ids = tokenizer.encode("Hello");
+//   std::string text = tokenizer.decode(ids);                 // "Hello"
+//
+// Token ids are those of Hugging Face's `tokenizers` on the same file and text, checked on every
+// code point; a file that asks for something else than byte-level BPE, or for a step that Plinth
+// does not take (a normalizer, truncation, ...), is refused by name rather than read differently.
+//
+// Any bytes can be encoded, and decode gives them back. Where they are not valid UTF-8, they are
+// cut into pre-tokens as if each ill-formed part were U+FFFD (where Python's errors="replace" puts
+// one); the tokens hold the bytes as they were. The exceptions to the round trip are what a file
+// asks for: add_prefix_space adds a space, and an added token with lstrip or rstrip swallows
+// spaces.
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "data/tokenizer/pattern.h"
+
+namespace plinth {
+
+struct EncodeOptions {
+  // Whether "<|endoftext|>" in the text becomes the special token. Off, as for any text that comes
+  // from elsewhere, it is text like any other. (Added tokens that are not special always count.)
+  bool allow_special = false;
+  // Adds what the file's post-processor puts around a text, such as Llama 3's <|begin_of_text|>.
+  bool add_special = false;
+};
+
+struct DecodeOptions {
+  bool skip_special = false;
+};
+
+struct TrainOptions {
+  int64_t vocab_size = 32768;  // special tokens and the 256 bytes included
+  int64_t min_frequency = 2;   // of a pair that is merged
+  std::vector<std::string> special_tokens = {"<|endoftext|>"};  // ids 0, 1, ...
+  std::string pattern = std::string(kGpt2Pattern);              // as in tokenizer.json's Split
+  bool add_prefix_space = false;
+};
+
+class Tokenizer {
+ public:
+  // Reads a tokenizer.json, or a folder with tokenizer.json or with vocab.json and merges.txt.
+  // Beside it, tokenizer_config.json or special_tokens_map.json may name the end-of-text token.
+  // Throws Error(Io) or Error(Format) naming the file.
+  static Tokenizer load(const std::filesystem::path& path);
+
+  // From a tokenizer.json's text; `name` is for errors.
+  static Tokenizer parse(std::string_view tokenizer_json, std::string_view name = "tokenizer.json");
+
+  // Learns a vocabulary, the same as Hugging Face's BpeTrainer with ByteLevel's alphabet does from
+  // these texts. It is smaller than asked for if the texts have too few pairs. Uses all threads,
+  // the result does not depend on their number. Throws Error(Argument).
+  static Tokenizer train(std::span<const std::string_view> texts, const TrainOptions& options = {});
+
+  Tokenizer(Tokenizer&&) noexcept;
+  Tokenizer& operator=(Tokenizer&&) noexcept;
+  ~Tokenizer();
+
+  // Writes tokenizer.json and tokenizer_config.json, which Hugging Face's libraries load, into the
+  // folder; makes it if need be.
+  void save(const std::filesystem::path& folder) const;
+  std::string to_json() const;
+
+  // Const members may be called from several threads at once. A text of 1 MiB or more is encoded by
+  // all threads, with the same result.
+  std::vector<int32_t> encode(std::string_view text, const EncodeOptions& options = {}) const;
+  std::vector<std::vector<int32_t>> encode_batch(std::span<const std::string_view> texts,
+                                                 const EncodeOptions& options = {}) const;
+
+  // Throws Error(Argument) for an id that is no token's.
+  std::string decode(std::span<const int32_t> ids, const DecodeOptions& options = {}) const;
+
+  // The bytes of one token.
+  std::string_view token_bytes(int32_t id) const;
+  bool is_special(int32_t id) const;
+
+  // One more than the highest id: the rows that an embedding needs.
+  int64_t vocab_size() const;
+
+  // The id of an added token, or of a token by its bytes.
+  std::optional<int32_t> id(std::string_view token) const;
+
+  // From the files beside tokenizer.json; else the first that exists of <|endoftext|>,
+  // <|end_of_text|>, </s>, <eos>.
+  std::optional<int32_t> eos_id() const;
+  std::optional<int32_t> bos_id() const;
+  std::optional<int32_t> pad_id() const;
+
+ private:
+  struct State;
+  explicit Tokenizer(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+// Text from ids as they come, for printing while generating: gives only whole characters. What is
+// not valid UTF-8 becomes U+FFFD, as by Python's errors="replace".
+class StreamDecoder {
+ public:
+  // The tokenizer must outlive it.
+  explicit StreamDecoder(const Tokenizer& tokenizer, const DecodeOptions& options = {})
+      : tokenizer_(&tokenizer), options_(options) {}
+
+  // What this token completes; may be empty.
+  std::string push(int32_t id);
+  // What is left, at the end.
+  std::string finish();
+
+ private:
+  const Tokenizer* tokenizer_;
+  DecodeOptions options_;
+  std::string pending_;  // the start of a character
+};
+
+}  // namespace plinth

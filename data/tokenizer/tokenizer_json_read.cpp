@@ -1,0 +1,225 @@
+// Reading tokenizer.json: see tokenizer_spec.h.
+
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "core/io/json.h"
+#include "core/io/text.h"
+#include "data/tokenizer/json_fields.h"
+#include "data/tokenizer/tokenizer_spec.h"
+#include "data/tokenizer/vocabulary.h"
+
+namespace plinth {
+namespace {
+
+using json_fields::Json;
+
+[[noreturn]] void refuse(std::string_view name, std::string_view field, std::string_view value) {
+  throw Error(ErrorKind::Format, name,
+              detail::concat(field, " is ", printable(value), ", which is not supported"));
+}
+
+void require_null(const Json& object, std::string_view key, std::string_view name) {
+  const Json& value = json_fields::get(object, key, name);
+  if (!value.is_null())
+    refuse(name, key,
+           value.is_object() ? json_fields::type_of(value, name) : printable(value.dump()));
+}
+
+int32_t token_id(const Json& value, std::string_view what, std::string_view name) {
+  check(value.is_number_integer(), ErrorKind::Format, name, what, " must be an integer, got ",
+        printable(value.dump()));
+  check(!value.is_number_unsigned()
+            ? value.get<int64_t>() >= 0 && value.get<int64_t>() < kMostTokens
+            : value.get<uint64_t>() < static_cast<uint64_t>(kMostTokens),
+        ErrorKind::Format, name, what, " is ", printable(value.dump()), ", expected 0 to ",
+        kMostTokens - 1);
+  return value.get<int32_t>();
+}
+
+void read_split(const Json& step, PreTokenizerSpec& spec, std::string_view name) {
+  const std::string& behavior = json_fields::string(step, "behavior", name);
+  if (behavior != "Isolated") refuse(name, "pre_tokenizer Split behavior", behavior);
+  const Json& pattern = json_fields::at(step, "pattern", name);
+  if (pattern.contains("Regex")) {
+    spec.splits.push_back(json_fields::string(pattern, "Regex", name));
+  } else {
+    const std::string& literal = json_fields::string(pattern, "String", name);
+    check(!literal.empty(), ErrorKind::Format, name, "pre_tokenizer Split pattern is empty");
+    spec.splits.push_back(escape_pattern(literal));
+  }
+}
+
+void read_byte_level(const Json& step, PreTokenizerSpec& spec, std::string_view name) {
+  spec.add_prefix_space = json_fields::boolean(step, "add_prefix_space", true, name);
+  spec.use_gpt2_pattern = json_fields::boolean(step, "use_regex", true, name);
+}
+
+// ByteLevel alone, or a Sequence of Split and Digits that ends in it.
+PreTokenizerSpec read_pre_tokenizer(const Json& json, std::string_view name) {
+  PreTokenizerSpec spec;
+  const std::string type = json_fields::type_of(json, name);
+  if (type == "ByteLevel") {
+    read_byte_level(json, spec, name);
+    return spec;
+  }
+  if (type != "Sequence") refuse(name, "pre_tokenizer", type);
+  const Json& steps = json_fields::at(json, "pretokenizers", name);
+  check(steps.is_array() && !steps.empty(), ErrorKind::Format, name,
+        "pre_tokenizer Sequence is empty");
+  for (size_t i = 0; i < steps.size(); ++i) {
+    const std::string step = json_fields::type_of(steps[i], name);
+    const bool last = i + 1 == steps.size();
+    if (step == "ByteLevel" && last) {
+      read_byte_level(steps[i], spec, name);
+    } else if (step == "Split" && !last) {
+      read_split(steps[i], spec, name);
+    } else if (step == "Digits" && !last) {
+      const bool single = json_fields::boolean(steps[i], "individual_digits", false, name);
+      spec.splits.emplace_back(single ? R"(\p{N})" : R"(\p{N}+)");
+    } else {
+      refuse(name, last ? "the last pre_tokenizer" : "a pre_tokenizer before the last", step);
+    }
+  }
+  return spec;
+}
+
+using Ids = std::vector<int32_t>;
+
+void read_template(const Json& json, Ids& before, Ids& after, std::string_view name) {
+  const Json& single = json_fields::at(json, "single", name);
+  check(single.is_array(), ErrorKind::Format, name, "post_processor \"single\" must be an array");
+  bool seen_text = false;
+  for (const Json& item : single) {
+    check(item.is_object(), ErrorKind::Format, name, "post_processor \"single\" must hold objects");
+    if (item.contains("Sequence")) {
+      check(!seen_text, ErrorKind::Format, name,
+            "post_processor repeats the text, which is not supported");
+      seen_text = true;
+      continue;
+    }
+    const std::string& token =
+        json_fields::string(json_fields::at(item, "SpecialToken", name), "id", name);
+    const Json& entry = json_fields::at(json_fields::at(json, "special_tokens", name), token, name);
+    for (const Json& id : json_fields::at(entry, "ids", name)) {
+      (seen_text ? after : before).push_back(token_id(id, "post_processor token", name));
+    }
+  }
+  check(seen_text, ErrorKind::Format, name,
+        "post_processor drops the text, which is not supported");
+}
+
+int32_t read_token_pair(const Json& json, std::string_view key, std::string_view name) {
+  const Json& pair = json_fields::at(json, key, name);
+  check(pair.is_array() && pair.size() == 2, ErrorKind::Format, name, "post_processor \"", key,
+        "\" must be [token, id]");
+  return token_id(pair[1], key, name);
+}
+
+// Processors in sequence wrap around what those before them gave.
+void read_post_processor(const Json& json, Ids& before, Ids& after, std::string_view name) {
+  const std::string type = json_fields::type_of(json, name);
+  if (type == "null" || type == "ByteLevel") return;
+  Ids prefix;
+  Ids suffix;
+  if (type == "Sequence") {
+    for (const Json& step : json_fields::at(json, "processors", name)) {
+      check(json_fields::type_of(step, name) != "Sequence", ErrorKind::Format, name,
+            "post_processor has a Sequence in a Sequence, which is not supported");
+      read_post_processor(step, before, after, name);
+    }
+    return;
+  }
+  if (type == "TemplateProcessing") {
+    read_template(json, prefix, suffix, name);
+  } else if (type == "RobertaProcessing" || type == "BertProcessing") {
+    prefix.push_back(read_token_pair(json, "cls", name));
+    suffix.push_back(read_token_pair(json, "sep", name));
+  } else {
+    refuse(name, "post_processor", type);
+  }
+  before.insert(before.begin(), prefix.begin(), prefix.end());
+  after.insert(after.end(), suffix.begin(), suffix.end());
+}
+
+void read_vocabulary(const Json& json, Vocabulary& vocabulary, std::string_view name) {
+  check(json.is_object(), ErrorKind::Format, name, "vocab must be an object, got ",
+        json.type_name());
+  for (const auto& [spelling, id] : json.items())
+    vocabulary.add(spelling, token_id(id, spelling, name));
+}
+
+void read_merges(const Json& json, Vocabulary& vocabulary, std::string_view name) {
+  check(json.is_array(), ErrorKind::Format, name, "merges must be an array, got ",
+        json.type_name());
+  for (const Json& merge : json) {
+    if (merge.is_string()) {
+      vocabulary.add_merge(merge.get_ref<const std::string&>());
+      continue;
+    }
+    check(merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string(),
+          ErrorKind::Format, name, "merge must be \"a b\" or [\"a\", \"b\"], got ",
+          printable(merge.dump()));
+    vocabulary.add_merge(merge[0].get_ref<const std::string&>(),
+                         merge[1].get_ref<const std::string&>());
+  }
+}
+
+void read_model(const Json& model, TokenizerSpec& spec, std::string_view name) {
+  const Json& type = json_fields::get(model, "type", name);
+  if (!type.is_null() && type != "BPE") refuse(name, "model type", printable(type.dump()));
+  for (const std::string_view affix : {"continuing_subword_prefix", "end_of_word_suffix"}) {
+    const Json& value = json_fields::get(model, affix, name);
+    if (!value.is_null() && value != "") refuse(name, affix, printable(value.dump()));
+  }
+  const Json& dropout = json_fields::get(model, "dropout", name);
+  if (!dropout.is_null() && dropout != 0) refuse(name, "dropout", printable(dropout.dump()));
+  spec.ignore_merges = json_fields::boolean(model, "ignore_merges", false, name);
+
+  const Json& tokens = json_fields::at(model, "vocab", name);
+  Vocabulary vocabulary(tokens.size(), name);
+  read_vocabulary(tokens, vocabulary, name);
+  read_merges(json_fields::at(model, "merges", name), vocabulary, name);
+  vocabulary.move_to(spec);
+}
+
+std::vector<AddedToken> read_added_tokens(const Json& json, std::string_view name) {
+  std::vector<AddedToken> tokens;
+  if (json.is_null()) return tokens;
+  check(json.is_array(), ErrorKind::Format, name, "added_tokens must be an array, got ",
+        json.type_name());
+  for (const Json& item : json) {
+    AddedToken token;
+    token.content = json_fields::string(item, "content", name);
+    check(!token.content.empty(), ErrorKind::Format, name, "an added token is empty");
+    token.id = token_id(json_fields::at(item, "id", name), "added token id", name);
+    token.special = json_fields::boolean(item, "special", false, name);
+    token.normalized = json_fields::boolean(item, "normalized", !token.special, name);
+    token.single_word = json_fields::boolean(item, "single_word", false, name);
+    token.lstrip = json_fields::boolean(item, "lstrip", false, name);
+    token.rstrip = json_fields::boolean(item, "rstrip", false, name);
+    tokens.push_back(std::move(token));
+  }
+  return tokens;
+}
+
+}  // namespace
+
+TokenizerSpec parse_tokenizer_json(std::string_view text, std::string_view name) {
+  const Json json = parse_json(text, name);
+  TokenizerSpec spec;
+  read_model(json_fields::at(json, "model", name), spec, name);
+  spec.added = read_added_tokens(json_fields::get(json, "added_tokens", name), name);
+  for (std::string_view key : {"truncation", "padding", "normalizer"})
+    require_null(json, key, name);
+  spec.pre_tokenizer = read_pre_tokenizer(json_fields::get(json, "pre_tokenizer", name), name);
+  const Json& post_processor = json_fields::get(json, "post_processor", name);
+  read_post_processor(post_processor, spec.before, spec.after, name);
+  spec.post_processor = post_processor.dump();
+  const std::string decoder = json_fields::type_of(json_fields::get(json, "decoder", name), name);
+  if (decoder != "null" && decoder != "ByteLevel") refuse(name, "decoder", decoder);
+  check_added_ids(spec, name);
+  return spec;
+}
+
+}  // namespace plinth

@@ -1,0 +1,53 @@
+#pragma once
+
+// What a tokenizer file says, and the files themselves: Hugging Face's tokenizer.json, and GPT-2's
+// vocab.json with merges.txt. Parsers take text and the name to put into errors; they throw
+// Error(Format, name) for what is malformed and, naming it, for what Plinth would not do the same.
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "data/tokenizer/added_tokens.h"
+#include "data/tokenizer/pre_tokenizer.h"
+
+namespace plinth {
+
+// More ids than any vocabulary has; a file that names a higher one is refused.
+inline constexpr int64_t kMostTokens = int64_t{1} << 24;
+
+struct TokenizerSpec {
+  // Tokens by id, spelled in the byte alphabet; "" where an id has none.
+  std::vector<std::string> vocabulary;
+  // Pairs of ids, first learned first. The merged token is the one spelled as the two together.
+  std::vector<std::pair<int32_t, int32_t>> merges;
+  std::vector<int32_t> merged_ids;
+  std::vector<AddedToken> added;
+  PreTokenizerSpec pre_tokenizer;
+  bool ignore_merges = false;  // a piece that is a token needs no merges
+  // What the post-processor puts around a text, and its JSON, kept for saving.
+  std::vector<int32_t> before;
+  std::vector<int32_t> after;
+  std::string post_processor = "null";
+};
+
+TokenizerSpec parse_tokenizer_json(std::string_view text, std::string_view name);
+std::string write_tokenizer_json(const TokenizerSpec& spec);
+
+// vocab.json and merges.txt as GPT-2 published them: its pattern, no space before the text, and
+// <|endoftext|>, if the vocabulary has it, as a special token.
+TokenizerSpec parse_vocab_and_merges(std::string_view vocab, std::string_view merges,
+                                     std::string_view name);
+
+// The tokens that play a part, from tokenizer_config.json or special_tokens_map.json: "" if none.
+struct TokenRoles {
+  std::string eos;
+  std::string bos;
+  std::string pad;
+};
+TokenRoles parse_token_roles(std::string_view text, std::string_view name);
+std::string write_tokenizer_config(const TokenRoles& roles);
+
+}  // namespace plinth

@@ -1,0 +1,122 @@
+#include "data/tokenizer/word_counter.h"
+
+#include <omp.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "data/tokenizer/parallel_tasks.h"
+#include "data/tokenizer/utf8.h"
+
+namespace plinth {
+namespace {
+
+// Texts from here on are cut by all threads, one text at a time.
+constexpr size_t kLongText = size_t{1} << 20;
+
+// Counts by word: an open-addressing table over one buffer of bytes.
+class Counts {
+ public:
+  struct Slot {
+    uint64_t hash = 0;
+    size_t begin = 0;
+    size_t size = 0;
+    int64_t count = 0;  // 0: free
+  };
+
+  void add(std::string_view word, int64_t count) {
+    if ((used_ + 1) * 2 > slots_.size()) grow();
+    const uint64_t hash = XXH3_64bits(word.data(), word.size());
+    size_t at = hash & (slots_.size() - 1);
+    while (slots_[at].count != 0 && !(slots_[at].hash == hash && word_of(slots_[at]) == word)) {
+      at = (at + 1) & (slots_.size() - 1);
+    }
+    if (slots_[at].count == 0) {
+      slots_[at] = {hash, bytes_.size(), word.size(), 0};
+      bytes_.append(word);
+      ++used_;
+    }
+    slots_[at].count += count;
+  }
+
+  void add_all(const Counts& other) {
+    for (const Slot& slot : other.slots_) {
+      if (slot.count != 0) add(other.word_of(slot), slot.count);
+    }
+  }
+
+  std::vector<std::pair<std::string, int64_t>> sorted() const {
+    std::vector<std::pair<std::string, int64_t>> words;
+    words.reserve(used_);
+    for (const Slot& slot : slots_) {
+      if (slot.count != 0) words.emplace_back(word_of(slot), slot.count);
+    }
+    std::sort(words.begin(), words.end());
+    return words;
+  }
+
+ private:
+  std::string_view word_of(const Slot& slot) const {
+    return std::string_view(bytes_).substr(slot.begin, slot.size);
+  }
+
+  void grow() {
+    std::vector<Slot> old(std::max<size_t>(1024, slots_.size() * 2));
+    old.swap(slots_);
+    for (const Slot& slot : old) {
+      if (slot.count == 0) continue;
+      size_t at = slot.hash & (slots_.size() - 1);
+      while (slots_[at].count != 0) at = (at + 1) & (slots_.size() - 1);
+      slots_[at] = slot;
+    }
+  }
+
+  std::vector<Slot> slots_;
+  size_t used_ = 0;
+  std::string bytes_;
+};
+
+void count_pieces(const PieceBlock& pieces, const RepairedText& text, Counts& counts) {
+  for (const Piece& piece : pieces) {
+    const std::string_view word = text.original(piece.begin, piece.end);
+    if (piece.prefixed) {
+      counts.add(with_prefix(word), 1);
+    } else {
+      counts.add(word, 1);
+    }
+  }
+}
+
+}  // namespace
+
+std::vector<std::pair<std::string, int64_t>> count_words(std::span<const std::string_view> texts,
+                                                         const PreTokenizer& pre_tokenizer) {
+  std::vector<Counts> by_thread(static_cast<size_t>(omp_get_max_threads()));
+  const auto mine = [&]() -> Counts& {
+    return by_thread[static_cast<size_t>(omp_get_thread_num())];
+  };
+  parallel_tasks(static_cast<int64_t>(texts.size()), [&](int64_t i) {
+    const std::string_view text = texts[static_cast<size_t>(i)];
+    if (text.size() >= kLongText) return;
+    const RepairedText repaired(text);
+    PieceBlock pieces;
+    pre_tokenizer.split(repaired.text(), pieces);
+    count_pieces(pieces, repaired, mine());
+  });
+  for (const std::string_view text : texts) {
+    if (text.size() < kLongText) continue;
+    const RepairedText repaired(text);
+    pre_tokenizer.split_long(repaired.text(), [&](std::span<const PieceBlock> blocks) {
+      parallel_tasks(static_cast<int64_t>(blocks.size()), [&](int64_t b) {
+        count_pieces(blocks[static_cast<size_t>(b)], repaired, mine());
+      });
+    });
+  }
+  for (size_t thread = 1; thread < by_thread.size(); ++thread)
+    by_thread[0].add_all(by_thread[thread]);
+  return by_thread[0].sorted();
+}
+
+}  // namespace plinth

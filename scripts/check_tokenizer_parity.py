@@ -1,0 +1,215 @@
+#!/usr/bin/env python3
+"""Compares Plinth's tokenizer with Hugging Face's `tokenizers`, live, and times both.
+
+    scripts/check_tokenizer_parity.py [--tool build/release/tests/tokenizer_tool] [CHECK...]
+
+Checks (all of them if none is named):
+    blocks       the fixtures' text, block by block
+    code-points  every Unicode code point in several surroundings
+    random       random strings, and random bytes as errors="replace" reads them
+    train        the vocabulary and merges learned from the King James Bible
+    speed        training and encoding the Bible, interleaved, medians, 2 threads
+
+Prints the first difference of each check and exits 1 if there is one. Needs the package tokenizers and,
+for the last two, the command `bible` (Debian's bible-kjv).
+"""
+
+import argparse
+import json
+import os
+import random
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("RAYON_NUM_THREADS", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "fixtures"))
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers  # noqa: E402
+
+import make_tokenizer_fixtures as fixtures  # noqa: E402
+import tokenizer_text  # noqa: E402
+
+# As in GPT-2's encoder.py, and as ByteLevel has it.
+GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+PATTERNS = {"gpt2": GPT2_PATTERN, "llama3": fixtures.LLAMA3_PATTERN, "o200k": fixtures.O200K_PATTERN}
+
+
+class Tool:
+    def __init__(self, path):
+        self.path = path
+
+    def run(self, arguments, documents):
+        """Standard output, and the seconds of the work."""
+        data = b"".join(struct.pack("<I", len(document)) + document for document in documents)
+        done = subprocess.run([self.path, *arguments], input=data, capture_output=True)
+        if done.returncode != 0:
+            sys.exit(f"{self.path} {arguments[0]}: {done.stderr.decode()}")
+        return done.stdout, float(done.stderr)
+
+    def encode(self, tokenizer_file, documents):
+        output, seconds = self.run(["encode", str(tokenizer_file)], documents)
+        ids, at = [], 0
+        while at < len(output):
+            (count,) = struct.unpack_from("<I", output, at)
+            ids.append(list(struct.unpack_from(f"<{count}i", output, at + 4)))
+            at += 4 + 4 * count
+        return ids, seconds
+
+
+def variants(folder):
+    """The fixture tokenizer with each pattern: (name, Hugging Face's, file)."""
+    base = json.loads((fixtures.FOLDER / "gpt2.json").read_text())
+    for name, pattern in PATTERNS.items():
+        base["pre_tokenizer"] = fixtures.sequence(fixtures.split(pattern), fixtures.byte_level(use_regex=False))
+        path = folder / f"{name}.json"
+        path.write_text(json.dumps(base))
+        yield name, Tokenizer.from_file(str(path)), path
+
+
+def compare(label, documents, tool, tokenizer, path):
+    """Encodes documents (str) by both; prints the first difference. True if there is none."""
+    theirs = [encoding.ids for encoding in tokenizer.encode_batch(documents)]
+    ours, _ = tool.encode(path, [document.encode() for document in documents])
+    characters = sum(map(len, documents))
+    for document, expected, got in zip(documents, theirs, ours):
+        if expected == got:
+            continue
+        at = next((i for i, pair in enumerate(zip(expected, got)) if pair[0] != pair[1]), min(len(expected), len(got)))
+        before = tokenizer.decode(expected[:at], skip_special_tokens=False)
+        print(f"{label}: DIFFERENT at token {at}, behind {before[-40:]!r}")
+        for name, ids in (("theirs", expected), ("ours", got)):
+            print(f"  {name}: {[tokenizer.id_to_token(number) for number in ids[at : at + 8]]}")
+        return False
+    print(f"{label}: {characters:,} characters, {sum(map(len, ours)):,} tokens, no difference")
+    return True
+
+
+def check_blocks(tool, folder):
+    blocks = [tokenizer_text.block(number) for number in range(tokenizer_text.BLOCKS)]
+    return all([compare(f"blocks, {name}", blocks, tool, *rest) for name, *rest in variants(folder)])
+
+
+def check_code_points(tool, folder):
+    documents = []
+    for start in range(0, 0x110000, 512):
+        characters = [chr(code) for code in range(start, start + 512) if not 0xD800 <= code < 0xE000]
+        documents.append("".join(f"a{c}b 1{c}2 {c}{c}  {c}\n{c}'{c}s" for c in characters))
+    return all([compare(f"code points, {name}", documents, tool, *rest) for name, *rest in variants(folder)])
+
+
+def check_random(tool, folder):
+    chance = random.Random(20240520)
+    ranges = [(0, 0x7F), (0, 0x2FF), (0x300, 0x36F), (0x2000, 0x206F), (0, 0xD7FF), (0x10000, 0x10FFFF)]
+
+    def string():
+        first, last = chance.choice(ranges)
+        return "".join(chr(chance.randint(first, last)) for _ in range(chance.randint(1, 12)))
+
+    documents = ["".join(string() + chance.choice(["", " ", "\n", "'s"]) for _ in range(200)) for _ in range(200)]
+    documents += [chance.randbytes(3000).decode(errors="replace") for _ in range(100)]
+    return all([compare(f"random, {name}", documents, tool, *rest) for name, *rest in variants(folder)])
+
+
+def bible():
+    return subprocess.run(["bible", "-f", "gen1:1-rev22:21"], capture_output=True, check=True).stdout.decode()
+
+
+def train_theirs(text, vocab_size, pattern=None):
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    if pattern:
+        split = pre_tokenizers.Split(Regex(pattern), "isolated")
+        bytes_only = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, bytes_only])
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=2,
+        special_tokens=["<|endoftext|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    started = time.perf_counter()
+    tokenizer.train_from_iterator(text, trainer)
+    return tokenizer, time.perf_counter() - started
+
+
+def check_train(tool, folder):
+    text = bible()
+    lines = text.splitlines(keepends=True)
+    cases = [("whole", [text], 8192, ""), ("lines", lines, 8192, ""), ("llama3", lines, 20000, PATTERNS["llama3"])]
+    same = True
+    for name, documents, vocab_size, pattern in cases:
+        theirs = json.loads(train_theirs(documents, vocab_size, pattern)[0].to_str())["model"]
+        tool.run(["train", str(vocab_size), "2", pattern, str(folder)], [line.encode() for line in documents])
+        ours = json.loads((folder / "tokenizer.json").read_text())["model"]
+        loaded = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        equal = theirs["vocab"] == ours["vocab"] and theirs["merges"] == ours["merges"]
+        print(f"train, {name}: {len(ours['vocab'])} tokens, {'no difference' if equal else 'DIFFERENT'}")
+        same = same and equal and compare(f"train, {name}, encoded", documents, tool, loaded, folder / "tokenizer.json")
+    return same
+
+
+def check_speed(tool, folder):
+    text = bible()
+    lines = text.splitlines(keepends=True)
+    chapters = ["".join(lines[at : at + 30]) for at in range(0, len(lines), 30)]
+    megabytes = len(text.encode()) / 1e6
+    rows = {}
+
+    def note(what, ours, theirs):
+        rows.setdefault(what, ([], []))
+        rows[what][0].append(ours)
+        rows[what][1].append(theirs)
+
+    for _ in range(5):
+        for what, documents in (("train 8192, chapters", chapters), ("train 8192, one text", [text])):
+            tokenizer, theirs = train_theirs(documents, 8192)
+            data = [document.encode() for document in documents]
+            _, ours = tool.run(["train", "8192", "2", "", str(folder)], data)
+            note(what, ours, theirs)
+        for what, documents in (("encode, chapters", chapters), ("encode, one text", [text])):
+            fresh = Tokenizer.from_str(tokenizer.to_str())  # with an empty cache, as ours
+            started = time.perf_counter()
+            fresh.encode_batch_fast(documents)
+            theirs = time.perf_counter() - started
+            _, ours = tool.encode(folder / "tokenizer.json", [document.encode() for document in documents])
+            note(what, ours, theirs)
+    for what, (ours, theirs) in rows.items():
+        ours, theirs = statistics.median(ours), statistics.median(theirs)
+        print(f"{what}: ours {ours:.3f} s ({megabytes / ours:.1f} MB/s), theirs {theirs:.3f} s, {theirs / ours:.1f}x")
+    return True
+
+
+CHECKS = {
+    "blocks": check_blocks,
+    "code-points": check_code_points,
+    "random": check_random,
+    "train": check_train,
+    "speed": check_speed,
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tool", default=str(ROOT / "build" / "release" / "tests" / "tokenizer_tool"))
+    parser.add_argument("checks", nargs="*", metavar="CHECK", help=", ".join(CHECKS))
+    arguments = parser.parse_args()
+    unknown = set(arguments.checks) - set(CHECKS)
+    if unknown:
+        parser.error(f"unknown check {', '.join(sorted(unknown))}")
+    with tempfile.TemporaryDirectory() as folder:
+        results = [CHECKS[name](Tool(arguments.tool), Path(folder)) for name in arguments.checks or CHECKS]
+    sys.exit(0 if all(results) else 1)
+
+
+if __name__ == "__main__":
+    main()
