@@ -196,6 +196,22 @@ void Tensor::set_grad(const Tensor& grad) {
   impl_of(*this, "set_grad").meta().grad = grad;
 }
 
+void Tensor::set_data(const Tensor& source) {
+  check(is_leaf() && !impl_->base.defined(), ErrorKind::Argument, "set_data",
+        "the tensor was computed by an op; only a leaf can be given other elements");
+  check(!requires_grad() || is_floating_point(source.dtype()), ErrorKind::DType, "set_data",
+        "source has dtype ", name(source.dtype()), ", but a leaf that requires grad is floating");
+  const TensorImpl& from = impl_of(source, "set_data");
+  impl_->storage = from.storage;
+  impl_->shape = from.shape;
+  impl_->strides = from.strides;
+  impl_->offset = from.offset;
+  impl_->dtype = from.dtype;
+  if (!impl_->autograd) return;
+  impl_->autograd->grad = {};
+  impl_->autograd->accumulator.reset();
+}
+
 void Tensor::backward(const Tensor& gradient, bool retain_graph, bool create_graph) const {
   run_backward({*this}, {gradient}, nullptr, {retain_graph, create_graph, false});
 }

@@ -113,6 +113,9 @@ class Tensor {
   // The gradient that backward() has accumulated; undefined if there is none.
   Tensor grad() const;
   void set_grad(const Tensor& grad);
+  // Gives this leaf the elements, geometry and dtype of `source`, shared, and drops its gradient:
+  // every handle of the leaf sees them. Not for use between a forward pass and its backward.
+  void set_data(const Tensor& source);
   // Accumulates into grad() of every leaf below this tensor. `gradient` may be left out for a
   // scalar.
   void backward(const Tensor& gradient = {}, bool retain_graph = false,

@@ -1,6 +1,7 @@
 #include "core/ops/matmul.h"
 
 #include "core/autograd.h"
+#include "core/flop_counter.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/loops.h"
 #include "core/ops/reduce.h"
@@ -38,6 +39,7 @@ Tensor run(const Tensor& a, const Tensor& b, const Tensor& bias, std::string_vie
                         .a = strides_of(left),
                         .b = strides_of(right),
                         .c = strides_of(out)};
+  FlopCounter::add(2 * desc.batch * desc.m * desc.n * desc.k);
   dispatch_floating(a.dtype(), op, [&]<class T>() {
     const T* added = bias.defined() ? bias.data<T>() : nullptr;
     kernels::cpu::matmul(desc, left.data<T>(), right.data<T>(), out.data<T>(), added);
