@@ -120,6 +120,19 @@ void AtomicFile::write(std::span<const std::byte> bytes) {
   if (!io::write_all(state_->fd.get(), bytes)) io::throw_errno(state_->target, "write");
 }
 
+void AtomicFile::overwrite(uint64_t offset, std::span<const std::byte> bytes) {
+  const int fd = state_->fd.get();
+  const off_t end = ::lseek(fd, 0, SEEK_END);
+  check(end >= 0 && bytes.size() <= static_cast<uint64_t>(end) &&
+            offset <= static_cast<uint64_t>(end) - bytes.size(),
+        ErrorKind::Argument, state_->target.string(), "overwrites bytes ", offset, " to ",
+        offset + bytes.size(), " of ", end);
+  if (::lseek(fd, static_cast<off_t>(offset), SEEK_SET) < 0 || !io::write_all(fd, bytes) ||
+      ::lseek(fd, 0, SEEK_END) < 0) {
+    io::throw_errno(state_->target, "write");
+  }
+}
+
 void AtomicFile::commit() {
   State& s = *state_;
   check(!s.renamed, ErrorKind::Io, s.target.string(), "was committed already");

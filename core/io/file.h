@@ -57,6 +57,9 @@ class AtomicFile {
   void write(std::span<const std::byte> bytes);
   void write(std::string_view text) { write(bytes_of(text)); }
 
+  // Replaces bytes written before, such as a header that counts what follows it.
+  void overwrite(uint64_t offset, std::span<const std::byte> bytes);
+
   // After it returns, the new content survives a loss of power. Called once, after the last write.
   void commit();
 

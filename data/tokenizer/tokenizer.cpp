@@ -4,6 +4,7 @@
 #include <mutex>
 
 #include "core/error.h"
+#include "core/io/directory.h"
 #include "core/io/file.h"
 #include "core/io/text.h"
 #include "data/tokenizer/added_tokens.h"
@@ -259,9 +260,7 @@ std::string Tokenizer::to_json() const {
 }
 
 void Tokenizer::save(const std::filesystem::path& folder) const {
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  check(!error, ErrorKind::Io, folder.string(), "cannot create the folder: ", error.message());
+  make_directories(folder);
   const auto name = [&](std::optional<int32_t> id) {
     return id ? state_->token_bytes(*id) : std::string();
   };

@@ -98,6 +98,18 @@ TEST(AtomicFile, LeavesTheTargetAsItWasUnlessCommitted) {
   EXPECT_THAT(dir.names(), ElementsAre("f"));
 }
 
+TEST(AtomicFile, OverwritesOnlyWhatWasWritten) {
+  const TemporaryDirectory dir;
+  AtomicFile file(dir / "f");
+  file.write("0 tokens:");
+  file.overwrite(0, bytes_of("2"));
+  file.write(" a b");
+  expect_error(ErrorKind::Argument, "overwrites bytes 12 to 14 of 13",
+               [&] { file.overwrite(12, bytes_of("xy")); });
+  file.commit();
+  EXPECT_EQ(read_text_file(dir / "f"), "2 tokens: a b");
+}
+
 TEST(AtomicFile, IsCommittedOnce) {
   const TemporaryDirectory dir;
   AtomicFile file(dir / "f");
