@@ -57,25 +57,6 @@ using Signed = typename SignedOf<C>::type;
   return x;
 }
 
-template <class C>
-[[gnu::always_inline]] inline Vec<C> larger(Vec<C> x, Vec<C> y) {
-  return x > y ? x : y;
-}
-
-template <class C>
-[[gnu::always_inline]] inline C largest_lane(Vec<C> x) {
-  C most = x[0];
-  for (int l = 1; l < kLanes<C>; ++l) most = x[l] > most ? x[l] : most;
-  return most;
-}
-
-template <class C>
-[[gnu::always_inline]] inline C sum_lanes(Vec<C> x) {
-  C sum = 0;
-  for (int l = 0; l < kLanes<C>; ++l) sum += x[l];
-  return sum;
-}
-
 // The lanes' numbers, counted from `first`.
 template <class C>
 [[gnu::always_inline]] inline Vec<Signed<C>> lanes_from(int64_t first) {

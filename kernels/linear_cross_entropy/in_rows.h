@@ -62,12 +62,7 @@ void in_rows(const LinearCrossEntropyDesc& d, const T* x, const T* w, const int6
               w_wide, z);
     parallel_for(rows, grain_for(d.vocab), [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r) {
-        if (target[first + r] == d.ignore_index) {
-          loss[first + r] = 0;
-          std::fill(z + r * d.vocab, z + (r + 1) * d.vocab, C(0));
-        } else {
-          loss[first + r] = loss_of_row(d, target[first + r], row_scale, z + r * d.vocab);
-        }
+        loss[first + r] = loss_of_row(d, target[first + r], row_scale, z + r * d.vocab);
       }
     });
     if (dx != nullptr) {

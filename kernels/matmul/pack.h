@@ -7,7 +7,9 @@
 // rows as rows, the right one with its columns as rows.
 
 #include <algorithm>
+#include <cstring>
 
+#include "kernels/matmul/register_tile.h"
 #include "kernels/matmul/transpose.h"
 
 namespace plinth::kernels::cpu {

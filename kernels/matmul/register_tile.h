@@ -8,8 +8,9 @@
 // of p, whatever R and N: an element's bits do not depend on the tile that it falls in.
 
 #include <cstdint>
-#include <cstring>
+#include <type_traits>
 
+#include "kernels/simd.h"
 #include "kernels/types.h"
 
 #ifdef __AVX512BF16__
@@ -18,46 +19,14 @@
 
 namespace plinth::kernels::cpu {
 
-#if defined(__AVX512F__)
-// 32 registers: 28 of c, 2 of b, 1 of a.
-inline constexpr int kVectorBytes = 64;
-inline constexpr int kTileRows = 14;
-#elif defined(__AVX__)
-// 16 registers: 12 of c, 2 of b, 1 of a.
-inline constexpr int kVectorBytes = 32;
-inline constexpr int kTileRows = 6;
+#ifdef __AVX512F__
+inline constexpr int kTileRows = 14;  // 32 registers: 28 of c, 2 of b, 1 of a
 #else
-inline constexpr int kVectorBytes = 16;
-inline constexpr int kTileRows = 6;
+inline constexpr int kTileRows = 6;  // 16 registers: 12 of c, 2 of b, 1 of a
 #endif
 inline constexpr int kTileVectors = 2;
-
-template <class C>
-inline constexpr int kLanes = kVectorBytes / sizeof(C);
 template <class C>
 inline constexpr int kTileColumns = kTileVectors* kLanes<C>;
-
-// A vector register of C, and the same at any address.
-template <class C>
-struct Simd {
-  typedef C Vector __attribute__((vector_size(kVectorBytes)));
-  typedef C Unaligned __attribute__((vector_size(kVectorBytes), aligned(alignof(C)), may_alias));
-};
-template <class C>
-using Vec = typename Simd<C>::Vector;
-
-template <class C>
-[[gnu::always_inline]] inline Vec<C> load(const C* from) {
-  return *reinterpret_cast<const typename Simd<C>::Unaligned*>(from);
-}
-template <class C>
-[[gnu::always_inline]] inline void store(C* to, Vec<C> value) {
-  *reinterpret_cast<typename Simd<C>::Unaligned*>(to) = value;
-}
-template <class C>
-[[gnu::always_inline]] inline Vec<C> broadcast(C value) {
-  return Vec<C>{} + value;
-}
 
 // How a product's operands are stored for the tile: as the compute type itself, or, where the
 // machine multiplies pairs of bfloat16 into float32, as two consecutive k in one 32-bit word.

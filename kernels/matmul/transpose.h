@@ -4,7 +4,7 @@
 
 #include <utility>
 
-#include "kernels/matmul/register_tile.h"
+#include "kernels/simd.h"
 
 namespace plinth::kernels::cpu {
 
