@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "core/autocast.h"
 #include "core/autograd.h"
 #include "core/autograd/node.h"
 #include "core/error.h"
@@ -51,6 +52,7 @@ class CheckpointNode final : public Node {
 
   Tensor replay(const Tensors& arguments) {
     const GradModeGuard record(true);
+    const AutocastGuard autocast(autocast_);
     const kernels::PhiloxKey now = std::exchange(random_, generator().state());
     generator().restore(now);
     Tensor output = f_(arguments);
@@ -62,6 +64,7 @@ class CheckpointNode final : public Node {
   std::function<Tensor(const Tensors&)> f_;
   std::vector<SavedTensor> arguments_;
   kernels::PhiloxKey random_;
+  DType autocast_ = autocast_dtype();
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "core/autocast.h"
 #include "core/autograd/anomaly.h"
 #include "core/autograd/node.h"
 #include "core/error.h"
@@ -30,6 +31,7 @@ class Pass {
 
   Tensors run() {
     const GradModeGuard mode(options_.create_graph);
+    const AutocastGuard as_in_forward(DType::Float32);
     for (const auto& [node, state] : states_) {
       if (state.dependencies == 0) ready_.push(node);
     }

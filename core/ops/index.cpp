@@ -1,6 +1,7 @@
 #include "core/ops/index.h"
 
 #include "core/autograd.h"
+#include "core/ops/checks.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
 #include "core/ops/loops.h"
@@ -18,17 +19,6 @@ IndexShape around(const Shape& shape, int64_t d, int64_t indices) {
   for (int64_t i = 0; i < d; ++i) result.outer *= shape[i];
   for (int64_t i = d + 1; i < shape.dim(); ++i) result.inner *= shape[i];
   return result;
-}
-
-Tensor checked_index(const Tensor& index, int64_t length, std::string_view op) {
-  check(index.dtype() == DType::Int64, ErrorKind::DType, op, "index has dtype ",
-        name(index.dtype()), ", expected int64");
-  Tensor plain = index.detach().contiguous();
-  const int64_t* values = plain.data<int64_t>();
-  const int64_t bad = kernels::cpu::first_bad_index(plain.numel(), length, values);
-  check(bad < 0, ErrorKind::Argument, op, "index ", bad < 0 ? 0 : values[bad], " (element ", bad,
-        ") is out of range for a size of ", length);
-  return plain;
 }
 
 // index must have x's shape but along d, as in gather.

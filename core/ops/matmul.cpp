@@ -1,10 +1,14 @@
 #include "core/ops/matmul.h"
 
+#include "core/autocast.h"
 #include "core/autograd.h"
+#include "core/error.h"
 #include "core/flop_counter.h"
+#include "core/ops/checks.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/loops.h"
 #include "core/ops/reduce.h"
+#include "kernels/column_sum/column_sum.h"
 #include "kernels/matmul/matmul.h"
 
 namespace plinth {
@@ -62,6 +66,12 @@ Tensor flat_batch(const Tensor& x, const Shape& batch) {
   return x.expand(shape).reshape({batch.numel(), x.size(-2), x.size(-1)});
 }
 
+// All dimensions but the last joined: [rows, cols].
+Tensor flat_rows(const Tensor& x) {
+  const auto [rows, cols] = rows_of(x, "matmul");
+  return x.reshape({rows, cols});
+}
+
 Shape batch_of(const Tensor& x) {
   Shape shape;
   for (int64_t d = 0; d + 2 < x.dim(); ++d) shape.push_back(x.size(d));
@@ -83,25 +93,38 @@ Tensor matmul_nd(const Tensor& a, const Tensor& b) {
     const Tensor left = a.detach(), right = b.detach();
     if (b.dim() == 2 && a.is_contiguous()) {
       // One tall product in place of many small ones.
-      product =
-          run(left.reshape({1, -1, a.size(-1)}), right.unsqueeze(0), {}, "matmul").reshape(shape);
+      product = run(flat_rows(left).unsqueeze(0), right.unsqueeze(0), {}, "matmul").reshape(shape);
     } else {
       product = run(flat_batch(left, batch), flat_batch(right, batch), {}, "matmul").reshape(shape);
     }
   }
-  return record("matmul", {a, b}, product, {a, b},
-                [](const BackwardContext& c, const Tensor& dy) -> Tensors {
-                  const Tensor &a = c.saved(0), &b = c.saved(1);
-                  Tensor da, db;
-                  if (c.needs(0)) da = sum_to(matmul_nd(dy, b.transpose(-1, -2)), a.shape());
-                  if (c.needs(1)) {
-                    // With a shared matrix b, its gradient is one product over all batches.
-                    const bool shared = b.dim() == 2 && a.dim() > 2;
-                    db = shared ? matmul_nd(a.reshape({-1, a.size(-1)}).transpose(0, 1),
-                                            dy.reshape({-1, dy.size(-1)}))
-                                : sum_to(matmul_nd(a.transpose(-1, -2), dy), b.shape());
-                  }
-                  return {da, db};
+  const Tensors saved = {needs_grad({b}) ? a : Tensor(), needs_grad({a}) ? b : Tensor()};
+  return record(
+      "matmul", {a, b}, product, saved,
+      [sa = a.shape(), sb = b.shape()](const BackwardContext& c, const Tensor& dy) -> Tensors {
+        const Tensor &a = c.saved(0), &b = c.saved(1);
+        Tensor da, db;
+        if (c.needs(0)) da = sum_to(matmul_nd(dy, b.transpose(-1, -2)), sa);
+        if (c.needs(1)) {
+          // With a shared matrix b, its gradient is one product over all batches.
+          const bool shared = sb.dim() == 2 && sa.dim() > 2;
+          db = shared ? matmul_nd(flat_rows(a).transpose(0, 1), flat_rows(dy))
+                      : sum_to(matmul_nd(a.transpose(-1, -2), dy), sb);
+        }
+        return {da, db};
+      });
+}
+
+// The sum of each column of a matrix: a bias's gradient.
+Tensor column_sum(const Tensor& x) {
+  const Tensor from = plain(x);
+  const Tensor out = Tensor::empty({x.size(1)}, x.options());
+  dispatch_floating(x.dtype(), "column_sum", [&]<class T>() {
+    kernels::cpu::column_sum(x.size(0), x.size(1), from.data<T>(), out.data<T>());
+  });
+  return record("column_sum", {x}, out, {},
+                [shape = x.shape()](const BackwardContext&, const Tensor& dy) -> Tensors {
+                  return {dy.expand(shape)};
                 });
 }
 
@@ -110,15 +133,16 @@ Tensor matmul_nd(const Tensor& a, const Tensor& b) {
 Tensor matmul(const Tensor& a, const Tensor& b) {
   check(a.dim() >= 1 && b.dim() >= 1, ErrorKind::Shape, "matmul", "a has shape ", a.shape(),
         " and b ", b.shape(), ", expected at least one dimension each");
-  const Tensor left = a.dim() == 1 ? a.unsqueeze(0) : a;
-  const Tensor right = b.dim() == 1 ? b.unsqueeze(1) : b;
+  const Tensor left = autocast(a.dim() == 1 ? a.unsqueeze(0) : a);
+  const Tensor right = autocast(b.dim() == 1 ? b.unsqueeze(1) : b);
   Tensor product = matmul_nd(left, right);
   if (b.dim() == 1) product = product.squeeze(-1);
   if (a.dim() == 1) product = product.squeeze(b.dim() == 1 ? -1 : -2);
   return product;
 }
 
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+Tensor linear(const Tensor& input, const Tensor& matrix, const Tensor& added) {
+  const Tensor x = autocast(input), weight = autocast(matrix), bias = autocast(added);
   check(weight.dim() == 2, ErrorKind::Shape, "linear", "weight has shape ", weight.shape(),
         ", expected [out, in]");
   check(x.dim() >= 1 && x.size(-1) == weight.size(1), ErrorKind::Shape, "linear", "x has shape ",
@@ -134,18 +158,19 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   Tensor y;
   {
     const NoGradGuard no_grad;
-    const Tensor rows = x.detach().reshape({1, -1, x.size(-1)});
-    const Tensor added = bias.defined() ? bias.detach().contiguous() : bias;
-    y = run(rows, weight.detach().transpose(0, 1).unsqueeze(0), added, "linear").reshape(shape);
+    const Tensor rows = flat_rows(x.detach()).unsqueeze(0);
+    y = run(rows, weight.detach().transpose(0, 1).unsqueeze(0), plain(bias), "linear")
+            .reshape(shape);
   }
-  return record("linear", {x, weight, bias}, y, {x, weight},
+  const Tensors saved = {needs_grad({weight}) ? x : Tensor(), needs_grad({x}) ? weight : Tensor()};
+  return record("linear", {x, weight, bias}, y, saved,
                 [](const BackwardContext& c, const Tensor& dy) -> Tensors {
                   const Tensor &x = c.saved(0), &weight = c.saved(1);
-                  const Tensor dy_rows = dy.reshape({-1, dy.size(-1)});
+                  const Tensor dy_rows = flat_rows(dy);
                   Tensor dx, dw, db;
                   if (c.needs(0)) dx = matmul(dy, weight);
-                  if (c.needs(1)) dw = matmul(dy_rows.transpose(0, 1), x.reshape({-1, x.size(-1)}));
-                  if (c.needs(2)) db = sum(dy_rows, {0});
+                  if (c.needs(1)) dw = matmul_nd(dy_rows.transpose(0, 1), flat_rows(x));
+                  if (c.needs(2)) db = column_sum(dy_rows);
                   return {dx, dw, db};
                 });
 }

@@ -1,0 +1,40 @@
+#pragma once
+
+// Mixed precision. While an AutocastGuard lives, the thread's ops choose the dtype they work in:
+//
+//   matmul, linear, attention, linear_cross_entropy      the guard's (bfloat16 or float16)
+//   softmax, log_softmax, layer_norm, rms_norm           float32
+//   losses                                               whatever they get, computed in float32
+//   all others                                           whatever they get, promoted
+//
+// Inputs are converted by a recorded conversion, so that a float32 parameter gets a float32
+// gradient. float64 and integers are left alone. Backward works in the dtypes of forward: it may
+// run inside or outside the guard.
+
+#include "core/tensor.h"
+
+namespace plinth {
+
+class AutocastGuard {
+ public:
+  // Takes bfloat16, float16, or float32 (which switches autocast off); else throws Error(DType).
+  explicit AutocastGuard(DType dtype);
+  ~AutocastGuard();
+  AutocastGuard(const AutocastGuard&) = delete;
+  AutocastGuard& operator=(const AutocastGuard&) = delete;
+
+ private:
+  DType previous_;
+};
+
+// The dtype of the innermost guard; float32 where there is none.
+DType autocast_dtype();
+
+// ---- for the authors of ops ----
+
+// x as an op of the first line above takes it: converted if a guard lives.
+Tensor autocast(const Tensor& x);
+// x as an op of the second line takes it.
+Tensor autocast_float32(const Tensor& x);
+
+}  // namespace plinth

@@ -1,0 +1,36 @@
+#include "core/ops/dropout.h"
+
+#include "core/autograd.h"
+#include "core/error.h"
+#include "core/ops/checks.h"
+#include "core/ops/loops.h"
+#include "core/random.h"
+#include "kernels/dropout/dropout.h"
+
+namespace plinth {
+namespace {
+
+// Linear in x: the gradient is the same function of dy.
+Tensor masked(const Tensor& x, double p, const kernels::PhiloxKey& key) {
+  const Tensor from = plain(x);
+  Tensor out = Tensor::empty(x.shape(), x.options());
+  const int64_t samples = x.dim() > 0 ? x.size(0) : 1;
+  const int64_t elements = samples > 0 ? x.numel() / samples : 0;
+  dispatch_floating(x.dtype(), "dropout", [&]<class T>() {
+    kernels::cpu::dropout_forward(samples, elements, p, key, from.data<T>(), out.data<T>());
+  });
+  return record("dropout", {x}, out, {},
+                [p, key](const BackwardContext&, const Tensor& dy) -> Tensors {
+                  return {masked(dy, p, key)};
+                });
+}
+
+}  // namespace
+
+Tensor dropout(const Tensor& x, double p) {
+  check_floating(x, "dropout", "x");
+  check(p >= 0 && p <= 1, ErrorKind::Argument, "dropout", "p is ", p, ", expected within [0, 1]");
+  return p == 0 ? x : masked(x, p, generator().next());
+}
+
+}  // namespace plinth

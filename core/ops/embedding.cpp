@@ -1,0 +1,55 @@
+#include "kernels/embedding/embedding.h"
+#include "core/autograd.h"
+#include "core/error.h"
+#include "core/ops/checks.h"
+#include "core/ops/factories.h"
+#include "core/ops/index.h"
+#include "core/ops/loops.h"
+
+namespace plinth {
+namespace {
+
+// The gradient of embedding's weight: rows of dy added up by their index. Linear in dy, and its own
+// gradient is the embedding again.
+Tensor embedding_backward(const Tensor& dy, const Tensor& indices, int64_t vocab) {
+  const int64_t dim = dy.size(-1);
+  const Tensor source = plain(dy);
+  const Tensor sums = zeros({vocab, dim}, {compute_dtype(dy.dtype()), dy.device()});
+  dispatch_floating(dy.dtype(), "embedding_backward", [&]<class T>() {
+    kernels::cpu::embedding_backward(indices.numel(), vocab, dim, indices.data<int64_t>(),
+                                     source.data<T>(), sums.data<compute_t<T>>());
+  });
+  Tensor dw;
+  {
+    const NoGradGuard no_grad;
+    dw = sums.to(dy.dtype());
+  }
+  return record("embedding_backward", {dy}, dw, {indices},
+                [](const BackwardContext& c, const Tensor& ddw) -> Tensors {
+                  return {embedding(ddw, c.saved(0))};
+                });
+}
+
+}  // namespace
+
+Tensor embedding(const Tensor& weight, const Tensor& indices) {
+  check_floating(weight, "embedding", "weight");
+  check(weight.dim() == 2, ErrorKind::Shape, "embedding", "weight has shape ", weight.shape(),
+        ", expected [vocab, dim]");
+  const int64_t vocab = weight.size(0), dim = weight.size(1);
+  const Tensor ids = checked_index(indices, vocab, "embedding", "index");
+  const Tensor table = plain(weight);
+  Shape shape = indices.shape();
+  shape.push_back(dim);
+  Tensor out = Tensor::empty(shape, weight.options());
+  dispatch_floating(weight.dtype(), "embedding", [&]<class T>() {
+    kernels::cpu::embedding_forward(ids.numel(), vocab, dim, ids.data<int64_t>(), table.data<T>(),
+                                    out.data<T>());
+  });
+  return record("embedding", {weight}, out, {ids},
+                [vocab](const BackwardContext& c, const Tensor& dy) -> Tensors {
+                  return {embedding_backward(dy, c.saved(0), vocab)};
+                });
+}
+
+}  // namespace plinth

@@ -1,0 +1,231 @@
+#include "core/ops/loss.h"
+
+#include <algorithm>
+
+#include "core/autocast.h"
+#include "core/autograd.h"
+#include "core/error.h"
+#include "core/ops/checks.h"
+#include "core/ops/elementwise.h"
+#include "core/ops/factories.h"
+#include "core/ops/loops.h"
+#include "core/ops/matmul.h"
+#include "core/ops/reduce.h"
+#include "kernels/cross_entropy/cross_entropy.h"
+#include "kernels/linear_cross_entropy/linear_cross_entropy.h"
+
+namespace plinth {
+namespace {
+
+Tensor reduced(const Tensor& losses, Reduction reduction) {
+  switch (reduction) {
+    case Reduction::Mean: return mean(losses);
+    case Reduction::Sum: return sum(losses);
+    default: return losses;
+  }
+}
+
+void check_options(const CrossEntropyOptions& options, std::string_view op) {
+  check(options.label_smoothing >= 0 && options.label_smoothing <= 1, ErrorKind::Argument, op,
+        "label_smoothing is ", options.label_smoothing, ", expected within [0, 1]");
+}
+
+// target, checked to number classes and to have `rows`' leading shape.
+Tensor checked_target(const Tensor& target, const Tensor& rows, int64_t classes,
+                      const CrossEntropyOptions& options, std::string_view op,
+                      std::string_view rows_name) {
+  check_int64(target, op, "target");
+  Shape expected = rows.shape();
+  expected.erase(expected.dim() - 1);
+  check_shape(target, expected, op, "target", detail::concat(rows_name, " without its last size"));
+  const Tensor classes_of = plain(target);
+  const int64_t* values = classes_of.data<int64_t>();
+  const int64_t bad =
+      kernels::cpu::first_bad_target(values, classes_of.numel(), classes, options.ignore_index);
+  check(bad < 0, ErrorKind::Argument, op, "target ", bad < 0 ? 0 : values[bad], " (element ", bad,
+        ") is neither a class in [0, ", classes, ") nor ignore_index ", options.ignore_index);
+  return classes_of;
+}
+
+// What turns a sum of losses into the reduced loss.
+double scale_of(const Tensor& target, const CrossEntropyOptions& options) {
+  if (options.reduction != Reduction::Mean) return 1;
+  const int64_t* values = target.data<int64_t>();
+  const int64_t counted =
+      target.numel() - std::count(values, values + target.numel(), options.ignore_index);
+  return counted > 0 ? 1 / static_cast<double>(counted) : 0;
+}
+
+kernels::cpu::CrossEntropyDesc describe(const Rows& matrix, const CrossEntropyOptions& options) {
+  return {.rows = matrix.rows,
+          .classes = matrix.cols,
+          .ignore_index = options.ignore_index,
+          .label_smoothing = options.label_smoothing};
+}
+
+Tensor cross_entropy_backward(const BackwardContext& c, const Tensor& dy,
+                              const kernels::cpu::CrossEntropyDesc& desc) {
+  const Tensor logits = plain(c.saved(0)), dloss = plain(dy);
+  const Tensor &target = c.saved(1), &lse = c.saved(2);
+  const Tensor dlogits = Tensor::empty(logits.shape(), logits.options());
+  dispatch_floating(logits.dtype(), "cross_entropy_backward", [&]<class T>() {
+    kernels::cpu::cross_entropy_backward(desc, dloss.data<compute_t<T>>(), logits.data<T>(),
+                                         target.data<int64_t>(), lse.data<compute_t<T>>(),
+                                         dlogits.data<T>());
+  });
+  return record_undifferentiable("cross_entropy_backward", {dy, c.saved(0)}, dlogits);
+}
+
+}  // namespace
+
+Tensor cross_entropy(const Tensor& logits, const Tensor& target, CrossEntropyOptions options) {
+  check_floating(logits, "cross_entropy", "logits");
+  check_options(options, "cross_entropy");
+  const Rows matrix = rows_of(logits, "cross_entropy", "logits");
+  const Tensor classes =
+      checked_target(target, logits, matrix.cols, options, "cross_entropy", "logits");
+  const kernels::cpu::CrossEntropyDesc desc = describe(matrix, options);
+  const Tensor from = plain(logits);
+  const TensorOptions wide{compute_dtype(logits.dtype()), logits.device()};
+  const Tensor losses = Tensor::empty(target.shape(), wide),
+               lse = Tensor::empty({matrix.rows}, wide);
+  dispatch_floating(logits.dtype(), "cross_entropy", [&]<class T>() {
+    kernels::cpu::cross_entropy_forward(desc, from.data<T>(), classes.data<int64_t>(),
+                                        losses.data<compute_t<T>>(), lse.data<compute_t<T>>());
+  });
+  const Tensor rows = record("cross_entropy", {logits}, losses, {logits, classes, lse},
+                             [desc](const BackwardContext& c, const Tensor& dy) -> Tensors {
+                               return {cross_entropy_backward(c, dy, desc)};
+                             });
+  if (options.reduction == Reduction::None) return rows;
+  const double scale = scale_of(classes, options);
+  return scale == 1 ? sum(rows) : sum(rows) * scale;
+}
+
+// ---- with the product ----
+
+namespace {
+
+// The gradients of the scaled sum of the losses; undefined where they are not wanted.
+struct HeadGradients {
+  Tensor dx, dw;
+};
+
+// Each row's loss, and the gradients for which there is room.
+Tensor run_head(const Tensor& x, const Tensor& weight, const Tensor& target,
+                const CrossEntropyOptions& options, double scale, const HeadGradients& gradients) {
+  const Rows matrix = rows_of(x, "linear_cross_entropy");
+  const kernels::cpu::LinearCrossEntropyDesc desc{
+      .rows = matrix.rows,
+      .dim = matrix.cols,
+      .vocab = weight.size(0),
+      .ignore_index = options.ignore_index,
+      .label_smoothing = static_cast<float>(options.label_smoothing)};
+  const Tensor rows = plain(x), head = plain(weight);
+  const Tensor losses = Tensor::empty(target.shape(), {compute_dtype(x.dtype()), x.device()});
+  dispatch_floating(x.dtype(), "linear_cross_entropy", [&]<class T>() {
+    kernels::cpu::linear_cross_entropy(desc, rows.data<T>(), head.data<T>(), target.data<int64_t>(),
+                                       losses.data<compute_t<T>>(), data_or_null<T>(gradients.dx),
+                                       data_or_null<compute_t<T>>(gradients.dw),
+                                       static_cast<compute_t<T>>(scale));
+  });
+  return losses;
+}
+
+Tensor scaled(const Tensor& gradient, const Tensor& factor) {
+  return gradient.defined() && factor.item() != 1 ? (gradient * factor).to(gradient.dtype())
+                                                  : gradient;
+}
+
+}  // namespace
+
+Tensor linear_cross_entropy(const Tensor& x, const Tensor& weight, const Tensor& target,
+                            CrossEntropyOptions options) {
+  constexpr std::string_view kOp = "linear_cross_entropy";
+  check_options(options, kOp);
+  Tensor rows, head;
+  {
+    // The weight's gradient is computed in float32, so it goes to the unconverted weight.
+    const NoGradGuard no_grad;
+    rows = autocast(x), head = autocast(weight);
+  }
+  check_floating(rows, kOp, "x");
+  check_like(head, rows, kOp, "weight", "x");
+  const Rows matrix = rows_of(rows, kOp);
+  check(head.dim() == 2 && head.size(1) == matrix.cols, ErrorKind::Shape, kOp, "weight has shape ",
+        head.shape(), ", expected [vocab, ", matrix.cols, "] (last dimension of x)");
+  const Tensor classes = checked_target(target, rows, head.size(0), options, kOp, "x");
+  const bool wants_grad = needs_grad({x, weight});
+  if (options.reduction == Reduction::None) {
+    return wants_grad ? cross_entropy(linear(x, weight), target, options)
+                      : run_head(rows, head, classes, options, 1, {});
+  }
+  const double scale = scale_of(classes, options);
+  HeadGradients gradients;
+  if (needs_grad({x})) gradients.dx = Tensor::empty(rows.shape(), rows.options());
+  if (needs_grad({weight}))
+    gradients.dw = zeros(head.shape(), {compute_dtype(rows.dtype()), rows.device()});
+  const NoGradGuard no_grad;
+  const Tensor losses = run_head(rows, head, classes, options, scale, gradients);
+  const Tensor loss = scale == 1 ? sum(losses) : sum(losses) * scale;
+  const GradModeGuard record_again(wants_grad);
+  return record(kOp, {x, weight}, loss, {gradients.dx, gradients.dw},
+                [](const BackwardContext& c, const Tensor& dy) -> Tensors {
+                  check(!grad_enabled(), ErrorKind::Argument, "linear_cross_entropy",
+                        "has no second derivative");
+                  return {scaled(c.saved(0), dy), scaled(c.saved(1), dy)};
+                });
+}
+
+// ---- elementwise losses ----
+
+namespace {
+
+struct Pair {
+  Tensor input, target;
+};
+
+// Both in the dtype that losses compute in.
+Pair checked_pair(const Tensor& input, const Tensor& target, std::string_view op,
+                  std::string_view input_name) {
+  check_floating(input, op, input_name);
+  check_shape(target, input.shape(), op, "target", detail::concat("that of ", input_name));
+  check_floating(target, op, "target");
+  const DType dtype = compute_dtype(promote(input.dtype(), target.dtype()));
+  return {input.to(dtype), target.to(dtype)};
+}
+
+// log(1 + e) for e in [0, 1], also where 1 + e rounds: the error of the rounded sum cancels
+// (Higham, "Accuracy and stability of numerical algorithms", section 1.14.1).
+Tensor log1p(const Tensor& e) {
+  const Tensor u = e + 1.0;
+  const Tensor d = u - 1.0;
+  return where(eq(d, 0), e, log(u) * e / where(eq(d, 0), ones_like(d), d));
+}
+
+}  // namespace
+
+Tensor mse_loss(const Tensor& input, const Tensor& target, Reduction reduction) {
+  const auto [x, t] = checked_pair(input, target, "mse_loss", "input");
+  return reduced(square(x - t), reduction);
+}
+
+Tensor binary_cross_entropy_with_logits(const Tensor& logits, const Tensor& target,
+                                        Reduction reduction) {
+  constexpr std::string_view kOp = "binary_cross_entropy_with_logits";
+  const auto [x, t] = checked_pair(logits, target, kOp, "logits");
+  Tensor losses;
+  {
+    const NoGradGuard no_grad;
+    losses = maximum(x, scalar(0, x.options())) - x * t + log1p(exp(neg(abs(x))));
+  }
+  const Tensor recorded = record(kOp, {x, t}, losses, {x, needs_grad({x}) ? t : Tensor()},
+                                 [](const BackwardContext& c, const Tensor& dy) -> Tensors {
+                                   const Tensor& x = c.saved(0);
+                                   return {c.needs(0) ? dy * (sigmoid(x) - c.saved(1)) : Tensor(),
+                                           c.needs(1) ? neg(dy * x) : Tensor()};
+                                 });
+  return reduced(recorded, reduction);
+}
+
+}  // namespace plinth

@@ -1,0 +1,113 @@
+#include "core/ops/rope.h"
+
+#include "core/autograd.h"
+#include "core/error.h"
+#include "core/ops/checks.h"
+#include "core/ops/loops.h"
+
+namespace plinth {
+namespace {
+
+using kernels::cpu::RopeDesc;
+using kernels::cpu::RopeStrides;
+
+struct Rotation {
+  RopeTable table;
+  Tensor positions;  // undefined: offset + 0 .. T - 1
+  int64_t offset = 0;
+  bool interleaved = false;
+  bool inverse = false;
+};
+
+RopeStrides strides_of(const Tensor& x) {
+  return {.batch = x.strides()[0], .seq = x.strides()[1], .head = x.strides()[2]};
+}
+
+// Linear in x: the gradient is the inverse rotation.
+Tensor rotate(const Tensor& x, const Rotation& by) {
+  const bool adjacent = x.strides()[3] == 1 || x.size(3) == 1;
+  const Tensor from = adjacent ? x.detach() : plain(x);
+  const Tensor y = Tensor::empty(x.shape(), x.options());
+  const RopeDesc desc{.batch = x.size(0),
+                      .seq = x.size(1),
+                      .heads = x.size(2),
+                      .head_dim = x.size(3),
+                      .rotary_dim = 2 * by.table.cos.size(1),
+                      .in = strides_of(from),
+                      .out = strides_of(y),
+                      .interleaved = by.interleaved,
+                      .inverse = by.inverse,
+                      .offset = by.offset};
+  dispatch_floating(x.dtype(), "rope", [&]<class T>() {
+    kernels::cpu::rope(
+        desc, from.data<T>(), by.table.cos.data<compute_t<T>>(), by.table.sin.data<compute_t<T>>(),
+        by.positions.defined() ? by.positions.data<int64_t>() : nullptr, y.data<T>());
+  });
+  Rotation back = by;
+  back.inverse = !by.inverse;
+  return record("rope", {x}, y, {}, [back](const BackwardContext&, const Tensor& dy) -> Tensors {
+    return {rotate(dy, back)};
+  });
+}
+
+void check_operands(const Tensor& x, const RopeTable& table) {
+  check_floating(x, "rope", "x");
+  check(x.dim() == 4, ErrorKind::Shape, "rope", "x has shape ", x.shape(),
+        ", expected [batch, time, heads, head_dim]");
+  check(table.cos.defined() && table.cos.dim() == 2, ErrorKind::Shape, "rope",
+        "table.cos is not a matrix [positions, rotary_dim / 2]");
+  check_shape(table.sin, table.cos.shape(), "rope", "table.sin", "that of table.cos");
+  const DType expected = compute_dtype(x.dtype());
+  for (const Tensor& half : {table.cos, table.sin}) {
+    check(half.dtype() == expected && half.is_contiguous(), ErrorKind::DType, "rope", "table is ",
+          name(half.dtype()), half.is_contiguous() ? "" : " and not contiguous", ", expected ",
+          name(expected), " for an x of ", name(x.dtype()));
+  }
+  check(2 * table.cos.size(1) <= x.size(3), ErrorKind::Shape, "rope", "x has head_dim ", x.size(3),
+        ", expected at least the table's rotary_dim, ", 2 * table.cos.size(1));
+}
+
+}  // namespace
+
+RopeTable rope_table(int64_t positions, int64_t rotary_dim, double theta,
+                     const RopeScaling& scaling, DType dtype) {
+  check(positions >= 0, ErrorKind::Argument, "rope_table", "positions is ", positions,
+        ", expected at least 0");
+  check(rotary_dim > 0 && rotary_dim % 2 == 0, ErrorKind::Argument, "rope_table", "rotary_dim is ",
+        rotary_dim, ", expected a positive even number");
+  check(theta > 0, ErrorKind::Argument, "rope_table", "theta is ", theta, ", expected above 0");
+  check(scaling.factor > 0 && scaling.low_freq_factor > 0 &&
+            scaling.high_freq_factor > scaling.low_freq_factor && scaling.original_positions > 0,
+        ErrorKind::Argument, "rope_table", "scaling has factor ", scaling.factor,
+        ", low_freq_factor ", scaling.low_freq_factor, ", high_freq_factor ",
+        scaling.high_freq_factor, ", original_positions ", scaling.original_positions,
+        "; all must be above 0, and high_freq_factor above low_freq_factor");
+  check(dtype == DType::Float32 || dtype == DType::Float64, ErrorKind::DType, "rope_table",
+        "got dtype ", name(dtype), ", takes float32, float64");
+  const RopeTable table{Tensor::empty({positions, rotary_dim / 2}, {dtype, {}}),
+                        Tensor::empty({positions, rotary_dim / 2}, {dtype, {}})};
+  const auto fill = [&]<class C>() {
+    kernels::cpu::rope_table(positions, rotary_dim, theta, scaling, table.cos.data<C>(),
+                             table.sin.data<C>());
+  };
+  dtype == DType::Float64 ? fill.operator()<double>() : fill.operator()<float>();
+  return table;
+}
+
+Tensor rope(const Tensor& x, const RopeTable& table, int64_t offset, bool interleaved) {
+  check_operands(x, table);
+  const int64_t last = offset + x.size(1);
+  check(offset >= 0 && last <= table.cos.size(0), ErrorKind::Argument, "rope", "positions ", offset,
+        " to ", last - 1, " are needed, expected within the table's ", table.cos.size(0));
+  return rotate(x, {.table = table, .positions = {}, .offset = offset, .interleaved = interleaved});
+}
+
+Tensor rope(const Tensor& x, const RopeTable& table, const Tensor& positions, bool interleaved) {
+  check_operands(x, table);
+  check_int64(positions, "rope", "positions");
+  check_shape(positions, {x.size(0), x.size(1)}, "rope", "positions", "batch and time of x");
+  const Tensor at = checked_index(positions, table.cos.size(0), "rope", "positions");
+  return rotate(x, {.table = table, .positions = at, .interleaved = interleaved});
+}
+
+}  // namespace plinth
