@@ -16,7 +16,7 @@ namespace plinth {
 // at the end of each, as nanoGPT's scripts and Plinth's write it, or at its start, as llm.c's do.
 struct DocumentRule {
   enum class Place { End, Start };
-  std::optional<int32_t> eos;  // nullopt: such files are one document
+  std::optional<int32_t> eos = std::nullopt;  // nullopt: such files are one document
   Place place = Place::End;
 };
 

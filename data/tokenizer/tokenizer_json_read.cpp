@@ -5,7 +5,7 @@
 #include "core/error.h"
 #include "core/io/json.h"
 #include "core/io/text.h"
-#include "data/tokenizer/json_fields.h"
+#include "data/json_fields.h"
 #include "data/tokenizer/tokenizer_spec.h"
 #include "data/tokenizer/vocabulary.h"
 

@@ -1,4 +1,4 @@
-#include "data/tokenizer/json_fields.h"
+#include "data/json_fields.h"
 
 #include <nlohmann/json.hpp>
 

@@ -1,0 +1,106 @@
+#pragma once
+
+// Batches of token sequences for pretraining: shuffled, the same on any number of ranks, resumable
+// to the exact batch.
+//
+//   auto data = std::make_shared<TokenDataset>(TokenDataset::open("data/train_*.bin"));
+//   TokenLoader loader(data, {.samples = {.length = 1024, .seed = 1}, .rows = 8});
+//   TokenBatch batch = loader.next();
+//   std::string saved = to_json(loader.position());
+//   ...
+//   loader.restore(parse_loader_position(saved));
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "data/loader/prefetcher.h"
+#include "data/loader/sample_source.h"
+
+namespace plinth {
+
+struct LoaderOptions {
+  SampleOptions samples = {};
+  int64_t rows = 8;  // of a batch
+
+  // Data parallel: a step's samples are rows * micro_batches * ranks consecutive ones. Of each step
+  // this loader gives micro_batches batches: those that rank `rank` computes, which lie one behind
+  // the other.
+  int64_t rank = 0;
+  int64_t ranks = 1;
+  int64_t micro_batches = 1;
+
+  int64_t prefetch = 2;  // batches made ahead by a thread; 0: next() makes them
+};
+
+// Where a run stands. The same on all ranks.
+struct LoaderPosition {
+  int64_t epoch = 0;        // of `sample`
+  int64_t sample = 0;       // the first of the current step, counted over the whole run
+  int64_t micro_batch = 0;  // batches of the current step that were taken already
+  int64_t samples_per_step = 0;
+  uint64_t seed = 0;
+  int64_t length = 0;
+  bool shuffle = true;
+  bool pack_documents = false;
+  uint64_t fingerprint = 0;  // of the data set
+
+  bool operator==(const LoaderPosition&) const = default;
+};
+
+std::string to_json(const LoaderPosition& position);
+// Throws Error(Format).
+LoaderPosition parse_loader_position(std::string_view json);
+
+// next, position and restore are for one thread; read may be called from several.
+class TokenLoader {
+ public:
+  // Throws Error(Argument).
+  TokenLoader(std::shared_ptr<const TokenDataset> data, const LoaderOptions& options);
+  ~TokenLoader();
+
+  // Never ends: epoch follows epoch. A batch may hold the end of one and the start of the next.
+  TokenBatch next();
+
+  // Samples [first_sample, first_sample + rows), whatever the position.
+  TokenBatch read(int64_t first_sample) const;
+
+  int64_t samples_per_epoch() const { return source_.samples_per_epoch(); }
+  int64_t samples_per_step() const;
+
+  // Counts batches that next() gave, not those made ahead.
+  LoaderPosition position() const;
+
+  // The next batch is the one that followed when the position was taken. Between steps, rows, ranks
+  // and micro_batches may be others than then. Throws Error(Config) if the data set differs, or an
+  // option that decides what a sample is; the loader then stays where it was.
+  void restore(const LoaderPosition& position);
+
+ private:
+  int64_t first_sample_of(int64_t batch) const;
+  void start_prefetch();
+
+  const SampleSource source_;
+  const LoaderOptions options_;
+  int64_t origin_ = 0;  // sample where the counting of batches starts
+  int64_t taken_ = 0;   // batches since
+  std::unique_ptr<Prefetcher<TokenBatch>> prefetcher_;
+};
+
+// Every sample once, in order: for validation.
+class ValidationLoader {
+ public:
+  // Does not shuffle, whatever the options say.
+  ValidationLoader(std::shared_ptr<const TokenDataset> data, SampleOptions options, int64_t rows);
+
+  int64_t batches() const;
+  // The last one may have fewer rows. Throws Error(Argument) beyond it.
+  TokenBatch batch(int64_t index) const;
+
+ private:
+  SampleSource source_;
+  int64_t rows_;
+};
+
+}  // namespace plinth
