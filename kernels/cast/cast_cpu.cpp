@@ -28,7 +28,8 @@ To cast_element(From x) {
   } else if constexpr (std::is_floating_point_v<From> && std::is_integral_v<To>) {
     // Both limits are powers of two, or rounded up to one, so that From holds them exactly.
     constexpr From low = static_cast<From>(std::numeric_limits<To>::min());
-    constexpr From beyond = From(2) * static_cast<From>(std::numeric_limits<To>::max() / 2 + 1);
+    constexpr To half_beyond = std::numeric_limits<To>::max() / 2 + 1;
+    constexpr From beyond = From(2) * static_cast<From>(half_beyond);
     if (x >= beyond) return std::numeric_limits<To>::max();
     if (x <= low) return std::numeric_limits<To>::min();
     return x == x ? static_cast<To>(x) : To(0);

@@ -3,11 +3,11 @@
 // Embedding: y_i = w[ids_i], and the gradient dw[v] += sum of dy_i over i with ids_i = v.
 //
 // ids [n], w and dw [vocab, dim], y and dy [n, dim], contiguous; y and dy of T (double, float,
-// BFloat16, Float16), dw of compute_t<T>. Every id must be a row of w (first_bad_index of index.h finds one that is not).
-// Bytes: forward moves n dim elements in and out; backward reads dy once, and reads and writes only
-// those rows of dw that occur.
-// Determinism: backward sorts tokens by id (a stable counting sort) and adds each row's tokens in
-// their order; long runs of one id are cut at fixed places and their parts added in order.
+// BFloat16, Float16), dw of compute_t<T>. Every id must be a row of w (first_bad_index of index.h
+// finds one that is not). Bytes: forward moves n dim elements in and out; backward reads dy once,
+// and reads and writes only those rows of dw that occur. Determinism: backward sorts tokens by id
+// (a stable counting sort) and adds each row's tokens in their order; long runs of one id are cut
+// at fixed places and their parts added in order.
 
 #include <cstdint>
 

@@ -10,17 +10,6 @@ namespace plinth::kernels::cpu {
 
 namespace detail {
 
-template <int Bytes>
-struct SignedInteger;
-template <>
-struct SignedInteger<4> {
-  using type = int32_t;
-};
-template <>
-struct SignedInteger<8> {
-  using type = int64_t;
-};
-
 // Where lane i of a merged vector comes from: of each pair of blocks, `Half` takes the first (0) or
 // second (1) of x, then the same of y, which shuffle indices number from `Lanes` on.
 template <int Lanes, int Block, int Half>
@@ -32,8 +21,7 @@ constexpr int source_lane(int i) {
 
 template <int Block, int Half, class C, int... I>
 [[gnu::always_inline]] inline Vec<C> merge(Vec<C> x, Vec<C> y, std::integer_sequence<int, I...>) {
-  using Mask = Vec<typename SignedInteger<sizeof(C)>::type>;
-  return __builtin_shuffle(x, y, Mask{source_lane<kLanes<C>, Block, Half>(I)...});
+  return __builtin_shufflevector(x, y, source_lane<kLanes<C>, Block, Half>(I)...);
 }
 
 // Swaps the off-diagonal blocks of each 2 Block square, then does so within the blocks.
@@ -55,7 +43,7 @@ template <int Block, class C>
 // rows[i][j] becomes rows[j][i], for kLanes<C> rows.
 template <class C>
 [[gnu::always_inline]] inline void transpose(Vec<C>* rows) {
-  if constexpr (kLanes < C >> 1) detail::transpose_blocks<kLanes<C> / 2, C>(rows);
+  if constexpr ((kLanes<C>) > 1) detail::transpose_blocks<kLanes<C> / 2, C>(rows);
 }
 
 }  // namespace plinth::kernels::cpu
