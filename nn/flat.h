@@ -1,0 +1,68 @@
+#pragma once
+
+// Parameters and gradients as views of one contiguous buffer a dtype, so that clearing, norms,
+// averaging over ranks and merging micro-batches are one operation on a few large tensors.
+
+#include <optional>
+#include <vector>
+
+#include "core/tensor.h"
+
+namespace plinth::nn {
+
+// Where tensors lie in flat buffers: in order, each at a multiple of 64 bytes of the buffer of its
+// dtype. What lies between is zero.
+class FlatLayout {
+ public:
+  // `dtype` takes the place of the tensors' own, if given.
+  explicit FlatLayout(const Tensors& tensors, std::optional<DType> dtype = {});
+
+  // New buffers, all zeros.
+  Tensors make_buffers() const;
+  // Views of `buffers`, one a tensor, with the tensors' shapes.
+  Tensors views(const Tensors& buffers) const;
+
+ private:
+  struct Place {
+    size_t buffer;
+    int64_t offset;
+    Shape shape;
+  };
+  struct Buffer {
+    DType dtype;
+    Device device;
+    int64_t size;
+  };
+  std::vector<Place> places_;
+  std::vector<Buffer> buffers_;
+};
+
+// Moves the parameters into flat buffers, which are returned; every handle of them stays valid.
+Tensors flatten_parameters(const Tensors& parameters);
+
+// Keeps the gradients of parameters in flat buffers; backward adds into them. Every parameter has a
+// gradient from the start, so optimizers step all of them. Between steps call zero(), not
+// zero_grad(), which would let go of the views.
+class FlatGradients {
+ public:
+  // For the parameters that require gradients, at first all zeros. With dtype Float32 the gradients
+  // of narrow parameters are added up in float32.
+  explicit FlatGradients(const Tensors& parameters, std::optional<DType> dtype = {});
+
+  const Tensors& buffers() const { return buffers_; }
+  // Fills with zeros, and gives parameters whose gradient was taken away their view again.
+  void zero();
+  // Makes `buffers`, of this layout, the gradients, and returns the old ones.
+  Tensors exchange(Tensors buffers);
+  // Further buffers of the same layout.
+  Tensors make_buffers() const { return layout_.make_buffers(); }
+
+ private:
+  void attach();
+
+  Tensors parameters_;
+  FlatLayout layout_;
+  Tensors buffers_, views_;
+};
+
+}  // namespace plinth::nn
