@@ -238,7 +238,7 @@ Tokenizer Tokenizer::train(std::span<const std::string_view> texts, const TrainO
     const auto id = static_cast<int32_t>(spec.added.size());
     for (const AddedToken& other : spec.added) {
       check(other.content != token, ErrorKind::Argument, "Tokenizer::train", "special token ",
-            token, " is given twice");
+            printable(token), " is given twice");
     }
     spec.added.push_back({.content = token, .id = id, .special = true});
   }

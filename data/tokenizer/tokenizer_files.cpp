@@ -103,9 +103,11 @@ TokenizerSpec parse_vocab_and_merges(std::string_view vocab, std::string_view me
         json.type_name());
   Vocabulary vocabulary(json.size(), name);
   for (const auto& [spelling, id] : json.items()) {
-    check(id.is_number_unsigned() && id.get<uint64_t>() < static_cast<uint64_t>(kMostTokens),
-          ErrorKind::Format, name, "token ", spelling, " has id ", printable(id.dump()),
-          ", expected 0 to ", kMostTokens - 1);
+    if (!id.is_number_unsigned() || id.get<uint64_t>() >= static_cast<uint64_t>(kMostTokens)) {
+      throw Error(ErrorKind::Format, name,
+                  detail::concat("token ", printable(spelling), " has id ", printable(id.dump()),
+                                 ", expected 0 to ", kMostTokens - 1));
+    }
     vocabulary.add(spelling, id.get<int32_t>());
   }
   while (!merges.empty()) {

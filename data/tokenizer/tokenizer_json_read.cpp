@@ -22,18 +22,18 @@ using json_fields::Json;
 void require_null(const Json& object, std::string_view key, std::string_view name) {
   const Json& value = json_fields::get(object, key, name);
   if (!value.is_null())
-    refuse(name, key,
-           value.is_object() ? json_fields::type_of(value, name) : printable(value.dump()));
+    refuse(name, key, value.is_object() ? json_fields::type_of(value, name) : value.dump());
 }
 
-int32_t token_id(const Json& value, std::string_view what, std::string_view name) {
-  check(value.is_number_integer(), ErrorKind::Format, name, what, " must be an integer, got ",
-        printable(value.dump()));
-  check(!value.is_number_unsigned()
-            ? value.get<int64_t>() >= 0 && value.get<int64_t>() < kMostTokens
-            : value.get<uint64_t>() < static_cast<uint64_t>(kMostTokens),
-        ErrorKind::Format, name, what, " is ", printable(value.dump()), ", expected 0 to ",
-        kMostTokens - 1);
+// `what` and `token` name the number in errors.
+int32_t token_id(const Json& value, std::string_view what, std::string_view token,
+                 std::string_view name) {
+  const auto most = static_cast<uint64_t>(kMostTokens - 1);
+  if (!value.is_number_unsigned() || value.get<uint64_t>() > most) {
+    throw Error(ErrorKind::Format, name,
+                detail::concat(what, ' ', printable(token), " has id ", printable(value.dump()),
+                               ", expected 0 to ", most));
+  }
   return value.get<int32_t>();
 }
 
@@ -102,7 +102,7 @@ void read_template(const Json& json, Ids& before, Ids& after, std::string_view n
         json_fields::string(json_fields::at(item, "SpecialToken", name), "id", name);
     const Json& entry = json_fields::at(json_fields::at(json, "special_tokens", name), token, name);
     for (const Json& id : json_fields::at(entry, "ids", name)) {
-      (seen_text ? after : before).push_back(token_id(id, "post_processor token", name));
+      (seen_text ? after : before).push_back(token_id(id, "post_processor token", token, name));
     }
   }
   check(seen_text, ErrorKind::Format, name,
@@ -113,7 +113,7 @@ int32_t read_token_pair(const Json& json, std::string_view key, std::string_view
   const Json& pair = json_fields::at(json, key, name);
   check(pair.is_array() && pair.size() == 2, ErrorKind::Format, name, "post_processor \"", key,
         "\" must be [token, id]");
-  return token_id(pair[1], key, name);
+  return token_id(pair[1], "post_processor token", key, name);
 }
 
 // Processors in sequence wrap around what those before them gave.
@@ -146,7 +146,7 @@ void read_vocabulary(const Json& json, Vocabulary& vocabulary, std::string_view 
   check(json.is_object(), ErrorKind::Format, name, "vocab must be an object, got ",
         json.type_name());
   for (const auto& [spelling, id] : json.items())
-    vocabulary.add(spelling, token_id(id, spelling, name));
+    vocabulary.add(spelling, token_id(id, "token", spelling, name));
 }
 
 void read_merges(const Json& json, Vocabulary& vocabulary, std::string_view name) {
@@ -157,9 +157,11 @@ void read_merges(const Json& json, Vocabulary& vocabulary, std::string_view name
       vocabulary.add_merge(merge.get_ref<const std::string&>());
       continue;
     }
-    check(merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string(),
-          ErrorKind::Format, name, "merge must be \"a b\" or [\"a\", \"b\"], got ",
-          printable(merge.dump()));
+    if (!merge.is_array() || merge.size() != 2 || !merge[0].is_string() || !merge[1].is_string()) {
+      throw Error(
+          ErrorKind::Format, name,
+          detail::concat("merge must be \"a b\" or [\"a\", \"b\"], got ", printable(merge.dump())));
+    }
     vocabulary.add_merge(merge[0].get_ref<const std::string&>(),
                          merge[1].get_ref<const std::string&>());
   }
@@ -167,13 +169,13 @@ void read_merges(const Json& json, Vocabulary& vocabulary, std::string_view name
 
 void read_model(const Json& model, TokenizerSpec& spec, std::string_view name) {
   const Json& type = json_fields::get(model, "type", name);
-  if (!type.is_null() && type != "BPE") refuse(name, "model type", printable(type.dump()));
+  if (!type.is_null() && type != "BPE") refuse(name, "model type", type.dump());
   for (const std::string_view affix : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     const Json& value = json_fields::get(model, affix, name);
-    if (!value.is_null() && value != "") refuse(name, affix, printable(value.dump()));
+    if (!value.is_null() && value != "") refuse(name, affix, value.dump());
   }
   const Json& dropout = json_fields::get(model, "dropout", name);
-  if (!dropout.is_null() && dropout != 0) refuse(name, "dropout", printable(dropout.dump()));
+  if (!dropout.is_null() && dropout != 0) refuse(name, "dropout", dropout.dump());
   spec.ignore_merges = json_fields::boolean(model, "ignore_merges", false, name);
 
   const Json& tokens = json_fields::at(model, "vocab", name);
@@ -192,7 +194,7 @@ std::vector<AddedToken> read_added_tokens(const Json& json, std::string_view nam
     AddedToken token;
     token.content = json_fields::string(item, "content", name);
     check(!token.content.empty(), ErrorKind::Format, name, "an added token is empty");
-    token.id = token_id(json_fields::at(item, "id", name), "added token id", name);
+    token.id = token_id(json_fields::at(item, "id", name), "added token", token.content, name);
     token.special = json_fields::boolean(item, "special", false, name);
     token.normalized = json_fields::boolean(item, "normalized", !token.special, name);
     token.single_word = json_fields::boolean(item, "single_word", false, name);

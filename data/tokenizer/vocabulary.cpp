@@ -7,23 +7,27 @@
 
 namespace plinth {
 
+// Messages are only made where they are thrown: a vocabulary has a hundred thousand tokens.
+void Vocabulary::refuse(std::string_view what, std::string_view token,
+                        std::string_view rest) const {
+  throw Error(ErrorKind::Format, name_, detail::concat(what, printable(token), rest));
+}
+
 void Vocabulary::add(const std::string& spelling, int32_t id) {
-  check(!spelling.empty(), ErrorKind::Format, name_, "the token with id ", id, " is empty");
   const auto index = static_cast<size_t>(id);
-  check(index < most_ids_, ErrorKind::Format, name_, "token ", printable(spelling), " has id ", id,
-        ", too high for the number of tokens");
+  if (spelling.empty()) refuse("the token with id ", std::to_string(id), " is empty");
+  if (index >= most_ids_)
+    refuse("the id of token ", spelling, " is too high for the number of tokens");
   if (index >= spellings_.size()) spellings_.resize(index + 1);
-  check(spellings_[index].empty(), ErrorKind::Format, name_, "tokens ",
-        printable(spellings_[index]), " and ", printable(spelling), " have the same id, ", id);
-  check(ids_.emplace(spelling, id).second, ErrorKind::Format, name_, "token ", printable(spelling),
-        " is given twice");
+  if (!spellings_[index].empty()) refuse("token ", spelling, " has the same id as another");
+  if (!ids_.emplace(spelling, id).second) refuse("token ", spelling, " is given twice");
   spellings_[index] = spelling;
 }
 
 int32_t Vocabulary::id_of(const std::string& spelling) const {
   const auto found = ids_.find(spelling);
-  check(found != ids_.end(), ErrorKind::Format, name_, "merge ", merges_.size(),
-        " needs the token ", printable(spelling), ", which the vocabulary lacks");
+  if (found == ids_.end())
+    refuse("a merge needs the token ", spelling, ", which the vocabulary lacks");
   return found->second;
 }
 
@@ -36,9 +40,9 @@ void Vocabulary::add_merge(const std::string& left, const std::string& right) {
 
 void Vocabulary::add_merge(std::string_view line) {
   const size_t space = line.find(' ');
-  check(space != std::string_view::npos && line.find(' ', space + 1) == std::string_view::npos,
-        ErrorKind::Format, name_, "merge ", merges_.size(), " is \"", line,
-        "\", expected two tokens with one space between");
+  if (space == std::string_view::npos || line.find(' ', space + 1) != std::string_view::npos) {
+    refuse("a merge is ", line, ", expected two tokens with one space between");
+  }
   add_merge(std::string(line.substr(0, space)), std::string(line.substr(space + 1)));
 }
 
@@ -56,8 +60,8 @@ void check_added_ids(const TokenizerSpec& spec, std::string_view name) {
   auto next = static_cast<int32_t>(ids.size());
   for (const AddedToken& token : spec.added) {
     const auto [known, is_new] = ids.emplace(token.content, next);
-    check(token.id == known->second, ErrorKind::Format, name, "added token ", token.content,
-          " has id ", token.id, ", expected ", known->second,
+    check(token.id == known->second, ErrorKind::Format, name, "added token ",
+          printable(token.content), " has id ", token.id, ", expected ", known->second,
           is_new ? " (the next free one)" : " (its id in the vocabulary)");
     next = std::max(next, token.id + 1);
   }

@@ -30,6 +30,8 @@ class Vocabulary {
   void move_to(TokenizerSpec& spec);
 
  private:
+  [[noreturn]] void refuse(std::string_view what, std::string_view token,
+                           std::string_view rest) const;
   int32_t id_of(const std::string& spelling) const;
 
   size_t most_ids_;
