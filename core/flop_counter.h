@@ -23,7 +23,8 @@ class FlopCounter {
   // Operations since construction, those of inner counters that have ended included.
   int64_t count() const { return count_; }
 
-  // For ops: adds to the innermost counter, if there is one.
+  // For ops: whether anyone counts, and adding to the innermost counter, if there is one.
+  static bool counting() { return active_ != nullptr; }
   static void add(int64_t operations) {
     if (active_) active_->count_ += operations;
   }

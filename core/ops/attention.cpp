@@ -1,10 +1,12 @@
 #include "core/ops/attention.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/autocast.h"
 #include "core/autograd.h"
 #include "core/error.h"
+#include "core/flop_counter.h"
 #include "core/ops/checks.h"
 #include "core/ops/loops.h"
 #include "core/random.h"
@@ -81,7 +83,7 @@ Plan plan(const Tensor& q, const Tensor& k, const AttentionOptions& o) {
   AttentionDesc& d = plan.desc;
   d.batch = q.size(0), d.heads = q.size(1), d.kv_heads = k.size(1);
   d.q_len = q.size(2), d.kv_len = k.size(2), d.head_dim = q.size(3);
-  d.scale = static_cast<float>(o.scale != 0 ? o.scale : 1 / std::sqrt(double(d.head_dim)));
+  d.scale = o.scale != 0 ? o.scale : 1 / std::sqrt(static_cast<double>(d.head_dim));
   d.causal = o.causal;
   d.window = o.window;
   d.dropout = static_cast<float>(o.dropout);
@@ -104,6 +106,37 @@ Plan plan(const Tensor& q, const Tensor& k, const AttentionOptions& o) {
   }
   if (o.dropout > 0) d.philox = generator().next();
   return plan;
+}
+
+// Pairs of a query and a key that it sees, in one sequence of which `keys` are no padding.
+int64_t visible_pairs(const AttentionDesc& d, int64_t queries, int64_t keys, int64_t unpadded) {
+  int64_t pairs = 0;
+  for (int64_t i = 0; i < queries; ++i) {
+    const int64_t at = i + keys - queries;  // the key beside query i
+    const int64_t first = d.window > 0 ? std::max<int64_t>(0, at - d.window + 1) : 0;
+    int64_t end = unpadded;
+    if (d.causal) end = std::min(end, at + 1);
+    if (!d.causal && d.window > 0) end = std::min(end, at + d.window);
+    pairs += std::max<int64_t>(0, end - first);
+  }
+  return pairs;
+}
+
+// Reports `per_pair` operations for each visible pair and element of a head.
+void count_flops(const AttentionDesc& d, int64_t per_pair) {
+  if (!FlopCounter::counting()) return;
+  int64_t pairs = 0;
+  if (d.cu_seqlens_q) {
+    for (int64_t s = 0; s < d.sequences; ++s) {
+      const int64_t keys = d.cu_seqlens_k[s + 1] - d.cu_seqlens_k[s];
+      pairs += visible_pairs(d, d.cu_seqlens_q[s + 1] - d.cu_seqlens_q[s], keys, keys);
+    }
+  } else {
+    for (int64_t b = 0; b < d.batch; ++b) {
+      pairs += visible_pairs(d, d.q_len, d.kv_len, d.kv_lengths ? d.kv_lengths[b] : d.kv_len);
+    }
+  }
+  FlopCounter::add(per_pair * pairs * d.heads * d.head_dim);
 }
 
 // x off the graph, with the elements of a head adjacent.
@@ -130,6 +163,7 @@ Tensors attention_backward(const BackwardContext& c, const Tensor& dy, const Pla
   desc.q = strides_of(q), desc.k = strides_of(k), desc.v = strides_of(v);
   desc.out = strides_of(out), desc.dout = strides_of(dout);
   desc.dq = strides_of(dq), desc.dk = strides_of(dk), desc.dv = strides_of(dv);
+  count_flops(desc, 10);
   dispatch_floating(q.dtype(), "attention_backward", [&]<class T>() {
     kernels::cpu::attention_backward(desc, dout.data<T>(), q.data<T>(), k.data<T>(), v.data<T>(),
                                      out.data<T>(), lse.data<compute_t<T>>(), dq.data<T>(),
@@ -156,6 +190,7 @@ Tensor attention(const Tensor& queries, const Tensor& keys, const Tensor& values
   AttentionDesc desc = p.desc;
   desc.q = strides_of(from_q), desc.k = strides_of(from_k), desc.v = strides_of(from_v);
   desc.out = strides_of(out);
+  count_flops(desc, 4);
   dispatch_floating(q.dtype(), "attention", [&]<class T>() {
     kernels::cpu::attention_forward(desc, from_q.data<T>(), from_k.data<T>(), from_v.data<T>(),
                                     out.data<T>(), lse.data<compute_t<T>>());

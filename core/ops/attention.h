@@ -11,11 +11,11 @@ struct AttentionOptions {
   // If positive, a query sees only the last `window` of the keys that causal leaves it, itself
   // included; without causal, keys nearer than `window` on either side.
   int64_t window = 0;
-  double scale = 0;   // of the scores; 0 stands for 1 / sqrt(D)
-  Tensor kv_lengths;  // int64 [B]: keys from kv_lengths[b] on are padding that no query sees
+  double scale = 0;        // of the scores; 0 stands for 1 / sqrt(D)
+  Tensor kv_lengths = {};  // int64 [B]: keys from kv_lengths[b] on are padding that no query sees
   // int64 [sequences + 1] each, from 0 to Tq and to Tk: with B = 1, sequences packed one after the
   // other that do not see each other.
-  Tensor cu_seqlens_q, cu_seqlens_k;
+  Tensor cu_seqlens_q = {}, cu_seqlens_k = {};
   double dropout = 0;  // probability of dropping a weight; draws a key of generator() if positive
 };
 

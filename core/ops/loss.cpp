@@ -5,6 +5,7 @@
 #include "core/autocast.h"
 #include "core/autograd.h"
 #include "core/error.h"
+#include "core/flop_counter.h"
 #include "core/ops/checks.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
@@ -47,12 +48,15 @@ Tensor checked_target(const Tensor& target, const Tensor& rows, int64_t classes,
   return classes_of;
 }
 
+int64_t count_of(const Tensor& target, const CrossEntropyOptions& options) {
+  const int64_t* values = target.data<int64_t>();
+  return target.numel() - std::count(values, values + target.numel(), options.ignore_index);
+}
+
 // What turns a sum of losses into the reduced loss.
 double scale_of(const Tensor& target, const CrossEntropyOptions& options) {
   if (options.reduction != Reduction::Mean) return 1;
-  const int64_t* values = target.data<int64_t>();
-  const int64_t counted =
-      target.numel() - std::count(values, values + target.numel(), options.ignore_index);
+  const int64_t counted = count_of(target, options);
   return counted > 0 ? 1 / static_cast<double>(counted) : 0;
 }
 
@@ -123,6 +127,10 @@ Tensor run_head(const Tensor& x, const Tensor& weight, const Tensor& target,
       .label_smoothing = static_cast<float>(options.label_smoothing)};
   const Tensor rows = plain(x), head = plain(weight);
   const Tensor losses = Tensor::empty(target.shape(), {compute_dtype(x.dtype()), x.device()});
+  if (FlopCounter::counting()) {
+    const int64_t products = 1 + gradients.dx.defined() + gradients.dw.defined();
+    FlopCounter::add(2 * products * count_of(target, options) * desc.dim * desc.vocab);
+  }
   dispatch_floating(x.dtype(), "linear_cross_entropy", [&]<class T>() {
     kernels::cpu::linear_cross_entropy(desc, rows.data<T>(), head.data<T>(), target.data<int64_t>(),
                                        losses.data<compute_t<T>>(), data_or_null<T>(gradients.dx),

@@ -247,22 +247,30 @@ Tensors Tensor::split(const std::vector<int64_t>& sizes, int64_t d) const {
   Tensors parts;
   int64_t start = 0;
   for (int64_t length : sizes) {
-    parts.push_back(narrow(d, start, length));
+    check(length >= 0 && start + length <= size(d), ErrorKind::Shape, "split", "sizes leave ",
+          "dimension ", d, " of shape ", shape());
+    Shape part = shape();
+    part[d] = length;
+    const int64_t at = part.numel() == 0 ? offset() : offset() + start * strides()[d];
+    parts.push_back(make_view(*this, part, strides(), at));
     start += length;
   }
   check(start == size(d), ErrorKind::Shape, "split", "sizes add up to ", start, ", expected ",
         size(d), " (dimension ", d, " of shape ", shape(), ")");
-  return parts;
+  // One node for all parts: its gradient is written once, where slices would add up full tensors.
+  return record_multi(
+      "split", {*this}, std::move(parts), {},
+      [d](const BackwardContext&, const Tensors& grads) -> Tensors { return {cat(grads, d)}; });
 }
 
 Tensors Tensor::chunk(int64_t chunks, int64_t d) const {
   d = wrap_dim(d, dim(), "chunk");
   check(chunks > 0, ErrorKind::Argument, "chunk", "got ", chunks, " chunks, expected at least 1");
   const int64_t length = std::max<int64_t>(1, (size(d) + chunks - 1) / chunks);
-  Tensors parts;
+  std::vector<int64_t> sizes;
   for (int64_t start = 0; start < size(d); start += length)
-    parts.push_back(narrow(d, start, std::min(length, size(d) - start)));
-  return parts;
+    sizes.push_back(std::min(length, size(d) - start));
+  return split(sizes, d);
 }
 
 }  // namespace plinth

@@ -45,7 +45,7 @@ struct AttentionDesc {
   };
   Strides q, k, v, out;
   Strides dq, dk, dv, dout;
-  float scale = 0;
+  double scale = 0;
 
   // With off = kv_len - q_len, so that the last query meets the last key:
   bool causal = false;  // query i sees keys j <= i + off

@@ -1,0 +1,11 @@
+#pragma once
+
+// Every layer of nn/layers.
+
+#include "nn/layers/attention.h"
+#include "nn/layers/basic.h"
+#include "nn/layers/embedding.h"
+#include "nn/layers/kv_cache.h"
+#include "nn/layers/linear.h"
+#include "nn/layers/mlp.h"
+#include "nn/layers/norm.h"

@@ -1,0 +1,126 @@
+#include "nn/layers/attention.h"
+
+#include "core/error.h"
+#include "core/ops/attention.h"
+
+namespace plinth::nn {
+namespace {
+
+constexpr std::string_view kName = "MultiHeadAttention";
+
+// The options with every size that was left out.
+MultiHeadAttentionOptions completed(MultiHeadAttentionOptions options) {
+  check(options.dim > 0 && options.heads > 0 && options.kv_heads >= 0, ErrorKind::Argument, kName,
+        "got dim ", options.dim, ", heads ", options.heads, ", kv_heads ", options.kv_heads);
+  if (options.kv_heads == 0) options.kv_heads = options.heads;
+  check(options.heads % options.kv_heads == 0, ErrorKind::Argument, kName, "heads is ",
+        options.heads, ", expected a multiple of kv_heads, ", options.kv_heads);
+  check(options.head_dim > 0 || options.dim % options.heads == 0, ErrorKind::Argument, kName,
+        "dim is ", options.dim, ", expected a multiple of heads, ", options.heads,
+        ", where head_dim is left out");
+  if (options.head_dim <= 0) options.head_dim = options.dim / options.heads;
+  if (options.context_dim == 0) options.context_dim = options.dim;
+  check(options.dropout >= 0 && options.dropout < 1, ErrorKind::Argument, kName, "dropout is ",
+        options.dropout, ", expected at least 0 and below 1");
+  return options;
+}
+
+// [batch, tokens, heads * head_dim] -> [batch, tokens, heads, head_dim], a view.
+Tensor split_heads(const Tensor& x, int64_t head_dim) {
+  return x.reshape({x.size(0), x.size(1), -1, head_dim});
+}
+
+}  // namespace
+
+MultiHeadAttention::MultiHeadAttention(const MultiHeadAttentionOptions& options)
+    : options_(completed(options)) {
+  const int64_t q_dim = options_.heads * options_.head_dim;
+  const int64_t kv_dim = options_.kv_heads * options_.head_dim;
+  const LinearOptions in{.bias = options_.qkv_bias,
+                         .weight_init = options_.qkv_init,
+                         .bias_init = options_.bias_init,
+                         .options = options_.options};
+  if (options_.fused_qkv) {
+    qkv_ = make<Linear>("qkv", options_.dim, q_dim + 2 * kv_dim, in);
+  } else {
+    q_ = make<Linear>("q", options_.dim, q_dim, in);
+    k_ = make<Linear>("k", options_.context_dim, kv_dim, in);
+    v_ = make<Linear>("v", options_.context_dim, kv_dim, in);
+  }
+  const LinearOptions out{.bias = options_.out_bias,
+                          .weight_init = options_.out_init,
+                          .bias_init = options_.bias_init,
+                          .options = options_.options};
+  out_ = make<Linear>("out", q_dim, options_.dim, out);
+}
+
+KVCache MultiHeadAttention::make_cache(int64_t batch, int64_t capacity) const {
+  return KVCache(batch, options_.kv_heads, capacity, options_.head_dim, out_->weight().options());
+}
+
+void MultiHeadAttention::check_inputs(const Tensor& x, const AttentionInputs& inputs) const {
+  check(x.dim() == 3 && x.size(2) == options_.dim, ErrorKind::Shape, kName, "x has shape ",
+        x.shape(), ", expected [batch, tokens, ", options_.dim, "]");
+  const bool rotates = options_.rope.cos.defined();
+  if (inputs.context.defined()) {
+    check(!options_.fused_qkv, ErrorKind::Argument, kName,
+          "cross-attention needs fused_qkv = false");
+    check(!rotates, ErrorKind::Argument, kName, "cross-attention takes no RoPE");
+    check(inputs.context.dim() == 3 && inputs.context.size(0) == x.size(0) &&
+              inputs.context.size(2) == options_.context_dim,
+          ErrorKind::Shape, kName, "context has shape ", inputs.context.shape(), ", expected [",
+          x.size(0), ", keys, ", options_.context_dim, "]");
+  }
+  check(!inputs.cu_seqlens.defined() || !rotates || inputs.positions.defined(), ErrorKind::Argument,
+        kName, "packed sequences with RoPE need positions");
+  check(!inputs.cu_seqlens.defined() || (!inputs.cache && !inputs.context.defined()),
+        ErrorKind::Argument, kName, "packed sequences go with neither a cache nor a context");
+}
+
+Tensor MultiHeadAttention::rotated(const Tensor& x, const AttentionInputs& inputs) const {
+  if (!options_.rope.cos.defined()) return x;
+  if (inputs.positions.defined()) {
+    return rope(x, options_.rope, inputs.positions, options_.rope_interleaved);
+  }
+  const int64_t offset = inputs.cache ? inputs.cache->length() : 0;
+  return rope(x, options_.rope, offset, options_.rope_interleaved);
+}
+
+MultiHeadAttention::Heads MultiHeadAttention::project(const Tensor& x,
+                                                      const AttentionInputs& inputs) const {
+  const int64_t head_dim = options_.head_dim;
+  if (options_.fused_qkv) {
+    const Tensor qkv = split_heads(qkv_(x), head_dim);
+    const Tensors parts = qkv.split({options_.heads, options_.kv_heads, options_.kv_heads}, 2);
+    return {rotated(parts[0], inputs), rotated(parts[1], inputs), parts[2]};
+  }
+  const Tensor q = rotated(split_heads(q_(x), head_dim), inputs);
+  if (!inputs.context.defined()) {
+    return {q, rotated(split_heads(k_(x), head_dim), inputs), split_heads(v_(x), head_dim)};
+  }
+  if (inputs.cache && inputs.cache->length() > 0) return {q, {}, {}};
+  return {q, split_heads(k_(inputs.context), head_dim), split_heads(v_(inputs.context), head_dim)};
+}
+
+Tensor MultiHeadAttention::forward(const Tensor& x, const AttentionInputs& inputs) {
+  check_inputs(x, inputs);
+  const Heads heads = project(x, inputs);
+  KVCache::View seen;
+  if (!heads.k.defined()) {
+    seen = inputs.cache->view();
+  } else {
+    seen = {heads.k.transpose(1, 2), heads.v.transpose(1, 2)};
+    if (inputs.cache) seen = inputs.cache->append(seen.keys, seen.values);
+  }
+  const AttentionOptions attention_options{.causal = options_.causal && !inputs.context.defined(),
+                                           .window = inputs.context.defined() ? 0 : options_.window,
+                                           .scale = options_.scale,
+                                           .kv_lengths = inputs.kv_lengths,
+                                           .cu_seqlens_q = inputs.cu_seqlens,
+                                           .cu_seqlens_k = inputs.cu_seqlens,
+                                           .dropout = is_training() ? options_.dropout : 0};
+  const Tensor y = attention(heads.q.transpose(1, 2), seen.keys, seen.values, attention_options);
+  return out_(y.transpose(1, 2).flatten(2));
+}
+
+}  // namespace plinth::nn

@@ -1,0 +1,79 @@
+#pragma once
+
+#include "core/ops/rope.h"
+#include "nn/layers/kv_cache.h"
+#include "nn/layers/linear.h"
+#include "nn/module.h"
+
+namespace plinth::nn {
+
+struct MultiHeadAttentionOptions {
+  int64_t dim = 0;  // of x and of the result
+  int64_t heads = 1;
+  int64_t kv_heads = 0;     // 0: as many as heads; fewer is grouped-query (Ainslie et al. 2023)
+  int64_t head_dim = 0;     // 0: dim / heads
+  int64_t context_dim = 0;  // of what cross-attention reads; 0: dim
+  // One matrix "qkv" [(heads + 2 kv_heads) head_dim, dim], its rows those of q, then k, then v, in
+  // place of "q", "k", "v". Not for cross-attention.
+  bool fused_qkv = true;
+  bool qkv_bias = true;
+  bool out_bias = true;
+
+  bool causal = false;
+  int64_t window = 0;   // if positive, how many keys a query sees (core/ops/attention.h)
+  double scale = 0;     // of scores; 0: 1 / sqrt(head_dim)
+  double dropout = 0;   // of attention weights, in training
+  RopeTable rope = {};  // rotates q and k, if defined
+  bool rope_interleaved = false;
+
+  Initializer qkv_init = {};  // of weights; left out: Linear's
+  Initializer out_init = {};
+  Initializer bias_init = {};
+  TensorOptions options = {};
+};
+
+// What attention is given besides x.
+struct AttentionInputs {
+  // Cross-attention: keys and values are computed from context [batch, keys, context_dim].
+  Tensor context = {};
+  // Self-attention: x stands after the tokens that the cache holds, and is added to them.
+  // Cross-attention: an empty cache is filled from context, a filled one used in its place.
+  KVCache* cache = nullptr;
+  Tensor positions = {};   // int64 [batch, T], for RoPE; left out: after the cache's tokens
+  Tensor kv_lengths = {};  // int64 [batch]: keys from there on are padding
+  // int64 [sequences + 1]: with batch 1, sequences packed one after the other that do not see each
+  // other. With RoPE, positions then have to be given.
+  Tensor cu_seqlens = {};
+};
+
+// Multi-head attention (Vaswani et al. 2017, arXiv 1706.03762):
+//
+//   q, k, v = x W_q^T + b_q, ... cut into heads;   out(softmax(scale q k^T + mask) v)
+//
+// x [batch, T, dim] to the same, by the fused attention op. Self-attention takes its scores among
+// the tokens of x (and those in a cache), cross-attention between x and a context.
+class MultiHeadAttention final : public ModuleOf<MultiHeadAttention> {
+ public:
+  explicit MultiHeadAttention(const MultiHeadAttentionOptions& options);
+
+  // Throws Error(Shape) or Error(Argument) for inputs that do not fit each other.
+  Tensor forward(const Tensor& x, const AttentionInputs& inputs = {});
+
+  const MultiHeadAttentionOptions& options() const { return options_; }
+  // An empty cache for this layer.
+  KVCache make_cache(int64_t batch, int64_t capacity) const;
+
+ private:
+  struct Heads {
+    Tensor q, k, v;  // [batch, tokens, heads, head_dim]; k and v undefined if a cache has them
+  };
+
+  void check_inputs(const Tensor& x, const AttentionInputs& inputs) const;
+  Heads project(const Tensor& x, const AttentionInputs& inputs) const;
+  Tensor rotated(const Tensor& x, const AttentionInputs& inputs) const;
+
+  MultiHeadAttentionOptions options_;
+  Handle<Linear> qkv_, q_, k_, v_, out_;
+};
+
+}  // namespace plinth::nn

@@ -1,0 +1,44 @@
+#include "nn/layers/mlp.h"
+
+namespace plinth::nn {
+
+MLP::MLP(int64_t dim, int64_t hidden, const MLPOptions& options) : gelu_(options.gelu) {
+  const auto linear_options = [&](const Initializer& weight_init) {
+    return LinearOptions{.bias = options.bias,
+                         .weight_init = weight_init,
+                         .bias_init = options.bias_init,
+                         .options = options.options};
+  };
+  up_ = make<Linear>("up", dim, hidden, linear_options(options.up_init));
+  down_ = make<Linear>("down", hidden, dim, linear_options(options.down_init));
+  dropout_ = make<Dropout>("dropout", options.dropout);
+}
+
+Tensor MLP::forward(const Tensor& x) {
+  const Tensor up = up_->product(x);
+  const Tensor hidden = up_->bias().defined() ? bias_gelu(up, up_->bias(), gelu_) : gelu(up, gelu_);
+  return dropout_(down_(hidden));
+}
+
+GatedMLP::GatedMLP(int64_t dim, int64_t hidden, const GatedMLPOptions& options) : hidden_(hidden) {
+  const LinearOptions up{
+      .bias = options.bias, .weight_init = options.up_init, .options = options.options};
+  const LinearOptions down{
+      .bias = options.bias, .weight_init = options.down_init, .options = options.options};
+  if (options.fused) {
+    gate_up_ = make<Linear>("gate_up", dim, 2 * hidden, up);
+  } else {
+    gate_ = make<Linear>("gate", dim, hidden, up);
+    up_ = make<Linear>("up", dim, hidden, up);
+  }
+  down_ = make<Linear>("down", hidden, dim, down);
+  dropout_ = make<Dropout>("dropout", options.dropout);
+}
+
+Tensor GatedMLP::forward(const Tensor& x) {
+  if (!gate_up_) return dropout_(down_(swiglu(gate_(x), up_(x))));
+  const Tensors halves = gate_up_(x).split({hidden_, hidden_}, -1);
+  return dropout_(down_(swiglu(halves[0], halves[1])));
+}
+
+}  // namespace plinth::nn

@@ -1,0 +1,54 @@
+#pragma once
+
+#include "core/ops/activation.h"
+#include "nn/layers/basic.h"
+#include "nn/layers/linear.h"
+#include "nn/module.h"
+
+namespace plinth::nn {
+
+struct MLPOptions {
+  GeluForm gelu = GeluForm::Exact;
+  bool bias = true;
+  double dropout = 0;        // of the result, in training
+  Initializer up_init = {};  // of weights; left out: Linear's
+  Initializer down_init = {};
+  Initializer bias_init = {};
+  TensorOptions options = {};
+};
+
+// down(gelu(up(x))), a transformer's feed-forward layer (Vaswani et al. 2017, arXiv 1706.03762,
+// with GELU): x [..., dim] to the same, `hidden` wide between. Bias and GELU are one pass.
+class MLP final : public Layer {
+ public:
+  MLP(int64_t dim, int64_t hidden, const MLPOptions& options = {});
+  Tensor forward(const Tensor& x) override;
+
+ private:
+  GeluForm gelu_;
+  Handle<Linear> up_, down_;
+  Handle<Dropout> dropout_;
+};
+
+struct GatedMLPOptions {
+  bool fused = false;  // one matrix "gate_up" [2 hidden, dim], gate first, in place of two
+  bool bias = false;
+  double dropout = 0;        // of the result, in training
+  Initializer up_init = {};  // of gate and up; left out: Linear's
+  Initializer down_init = {};
+  TensorOptions options = {};
+};
+
+// down(silu(gate(x)) * up(x)), SwiGLU (Shazeer 2020, arXiv 2002.05202): Llama's feed-forward layer.
+class GatedMLP final : public Layer {
+ public:
+  GatedMLP(int64_t dim, int64_t hidden, const GatedMLPOptions& options = {});
+  Tensor forward(const Tensor& x) override;
+
+ private:
+  int64_t hidden_;
+  Handle<Linear> gate_up_, gate_, up_, down_;
+  Handle<Dropout> dropout_;
+};
+
+}  // namespace plinth::nn
