@@ -96,6 +96,7 @@ TEST(ShortNumber, HasFourDigitsAndAUnit) {
 
 std::vector<Point> line(int count) {
   std::vector<Point> points;
+  points.reserve(count);
   for (int i = 0; i < count; ++i) points.push_back({static_cast<double>(i), std::sin(i * 0.7)});
   return points;
 }
@@ -129,6 +130,7 @@ TEST(Curves, ThinningLeavesFewPointsAndOneColumnAlone) {
 
 TEST(Curves, SmoothingFollowsAConstantAndSkipsWhatIsNotFinite) {
   std::vector<Point> points;
+  points.reserve(500);
   for (int i = 0; i < 500; ++i) points.push_back({static_cast<double>(i), i % 7 == 3 ? kNan : 2.0});
   points[100].y = kInf;
   for (const Point& point : smoothed(points, 50)) EXPECT_DOUBLE_EQ(point.y, 2.0);

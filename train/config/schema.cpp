@@ -119,13 +119,13 @@ std::string_view type_text(ConfigType type) {
 // An override's value. A string is taken as it stands, unless it is quoted; a list may lack
 // brackets.
 ConfigValue override_value(std::string_view text, ConfigType type) {
-  const ConfigValue value = parse_toml_value(text);
+  ConfigValue value = parse_toml_value(text);
   if (type == ConfigType::String) {
     const bool quoted = text.starts_with('"') || text.starts_with('\'');
     return quoted && std::holds_alternative<std::string>(value) ? value : std::string(text);
   }
   if (type < ConfigType::IntegerList || text.starts_with('[')) return value;
-  const ConfigValue list = parse_toml_value(detail::concat("[", text, "]"));
+  ConfigValue list = parse_toml_value(detail::concat("[", text, "]"));
   if (type != ConfigType::StringList) return list;
   if (std::holds_alternative<std::vector<std::string>>(list)) return list;
   std::vector<std::string> words;

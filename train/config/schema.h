@@ -90,6 +90,7 @@ class ConfigSchema {
   template <class T>
   ConfigField& choice(std::string key, T* member, std::vector<std::pair<std::string, T>> choices) {
     std::vector<std::string> words;
+    words.reserve(choices.size());
     for (const auto& choice : choices) words.push_back(choice.first);
     const auto set = [member, choices](const ConfigValue& value) {
       for (const auto& [word, meant] : choices) {

@@ -12,6 +12,8 @@ namespace {
 // toml++ bounds the depth of values but not that of dotted keys, and frees what it parsed by
 // recursion; a key of many dots would exhaust the stack.
 constexpr size_t kMaxDots = 10'000;
+// Deeper than any schema; our own recursion ends here.
+constexpr int kMaxDepth = 32;
 
 template <class T>
 std::vector<T> elements(const toml::array& array) {
@@ -43,12 +45,16 @@ ConfigValue leaf_value(const toml::node& node) {
   return UnsuitableValue{node.is_table() ? "a table" : "a date or time"};
 }
 
-void flatten(const toml::table& table, const std::string& prefix, std::vector<TomlEntry>& entries) {
+void flatten(const toml::table& table, const std::string& prefix, int depth,
+             std::string_view source, std::vector<TomlEntry>& entries) {
   for (const auto& [name, node] : table) {
     std::string key = prefix + std::string(name.str());
     const int line = static_cast<int>(name.source().begin.line);
     entries.push_back({key, leaf_value(node), line, node.is_table()});
-    if (node.is_table()) flatten(*node.as_table(), key + ".", entries);
+    if (!node.is_table()) continue;
+    check(depth < kMaxDepth, ErrorKind::Config, detail::concat(source, ":", line),
+          "keys are nested deeper than ", kMaxDepth, " levels");
+    flatten(*node.as_table(), key + ".", depth + 1, source, entries);
   }
 }
 
@@ -61,7 +67,7 @@ std::vector<TomlEntry> parse_toml(std::string_view text, std::string_view source
   try {
     const toml::table table = toml::parse(text);
     std::vector<TomlEntry> entries;
-    flatten(table, "", entries);
+    flatten(table, "", 1, source, entries);
     std::ranges::stable_sort(entries, {}, &TomlEntry::line);
     return entries;
   } catch (const toml::parse_error& error) {

@@ -129,6 +129,7 @@ struct ConfigBinding<std::vector<T>> {
   }
   static ConfigValue to(const std::vector<T>& value) {
     std::vector<Stored> result;
+    result.reserve(value.size());
     for (const T& element : value) result.push_back(std::get<Stored>(Element::to(element)));
     return result;
   }

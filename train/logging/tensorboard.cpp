@@ -87,10 +87,10 @@ TensorBoardWriter::TensorBoardWriter(const std::filesystem::path& directory,
   }
 }
 
-void TensorBoardWriter::write_event(std::string fields, int64_t step) {
+void TensorBoardWriter::write_event(std::string_view fields, int64_t step) {
   std::string event = double_field(kWallTime, now_());
   if (step != 0) event += varint_field(kStep, step);
-  file_.append(tfrecord(event + fields));
+  file_.append(tfrecord(event.append(fields)));
 }
 
 void TensorBoardWriter::add_scalar(std::string_view tag, double value, int64_t step) {

@@ -37,7 +37,7 @@ class TensorBoardWriter {
   const std::filesystem::path& path() const { return path_; }
 
  private:
-  void write_event(std::string fields, int64_t step);
+  void write_event(std::string_view fields, int64_t step);
 
   Clock now_;
   std::filesystem::path path_;

@@ -8,7 +8,6 @@
 namespace plinth {
 namespace {
 
-using testing::ElementsAre;
 using testing::HasSubstr;
 
 // Tensors a, b, c, d of 10, 20, 30 and 40 bytes, filled with their letter.
