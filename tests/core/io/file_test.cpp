@@ -3,7 +3,10 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <csignal>
 #include <cstring>
 #include <fstream>
 #include <functional>
@@ -177,6 +180,30 @@ TEST(AtomicFile, IsOldOrNewWhicheverCallFails) {
       remove_partial_files(dir.path());
       EXPECT_THAT(dir.names(), ElementsAre("f"));
     }
+  }
+}
+
+// A writer killed at any moment leaves one of the contents that it wrote, whole.
+TEST(AtomicFile, IsWholeWhenTheWriterIsKilled) {
+  const TemporaryDirectory dir;
+  const std::string a(300'000, 'a'), b(200'000, 'b');
+  write_file_atomically(dir / "f", a);
+  for (int round = 0; round < 5; ++round) {
+    const pid_t child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      while (true) {
+        write_file_atomically(dir / "f", b);
+        write_file_atomically(dir / "f", a);
+      }
+    }
+    ::usleep(2000 + 500 * round);
+    ::kill(child, SIGKILL);
+    ::waitpid(child, nullptr, 0);
+    const std::string content = read_text_file(dir / "f");
+    EXPECT_TRUE(content == a || content == b) << content.size() << " bytes";
+    remove_partial_files(dir.path());
+    EXPECT_THAT(dir.names(), ElementsAre("f"));
   }
 }
 

@@ -3,7 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
-#include <numeric>
+#include <optional>
+#include <random>
 
 #include "core/io/file_faults.h"
 #include "tests/core/io/expect_error.h"
@@ -231,6 +232,69 @@ TEST(Safetensors, SurvivesEveryTruncationAndByteFlip) {
       }
     }
   }
+}
+
+// A random edit of a header: a piece taken out, doubled, or replaced by what a parser may stumble
+// over.
+std::string edited(std::string header, std::mt19937& random) {
+  const char* const pieces[] = {"{",
+                                "}",
+                                "[",
+                                "]",
+                                ":",
+                                ",",
+                                "\"",
+                                "\\",
+                                "0",
+                                "-1",
+                                "1e9",
+                                "null",
+                                "\"t\"",
+                                "\\u0",
+                                "\"\"",
+                                "[]",
+                                "{}",
+                                "\xc3",
+                                "  ",
+                                "9223372036854775807",
+                                "18446744073709551616",
+                                "\"dtype\"",
+                                "\"U8\"",
+                                "\"__metadata__\":{},"};
+  const auto below = [&](size_t bound) { return random() % bound; };
+  for (size_t edits = 1 + below(3); edits > 0; --edits) {
+    const size_t at = below(header.size() + 1),
+                 length = below(std::min<size_t>(header.size() - at, 12) + 1);
+    switch (below(3)) {
+      case 0: header.erase(at, length); break;
+      case 1: header.insert(at, header.substr(at, length)); break;
+      default: header.replace(at, length, pieces[below(std::size(pieces))]);
+    }
+  }
+  return header;
+}
+
+TEST(Safetensors, SurvivesRandomEditsOfItsHeader) {
+  const std::string header =
+      R"({"__metadata__":{"a":"b"},"t":{"dtype":"F16","shape":[2,1],"data_offsets":[0,4]},)"
+      R"("u":{"dtype":"U8","shape":[],"data_offsets":[4,5]}})";
+  std::mt19937 random(1);
+  int accepted = 0;
+  for (int i = 0; i < 5000; ++i) {
+    const std::string file = file_of(edited(header, random), 5);
+    try {
+      const SafetensorsFile tensors = parse(file);
+      size_t bytes = 0;
+      for (const TensorRecord& record : tensors.records())
+        bytes += tensors.data(record.name).size();
+      EXPECT_EQ(bytes, 5u) << file;
+      ++accepted;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::Format) << error.what();
+    }
+  }
+  EXPECT_GT(accepted, 10) << "some edits must leave a file that is read";
+  EXPECT_LT(accepted, 4000);
 }
 
 std::vector<std::byte> counting_bytes(size_t size) {
