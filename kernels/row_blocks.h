@@ -6,10 +6,10 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <memory>
 
 #include "kernels/parallel.h"
-#include "kernels/rows.h"
+#include "kernels/scratch.h"
+#include "kernels/types.h"
 
 namespace plinth::kernels {
 
@@ -18,23 +18,23 @@ struct RowBlocks {
   int64_t rows_per_block = 1;
 };
 
-// At most 64 blocks: enough for the threads of a large machine, few enough that their partial rows
+// At most 32 blocks: enough for the threads of a large machine, few enough that their partial rows
 // are a small part of the traffic.
 inline RowBlocks row_blocks(int64_t rows, int64_t cols) {
   const int64_t rows_per_block =
-      std::max({int64_t{1}, (rows + 63) / 64, std::min(rows, grain_for(cols))});
+      std::max({int64_t{1}, (rows + 31) / 32, std::min(rows, grain_for(cols))});
   return {(rows + rows_per_block - 1) / rows_per_block, rows_per_block};
 }
 
 // Calls body(first_row, last_row, partial) for each block, partial being `width` zeros to be added
 // to, then finish(partials, count): count rows of width.
 template <class C, class Body>
-std::unique_ptr<C[]> partial_sums(const RowBlocks& blocks, int64_t rows, int64_t width,
-                                  Body&& body) {
-  auto partials = std::make_unique_for_overwrite<C[]>(blocks.count * width);
+const C* partial_sums(const RowBlocks& blocks, int64_t rows, int64_t width, Body&& body) {
+  thread_local Scratch scratch;
+  C* partials = scratch.get<C>(blocks.count * width);
   parallel_for(blocks.count, 1, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b) {
-      C* partial = partials.get() + b * width;
+      C* partial = partials + b * width;
       std::fill_n(partial, width, C(0));
       body(b * blocks.rows_per_block, std::min(rows, (b + 1) * blocks.rows_per_block), partial);
     }

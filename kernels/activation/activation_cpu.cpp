@@ -8,56 +8,58 @@ namespace plinth::kernels::cpu {
 
 template <class T>
 void gelu_forward(int64_t n, const T* x, T* y) {
-  map(n, x, y, [](compute_t<T> v) { return gelu(v); });
+  map(n, x, y, [](auto v) PLINTH_INLINE_LAMBDA { return Gelu::value(v); });
 }
 template <class T>
 void gelu_backward(int64_t n, const T* dy, const T* x, T* dx) {
-  map(n, dy, x, dx, [](compute_t<T> g, compute_t<T> v) { return g * gelu_gradient(v); });
+  map(n, dy, x, dx, [](auto g, auto v) PLINTH_INLINE_LAMBDA { return g * Gelu::gradient(v); });
 }
 
 template <class T>
 void gelu_tanh_forward(int64_t n, const T* x, T* y) {
-  map(n, x, y, [](compute_t<T> v) { return gelu_tanh(v); });
+  map(n, x, y, [](auto v) PLINTH_INLINE_LAMBDA { return GeluTanh::value(v); });
 }
 template <class T>
 void gelu_tanh_backward(int64_t n, const T* dy, const T* x, T* dx) {
-  map(n, dy, x, dx, [](compute_t<T> g, compute_t<T> v) { return g * gelu_tanh_gradient(v); });
+  map(n, dy, x, dx, [](auto g, auto v) PLINTH_INLINE_LAMBDA { return g * GeluTanh::gradient(v); });
 }
 
 template <class T>
 void silu_forward(int64_t n, const T* x, T* y) {
-  map(n, x, y, [](compute_t<T> v) { return silu(v); });
+  map(n, x, y, [](auto v) PLINTH_INLINE_LAMBDA { return Silu::value(v); });
 }
 template <class T>
 void silu_backward(int64_t n, const T* dy, const T* x, T* dx) {
-  map(n, dy, x, dx, [](compute_t<T> g, compute_t<T> v) { return g * silu_gradient(v); });
+  map(n, dy, x, dx, [](auto g, auto v) PLINTH_INLINE_LAMBDA { return g * Silu::gradient(v); });
 }
 
 template <class T>
 void relu_forward(int64_t n, const T* x, T* y) {
-  map(n, x, y, [](compute_t<T> v) { return v < 0 ? compute_t<T>(0) : v; });
+  map(n, x, y, [](auto v) PLINTH_INLINE_LAMBDA { return v < 0 ? decltype(v){} : v; });
 }
 template <class T>
 void relu_backward(int64_t n, const T* dy, const T* x, T* dx) {
-  map(n, dy, x, dx, [](compute_t<T> g, compute_t<T> v) { return v <= 0 ? compute_t<T>(0) : g; });
+  map(n, dy, x, dx, [](auto g, auto v) PLINTH_INLINE_LAMBDA { return v <= 0 ? decltype(g){} : g; });
 }
 
 template <class T>
 void sigmoid_forward(int64_t n, const T* x, T* y) {
-  map(n, x, y, [](compute_t<T> v) { return math::sigmoid(v); });
+  map(n, x, y, [](auto v) PLINTH_INLINE_LAMBDA { return sigmoid(v); });
 }
 template <class T>
 void sigmoid_backward(int64_t n, const T* dy, const T* y, T* dx) {
-  map(n, dy, y, dx, [](compute_t<T> g, compute_t<T> s) { return g * s * (1 - s); });
+  map(n, dy, y, dx, [](auto g, auto s) PLINTH_INLINE_LAMBDA { return g * s * (1 - s); });
 }
 
 template <class T>
 void tanh_forward(int64_t n, const T* x, T* y) {
-  map(n, x, y, [](compute_t<T> v) { return math::tanh(v); });
+  map(n, x, y, [](auto v) PLINTH_INLINE_LAMBDA {
+    return per_lane(v, [](auto e) PLINTH_INLINE_LAMBDA { return math::tanh(e); });
+  });
 }
 template <class T>
 void tanh_backward(int64_t n, const T* dy, const T* y, T* dx) {
-  map(n, dy, y, dx, [](compute_t<T> g, compute_t<T> t) { return g * (1 - t * t); });
+  map(n, dy, y, dx, [](auto g, auto t) PLINTH_INLINE_LAMBDA { return g * (1 - t * t); });
 }
 
 #define INSTANTIATE(T)                                               \

@@ -1,57 +1,59 @@
 #pragma once
 
-// The scalar functions behind the activation kernels, alone and fused (SwiGLU, bias + GELU). C is
+// The functions behind the activation kernels, alone and fused (SwiGLU, bias + GELU), on vectors of
 // float or double.
 
 #include <numbers>
 
-#include "kernels/vector_math.h"
+#include "kernels/simd_math.h"
 
 namespace plinth::kernels::cpu {
 
-template <class C>
-PLINTH_INLINE C gelu(C x) {
-  constexpr C kInverseSqrt2 = C(1 / std::numbers::sqrt2);
-  return C(0.5) * x * (1 + math::erf(x * kInverseSqrt2));
-}
+struct Gelu {
+  template <class V>
+  PLINTH_INLINE static V value(V x) {
+    return times_normal_distribution(x);
+  }
+  // Phi(x) + x phi(x)
+  template <class V>
+  PLINTH_INLINE static V gradient(V x) {
+    using C = std::remove_cvref_t<decltype(x[0])>;
+    constexpr C kInverseSqrt2Pi = C(std::numbers::inv_sqrtpi / std::numbers::sqrt2);
+    const auto n = normal(x);
+    return n.distribution + x * n.exponential * kInverseSqrt2Pi;
+  }
+};
 
-// Phi(x) + x phi(x)
-template <class C>
-PLINTH_INLINE C gelu_gradient(C x) {
-  constexpr C kInverseSqrt2 = C(1 / std::numbers::sqrt2);
-  constexpr C kInverseSqrt2Pi = C(std::numbers::inv_sqrtpi / std::numbers::sqrt2);
-  const C cdf = C(0.5) * (1 + math::erf(x * kInverseSqrt2));
-  return cdf + x * kInverseSqrt2Pi * math::exp(C(-0.5) * x * x);
-}
+// (1 + tanh u) / 2 = sigmoid(2 u), so that one exponential gives the value and the gradient.
+struct GeluTanh {
+  static constexpr double kScale = 4 * std::numbers::inv_sqrtpi / std::numbers::sqrt2;
+  static constexpr double kCubic = 0.044715;
 
-template <class C>
-inline constexpr C kGeluTanhScale = C(2 * std::numbers::inv_sqrtpi / std::numbers::sqrt2);
-template <class C>
-inline constexpr C kGeluTanhCubic = C(0.044715);
+  template <class V>
+  PLINTH_INLINE static V value(V x) {
+    using C = std::remove_cvref_t<decltype(x[0])>;
+    return x * sigmoid(x * (x * x * C(kScale * kCubic) + C(kScale)));
+  }
+  template <class V>
+  PLINTH_INLINE static V gradient(V x) {
+    using C = std::remove_cvref_t<decltype(x[0])>;
+    const V square = x * x;
+    const V s = sigmoid(x * (square * C(kScale * kCubic) + C(kScale)));
+    const V du = square * C(3 * kScale * kCubic) + C(kScale);
+    return s + s * (1 - s) * (x * du);
+  }
+};
 
-template <class C>
-PLINTH_INLINE C gelu_tanh(C x) {
-  const C u = kGeluTanhScale<C> * x * (1 + kGeluTanhCubic<C> * x * x);
-  return C(0.5) * x * (1 + math::tanh(u));
-}
-
-template <class C>
-PLINTH_INLINE C gelu_tanh_gradient(C x) {
-  const C u = kGeluTanhScale<C> * x * (1 + kGeluTanhCubic<C> * x * x);
-  const C du = kGeluTanhScale<C> * (1 + 3 * kGeluTanhCubic<C> * x * x);
-  const C t = math::tanh(u);
-  return C(0.5) * (1 + t) + C(0.5) * x * (1 - t * t) * du;
-}
-
-template <class C>
-PLINTH_INLINE C silu(C x) {
-  return x * math::sigmoid(x);
-}
-
-template <class C>
-PLINTH_INLINE C silu_gradient(C x) {
-  const C s = math::sigmoid(x);
-  return s * (1 + x * (1 - s));
-}
+struct Silu {
+  template <class V>
+  PLINTH_INLINE static V value(V x) {
+    return x * sigmoid(x);
+  }
+  template <class V>
+  PLINTH_INLINE static V gradient(V x) {
+    const V s = sigmoid(x);
+    return s + s * (1 - s) * x;
+  }
+};
 
 }  // namespace plinth::kernels::cpu

@@ -1,78 +1,64 @@
 #include "kernels/bias_gelu/bias_gelu.h"
 
 #include "kernels/activation/activation_math.h"
+#include "kernels/elementwise.h"
 #include "kernels/instantiate.h"
 #include "kernels/row_blocks.h"
 
 namespace plinth::kernels::cpu {
 namespace {
 
-template <class T, class F>
-void forward(int64_t rows, int64_t cols, const T* x, const T* bias, T* y, F f) {
-  using C = compute_t<T>;
-  RowBuffer<T> bias_buffer(cols);
-  const C* b = bias_buffer.read(bias);
+template <class Form, class T>
+void forward(int64_t rows, int64_t cols, const T* x, const T* bias, T* y) {
   parallel_for(rows, grain_for(cols), [=](int64_t begin, int64_t end) {
-    RowBuffer<T> buffer(cols);
     for (int64_t i = begin; i < end; ++i) {
-      const C* row = buffer.read(x + i * cols);
-      C* out = buffer.stage(y + i * cols);
-#pragma omp simd
-      for (int64_t j = 0; j < cols; ++j) out[j] = f(row[j] + b[j]);
-      buffer.flush(y + i * cols);
+      map_range(cols, x + i * cols, bias, y + i * cols,
+                [](auto v, auto b) PLINTH_INLINE_LAMBDA { return Form::value(v + b); });
     }
   });
 }
 
-template <class T, class F>
-void backward(int64_t rows, int64_t cols, const T* dy, const T* x, const T* bias, T* dx, T* dbias,
-              F gradient) {
+template <class Form, class T>
+void backward(int64_t rows, int64_t cols, const T* dy, const T* x, const T* bias, T* dx, T* dbias) {
   using C = compute_t<T>;
-  RowBuffer<T> bias_buffer(cols);
-  const C* b = bias_buffer.read(bias);
   const RowBlocks blocks = row_blocks(rows, cols);
-  const auto partials =
-      partial_sums<C>(blocks, rows, cols, [&](int64_t first, int64_t last, C* partial) {
-        RowBuffer<T> dy_buffer(cols), x_buffer(cols);
+  const C* partials =
+      partial_sums<C>(blocks, rows, cols, [=](int64_t first, int64_t last, C* partial) {
         for (int64_t i = first; i < last; ++i) {
-          const C* g = dy_buffer.read(dy + i * cols);
-          const C* row = x_buffer.read(x + i * cols);
-          C* out = dy_buffer.stage(dx + i * cols);
-#pragma omp simd
-          for (int64_t j = 0; j < cols; ++j) {
-            const C d = g[j] * gradient(row[j] + b[j]);
-            partial[j] += d;
-            out[j] = d;
-          }
-          dy_buffer.flush(dx + i * cols);
+          const int64_t at = i * cols;
+          for_vectors<C>(cols, [=](int64_t j, auto part, auto) PLINTH_INLINE_LAMBDA {
+            const auto v = load(x + at + j, part) + load(bias + j, part);
+            const auto d = load(dy + at + j, part) * Form::gradient(v);
+            store(dx + at + j, d, part);
+            store(partial + j, load(partial + j, part) + d, part);
+          });
         }
       });
-  if (dbias) add_partials(blocks.count, cols, cols, partials.get(), dbias);
+  if (dbias) add_partials(blocks.count, cols, cols, partials, dbias);
 }
 
 }  // namespace
 
 template <class T>
 void bias_gelu_forward(int64_t rows, int64_t cols, const T* x, const T* bias, T* y) {
-  forward(rows, cols, x, bias, y, [](compute_t<T> v) { return gelu(v); });
+  forward<Gelu>(rows, cols, x, bias, y);
 }
 
 template <class T>
 void bias_gelu_tanh_forward(int64_t rows, int64_t cols, const T* x, const T* bias, T* y) {
-  forward(rows, cols, x, bias, y, [](compute_t<T> v) { return gelu_tanh(v); });
+  forward<GeluTanh>(rows, cols, x, bias, y);
 }
 
 template <class T>
 void bias_gelu_backward(int64_t rows, int64_t cols, const T* dy, const T* x, const T* bias, T* dx,
                         T* dbias) {
-  backward(rows, cols, dy, x, bias, dx, dbias, [](compute_t<T> v) { return gelu_gradient(v); });
+  backward<Gelu>(rows, cols, dy, x, bias, dx, dbias);
 }
 
 template <class T>
 void bias_gelu_tanh_backward(int64_t rows, int64_t cols, const T* dy, const T* x, const T* bias,
                              T* dx, T* dbias) {
-  backward(rows, cols, dy, x, bias, dx, dbias,
-           [](compute_t<T> v) { return gelu_tanh_gradient(v); });
+  backward<GeluTanh>(rows, cols, dy, x, bias, dx, dbias);
 }
 
 #define INSTANTIATE(T)                                                                      \

@@ -5,8 +5,7 @@
 
 #include "kernels/instantiate.h"
 #include "kernels/parallel.h"
-#include "kernels/rows.h"
-#include "kernels/vector_math.h"
+#include "kernels/simd_math.h"
 
 namespace plinth::kernels::cpu {
 
@@ -17,20 +16,22 @@ void cross_entropy_forward(const CrossEntropyDesc& desc, const T* logits, const 
   const C smoothing = static_cast<C>(desc.label_smoothing);
   const int64_t classes = desc.classes;
   parallel_for(desc.rows, grain_for(classes), [&](int64_t begin, int64_t end) {
-    RowBuffer<T> buffer(classes);
     for (int64_t i = begin; i < end; ++i) {
-      const C* row = buffer.read(logits + i * classes);
-      const C m = max_over(classes, row);
-      const C sum = sum_over<C>(classes, [=](int64_t j) { return math::exp(row[j] - m); });
-      lse[i] = m + std::log(sum);
+      const T* row = logits + i * classes;
+      const C m = row_max(classes, row);
+      Sums<C> exponentials;
+      for_vectors<C>(classes, [&](int64_t j, auto part, auto slot) PLINTH_INLINE_LAMBDA {
+        exponentials[slot] += part.keep(exp_nonpositive(load(row + j, part) - m));
+      });
+      lse[i] = m + std::log(exponentials.total());
       loss[i] = 0;
       if (target[i] == desc.ignore_index) continue;
-      loss[i] = (1 - smoothing) * (lse[i] - row[target[i]]);
-      if (smoothing != 0) {
-        const C mean =
-            sum_over<C>(classes, [=](int64_t j) { return row[j]; }) / static_cast<C>(classes);
-        loss[i] += smoothing * (lse[i] - mean);
-      }
+      loss[i] = (1 - smoothing) * (lse[i] - static_cast<C>(row[target[i]]));
+      if (smoothing == 0) continue;
+      Sums<C> sum;
+      for_vectors<C>(classes, [&](int64_t j, auto part, auto slot)
+                                  PLINTH_INLINE_LAMBDA { sum[slot] += load(row + j, part); });
+      loss[i] += smoothing * (lse[i] - sum.total() / static_cast<C>(classes));
     }
   });
 }
@@ -44,21 +45,20 @@ void cross_entropy_backward(const CrossEntropyDesc& desc, const compute_t<T>* dl
   const int64_t classes = desc.classes;
   const C uniform = smoothing / static_cast<C>(classes);
   parallel_for(desc.rows, grain_for(classes), [&](int64_t begin, int64_t end) {
-    RowBuffer<T> buffer(classes);
     for (int64_t i = begin; i < end; ++i) {
-      T* out_row = dlogits + i * classes;
+      const T* row = logits + i * classes;
+      T* out = dlogits + i * classes;
       if (target[i] == desc.ignore_index) {
-        std::fill_n(out_row, classes, T(0));
+        std::fill_n(out, classes, T(0));
         continue;
       }
-      const C* row = buffer.read(logits + i * classes);
-      C* out = buffer.stage(out_row);
       const C scale = dloss[i], row_lse = lse[i];
-      for (int64_t j = 0; j < classes; ++j) {
-        out[j] = scale * (math::exp(row[j] - row_lse) - uniform);
-      }
-      out[target[i]] -= scale * (1 - smoothing);
-      buffer.flush(out_row);
+      const C at_target = std::exp(static_cast<C>(row[target[i]]) - row_lse);
+      for_vectors<C>(classes, [&](int64_t j, auto part, auto) PLINTH_INLINE_LAMBDA {
+        const auto p = exp_nonpositive(load(row + j, part) - row_lse);
+        store(out + j, (p - uniform) * scale, part);
+      });
+      out[target[i]] = T(scale * (at_target - uniform - (1 - smoothing)));
     }
   });
 }

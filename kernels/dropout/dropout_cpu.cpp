@@ -1,11 +1,38 @@
 #include "kernels/dropout/dropout.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "kernels/instantiate.h"
 #include "kernels/parallel.h"
+#include "kernels/philox_simd.h"
 
 namespace plinth::kernels::cpu {
+namespace {
+
+constexpr int64_t kStrip = 1024;  // elements whose random words are made at once
+
+// uniform(word) >= p exactly where word >> 8 >= threshold, both being multiples of 2^-24.
+uint32_t keep_threshold(double p) {
+  return static_cast<uint32_t>(std::ceil(static_cast<double>(static_cast<float>(p)) * 0x1p24));
+}
+
+template <class T>
+void apply(int64_t n, const uint32_t* words, uint32_t threshold, compute_t<T> scale, const T* x,
+           T* y) {
+  using C = compute_t<T>;
+  using Words = typename detail::VectorOf<uint32_t, kLanes<C>>::type;
+  using Lanes = std::conditional_t<sizeof(C) == 8, Vec<int64_t>, Vec<int32_t>>;
+  for_vectors<C>(n, [=](int64_t j, auto part, auto) PLINTH_INLINE_LAMBDA {
+    Words w;
+    std::memcpy(&w, words + j, sizeof w);
+    const Lanes number = __builtin_convertvector(w >> 8, Lanes);
+    const Vec<C> kept = load(x + j, part) * scale;
+    store(y + j, number >= static_cast<int32_t>(threshold) ? kept : Vec<C>{}, part);
+  });
+}
+
+}  // namespace
 
 template <class T>
 void dropout_forward(int64_t n_samples, int64_t elements_per_sample, double p, const PhiloxKey& key,
@@ -13,17 +40,18 @@ void dropout_forward(int64_t n_samples, int64_t elements_per_sample, double p, c
   using C = compute_t<T>;
   const Philox2 stream = philox_stream(key);
   const C scale = p < 1 ? static_cast<C>(1 / (1 - p)) : C(0);
-  const float threshold = static_cast<float>(p);
-  const int64_t blocks = (elements_per_sample + 3) / 4;
-  parallel_for(n_samples * blocks, grain_for(4), [=](int64_t begin, int64_t end) {
+  const uint32_t threshold = keep_threshold(p);
+  const int64_t strips = (elements_per_sample + kStrip - 1) / kStrip;
+  const int64_t grain = grain_for(4 * std::min(kStrip, elements_per_sample));
+  parallel_for(n_samples * strips, grain, [=](int64_t begin, int64_t end) {
+    // Room for the words that the last vector of blocks writes beyond the strip.
+    uint32_t words[kStrip + 4 * kPhiloxLanes];
     for (int64_t k = begin; k < end; ++k) {
-      const int64_t sample = k / blocks, block = k % blocks;
-      const Philox4 words = philox(stream, key.sample + sample, block);
-      const int64_t count = std::min<int64_t>(4, elements_per_sample - 4 * block);
-      const int64_t at = sample * elements_per_sample + 4 * block;
-      for (int64_t i = 0; i < count; ++i) {
-        y[at + i] = uniform(words[i]) >= threshold ? T(static_cast<C>(x[at + i]) * scale) : T(0);
-      }
+      const int64_t sample = k / strips, first = k % strips * kStrip;
+      const int64_t n = std::min(kStrip, elements_per_sample - first);
+      const int64_t at = sample * elements_per_sample + first;
+      philox_fill(stream, key.sample + sample, first / 4, (n + 3) / 4, words);
+      apply(n, words, threshold, scale, x + at, y + at);
     }
   });
 }

@@ -3,76 +3,52 @@
 #include <cmath>
 
 #include "kernels/instantiate.h"
-#include "kernels/parallel.h"
+#include "kernels/norm_rows.h"
 #include "kernels/row_blocks.h"
-#include "kernels/rows.h"
+#include "kernels/vectors.h"
 
 namespace plinth::kernels::cpu {
 namespace {
 
-// weight and bias in the compute type, made once a call.
-template <class T>
-class Affine {
- public:
-  using C = compute_t<T>;
-  Affine(int64_t cols, const T* weight, const T* bias)
-      : weight_buffer_(cols),
-        bias_buffer_(cols),
-        weight(weight ? weight_buffer_.read(weight) : nullptr),
-        bias(bias ? bias_buffer_.read(bias) : nullptr) {}
-
- private:
-  RowBuffer<T> weight_buffer_, bias_buffer_;
-
- public:
-  const C* const weight;
-  const C* const bias;
-};
-
-template <class C>
-void apply_affine(int64_t n, const C* x, const C* weight, const C* bias, C mean, C rstd, C* y) {
-  if (weight && bias) {
-#pragma omp simd
-    for (int64_t j = 0; j < n; ++j) y[j] = (x[j] - mean) * rstd * weight[j] + bias[j];
-  } else if (weight) {
-#pragma omp simd
-    for (int64_t j = 0; j < n; ++j) y[j] = (x[j] - mean) * rstd * weight[j];
-  } else if (bias) {
-#pragma omp simd
-    for (int64_t j = 0; j < n; ++j) y[j] = (x[j] - mean) * rstd + bias[j];
-  } else {
-#pragma omp simd
-    for (int64_t j = 0; j < n; ++j) y[j] = (x[j] - mean) * rstd;
-  }
-}
-
-// One row: its statistics from `x`, then y.
 template <class C>
 struct Statistics {
   C mean, rstd;
 };
-template <class C>
-Statistics<C> statistics(int64_t n, const C* x, C eps) {
-  const C mean = sum_over<C>(n, [=](int64_t j) { return x[j]; }) / static_cast<C>(n);
-  const C variance =
-      sum_over<C>(n, [=](int64_t j) { return (x[j] - mean) * (x[j] - mean); }) / static_cast<C>(n);
-  return {mean, 1 / std::sqrt(variance + eps)};
+
+template <class T>
+Statistics<compute_t<T>> statistics(int64_t cols, const T* x, compute_t<T> eps) {
+  using C = compute_t<T>;
+  Sums<C> sum, squares;
+  for_vectors<C>(cols, [&](int64_t j, auto part, auto slot)
+                           PLINTH_INLINE_LAMBDA { sum[slot] += load(x + j, part); });
+  const C mean = sum.total() / static_cast<C>(cols);
+  for_vectors<C>(cols, [&](int64_t j, auto part, auto slot) PLINTH_INLINE_LAMBDA {
+    const auto d = part.keep(load(x + j, part) - mean);
+    squares[slot] += d * d;
+  });
+  return {mean, 1 / std::sqrt(squares.total() / static_cast<C>(cols) + eps)};
 }
 
 template <class T>
 void forward(int64_t rows, int64_t cols, const T* x, const T* residual, const T* weight,
              const T* bias, compute_t<T> eps, T* sum, T* y, compute_t<T>* mean,
              compute_t<T>* rstd) {
-  const Affine<T> affine(cols, weight, bias);
+  using C = compute_t<T>;
+  const RowOrConstant<T> w(cols, weight, 1), b(cols, bias, 0);
   parallel_for(rows, grain_for(cols), [&](int64_t begin, int64_t end) {
-    RowBuffer<T> in(cols), extra(residual ? cols : 0);
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t at = i * cols;
-      const auto* row =
-          residual ? add_rows(cols, x + at, residual + at, sum + at, in, extra) : in.read(x + at);
+      const T* row = x + i * cols;
+      T* out = y + i * cols;
+      if (residual) {
+        add_rows(cols, row, residual + i * cols, sum + i * cols);
+        row = sum + i * cols;
+      }
       const auto [row_mean, row_rstd] = statistics(cols, row, eps);
-      apply_affine(cols, row, affine.weight, affine.bias, row_mean, row_rstd, in.stage(y + at));
-      in.flush(y + at);
+      for_vectors<C>(
+          cols, [&, m = row_mean, r = row_rstd](int64_t j, auto part, auto) PLINTH_INLINE_LAMBDA {
+            const auto n = (load(row + j, part) - m) * r;
+            store(out + j, n * load(w.data + j, part) + load(b.data + j, part), part);
+          });
       if (mean) mean[i] = row_mean;
       if (rstd) rstd[i] = row_rstd;
     }
@@ -80,44 +56,83 @@ void forward(int64_t rows, int64_t cols, const T* x, const T* residual, const T*
 }
 
 template <class T>
+struct Backward {
+  using C = compute_t<T>;
+  int64_t cols;
+  const T *dy, *dsum, *x, *weight;
+  const C *mean, *rstd;
+  T* dx;
+
+  // The gradient of row i; adds its part of dweight and dbias to `partial` (2 cols) where kPartial.
+  template <bool kPartial>
+  void row(int64_t i, C* partial) const {
+    const T *dy_row = dy + i * cols, *x_row = x + i * cols, *w = weight;
+    C* partial_bias = partial + cols;
+    const C m = mean[i], r = rstd[i];
+    Sums<C> sum_g, sum_gn;
+    for_vectors<C>(cols,
+                   [=, &sum_g, &sum_gn](int64_t j, auto part, auto slot) PLINTH_INLINE_LAMBDA {
+                     const auto d = load(dy_row + j, part);
+                     const auto g = d * load(w + j, part);
+                     const auto n = (load(x_row + j, part) - m) * r;
+                     sum_g[slot] += g;
+                     sum_gn[slot] += g * n;  // g is 0 in lanes that do not exist
+                     if constexpr (kPartial) {
+                       store(partial + j, load(partial + j, part) + d * n, part);
+                       store(partial_bias + j, load(partial_bias + j, part) + d, part);
+                     }
+                   });
+    if (dx) {
+      write_dx(i, r * sum_g.total() / static_cast<C>(cols),
+               r * r * sum_gn.total() / static_cast<C>(cols));
+    }
+  }
+
+  // dx = rstd g - a - (x - mean) b  [+ dsum]
+  void write_dx(int64_t i, C a, C b) const {
+    const T *dy_row = dy + i * cols, *x_row = x + i * cols, *w = weight;
+    T* out = dx + i * cols;
+    const C m = mean[i], r = rstd[i];
+    const auto gradient = [=](int64_t j, auto part) PLINTH_INLINE_LAMBDA {
+      const auto g = load(dy_row + j, part) * load(w + j, part);
+      return g * r - a - (load(x_row + j, part) - m) * b;
+    };
+    if (dsum) {
+      const T* dsum_row = dsum + i * cols;
+      for_vectors<C>(cols, [=](int64_t j, auto part, auto) PLINTH_INLINE_LAMBDA {
+        store(out + j, gradient(j, part) + load(dsum_row + j, part), part);
+      });
+    } else {
+      for_vectors<C>(cols, [=](int64_t j, auto part, auto)
+                               PLINTH_INLINE_LAMBDA { store(out + j, gradient(j, part), part); });
+    }
+  }
+
+  template <bool kPartial>
+  void block(int64_t first, int64_t last, C* partial) const {
+    for (; first < last; ++first) row<kPartial>(first, partial);
+  }
+};
+
+template <class T>
 void backward(int64_t rows, int64_t cols, const T* dy, const T* dsum, const T* x, const T* weight,
               const compute_t<T>* mean, const compute_t<T>* rstd, T* dx, T* dweight, T* dbias) {
   using C = compute_t<T>;
-  const Affine<T> affine(cols, weight, nullptr);
-  const C* w = affine.weight;
+  const RowOrConstant<T> w(cols, weight, 1);
+  const Backward<T> kernel{cols, dy, dsum, x, w.data, mean, rstd, dx};
   const RowBlocks blocks = row_blocks(rows, cols);
-  const C inverse_cols = C(1) / static_cast<C>(cols);
-  const auto block = [&](int64_t first, int64_t last, C* partial) {
-    RowBuffer<T> dy_buffer(cols), x_buffer(cols), dsum_buffer(dsum ? cols : 0);
-    for (int64_t i = first; i < last; ++i) {
-      const C* g = dy_buffer.read(dy + i * cols);
-      const C* row = x_buffer.read(x + i * cols);
-      const C m = mean[i], r = rstd[i];
-      if (dweight || dbias) {
-#pragma omp simd
-        for (int64_t j = 0; j < cols; ++j) {
-          partial[j] += g[j] * ((row[j] - m) * r);
-          partial[cols + j] += g[j];
-        }
-      }
-      if (!dx) continue;
-      const auto gw = [=](int64_t j) { return w ? g[j] * w[j] : g[j]; };
-      const C a = sum_over<C>(cols, gw) * inverse_cols;
-      const C b =
-          sum_over<C>(cols, [=](int64_t j) { return gw(j) * ((row[j] - m) * r); }) * inverse_cols;
-      const C* extra = dsum ? dsum_buffer.read(dsum + i * cols) : nullptr;
-      C* out = dy_buffer.stage(dx + i * cols);
-#pragma omp simd
-      for (int64_t j = 0; j < cols; ++j) {
-        const C d = r * (gw(j) - a - (row[j] - m) * r * b);
-        out[j] = extra ? extra[j] + d : d;
-      }
-      dy_buffer.flush(dx + i * cols);
-    }
-  };
-  const auto partials = partial_sums<C>(blocks, rows, 2 * cols, block);
-  if (dweight) add_partials(blocks.count, 2 * cols, cols, partials.get(), dweight);
-  if (dbias) add_partials(blocks.count, 2 * cols, cols, partials.get() + cols, dbias);
+  if (!dweight && !dbias) {
+    parallel_for(rows, blocks.rows_per_block, [&](int64_t first, int64_t last) {
+      kernel.template block<false>(first, last, nullptr);
+    });
+    return;
+  }
+  const C* partials =
+      partial_sums<C>(blocks, rows, 2 * cols, [&](int64_t first, int64_t last, C* partial) {
+        kernel.template block<true>(first, last, partial);
+      });
+  if (dweight) add_partials(blocks.count, 2 * cols, cols, partials, dweight);
+  if (dbias) add_partials(blocks.count, 2 * cols, cols, partials + cols, dbias);
 }
 
 }  // namespace

@@ -5,7 +5,7 @@
 #include "kernels/instantiate.h"
 #include "kernels/optimizer/optimizer.h"
 #include "kernels/optimizer/tensor_list.h"
-#include "kernels/rows.h"
+#include "kernels/vectors.h"
 
 namespace plinth::kernels::cpu {
 namespace {
@@ -30,6 +30,18 @@ int64_t for_each_block(std::span<const std::span<const G>> tensors, Body&& body)
   return first.back();
 }
 
+// Squares of v added to two accumulators of doubles.
+PLINTH_INLINE void add_squares(Vec<double> v, Vec<double>& even, Vec<double>&) {
+  even += v * v;
+}
+PLINTH_INLINE void add_squares(Vec<float> v, Vec<double>& even, Vec<double>& odd) {
+  using Half = std::make_index_sequence<kLanes<double>>;
+  const auto low = __builtin_convertvector(detail::lower_half(v, Half{}), Vec<double>);
+  const auto high = __builtin_convertvector(detail::upper_half(v, Half{}), Vec<double>);
+  even += low * low;
+  odd += high * high;
+}
+
 double pairwise_sum(const double* x, int64_t n) {
   if (n <= 8) return std::accumulate(x, x + n, 0.0);
   const int64_t half = n / 2;
@@ -47,10 +59,12 @@ double sum_of_squares(std::span<const std::span<const G>> tensors) {
   std::vector<double> partial(blocks);
   for_each_block(tensors, [&](std::span<const G> x, int64_t block) {
     const G* data = x.data();
-    partial[block] = sum_over<double>(static_cast<int64_t>(x.size()), [=](int64_t i) {
-      const double v = static_cast<compute_t<G>>(data[i]);
-      return v * v;
-    });
+    Sums<double> even, odd;
+    for_vectors<compute_t<G>>(static_cast<int64_t>(x.size()),
+                              [&](int64_t j, auto part, auto slot) PLINTH_INLINE_LAMBDA {
+                                add_squares(load(data + j, part), even[slot], odd[slot]);
+                              });
+    partial[block] = even.total() + odd.total();
   });
   return pairwise_sum(partial.data(), blocks);
 }
@@ -65,8 +79,14 @@ bool all_finite(std::span<const std::span<const G>> tensors) {
   std::atomic<bool> finite = true;
   for_each_block(tensors, [&](std::span<const G> x, int64_t) {
     if (!finite.load(std::memory_order_relaxed)) return;
-    bool block_finite = true;
-    for (const G v : x) block_finite &= std::isfinite(static_cast<compute_t<G>>(v));
+    const G* data = x.data();
+    Sums<compute_t<G>> differences;  // v - v is 0, or NaN where v is infinite or NaN
+    for_vectors<compute_t<G>>(static_cast<int64_t>(x.size()),
+                              [&](int64_t j, auto part, auto slot) PLINTH_INLINE_LAMBDA {
+                                const auto v = load(data + j, part);
+                                differences[slot] += v - v;
+                              });
+    const bool block_finite = differences.total() == 0;
     if (!block_finite) finite.store(false, std::memory_order_relaxed);
   });
   return finite;

@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "kernels/optimizer/parameter_io.h"
+#include "kernels/optimizer/update.h"
 
 namespace plinth::kernels::cpu {
 
@@ -14,23 +14,25 @@ void adamw_step(OptimizerTensors<P, G> tensors, const AdamWOptions& options) {
   const double correction2 = 1 - std::pow(options.beta2, step);
   const C decay = static_cast<C>(1 - options.lr * options.weight_decay);
   const C step_size = static_cast<C>(-options.lr / correction1);
-  const C root2 = static_cast<C>(1 / std::sqrt(correction2));
+  const C inverse_root2 = static_cast<C>(1 / std::sqrt(correction2));
   const C beta2 = static_cast<C>(options.beta2);
   const C one_minus_beta1 = static_cast<C>(1 - options.beta1);
   const C one_minus_beta2 = static_cast<C>(1 - options.beta2);
   const C eps = static_cast<C>(options.eps);
   const C scale = static_cast<C>(options.grad_scale);
-  for_each_strip(tensors, options.rounding,
-                 [=](int64_t n, C* p, const C* gradient, C* m, C* v, int64_t, int64_t) {
-#pragma omp simd
-                   for (int64_t i = 0; i < n; ++i) {
-                     const C g = gradient[i] * scale;
-                     m[i] += one_minus_beta1 * (g - m[i]);
-                     v[i] = v[i] * beta2 + one_minus_beta2 * g * g;
-                     const C denominator = std::sqrt(v[i]) * root2 + eps;
-                     p[i] = p[i] * decay + step_size * m[i] / denominator;
-                   }
-                 });
+  update_all(tensors, options.rounding, [=](int64_t t) {
+    C *exp_avg = tensors[t].exp_avg, *exp_avg_sq = tensors[t].exp_avg_sq;
+    return [=](auto p, auto gradient, int64_t j, auto part) PLINTH_INLINE_LAMBDA {
+      const auto g = gradient * scale;
+      auto m = load(exp_avg + j, part);
+      auto v = load(exp_avg_sq + j, part);
+      m += one_minus_beta1 * (g - m);
+      v = v * beta2 + one_minus_beta2 * g * g;
+      store(exp_avg + j, m, part);
+      store(exp_avg_sq + j, v, part);
+      return p * decay + step_size * m / (square_root(v) * inverse_root2 + eps);
+    };
+  });
 }
 
 template <class P, class G>
@@ -40,24 +42,25 @@ void sgd_step(OptimizerTensors<P, G> tensors, const SgdOptions& options) {
   const C momentum = static_cast<C>(options.momentum);
   const C weight_decay = static_cast<C>(options.weight_decay);
   const C scale = static_cast<C>(options.grad_scale);
-  const bool nesterov = options.nesterov;
-  for_each_strip(tensors, options.rounding,
-                 [=](int64_t n, C* p, const C* gradient, C* m, C*, int64_t, int64_t) {
-                   if (momentum == 0) {
-#pragma omp simd
-                     for (int64_t i = 0; i < n; ++i) {
-                       p[i] -= lr * (gradient[i] * scale + weight_decay * p[i]);
-                     }
-                     return;
-                   }
-#pragma omp simd
-                   for (int64_t i = 0; i < n; ++i) {
-                     const C g = gradient[i] * scale + weight_decay * p[i];
-                     const C mean = momentum * m[i] + g;
-                     m[i] = mean;
-                     p[i] -= lr * (nesterov ? g + momentum * mean : mean);
-                   }
-                 });
+  if (momentum == 0) {
+    update_all(tensors, options.rounding, [=](int64_t) {
+      return [=](auto p, auto gradient, int64_t, auto)
+                 PLINTH_INLINE_LAMBDA { return p - lr * (gradient * scale + weight_decay * p); };
+    });
+    return;
+  }
+  // The step is along a g + b m: g + momentum m with nesterov, m without.
+  const C a = options.nesterov ? 1 : 0;
+  const C b = options.nesterov ? momentum : C(1);
+  update_all(tensors, options.rounding, [=](int64_t t) {
+    C* exp_avg = tensors[t].exp_avg;
+    return [=](auto p, auto gradient, int64_t j, auto part) PLINTH_INLINE_LAMBDA {
+      const auto g = gradient * scale + weight_decay * p;
+      const auto m = momentum * load(exp_avg + j, part) + g;
+      store(exp_avg + j, m, part);
+      return p - lr * (a * g + b * m);
+    };
+  });
 }
 
 template <class P, class G>
@@ -70,40 +73,40 @@ void lion_step(OptimizerTensors<P, G> tensors, const LionOptions& options) {
   const C one_minus_beta2 = static_cast<C>(1 - options.beta2);
   const C decay = static_cast<C>(1 - options.lr * options.weight_decay);
   const C scale = static_cast<C>(options.grad_scale);
-  for_each_strip(tensors, options.rounding,
-                 [=](int64_t n, C* p, const C* gradient, C* m, C*, int64_t, int64_t) {
-#pragma omp simd
-                   for (int64_t i = 0; i < n; ++i) {
-                     const C g = gradient[i] * scale;
-                     const C direction = beta1 * m[i] + one_minus_beta1 * g;
-                     const C up = direction > 0 ? lr : C(0), down = direction < 0 ? lr : C(0);
-                     p[i] = p[i] * decay - (up - down);
-                     m[i] = beta2 * m[i] + one_minus_beta2 * g;
-                   }
-                 });
+  update_all(tensors, options.rounding, [=](int64_t t) {
+    C* exp_avg = tensors[t].exp_avg;
+    return [=](auto p, auto gradient, int64_t j, auto part) PLINTH_INLINE_LAMBDA {
+      const auto g = gradient * scale;
+      const auto m = load(exp_avg + j, part);
+      const auto direction = beta1 * m + one_minus_beta1 * g;
+      const auto zero = decltype(p){};
+      const auto step = (direction > 0 ? zero + lr : zero) - (direction < 0 ? zero + lr : zero);
+      store(exp_avg + j, beta2 * m + one_minus_beta2 * g, part);
+      return p * decay - step;
+    };
+  });
 }
 
 template <class P, class G>
 void muon_momentum(OptimizerTensors<P, G> tensors, std::span<compute_t<P>* const> updates,
                    const MuonOptions& options) {
   using C = compute_t<P>;
-  const C momentum = static_cast<C>(options.momentum);
   const C one_minus_momentum = static_cast<C>(1 - options.momentum);
   const C scale = static_cast<C>(options.grad_scale);
-  const C look_ahead = options.nesterov ? momentum : C(1);
+  const C look_ahead = options.nesterov ? static_cast<C>(options.momentum) : C(1);
   for_each_range(
       static_cast<int64_t>(tensors.size()), [&](int64_t t) { return tensors[t].n; },
       [&](int64_t t, int64_t begin, int64_t end) {
-        const G* gradient = tensors[t].gradient;
-        C* m = tensors[t].exp_avg;
-        C* update = updates[t];
-#pragma omp simd
-        for (int64_t i = begin; i < end; ++i) {
-          const C g = static_cast<C>(gradient[i]) * scale;
-          const C mean = m[i] + one_minus_momentum * (g - m[i]);
-          m[i] = mean;
-          update[i] = g + look_ahead * (mean - g);
-        }
+        const G* gradient = tensors[t].gradient + begin;
+        C* exp_avg = tensors[t].exp_avg + begin;
+        C* update = updates[t] + begin;
+        for_vectors<C>(end - begin, [=](int64_t j, auto part, auto) PLINTH_INLINE_LAMBDA {
+          const auto g = load(gradient + j, part) * scale;
+          auto m = load(exp_avg + j, part);
+          m += one_minus_momentum * (g - m);
+          store(exp_avg + j, m, part);
+          store(update + j, g + look_ahead * (m - g), part);
+        });
       });
 }
 
@@ -113,12 +116,11 @@ void muon_update(OptimizerTensors<P, G> tensors, std::span<const compute_t<P>* c
   using C = compute_t<P>;
   const C lr = static_cast<C>(options.lr);
   const C decay = static_cast<C>(1 - options.lr * options.weight_decay);
-  for_each_strip(tensors, options.rounding,
-                 [=](int64_t n, C* p, const C*, C*, C*, int64_t t, int64_t first) {
-                   const C* update = updates[t] + first;
-#pragma omp simd
-                   for (int64_t i = 0; i < n; ++i) p[i] = p[i] * decay - lr * update[i];
-                 });
+  update_all(tensors, options.rounding, [=](int64_t t) {
+    const C* update = updates[t];
+    return [=](auto p, auto, int64_t j, auto part)
+               PLINTH_INLINE_LAMBDA { return p * decay - lr * load(update + j, part); };
+  });
 }
 
 #define INSTANTIATE(P, G)                                                                 \
@@ -129,7 +131,12 @@ void muon_update(OptimizerTensors<P, G> tensors, std::span<const compute_t<P>* c
                               const MuonOptions&);                                        \
   template void muon_update(OptimizerTensors<P, G>, std::span<const compute_t<P>* const>, \
                             const MuonOptions&);
-PLINTH_FOR_EACH_OPTIMIZER(INSTANTIATE)
+INSTANTIATE(double, double)
+INSTANTIATE(float, float)
+INSTANTIATE(BFloat16, BFloat16)
+INSTANTIATE(BFloat16, float)
+INSTANTIATE(Float16, Float16)
+INSTANTIATE(Float16, float)
 #undef INSTANTIATE
 
 }  // namespace plinth::kernels::cpu

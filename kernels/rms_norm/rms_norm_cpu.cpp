@@ -3,9 +3,9 @@
 #include <cmath>
 
 #include "kernels/instantiate.h"
-#include "kernels/parallel.h"
+#include "kernels/norm_rows.h"
 #include "kernels/row_blocks.h"
-#include "kernels/rows.h"
+#include "kernels/vectors.h"
 
 namespace plinth::kernels::cpu {
 namespace {
@@ -14,64 +14,95 @@ template <class T>
 void forward(int64_t rows, int64_t cols, const T* x, const T* residual, const T* weight,
              compute_t<T> eps, T* sum, T* y, compute_t<T>* rstd) {
   using C = compute_t<T>;
-  RowBuffer<T> weight_buffer(cols);
-  const C* w = weight ? weight_buffer.read(weight) : nullptr;
+  const RowOrConstant<T> w(cols, weight, 1);
   parallel_for(rows, grain_for(cols), [&](int64_t begin, int64_t end) {
-    RowBuffer<T> in(cols), extra(residual ? cols : 0);
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t at = i * cols;
-      const C* row =
-          residual ? add_rows(cols, x + at, residual + at, sum + at, in, extra) : in.read(x + at);
-      const C mean_square =
-          sum_over<C>(cols, [=](int64_t j) { return row[j] * row[j]; }) / static_cast<C>(cols);
-      const C r = 1 / std::sqrt(mean_square + eps);
-      C* out = in.stage(y + at);
-      if (w) {
-#pragma omp simd
-        for (int64_t j = 0; j < cols; ++j) out[j] = row[j] * r * w[j];
-      } else {
-#pragma omp simd
-        for (int64_t j = 0; j < cols; ++j) out[j] = row[j] * r;
+      const T* row = x + i * cols;
+      T* out = y + i * cols;
+      if (residual) {
+        add_rows(cols, row, residual + i * cols, sum + i * cols);
+        row = sum + i * cols;
       }
-      in.flush(y + at);
+      Sums<C> squares;
+      for_vectors<C>(cols, [&](int64_t j, auto part, auto slot) PLINTH_INLINE_LAMBDA {
+        const auto v = load(row + j, part);
+        squares[slot] += v * v;
+      });
+      const C r = 1 / std::sqrt(squares.total() / static_cast<C>(cols) + eps);
+      for_vectors<C>(cols, [&](int64_t j, auto part, auto) PLINTH_INLINE_LAMBDA {
+        store(out + j, load(row + j, part) * r * load(w.data + j, part), part);
+      });
       if (rstd) rstd[i] = r;
     }
   });
 }
 
 template <class T>
+struct Backward {
+  using C = compute_t<T>;
+  int64_t cols;
+  const T *dy, *dsum, *x, *weight;
+  const C* rstd;
+  T* dx;
+
+  // The gradient of row i; adds its part of dweight to `partial` where kPartial.
+  template <bool kPartial>
+  void row(int64_t i, C* partial) const {
+    const T *dy_row = dy + i * cols, *x_row = x + i * cols, *w = weight;
+    const C r = rstd[i];
+    Sums<C> sum_gx;
+    for_vectors<C>(cols, [=, &sum_gx](int64_t j, auto part, auto slot) PLINTH_INLINE_LAMBDA {
+      const auto product = load(dy_row + j, part) * load(x_row + j, part);
+      sum_gx[slot] += product * load(w + j, part);
+      if constexpr (kPartial) store(partial + j, load(partial + j, part) + product * r, part);
+    });
+    if (dx) write_dx(i, r * r * r * sum_gx.total() / static_cast<C>(cols));
+  }
+
+  // dx = rstd g - x b  [+ dsum]
+  void write_dx(int64_t i, C b) const {
+    const T *dy_row = dy + i * cols, *x_row = x + i * cols, *w = weight;
+    T* out = dx + i * cols;
+    const C r = rstd[i];
+    const auto gradient = [=](int64_t j, auto part) PLINTH_INLINE_LAMBDA {
+      const auto g = load(dy_row + j, part) * load(w + j, part);
+      return g * r - load(x_row + j, part) * b;
+    };
+    if (dsum) {
+      const T* dsum_row = dsum + i * cols;
+      for_vectors<C>(cols, [=](int64_t j, auto part, auto) PLINTH_INLINE_LAMBDA {
+        store(out + j, gradient(j, part) + load(dsum_row + j, part), part);
+      });
+    } else {
+      for_vectors<C>(cols, [=](int64_t j, auto part, auto)
+                               PLINTH_INLINE_LAMBDA { store(out + j, gradient(j, part), part); });
+    }
+  }
+
+  template <bool kPartial>
+  void block(int64_t first, int64_t last, C* partial) const {
+    for (; first < last; ++first) row<kPartial>(first, partial);
+  }
+};
+
+template <class T>
 void backward(int64_t rows, int64_t cols, const T* dy, const T* dsum, const T* x, const T* weight,
               const compute_t<T>* rstd, T* dx, T* dweight) {
   using C = compute_t<T>;
-  RowBuffer<T> weight_buffer(cols);
-  const C* w = weight ? weight_buffer.read(weight) : nullptr;
+  const RowOrConstant<T> w(cols, weight, 1);
+  const Backward<T> kernel{cols, dy, dsum, x, w.data, rstd, dx};
   const RowBlocks blocks = row_blocks(rows, cols);
-  const C inverse_cols = C(1) / static_cast<C>(cols);
-  const auto block = [&](int64_t first, int64_t last, C* partial) {
-    RowBuffer<T> dy_buffer(cols), x_buffer(cols), dsum_buffer(dsum ? cols : 0);
-    for (int64_t i = first; i < last; ++i) {
-      const C* g = dy_buffer.read(dy + i * cols);
-      const C* row = x_buffer.read(x + i * cols);
-      const C r = rstd[i];
-      if (dweight) {
-#pragma omp simd
-        for (int64_t j = 0; j < cols; ++j) partial[j] += g[j] * (row[j] * r);
-      }
-      if (!dx) continue;
-      const auto gw = [=](int64_t j) { return w ? g[j] * w[j] : g[j]; };
-      const C b = r * inverse_cols * sum_over<C>(cols, [=](int64_t j) { return gw(j) * row[j]; });
-      const C* extra = dsum ? dsum_buffer.read(dsum + i * cols) : nullptr;
-      C* out = dy_buffer.stage(dx + i * cols);
-#pragma omp simd
-      for (int64_t j = 0; j < cols; ++j) {
-        const C d = r * (gw(j) - row[j] * r * b);
-        out[j] = extra ? extra[j] + d : d;
-      }
-      dy_buffer.flush(dx + i * cols);
-    }
-  };
-  const auto partials = partial_sums<C>(blocks, rows, cols, block);
-  if (dweight) add_partials(blocks.count, cols, cols, partials.get(), dweight);
+  if (!dweight) {
+    parallel_for(rows, blocks.rows_per_block, [&](int64_t first, int64_t last) {
+      kernel.template block<false>(first, last, nullptr);
+    });
+    return;
+  }
+  const C* partials =
+      partial_sums<C>(blocks, rows, cols, [&](int64_t first, int64_t last, C* partial) {
+        kernel.template block<true>(first, last, partial);
+      });
+  add_partials(blocks.count, cols, cols, partials, dweight);
 }
 
 }  // namespace

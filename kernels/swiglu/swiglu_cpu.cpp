@@ -9,11 +9,10 @@ namespace plinth::kernels::cpu {
 template <class T>
 void swiglu_forward(int64_t rows, int64_t cols, const T* gate, int64_t gate_stride, const T* up,
                     int64_t up_stride, T* y) {
-  using C = compute_t<T>;
   parallel_for(rows, grain_for(cols), [=](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       map_range(cols, gate + i * gate_stride, up + i * up_stride, y + i * cols,
-                [](C g, C u) { return silu(g) * u; });
+                [](auto g, auto u) PLINTH_INLINE_LAMBDA { return Silu::value(g) * u; });
     }
   });
 }
@@ -22,26 +21,22 @@ template <class T>
 void swiglu_backward(int64_t rows, int64_t cols, const T* dy, const T* gate, int64_t gate_stride,
                      const T* up, int64_t up_stride, T* dgate, int64_t dgate_stride, T* dup,
                      int64_t dup_stride) {
-  using C = compute_t<T>;
   parallel_for(rows, grain_for(cols), [=](int64_t begin, int64_t end) {
-    RowBuffer<T> dy_buffer(cols), gate_buffer(cols), up_buffer(cols);
     for (int64_t i = begin; i < end; ++i) {
-      const C* d = dy_buffer.read(dy + i * cols);
-      const C* g = gate_buffer.read(gate + i * gate_stride);
-      const C* u = up_buffer.read(up + i * up_stride);
-      C* dg = gate_buffer.stage(dgate + i * dgate_stride);
-      C* du = up_buffer.stage(dup + i * dup_stride);
-#pragma omp simd
-      for (int64_t j = 0; j < cols; ++j) {
-        const C s = math::sigmoid(g[j]);
-        const C gs = g[j] * s;
-        const C dgate_j = d[j] * u[j] * (s + gs * (1 - s));
-        const C dup_j = d[j] * gs;
-        dg[j] = dgate_j;
-        du[j] = dup_j;
-      }
-      gate_buffer.flush(dgate + i * dgate_stride);
-      up_buffer.flush(dup + i * dup_stride);
+      const T* dy_row = dy + i * cols;
+      const T* gate_row = gate + i * gate_stride;
+      const T* up_row = up + i * up_stride;
+      T* dgate_row = dgate + i * dgate_stride;
+      T* dup_row = dup + i * dup_stride;
+      for_vectors<compute_t<T>>(cols, [=](int64_t j, auto part, auto) PLINTH_INLINE_LAMBDA {
+        const auto d = load(dy_row + j, part);
+        const auto g = load(gate_row + j, part);
+        const auto u = load(up_row + j, part);
+        const auto s = sigmoid(g);
+        const auto gs = g * s;
+        store(dgate_row + j, d * u * (s + gs * (1 - s)), part);
+        store(dup_row + j, d * gs, part);
+      });
     }
   });
 }

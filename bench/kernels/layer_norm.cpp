@@ -1,0 +1,55 @@
+#include "kernels/layer_norm/layer_norm.h"
+
+#include "bench/kernels/fused_bench.h"
+
+namespace plinth::kernels {
+namespace {
+
+template <class T>
+void layer_norm_forward(benchmark::State& state) {
+  const int64_t rows = state.range(0), cols = state.range(1), n = rows * cols;
+  const auto x = sample_values<T>(n), weight = sample_values<T>(cols), bias = weight;
+  std::vector<T> y(n);
+  std::vector<compute_t<T>> mean(rows), rstd(rows);
+  for (auto _ : state) {
+    cpu::layer_norm_forward<T>(rows, cols, x.data(), weight.data(), bias.data(), 1e-5f, y.data(),
+                               mean.data(), rstd.data());
+  }
+  set_bytes(state, 2 * n * sizeof(T));
+}
+
+template <class T>
+void add_layer_norm_forward(benchmark::State& state) {
+  const int64_t rows = state.range(0), cols = state.range(1), n = rows * cols;
+  const auto x = sample_values<T>(n), residual = x, weight = sample_values<T>(cols), bias = weight;
+  std::vector<T> y(n), sum(n);
+  std::vector<compute_t<T>> mean(rows), rstd(rows);
+  for (auto _ : state) {
+    cpu::add_layer_norm_forward<T>(rows, cols, x.data(), residual.data(), weight.data(),
+                                   bias.data(), 1e-5f, sum.data(), y.data(), mean.data(),
+                                   rstd.data());
+  }
+  set_bytes(state, 4 * n * sizeof(T));
+}
+
+template <class T>
+void layer_norm_backward(benchmark::State& state) {
+  const int64_t rows = state.range(0), cols = state.range(1), n = rows * cols;
+  const auto x = sample_values<T>(n), dy = x, weight = sample_values<T>(cols);
+  std::vector<T> dx(n), dweight(cols), dbias(cols);
+  const std::vector<compute_t<T>> mean(rows, 0), rstd(rows, 1);
+  for (auto _ : state) {
+    cpu::layer_norm_backward<T>(rows, cols, dy.data(), x.data(), weight.data(), mean.data(),
+                                rstd.data(), dx.data(), dweight.data(), dbias.data());
+  }
+  set_bytes(state, 3 * n * sizeof(T));
+}
+
+BENCHMARK(layer_norm_forward<float>)->Apply(matrix_shapes);
+BENCHMARK(layer_norm_forward<BFloat16>)->Apply(matrix_shapes);
+BENCHMARK(add_layer_norm_forward<float>)->Apply(matrix_shapes);
+BENCHMARK(layer_norm_backward<float>)->Apply(matrix_shapes);
+BENCHMARK(layer_norm_backward<BFloat16>)->Apply(matrix_shapes);
+
+}  // namespace
+}  // namespace plinth::kernels

@@ -1,0 +1,90 @@
+#include "kernels/optimizer/optimizer.h"
+
+#include "bench/kernels/fused_bench.h"
+
+namespace plinth::kernels {
+namespace {
+
+template <class P, class G>
+struct Problem {
+  using C = compute_t<P>;
+  std::vector<P> parameter;
+  std::vector<G> gradient;
+  std::vector<C> exp_avg, exp_avg_sq, master;
+  cpu::OptimizerTensor<P, G> tensor;
+
+  Problem(int64_t n, bool with_master)
+      : parameter(sample_values<P>(n)),
+        gradient(sample_values<G>(n)),
+        exp_avg(n),
+        exp_avg_sq(n),
+        master(with_master ? n : 0, 1),
+        tensor{n,
+               parameter.data(),
+               gradient.data(),
+               exp_avg.data(),
+               exp_avg_sq.data(),
+               with_master ? master.data() : nullptr} {}
+};
+
+enum class Rounding { Nearest, Master, Stochastic };
+
+template <class P, Rounding rounding>
+void adamw(benchmark::State& state) {
+  constexpr bool master = rounding == Rounding::Master;
+  const int64_t n = state.range(0);
+  Problem<P, float> p(n, master);
+  cpu::AdamWOptions options;
+  options.rounding.enabled = rounding == Rounding::Stochastic;
+  for (auto _ : state) {
+    cpu::adamw_step<P, float>({&p.tensor, 1}, options);
+    ++options.step;
+  }
+  set_bytes(state, n * (2 * sizeof(P) + 4 + (master ? 24 - sizeof(P) : 16)));
+}
+
+void sgd_momentum(benchmark::State& state) {
+  const int64_t n = state.range(0);
+  Problem<float, float> p(n, false);
+  for (auto _ : state) cpu::sgd_step<float, float>({&p.tensor, 1}, {.momentum = 0.9});
+  set_bytes(state, 20 * n);
+}
+
+void lion(benchmark::State& state) {
+  const int64_t n = state.range(0);
+  Problem<float, float> p(n, false);
+  for (auto _ : state) cpu::lion_step<float, float>({&p.tensor, 1}, {});
+  set_bytes(state, 20 * n);
+}
+
+template <class G>
+void global_norm(benchmark::State& state) {
+  const int64_t n = state.range(0);
+  const auto gradient = sample_values<G>(n);
+  const std::span<const G> tensor(gradient);
+  for (auto _ : state) benchmark::DoNotOptimize(cpu::global_norm<G>({&tensor, 1}));
+  set_bytes(state, n * sizeof(G));
+}
+
+void all_finite(benchmark::State& state) {
+  const int64_t n = state.range(0);
+  const auto gradient = sample_values<float>(n);
+  const std::span<const float> tensor(gradient);
+  for (auto _ : state) benchmark::DoNotOptimize(cpu::all_finite<float>({&tensor, 1}));
+  set_bytes(state, n * sizeof(float));
+}
+
+void sizes(benchmark::internal::Benchmark* row) {
+  row->ArgName("n")->Arg(1 << 24)->UseRealTime()->Unit(benchmark::kMillisecond);
+}
+BENCHMARK_TEMPLATE(adamw, float, Rounding::Nearest)->Apply(sizes);
+BENCHMARK_TEMPLATE(adamw, BFloat16, Rounding::Master)->Apply(sizes);
+BENCHMARK_TEMPLATE(adamw, BFloat16, Rounding::Stochastic)->Apply(sizes);
+BENCHMARK(sgd_momentum)->Apply(sizes);
+BENCHMARK(lion)->Apply(sizes);
+BENCHMARK(global_norm<float>)->Apply(sizes);
+BENCHMARK(global_norm<BFloat16>)->Apply(sizes);
+BENCHMARK(all_finite)->Apply(sizes);
+
+}  // namespace
+}  // namespace plinth::kernels
