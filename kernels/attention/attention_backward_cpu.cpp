@@ -86,10 +86,12 @@ class Backward {
     for (int64_t i = 0; i < n; ++i) {
       lse_[i] = lse[i] == -std::numeric_limits<C>::infinity() ? std::numeric_limits<C>::infinity()
                                                               : lse[i] * std::numbers::log2e_v<C>;
-      const T* out = row(in_.out, d_.out, p_.batch, head_, p_.q_begin + i);
-      const C* dout = dout_ + i * padded_;
-      delta_[i] =
-          sum_over<C>(d_.head_dim, [&](int64_t x) { return static_cast<C>(out[x]) * dout[x]; });
+      copy_rows(row(in_.out, d_.out, p_.batch, head_, p_.q_begin + i), 0, 1, d_.head_dim, padded_,
+                C(1), k_);
+      Vec<C> sum{};
+      for (int64_t x = 0; x < padded_; x += kLanes<C>)
+        sum += load(k_ + x) * load(dout_ + i * padded_ + x);
+      delta_[i] = sum_lanes<C>(sum);
     }
   }
 

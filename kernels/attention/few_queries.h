@@ -37,11 +37,8 @@ class FewQueries {
       keys = {std::min(keys.begin, query.keys.begin), std::max(keys.end, query.keys.end)};
     for (int64_t key = keys.begin / kKeys<C> * kKeys<C>; key < keys.end; key += kKeys<C>) {
       const int64_t count = std::min<int64_t>(kKeys<C>, keys.end - key);
-      copy_rows(row(k_, d_.k, p.batch, kv_head, p.k_begin + key), d_.k.seq, count, d_.head_dim,
-                padded_, C(1), k_rows_.data());
-      copy_rows(row(v_, d_.v, p.batch, kv_head, p.k_begin + key), d_.v.seq, count, d_.head_dim,
-                padded_, C(1), v_rows_.data());
-      std::fill(k_rows_.begin() + count * padded_, k_rows_.end(), C(0));
+      k_tile_ = tile(row(k_, d_.k, p.batch, kv_head, p.k_begin + key), d_.k.seq, count, k_rows_);
+      v_tile_ = tile(row(v_, d_.v, p.batch, kv_head, p.k_begin + key), d_.v.seq, count, v_rows_);
       for (Query& query : queries_) add_keys(p, query, key);
     }
     for (const Query& query : queries_) finish(p, query);
@@ -55,6 +52,22 @@ class FewQueries {
     C* sums;
     C top = -std::numeric_limits<C>::infinity(), total = 0;
   };
+
+  struct Tile {
+    const C* rows;
+    int64_t stride;
+  };
+
+  // kKeys rows from `from`, of which `count` exist: in place, or widened or padded with zeros in
+  // `buffer`.
+  Tile tile(const T* from, int64_t stride, int64_t count, std::vector<C>& buffer) const {
+    if constexpr (is_wide<T>) {
+      if (d_.head_dim == padded_ && count == kKeys<C>) return {from, stride};
+    }
+    copy_rows(from, stride, count, d_.head_dim, padded_, C(1), buffer.data());
+    std::fill(buffer.begin() + count * padded_, buffer.end(), C(0));
+    return {buffer.data(), padded_};
+  }
 
   void start(const Problem& p, int64_t kv_head) {
     queries_.clear();
@@ -75,7 +88,7 @@ class FewQueries {
     if (low >= high) return;
     alignas(kVectorBytes) C scores[kKeys<C>];
     for (int j = 0; j < kKeys<C>; j += kLanes<C>)
-      store(scores + j, dots(query.row, k_rows_.data() + j * padded_));
+      store(scores + j, dots(query.row, k_tile_.rows + j * k_tile_.stride));
     mask_row(scores, KeyVectors{0, kKeyVectors, true}, key, query.keys,
              -std::numeric_limits<C>::infinity());
 
@@ -100,7 +113,7 @@ class FewQueries {
     for (int64_t x = 0; x < padded_; x += kLanes<C>) {
       Vec<C> value = load(query.sums + x) * decay;
       for (int64_t j = low; j < high; ++j)
-        value += scores[j] * load(v_rows_.data() + j * padded_ + x);
+        value += scores[j] * load(v_tile_.rows + j * v_tile_.stride + x);
       store(query.sums + x, value);
     }
   }
@@ -112,7 +125,7 @@ class FewQueries {
     for (int64_t x = 0; x < padded_; x += kLanes<C>) {
       const Vec<C> q = load(query + x);
 #pragma GCC unroll 16
-      for (int r = 0; r < kLanes<C>; ++r) sums[r] += q * load(keys + r * padded_ + x);
+      for (int r = 0; r < kLanes<C>; ++r) sums[r] += q * load(keys + r * k_tile_.stride + x);
     }
     transpose<C>(sums);
 #pragma GCC unroll 16
@@ -133,6 +146,7 @@ class FewQueries {
   C* lse_;
   Dropout dropout_;
   int64_t padded_, group_;
+  Tile k_tile_{}, v_tile_{};
   std::vector<C> k_rows_, v_rows_, buffer_;
   std::vector<Query> queries_;
 };

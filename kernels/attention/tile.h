@@ -8,7 +8,7 @@
 
 #include "kernels/attention/problem.h"
 #include "kernels/matmul/transpose.h"
-#include "kernels/philox.h"
+#include "kernels/philox_run.h"
 
 namespace plinth::kernels::cpu::attention {
 
@@ -138,7 +138,10 @@ void mask_row(C* row, KeyVectors v, int64_t key, Range keys, C value) {
 class Dropout {
  public:
   explicit Dropout(const AttentionDesc& d)
-      : p_(d.dropout), sample_(d.philox.sample), stream_(philox_stream(d.philox)) {}
+      : p_(d.dropout),
+        threshold_(uniform_threshold(d.dropout)),
+        sample_(d.philox.sample),
+        stream_(philox_stream(d.philox)) {}
 
   bool active() const { return p_ > 0; }
 
@@ -146,14 +149,17 @@ class Dropout {
   void factors(const Problem& p, int64_t head, int64_t query, int64_t key, C* out) const {
     const C keep = 1 / (1 - C(p_));
     const int64_t first = (head * p.q_len + query) * ((p.kv_len + 3) / 4) + key / 4;
-    for (int b = 0; b < kKeys<C> / 4; ++b) {
-      const Philox4 words = philox(stream_, sample_ + p.sample, first + b);
-      for (int w = 0; w < 4; ++w) out[4 * b + w] = uniform(words[w]) < p_ ? C(0) : keep;
+    for (int j = 0; j < kKeys<C>; j += kPhiloxRun) {
+      uint32_t words[kPhiloxRun];
+      philox_run(stream_, sample_ + p.sample, first + j / 4, words);
+      for (int w = 0; w < std::min(kPhiloxRun, kKeys<C>); ++w)
+        out[j + w] = words[w] < threshold_ ? C(0) : keep;
     }
   }
 
  private:
   float p_;
+  uint32_t threshold_;
   int64_t sample_;
   Philox2 stream_;
 };

@@ -4,6 +4,8 @@
 
 #include <set>
 
+#include "kernels/philox_run.h"
+
 namespace plinth::kernels {
 namespace {
 
@@ -37,6 +39,26 @@ TEST(Philox, EveryPartOfTheKeyMatters) {
 
 TEST(Philox, SampleCountsFromTheBatchsFirst) {
   EXPECT_EQ(philox(PhiloxKey{3, 5, 7, 10}, 4, 9), philox(PhiloxKey{3, 5, 7, 14}, 0, 9));
+}
+
+TEST(Philox, ARunIsItsBlocks) {
+  const Philox2 stream = philox_stream({9, 8, 7});
+  for (const int64_t first : {int64_t{0}, int64_t{5}, (int64_t{1} << 32) - 3, int64_t{1} << 40}) {
+    for (const int64_t sample : {int64_t{0}, (int64_t{1} << 35) + 1}) {
+      uint32_t run[kPhiloxRun];
+      philox_run(stream, sample, first, run);
+      for (int i = 0; i < kPhiloxRun; ++i)
+        EXPECT_EQ(run[i], philox(stream, sample, first + i / 4)[i % 4]) << first << " " << i;
+    }
+  }
+}
+
+TEST(Philox, ThresholdSplitsWordsAsUniformDoes) {
+  for (const float p : {0.0f, 0x1p-30f, 0x1p-24f, 0.1f, 0.5f, 1 - 0x1p-24f}) {
+    const uint32_t threshold = uniform_threshold(p);
+    for (const uint32_t word : {0u, 1u, 255u, 256u, threshold - 1, threshold, ~0u})
+      EXPECT_EQ(word < threshold, uniform(word) < p) << p << " " << word;
+  }
 }
 
 TEST(Philox, UniformCoversTheHalfOpenUnitInterval) {
