@@ -67,7 +67,7 @@ class Product {
   void pack(bool with_b) {
     static thread_local Scratch a_scratch, b_scratch, bias_scratch;
     const int64_t a_panels = ceil_div(m_.size(), kRows), b_panels = ceil_div(n_.size(), kColumns);
-    packed_a_ = a_scratch.get<P>(a_panels * kRows * steps_);
+    packed_a_ = in_place_a() ? nullptr : a_scratch.get<P>(a_panels * kRows * steps_);
     if (with_b) {
       packed_b_ = b_scratch.get<P>(b_panels * kColumns * steps_);
       packed_bias_ = nullptr;
@@ -77,11 +77,21 @@ class Product {
                                      packed_a_);
     const Packer<Format, kColumns, T> b(
         {b_ + n_.begin * d_.b[2], d_.b[2], d_.b[1], n_.size(), d_.k}, packed_b_);
+    const int64_t a_tasks = packed_a_ != nullptr ? a.tasks() : 0;
     const int64_t b_tasks = with_b ? b.tasks() : 0;
     const int64_t grain = grain_for(std::max(a.task_elements(), b.task_elements()));
-    parallel_for(b_tasks + a.tasks(), grain, [&](int64_t begin, int64_t end) {
+    parallel_for(b_tasks + a_tasks, grain, [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) t < b_tasks ? b.run(t) : a.run(t - b_tasks);
     });
+  }
+
+  // Whether tiles read a where it lies: its k is contiguous, whole words of it are whole packed
+  // elements, and its rows do not all fall into the same set of the first cache.
+  bool in_place_a() const {
+    constexpr int64_t kPerPacked = Format::kPerPacked, kSetPeriod = 4096;
+    if (sizeof(T) * kPerPacked != sizeof(P) || d_.a[2] != 1) return false;
+    if (d_.k % kPerPacked != 0 || d_.a[1] % kPerPacked != 0) return false;
+    return d_.a[1] * static_cast<int64_t>(sizeof(T)) % kSetPeriod != 0;
   }
 
   void pack_bias(C* to) {
@@ -148,22 +158,33 @@ class Product {
   }
 
   void tile(int64_t row_panel, int64_t column_panel, Range k, C* c, int64_t c_row, bool add) {
-    const P* a = packed_a_ + (row_panel * steps_ + k.begin) * kRows;
     const P* b = packed_b_ + (column_panel * steps_ + k.begin) * kColumns;
     const C* bias =
         packed_bias_ != nullptr && k.begin == 0 ? packed_bias_ + column_panel * kColumns : nullptr;
     const int rows = std::min<int64_t>(kRows, m_.size() - row_panel * kRows);
     const int columns = std::min<int64_t>(kColumns, n_.size() - column_panel * kColumns);
-    with_rows<kRows>(
-        rows, [&](auto count) { tile_of<count()>(k.size(), a, b, c, c_row, bias, columns, add); });
+    with_rows<kRows>(rows, [&](auto count) {
+      if (packed_a_ != nullptr) {
+        const P* a = packed_a_ + (row_panel * steps_ + k.begin) * kRows;
+        tile_of<count(), true>(k.size(), a, 1, b, c, c_row, bias, columns, add);
+      } else {
+        const T* a = a_ + (m_.begin + row_panel * kRows) * d_.a[1] + k.begin * Format::kPerPacked;
+        tile_of<count(), false>(k.size(), reinterpret_cast<const P*>(a),
+                                d_.a[1] / Format::kPerPacked, b, c, c_row, bias, columns, add);
+      }
+    });
   }
 
-  template <int R>
-  [[gnu::noinline]] static void tile_of(int64_t k, const P* a, const P* b, C* c, int64_t c_row,
-                                        const C* bias, int columns, bool add) {
+  template <int R, bool Packed>
+  [[gnu::noinline]] static void tile_of(int64_t k, const P* a, int64_t a_row, const P* b, C* c,
+                                        int64_t c_row, const C* bias, int columns, bool add) {
     RegisterTile<Format, R, kTileVectors> sums;
     bias != nullptr ? sums.set_rows(bias) : sums.clear();
-    sums.multiply(k, a, 1, kRows, b, kColumns);
+    if constexpr (Packed) {
+      sums.multiply(k, a, 1, kRows, b, kColumns);
+    } else {
+      sums.multiply(k, a, a_row, 1, b, kColumns);
+    }
     if (columns == kColumns) {
       add ? sums.add_to(c, c_row) : sums.write(c, c_row);
       return;

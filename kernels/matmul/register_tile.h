@@ -54,6 +54,10 @@ struct BFloat16Pairs {
 };
 #endif
 
+// An element where a wider or unaligned type may lie: two bfloat16 read as one word.
+template <class P>
+using Loose [[gnu::may_alias, gnu::aligned(2)]] = P;
+
 // The sums of one tile. Strides are in packed elements; callers give constants where they can,
 // which the inlined loop turns into immediate offsets.
 template <class Format, int R, int N>
@@ -79,7 +83,7 @@ struct RegisterTile {
       for (int j = 0; j < N; ++j) b_vector[j] = load(b + j * kLanes<P>);
 #pragma GCC unroll 16
       for (int i = 0; i < R; ++i) {
-        const Vec<P> a_vector = broadcast(a[i * a_row]);
+        const Vec<P> a_vector = broadcast<P>(*reinterpret_cast<const Loose<P>*>(a + i * a_row));
 #pragma GCC unroll 8
         for (int j = 0; j < N; ++j)
           sum[i][j] = Format::multiply_add(a_vector, b_vector[j], sum[i][j]);
