@@ -48,8 +48,8 @@ using Signed = typename SignedOf<C>::type;
           r +
       0x1.62e43p-1f;
   const Vec<float> mantissa = q * r + 1.0f;
-  const Vec<int32_t> bits =
-      reinterpret_cast<Vec<int32_t>>(mantissa) + (reinterpret_cast<Vec<int32_t>>(biased) << 23);
+  const Vec<uint32_t> bits =
+      reinterpret_cast<Vec<uint32_t>>(mantissa) + (reinterpret_cast<Vec<uint32_t>>(biased) << 23);
   return x < -126.0f ? Vec<float>{} : reinterpret_cast<Vec<float>>(bits);
 }
 [[gnu::always_inline]] inline Vec<double> exp2_vector(Vec<double> x) {
