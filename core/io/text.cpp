@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <ostream>
 
 namespace plinth {
 namespace {
@@ -49,6 +50,10 @@ std::string printable(std::string_view text, size_t limit) {
     text.remove_prefix(std::max<size_t>(length, 1));
   }
   return out + "'";
+}
+
+std::ostream& operator<<(std::ostream& out, Quoted quoted) {
+  return out << printable(quoted.text);
 }
 
 }  // namespace plinth
