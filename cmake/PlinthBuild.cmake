@@ -25,12 +25,15 @@ if(PLINTH_SANITIZE)
   target_link_options(plinth_options INTERFACE -fsanitize=${PLINTH_SANITIZE})
 endif()
 
-# plinth_library(<folder> DEPENDS <folders> LINK <imported targets>)
-# One static library a folder, of every .cpp below it. DEPENDS names the folders that it may
+# plinth_library(<folder> DEPENDS <folders> LINK <imported targets> EXCLUDE <regex>)
+# One static library a folder, of every .cpp below it but those that EXCLUDE matches. DEPENDS names the folders that it may
 # include; scripts/check_layers.py checks that it includes no other.
 function(plinth_library name)
-  cmake_parse_arguments(arg "" "" "DEPENDS;LINK" ${ARGN})
+  cmake_parse_arguments(arg "" "EXCLUDE" "DEPENDS;LINK" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
+  if(arg_EXCLUDE)
+    list(FILTER sources EXCLUDE REGEX ${arg_EXCLUDE})
+  endif()
   add_library(plinth_${name} STATIC ${sources})
   add_library(Plinth::${name} ALIAS plinth_${name})
   set_target_properties(plinth_${name} PROPERTIES EXPORT_NAME ${name})

@@ -8,6 +8,13 @@
 #include <limits>
 #include <type_traits>
 
+// These types mean the same in device code.
+#if defined(__CUDACC__)
+#define PLINTH_HOST_DEVICE __host__ __device__
+#else
+#define PLINTH_HOST_DEVICE
+#endif
+
 namespace plinth {
 
 // bfloat16: float32's upper half. Conversion from float32 rounds to nearest even, keeps NaN.
@@ -15,13 +22,15 @@ struct BFloat16 {
   uint16_t bits = 0;
 
   BFloat16() = default;
-  BFloat16(float value) {
+  PLINTH_HOST_DEVICE BFloat16(float value) {
     const uint32_t u = std::bit_cast<uint32_t>(value);
     const uint32_t rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
     const uint32_t quiet_nan = (u >> 16) | 0x40u;
     bits = static_cast<uint16_t>((u & 0x7fffffffu) > 0x7f800000u ? quiet_nan : rounded);
   }
-  operator float() const { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+  PLINTH_HOST_DEVICE operator float() const {
+    return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+  }
 };
 
 // IEEE 754 binary16, rounded to nearest even.
@@ -29,12 +38,12 @@ struct Float16 {
   uint16_t bits = 0;
 
   Float16() = default;
-  Float16(float value) : bits(from_float(value)) {}
-  operator float() const { return to_float(bits); }
+  PLINTH_HOST_DEVICE Float16(float value) : bits(from_float(value)) {}
+  PLINTH_HOST_DEVICE operator float() const { return to_float(bits); }
 
  private:
-  static uint16_t from_float(float value);
-  static float to_float(uint16_t bits);
+  PLINTH_HOST_DEVICE static uint16_t from_float(float value);
+  PLINTH_HOST_DEVICE static float to_float(uint16_t bits);
 };
 
 // 8-bit floats of Micikevicius et al. 2022 (arXiv 2209.05433), Table 1. e4m3 has no infinity, its
@@ -81,7 +90,7 @@ struct ComputeType<Float8_e5m2> {
 template <class T>
 using compute_t = typename ComputeType<T>::type;
 
-inline uint16_t Float16::from_float(float value) {
+PLINTH_HOST_DEVICE inline uint16_t Float16::from_float(float value) {
   const uint32_t u = std::bit_cast<uint32_t>(value);
   const uint32_t sign = (u >> 16) & 0x8000u;
   const uint32_t magnitude = u & 0x7fffffffu;
@@ -96,7 +105,7 @@ inline uint16_t Float16::from_float(float value) {
   return static_cast<uint16_t>(sign | (rounded >> 13));
 }
 
-inline float Float16::to_float(uint16_t bits) {
+PLINTH_HOST_DEVICE inline float Float16::to_float(uint16_t bits) {
   const uint32_t sign = static_cast<uint32_t>(bits & 0x8000u) << 16;
   const uint32_t magnitude = static_cast<uint32_t>(bits & 0x7fffu) << 13;
   // Multiplying by 2^112 moves the exponent's bias from 15 to 127 and normalises subnormals.

@@ -1,0 +1,49 @@
+#include "kernels/device/emulate/global_memory.h"
+
+#include <map>
+#include <string>
+
+namespace plinth::emulate {
+namespace {
+
+struct Range {
+  size_t bytes;
+  bool writable;
+};
+
+// By first address.
+std::map<uintptr_t, Range>& ranges() {
+  static std::map<uintptr_t, Range> all;
+  return all;
+}
+
+}  // namespace
+
+GlobalRange::GlobalRange(const void* data, size_t bytes, bool writable) {
+  ranges()[reinterpret_cast<uintptr_t>(data)] = {bytes, writable};
+  address_ = data;
+}
+
+GlobalRange::~GlobalRange() {
+  ranges().erase(reinterpret_cast<uintptr_t>(address_));
+}
+
+void check_global(const void* address, const void* origin, size_t bytes, bool write, Location at) {
+  const char* const verb = write ? "write" : "read";
+  const std::string what = std::string(verb) + " of " + std::to_string(bytes) + " bytes";
+  const auto first = reinterpret_cast<uintptr_t>(address);
+  Block& block = Block::current();
+  if (bytes > 1 && first % bytes != 0) block.fail("misaligned " + what + " of global memory", at);
+  auto found = ranges().upper_bound(reinterpret_cast<uintptr_t>(origin));
+  if (found == ranges().begin()) block.fail("out-of-bounds " + what + " of global memory", at);
+  --found;
+  const size_t offset = first - found->first;
+  if (offset > found->second.bytes || bytes > found->second.bytes - offset) {
+    block.fail("out-of-bounds " + what + " at offset " + std::to_string(offset) +
+                   " of a buffer of " + std::to_string(found->second.bytes),
+               at);
+  }
+  if (write && !found->second.writable) block.fail("write to a constant buffer", at);
+}
+
+}  // namespace plinth::emulate

@@ -1,0 +1,165 @@
+#pragma once
+
+// The vocabulary of kernels (kernels/device/device.h) on the GPU: built-ins where CUDA has them,
+// inline PTX where it has none. PTX ISA 9.0 names the instruction of each.
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <type_traits>
+
+#include "kernels/types.h"
+
+#define PLINTH_DEVICE __device__ __forceinline__
+#define PLINTH_KERNEL __global__
+#define PLINTH_UNROLL _Pragma("unroll")
+
+namespace plinth::device {
+
+template <class T>
+using Global = T*;
+template <class T>
+using Shared = T*;
+using Index = int64_t;
+using Dim3 = dim3;
+
+// ---- where a thread is ----
+
+PLINTH_DEVICE uint32_t thread_index() {
+  return threadIdx.x;
+}
+PLINTH_DEVICE uint32_t block_threads() {
+  return blockDim.x;
+}
+PLINTH_DEVICE uint3 block_index() {
+  return blockIdx;
+}
+PLINTH_DEVICE Dim3 grid_blocks() {
+  return gridDim;
+}
+PLINTH_DEVICE uint32_t lane_index() {
+  return threadIdx.x % 32;
+}
+PLINTH_DEVICE uint32_t warp_index() {
+  return threadIdx.x / 32;
+}
+
+// ---- barriers ----
+
+PLINTH_DEVICE void block_sync() {
+  __syncthreads();
+}
+PLINTH_DEVICE void named_sync(uint32_t id, uint32_t threads) {
+  asm volatile("barrier.cta.sync.aligned %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+PLINTH_DEVICE void named_arrive(uint32_t id, uint32_t threads) {
+  asm volatile("barrier.cta.arrive.aligned %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
+// ---- warps ----
+
+inline constexpr uint32_t kFullMask = 0xffffffffu;
+
+PLINTH_DEVICE void warp_sync(uint32_t mask = kFullMask) {
+  __syncwarp(mask);
+}
+
+template <class T>
+PLINTH_DEVICE T shuffle(T value, uint32_t lane, uint32_t mask = kFullMask) {
+  return __shfl_sync(mask, value, static_cast<int>(lane));
+}
+template <class T>
+PLINTH_DEVICE T shuffle_xor(T value, uint32_t distance, uint32_t mask = kFullMask) {
+  return __shfl_xor_sync(mask, value, static_cast<int>(distance));
+}
+template <class T>
+PLINTH_DEVICE T shuffle_down(T value, uint32_t distance, uint32_t mask = kFullMask) {
+  return __shfl_down_sync(mask, value, distance);
+}
+PLINTH_DEVICE uint32_t ballot(bool predicate, uint32_t mask = kFullMask) {
+  return __ballot_sync(mask, predicate);
+}
+
+// ---- memory ----
+
+extern __shared__ __align__(1024) unsigned char dynamic_shared_memory[];
+
+template <class T>
+PLINTH_DEVICE T* shared_array(size_t offset, size_t) {
+  return reinterpret_cast<T*>(dynamic_shared_memory + offset);
+}
+
+template <class V, class T>
+PLINTH_DEVICE V load_vector(const T* from) {
+  return *reinterpret_cast<const V*>(from);
+}
+template <class V, class T>
+PLINTH_DEVICE void store_vector(T* to, const V& value) {
+  *reinterpret_cast<V*>(to) = value;
+}
+
+template <class T>
+PLINTH_DEVICE T atomic_add(T* to, T value) {
+  return atomicAdd(to, value);
+}
+
+// ---- cp.async ----
+
+template <int kBytes, class T>
+PLINTH_DEVICE void copy_async(T* to, const T* from, bool valid = true) {
+  static_assert(kBytes == 4 || kBytes == 8 || kBytes == 16);
+  const auto shared = static_cast<uint32_t>(__cvta_generic_to_shared(to));
+  const int source_bytes = valid ? kBytes : 0;  // the rest is filled with zeros
+  if constexpr (kBytes == 16) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared), "l"(from),
+                 "r"(source_bytes)
+                 : "memory");
+  } else {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(shared), "l"(from),
+                 "n"(kBytes), "r"(source_bytes)
+                 : "memory");
+  }
+}
+PLINTH_DEVICE void copy_async_commit() {
+  asm volatile("cp.async.commit_group;" ::: "memory");
+}
+template <int newest>
+PLINTH_DEVICE void copy_async_wait() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(newest) : "memory");
+}
+
+// ---- arithmetic that has its own instructions ----
+
+PLINTH_DEVICE float fast_exp2(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+PLINTH_DEVICE float fast_rsqrt(float x) {
+  return rsqrtf(x);
+}
+
+// ---- launching ----
+
+using Stream = cudaStream_t;
+
+struct LaunchShape {
+  Dim3 grid;
+  Dim3 block;
+  size_t shared_bytes = 0;
+};
+
+// Throws nothing: a failed launch is found by the next check of the stream.
+template <class... Parameters, class... Arguments>
+void launch(const char*, void (*kernel)(Parameters...), const LaunchShape& shape, Stream stream,
+            Arguments... arguments) {
+  constexpr size_t kWithoutAsking = size_t{48} << 10;
+  if (shape.shared_bytes > kWithoutAsking) {
+    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                         static_cast<int>(shape.shared_bytes));
+  }
+  kernel<<<shape.grid, shape.block, shape.shared_bytes, stream>>>(
+      static_cast<Parameters>(arguments)...);
+}
+
+}  // namespace plinth::device

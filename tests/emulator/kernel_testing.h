@@ -1,0 +1,77 @@
+#pragma once
+
+// What the tests of emulated kernels share.
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <memory>
+#include <random>
+#include <vector>
+
+#include "kernels/device/device.h"
+
+namespace plinth {
+
+// Device memory of a test: aligned as cudaMalloc's, filled with NaN, its end known to the emulator.
+template <class T>
+class Buffer {
+ public:
+  explicit Buffer(int64_t count)
+      : count_(count),
+        data_(static_cast<T*>(
+            ::operator new(static_cast<size_t>(count) * sizeof(T) + 1, std::align_val_t(256)))),
+        range_(data_.get(), static_cast<size_t>(count) * sizeof(T), true) {
+    for (int64_t i = 0; i < count; ++i) data_.get()[i] = T(std::numeric_limits<float>::quiet_NaN());
+  }
+
+  T* data() { return data_.get(); }
+  const T* data() const { return data_.get(); }
+  std::vector<double> values() const {
+    std::vector<double> result(count_);
+    for (int64_t i = 0; i < count_; ++i)
+      result[i] = static_cast<double>(static_cast<compute_t<T>>(data_.get()[i]));
+    return result;
+  }
+  // Normal numbers, by the seed.
+  void fill_random(uint64_t seed) {
+    std::mt19937_64 random(seed);
+    std::normal_distribution<float> normal;
+    for (int64_t i = 0; i < count_; ++i) data_.get()[i] = T(normal(random));
+  }
+
+ private:
+  struct Free {
+    void operator()(T* p) const { ::operator delete(p, std::align_val_t(256)); }
+  };
+  int64_t count_;
+  std::unique_ptr<T, Free> data_;
+  emulate::GlobalRange range_;
+};
+
+// The largest error of rounding to T, relative; for float32 a few, since the kernels add in it.
+template <class T>
+constexpr double rounding() {
+  if constexpr (std::is_same_v<T, BFloat16>) return 0x1p-8;
+  if constexpr (std::is_same_v<T, Float16>) return 0x1p-11;
+  return 0x1p-22;
+}
+
+// |actual - expected| within `factor` roundings of the expected values' size.
+template <class T>
+void expect_close(const std::vector<double>& actual, const std::vector<double>& expected,
+                  double factor) {
+  ASSERT_EQ(actual.size(), expected.size());
+  double size = 1;
+  for (double value : expected) size = std::max(size, std::fabs(value));
+  for (size_t i = 0; i < actual.size(); ++i) {
+    ASSERT_NEAR(actual[i], expected[i], factor * rounding<T>() * size) << "element " << i;
+  }
+}
+
+inline std::vector<double> added(std::vector<double> a, const std::vector<double>& b) {
+  for (size_t i = 0; i < a.size(); ++i) a[i] += b[i];
+  return a;
+}
+
+}  // namespace plinth
