@@ -1,0 +1,115 @@
+#include "models/config_json.h"
+
+#include <cmath>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "core/io/json.h"
+#include "core/io/text.h"
+#include "core/nearest.h"
+
+namespace plinth {
+
+using Json = nlohmann::json;
+
+ConfigJson::ConfigJson(std::shared_ptr<const Json> json, std::string subject, std::string prefix)
+    : json_(std::move(json)), subject_(std::move(subject)), prefix_(std::move(prefix)) {
+  check(json_->is_object(), ErrorKind::Format, subject_,
+        prefix_.empty() ? "the file" : prefix_.substr(0, prefix_.size() - 1), " holds ",
+        json_->type_name(), ", expected an object");
+}
+
+ConfigJson ConfigJson::read(const std::filesystem::path& path) {
+  return ConfigJson(std::make_shared<const Json>(read_json(path)), path.string(), "");
+}
+
+ConfigJson ConfigJson::parse(std::string_view text, std::string_view subject) {
+  return ConfigJson(std::make_shared<const Json>(parse_json(text, subject)), std::string(subject),
+                    "");
+}
+
+const Json* ConfigJson::find(std::string_view key) const {
+  const auto found = json_->find(key);
+  return found == json_->end() || found->is_null() ? nullptr : &*found;
+}
+
+bool ConfigJson::has(std::string_view key) const {
+  return find(key) != nullptr;
+}
+
+void ConfigJson::refuse(std::string_view key, std::string_view takes) const {
+  const Json* value = find(key);
+  std::string got = " is missing";
+  if (value) {
+    const std::string quoted =
+        printable(value->dump(-1, ' ', false, Json::error_handler_t::replace));
+    got = " is " + quoted.substr(1, quoted.size() - 2);  // as JSON has it
+  }
+  throw Error(ErrorKind::Format, subject_, detail::concat(prefix_, key, got, ", takes ", takes));
+}
+
+int64_t ConfigJson::size(std::string_view key, std::optional<int64_t> otherwise) const {
+  const Json* value = find(key);
+  if (!value && otherwise) return *otherwise;
+  constexpr int64_t most = std::numeric_limits<int32_t>::max();
+  if (!value || !value->is_number_integer() || *value < 1 || *value > most)
+    refuse(key, "an integer from 1 to 2147483647");
+  return value->get<int64_t>();
+}
+
+double ConfigJson::number(std::string_view key, double otherwise, double least) const {
+  const Json* value = find(key);
+  if (!value) return otherwise;
+  if (!value->is_number() || !std::isfinite(value->get<double>()) || value->get<double>() < least)
+    refuse(key, detail::concat("a number of at least ", least));
+  return value->get<double>();
+}
+
+bool ConfigJson::boolean(std::string_view key, bool otherwise) const {
+  const Json* value = find(key);
+  if (!value) return otherwise;
+  if (!value->is_boolean()) refuse(key, "true or false");
+  return value->get<bool>();
+}
+
+std::string ConfigJson::text(std::string_view key, std::string_view otherwise) const {
+  const Json* value = find(key);
+  if (!value) return std::string(otherwise);
+  if (!value->is_string()) refuse(key, "a string");
+  return value->get<std::string>();
+}
+
+std::string ConfigJson::word(std::string_view key, std::string_view otherwise,
+                             std::span<const std::string_view> words) const {
+  const std::string value = text(key, otherwise);
+  std::string all;
+  for (const std::string_view word : words) {
+    if (word == value) return value;
+    all += (all.empty() ? "" : ", ") + std::string(word);
+  }
+  refuse(key, words.size() == 1
+                  ? all
+                  : "one of " + all + " (nearest: " + std::string(nearest(value, words)) + ")");
+}
+
+std::optional<int64_t> ConfigJson::token(std::string_view key) const {
+  const Json* value = find(key);
+  if (value && value->is_array() && !value->empty()) value = &value->front();
+  if (!value) return std::nullopt;
+  if (!value->is_number_integer() || *value < -1 || *value > std::numeric_limits<int32_t>::max())
+    refuse(key, "the id of a token");
+  if (*value == -1) return std::nullopt;  // written for "none" by some tools
+  return value->get<int64_t>();
+}
+
+ConfigJson ConfigJson::object(std::string_view key) const {
+  const Json* value = find(key);
+  return ConfigJson(std::make_shared<const Json>(value ? *value : Json::object()), subject_,
+                    prefix_ + std::string(key) + ".");
+}
+
+void ConfigJson::expect(std::string_view key, bool value) const {
+  if (boolean(key, value) != value) refuse(key, value ? "true only" : "false only");
+}
+
+}  // namespace plinth

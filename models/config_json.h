@@ -1,0 +1,58 @@
+#pragma once
+
+// Reading the config.json of a Hugging Face model directory, with errors that name file and key.
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "core/error.h"
+
+namespace plinth {
+
+// A JSON object of settings. A key that is absent or null takes the default; a value of the wrong
+// type, or outside what the key takes, throws Error(Format, file).
+class ConfigJson {
+ public:
+  // Throws Error(Io) or Error(Format).
+  static ConfigJson read(const std::filesystem::path& path);
+  static ConfigJson parse(std::string_view text, std::string_view subject);
+
+  // The file, for messages.
+  const std::string& subject() const { return subject_; }
+  bool has(std::string_view key) const;
+
+  // A size: an integer of at least 1 and at most 2^31 - 1. Without a default the key is required.
+  int64_t size(std::string_view key, std::optional<int64_t> otherwise = std::nullopt) const;
+  // A finite number, at least `least`.
+  double number(std::string_view key, double otherwise, double least = 0) const;
+  bool boolean(std::string_view key, bool otherwise) const;
+  std::string text(std::string_view key, std::string_view otherwise) const;
+  // One of the words, else Error(Format) with the nearest.
+  std::string word(std::string_view key, std::string_view otherwise,
+                   std::span<const std::string_view> words) const;
+  // The id of a token; of a list the first, nothing if absent or null.
+  std::optional<int64_t> token(std::string_view key) const;
+  // An object inside; an empty one if absent or null.
+  ConfigJson object(std::string_view key) const;
+
+  // Throws Error(Format) unless the key has this value or is absent: for what Plinth would compute
+  // differently.
+  void expect(std::string_view key, bool value) const;
+
+ private:
+  ConfigJson(std::shared_ptr<const nlohmann::json> json, std::string subject, std::string prefix);
+  const nlohmann::json* find(std::string_view key) const;
+  [[noreturn]] void refuse(std::string_view key, std::string_view takes) const;
+
+  std::shared_ptr<const nlohmann::json> json_;
+  std::string subject_;
+  std::string prefix_;  // of the keys, in messages: "rope_parameters."
+};
+
+}  // namespace plinth

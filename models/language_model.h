@@ -1,0 +1,82 @@
+#pragma once
+
+// What every decoder of the zoo is to the rest: token ids in, logits or a loss out.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/tensor.h"
+#include "models/attention_heads.h"
+#include "models/weight_map.h"
+#include "nn/module.h"
+
+namespace plinth {
+
+// The sizes that the rest of the program asks about.
+struct LanguageModelInfo {
+  std::string_view type;  // config.json's model_type
+  int64_t vocab_size = 0;
+  int64_t context = 0;  // the most positions
+  int64_t layers = 0;
+  int64_t dim = 0;
+  int64_t heads = 0;
+  int64_t kv_heads = 0;
+  int64_t head_dim = 0;
+  int64_t ffn_dim = 0;
+  bool gated = false;  // an MLP of three matrices
+  bool tied = false;
+  std::optional<int64_t> eos_token;
+};
+
+// The keys and values of each layer, for generating a token at a time.
+using KVCaches = std::vector<KVCache>;
+
+class LanguageModel : public nn::Module {
+ public:
+  virtual const LanguageModelInfo& info() const = 0;
+
+  // The last layer's output after its norm, [batch, time, dim], for ids int64 [batch, time]. With
+  // caches, ids stand after what the caches hold, and are added to them. Throws Error(Shape) if
+  // time exceeds the context, Error(Argument) for an id outside the vocabulary.
+  virtual Tensor hidden(const Tensor& ids, KVCaches* caches = nullptr) = 0;
+  // The output projection, [vocab_size, dim]: the token embedding itself where they are tied.
+  virtual const Tensor& head_weight() const = 0;
+  // The text of config.json for weights of this dtype.
+  virtual std::string config_json(DType dtype) const = 0;
+  // How the parameters lie in a Hugging Face file.
+  virtual std::vector<WeightSlice> weight_slices() const = 0;
+
+  // Logits [..., vocab_size] of hidden(): x [..., dim].
+  Tensor head(const Tensor& x) const;
+  // Logits [batch, time, vocab_size].
+  Tensor forward(const Tensor& ids, KVCaches* caches = nullptr);
+  // Mean cross-entropy over the targets [batch, time] that are not -100, without the logits in
+  // memory: a scalar.
+  Tensor loss(const Tensor& ids, const Tensor& targets);
+  // Empty caches for `batch` rows of up to `length` positions.
+  KVCaches make_caches(int64_t batch, int64_t length) const;
+
+  // Runs each layer's forward pass again in backward rather than keep what it computed.
+  void set_activation_checkpointing(bool on) { checkpointing_ = on; }
+  bool activation_checkpointing() const { return checkpointing_; }
+
+  // Operations of a training step for each token of sequences of `time` tokens, what the causal
+  // mask skips left out (nn/flops.h).
+  double training_flops_per_token(int64_t time) const;
+
+ protected:
+  void check_ids(const Tensor& ids, int64_t cached) const;
+  // layer(x), under activation checkpointing if that is on and a graph is being recorded; then
+  // layer is called again in backward, so that it must not refer to the caller's locals.
+  Tensor run_layer(const Tensor& x, const std::function<Tensor(const Tensor&)>& layer) const;
+
+ private:
+  bool checkpointing_ = false;
+};
+
+}  // namespace plinth

@@ -1,0 +1,100 @@
+#include "models/registry.h"
+
+#include <array>
+#include <vector>
+
+#include "core/error.h"
+#include "core/io/directory.h"
+#include "core/io/file.h"
+#include "core/nearest.h"
+#include "models/gpt2/gpt2.h"
+#include "models/llama/llama.h"
+#include "models/tensor_files.h"
+
+namespace plinth {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+template <class Model, class Config>
+constexpr ModelFamily family(std::string_view type) {
+  return {type,
+          [](const ModelSize& size) -> std::unique_ptr<LanguageModel> {
+            return std::make_unique<Model>(Config::from_size(size));
+          },
+          [](const ConfigJson& config) -> std::unique_ptr<LanguageModel> {
+            return std::make_unique<Model>(Config::from_json(config));
+          }};
+}
+
+constexpr std::array kFamilies = {family<Gpt2, Gpt2Config>("gpt2"),
+                                  family<Llama, LlamaConfig>("llama")};
+
+const ModelFamily& find_family(std::string_view type, ErrorKind kind, std::string_view subject,
+                               std::string_view key) {
+  std::vector<std::string_view> types;
+  std::string all;
+  for (const ModelFamily& known : kFamilies) {
+    if (known.type == type) return known;
+    types.push_back(known.type);
+    all += (all.empty() ? "" : ", ") + std::string(known.type);
+  }
+  throw Error(kind, subject,
+              detail::concat(key, " got '", type, "', takes one of ", all,
+                             " (nearest: ", nearest(type, types), ")"));
+}
+
+}  // namespace
+
+std::span<const ModelFamily> model_families() {
+  return kFamilies;
+}
+
+std::unique_ptr<LanguageModel> make_model(const ModelSize& size, uint64_t seed) {
+  const ModelFamily& known = find_family(size.type, ErrorKind::Config, "model", "model.type");
+  const auto require = [](int64_t value, const char* key) {
+    check(value > 0, ErrorKind::Config, key, "got ", value, ", takes 1 or more");
+  };
+  require(size.vocab_size, "model.vocab_size");
+  require(size.context, "model.context");
+  require(size.layers, "model.layers");
+  require(size.dim, "model.dim");
+  require(size.heads, "model.heads");
+  std::unique_ptr<LanguageModel> model;
+  {
+    const nn::SkipInit skip;
+    model = known.from_size(size);
+  }
+  model->reset_parameters(seed);
+  return model;
+}
+
+std::unique_ptr<LanguageModel> make_model(const ConfigJson& config) {
+  const std::string type = config.text("model_type", "");
+  const nn::SkipInit skip;
+  return find_family(type, ErrorKind::Format, config.subject(), "model_type").from_config(config);
+}
+
+std::unique_ptr<LanguageModel> load_pretrained(const fs::path& directory, DType dtype) {
+  check(is_floating_point(dtype) && !is_float8(dtype), ErrorKind::DType, "load_pretrained",
+        "dtype got ", name(dtype), ", takes float64, float32, bfloat16 or float16");
+  check(fs::is_directory(directory), ErrorKind::Io, directory.string(),
+        "no such directory; expected one with config.json and model.safetensors");
+  std::unique_ptr<LanguageModel> model = make_model(ConfigJson::read(directory / "config.json"));
+  if (dtype != DType::Float32) model->to(dtype);
+  read_weights(*model, model->weight_slices(), SafetensorsCheckpoint::open(directory), directory);
+  return model;
+}
+
+void save_pretrained(const LanguageModel& model, const fs::path& directory,
+                     const SaveOptions& options) {
+  make_directories(directory);
+  const nn::StateDict weights = export_weights(model, model.weight_slices(), options.dtype);
+  write_file_atomically(directory / "config.json",
+                        model.config_json(options.dtype.value_or(model.head_weight().dtype())));
+  write_checkpoint_files(directory, entries_of(weights), options.max_shard_bytes,
+                         {{"format", "pt"}});
+}
+
+}  // namespace plinth

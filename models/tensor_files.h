@@ -1,0 +1,26 @@
+#pragma once
+
+// Tensors to and from safetensors files.
+
+#include <filesystem>
+#include <span>
+#include <vector>
+
+#include "core/io/safetensors.h"
+#include "nn/state_dict.h"
+
+namespace plinth {
+
+// A tensor over a record's bytes, which must outlive it; a copy where they are not aligned.
+Tensor tensor_of(const TensorRecord& record, std::span<const std::byte> bytes);
+
+// Copies of all tensors of a file. Throws Error(Io) or Error(Format).
+nn::StateDict read_tensors(const std::filesystem::path& path);
+
+// The tensors, which must be contiguous and outlive the entries, as a writer takes them.
+std::vector<TensorEntry> entries_of(const nn::StateDict& tensors);
+
+// Contiguous copies that nobody else writes to.
+nn::StateDict copies_of(const nn::StateDict& tensors);
+
+}  // namespace plinth

@@ -1,0 +1,107 @@
+#include "models/weight_map.h"
+
+#include <map>
+#include <set>
+
+#include "core/autograd.h"
+#include "core/error.h"
+#include "core/io/text.h"
+#include "models/tensor_files.h"
+
+namespace plinth {
+
+namespace {
+
+using Parameters = std::map<std::string, Tensor, std::less<>>;
+
+Parameters by_name(const nn::StateDict& values) {
+  Parameters parameters;
+  for (const auto& [name, tensor] : values) parameters.emplace(name, tensor);
+  return parameters;
+}
+
+// The rows of the parameter, in the file's layout: a view.
+Tensor view_of(const Parameters& parameters, const WeightSlice& slice) {
+  const auto found = parameters.find(slice.parameter);
+  check(found != parameters.end(), ErrorKind::Argument, "weight_map", "the model has no parameter ",
+        slice.parameter, " for ", slice.file_name);
+  Tensor view = found->second.detach();
+  if (slice.rows >= 0) view = view.narrow(0, slice.first_row, slice.rows);
+  return slice.transposed ? view.transpose(0, 1) : view;
+}
+
+std::string without_first_part(const std::string& name) {
+  const size_t dot = name.find('.');
+  return dot == std::string::npos ? name : name.substr(dot + 1);
+}
+
+// Buffers of older files that are computed here.
+bool is_known_buffer(std::string_view name) {
+  for (const std::string_view end : {".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq"}) {
+    if (name.ends_with(end)) return true;
+  }
+  return name == "lm_head.weight";  // stored by some tools though it is the token embedding
+}
+
+std::string list(const std::vector<std::string>& faults) {
+  constexpr size_t most = 5;
+  std::string text;
+  for (size_t i = 0; i < faults.size() && i < most; ++i) text += (i ? "; " : "") + faults[i];
+  if (faults.size() > most) text += detail::concat("; and ", faults.size() - most, " more");
+  return text;
+}
+
+}  // namespace
+
+void read_weights(nn::Module& model, const std::vector<WeightSlice>& slices,
+                  const SafetensorsCheckpoint& checkpoint, const std::filesystem::path& path) {
+  const NoGradGuard no_grad;
+  const Parameters parameters = by_name(model.named_parameters());
+  std::vector<std::string> faults;
+  std::set<std::string, std::less<>> used;
+  std::vector<std::pair<Tensor, const TensorRecord*>> copies;
+  for (const WeightSlice& slice : slices) {
+    const TensorRecord* record = checkpoint.find(slice.file_name);
+    if (!record) record = checkpoint.find(without_first_part(slice.file_name));
+    if (!record) {
+      faults.push_back(slice.file_name + " is missing");
+      continue;
+    }
+    used.insert(record->name);
+    const Tensor target = view_of(parameters, slice);
+    const Shape shape{std::span<const int64_t>(record->shape)};
+    if (target.shape() != shape) {
+      faults.push_back(
+          detail::concat(slice.file_name, " has shape ", shape, ", expected ", target.shape()));
+    } else if (!is_floating_point(record->dtype)) {
+      faults.push_back(detail::concat(slice.file_name, " has dtype ", name(record->dtype),
+                                      ", expected a floating-point one"));
+    } else {
+      copies.emplace_back(target, record);
+    }
+  }
+  for (const TensorRecord& record : checkpoint.records()) {
+    if (!used.contains(record.name) && !is_known_buffer(record.name))
+      faults.push_back(printable(record.name) + " belongs to no weight of this model");
+  }
+  check(faults.empty(), ErrorKind::Format, path.string(), list(faults));
+  for (auto& [target, record] : copies)
+    target.copy_(tensor_of(*record, checkpoint.data(record->name)));
+}
+
+nn::StateDict export_weights(const nn::Module& model, const std::vector<WeightSlice>& slices,
+                             std::optional<DType> dtype, const nn::StateDict& values) {
+  const NoGradGuard no_grad;
+  Parameters parameters = by_name(model.named_parameters());
+  for (const auto& [name, tensor] : values) parameters[name] = tensor;
+  nn::StateDict exported;
+  for (const WeightSlice& slice : slices) {
+    const Tensor view = view_of(parameters, slice);
+    Tensor copy = Tensor::empty(view.shape(), {dtype.value_or(view.dtype()), {}});
+    copy.copy_(view);
+    exported.push_back({slice.file_name, copy});
+  }
+  return exported;
+}
+
+}  // namespace plinth

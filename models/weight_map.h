@@ -1,0 +1,37 @@
+#pragma once
+
+// Between a model's parameters and the tensors of a Hugging Face checkpoint.
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/io/checkpoint_files.h"
+#include "nn/module.h"
+
+namespace plinth {
+
+// A tensor of a file, and the rows of a parameter that hold it.
+struct WeightSlice {
+  std::string file_name;    // "transformer.h.0.attn.c_attn.weight"
+  std::string parameter;    // "blocks.0.attention.qkv.weight"
+  bool transposed = false;  // [in, out] in the file, [out, in] here
+  int64_t first_row = 0;
+  int64_t rows = -1;  // -1: all
+};
+
+// Copies every slice from the checkpoint into the parameters, converting dtypes. A name may lack
+// its first part ("transformer.", "model."), as where only the trunk was saved. Throws
+// Error(Format) that names the file and each tensor that is missing, has another shape, or belongs
+// to no parameter (masks and rotary tables that old files carry are passed over).
+void read_weights(nn::Module& model, const std::vector<WeightSlice>& slices,
+                  const SafetensorsCheckpoint& checkpoint, const std::filesystem::path& path);
+
+// Contiguous copies of the parameters in the file's names, layout and dtype. `values` replaces the
+// parameters by name where given (an average of the weights, say).
+nn::StateDict export_weights(const nn::Module& model, const std::vector<WeightSlice>& slices,
+                             std::optional<DType> dtype = std::nullopt,
+                             const nn::StateDict& values = {});
+
+}  // namespace plinth

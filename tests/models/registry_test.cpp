@@ -1,0 +1,238 @@
+#include "models/registry.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "core/autograd.h"
+#include "core/io/file.h"
+#include "core/io/json.h"
+#include "core/ops/elementwise.h"
+#include "models/gpt2/gpt2.h"
+#include "models/llama/llama.h"
+#include "tests/core/io/expect_error.h"
+#include "tests/core/io/temporary_directory.h"
+#include "tests/models/fixture.h"
+
+namespace plinth {
+namespace {
+
+namespace fs = std::filesystem;
+
+ModelSize small(const std::string& type) {
+  ModelSize size;
+  size.type = type;
+  size.vocab_size = 50;
+  size.context = 12;
+  size.layers = 2;
+  size.dim = 16;
+  size.heads = 4;
+  return size;
+}
+
+Tensor ids_of(std::initializer_list<int64_t> values) {
+  return from_values<int64_t>(values, {1, static_cast<int64_t>(values.size())});
+}
+
+// A copy of a fixture's directory, to be damaged.
+void copy_fixture(const std::string& name, const fs::path& to) {
+  for (const char* file : {"config.json", "model.safetensors"})
+    fs::copy_file(fixture(name) / file, to / file);
+}
+
+void edit_config(const fs::path& directory, const std::function<void(nlohmann::json&)>& edit) {
+  nlohmann::json config = read_json(directory / "config.json");
+  edit(config);
+  write_file_atomically(directory / "config.json", config.dump());
+}
+
+TEST(Registry, UnknownTypeIsToldTheNearest) {
+  expect_error(ErrorKind::Config, "model.type got 'gtp2', takes one of gpt2, llama (nearest: gpt2)",
+               [] { make_model(small("gtp2"), 0); });
+}
+
+TEST(Registry, SizesThatDoNotFitAreRefusedByKey) {
+  const auto refused = [](const std::string& type, void (*edit)(ModelSize&), const char* message) {
+    ModelSize size = small(type);
+    edit(size);
+    expect_error(ErrorKind::Config, message, [&] { make_model(size, 0); });
+  };
+  refused(
+      "gpt2", [](ModelSize& size) { size.vocab_size = 0; }, "model.vocab_size: got 0");
+  refused(
+      "gpt2", [](ModelSize& size) { size.heads = 3; },
+      "model.dim: got 16, takes a multiple of heads");
+  refused(
+      "gpt2", [](ModelSize& size) { size.kv_heads = 2; }, "model.kv_heads");
+  refused(
+      "llama", [](ModelSize& size) { size.kv_heads = 3; }, "takes a multiple of kv_heads (3)");
+  refused(
+      "llama", [](ModelSize& size) { size.heads = 16; }, "rotary positions take an even number");
+}
+
+TEST(Registry, WeightsAreAFunctionOfTheSeed) {
+  for (const ModelFamily& family : model_families()) {
+    const ModelSize size = small(std::string(family.type));
+    const auto a = make_model(size, 3), b = make_model(size, 3), c = make_model(size, 4);
+    const Tensor ids = ids_of({1, 2, 3});
+    EXPECT_EQ(to_vector(a->forward(ids)), to_vector(b->forward(ids)));
+    EXPECT_NE(to_vector(a->forward(ids)), to_vector(c->forward(ids)));
+  }
+}
+
+TEST(Registry, GroupedHeadsAndUntiedHeadsSurviveSavingInEveryDtype) {
+  ModelSize size = small("llama");
+  size.kv_heads = 2;
+  size.tied = false;
+  const auto model = make_model(size, 1);
+  const Tensor ids = ids_of({4, 8, 15, 16, 23});
+  const Tensor logits = model->forward(ids);
+  for (const auto& [dtype, bound] : {std::pair{DType::Float32, 0.0},
+                                     {DType::BFloat16, 0.05},
+                                     {DType::Float16, 0.01},
+                                     {DType::Float64, 0.0}}) {
+    SCOPED_TRACE(name(dtype));
+    const TemporaryDirectory folder;
+    save_pretrained(*model, folder.path(), {.dtype = dtype});
+    EXPECT_LE(relative_distance(load_pretrained(folder.path())->forward(ids), logits), bound);
+    const auto narrow = load_pretrained(folder.path(), dtype);
+    EXPECT_EQ(narrow->head_weight().dtype(), dtype);
+    EXPECT_LE(relative_distance(narrow->forward(ids), logits), std::max(bound, 1e-5));
+  }
+}
+
+TEST(LanguageModel, RefusesIdsThatDoNotFit) {
+  const auto model = make_model(small("gpt2"), 0);
+  expect_error(ErrorKind::Shape, "the context is 12", [&] {
+    model->forward(from_values<int64_t>(std::vector<int64_t>(13, 1), {1, 13}));
+  });
+  expect_error(ErrorKind::Shape, "expected [batch, time]", [&] {
+    model->forward(from_values<int64_t>({1, 2}, {2}));
+  });
+  expect_error(ErrorKind::Argument, "50", [&] { model->forward(ids_of({1, 50})); });
+  expect_error(ErrorKind::Argument, "exceeds the context", [&] { model->make_caches(1, 13); });
+}
+
+TEST(LanguageModel, DropoutActsInTrainingOnly) {
+  ModelSize size = small("gpt2");
+  size.dropout = 0.5;
+  const auto model = make_model(size, 0);
+  const Tensor ids = ids_of({1, 2, 3});
+  EXPECT_NE(to_vector(model->forward(ids)), to_vector(model->forward(ids)));
+  model->eval();
+  EXPECT_EQ(to_vector(model->forward(ids)), to_vector(model->forward(ids)));
+}
+
+TEST(LanguageModel, TiedHeadIsTheEmbedding) {
+  for (const char* type : {"gpt2", "llama"}) {
+    ModelSize size = small(type);
+    const int64_t tied = make_model(size, 0)->parameter_count();
+    size.tied = false;
+    EXPECT_EQ(make_model(size, 0)->parameter_count(), tied + 50 * 16) << type;
+  }
+}
+
+struct Damage {
+  const char* what;
+  std::function<void(const fs::path&)> inflict;
+  const char* message;
+};
+
+TEST(LoadPretrained, NamesFileTensorAndShapeOfWhatIsWrong) {
+  const auto set = [](const char* key, nlohmann::json value) {
+    return [=](const fs::path& path) {
+      edit_config(path, [&](nlohmann::json& config) { config[key] = value; });
+    };
+  };
+  const std::vector<Damage> table = {
+      {"no config", [](const fs::path& path) { fs::remove(path / "config.json"); }, "config.json"},
+      {"no weights", [](const fs::path& path) { fs::remove(path / "model.safetensors"); },
+       "model.safetensors"},
+      {"weights cut off",
+       [](const fs::path& path) { fs::resize_file(path / "model.safetensors", 5000); },
+       "model.safetensors"},
+      {"config is no JSON",
+       [](const fs::path& path) { write_file_atomically(path / "config.json", "{"); },
+       "config.json"},
+      {"config is a list",
+       [](const fs::path& path) { write_file_atomically(path / "config.json", "[]"); },
+       "holds array, expected an object"},
+      {"other vocabulary", set("vocab_size", 96),
+       "transformer.wte.weight has shape [97, 32], expected [96, 32]"},
+      {"more layers", set("n_layer", 3), "transformer.h.2.ln_1.weight is missing"},
+      {"fewer layers", set("n_layer", 1), "belongs to no weight of this model"},
+      {"a size of another type", set("n_embd", "32"), "n_embd is \"32\", takes an integer from 1"},
+      {"a negative size", set("n_head", -4), "n_head is -4"},
+      {"heads that do not divide", set("n_head", 5), "n_embd is 32, takes a multiple of n_head 5"},
+      {"an unknown activation", set("activation_function", "gelu_nwe"), "nearest: gelu_new"},
+      {"cross-attention", set("add_cross_attention", true),
+       "add_cross_attention is true, takes false only"},
+      {"an unknown family", set("model_type", "gpt3"), "model_type got 'gpt3'"},
+  };
+  for (const Damage& damage : table) {
+    SCOPED_TRACE(damage.what);
+    const TemporaryDirectory folder;
+    copy_fixture("gpt2", folder.path());
+    damage.inflict(folder.path());
+    try {
+      load_pretrained(folder.path());
+      ADD_FAILURE() << "no error";
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), testing::HasSubstr(damage.message));
+      EXPECT_THAT(error.what(), testing::HasSubstr(folder.path().string()));
+    }
+  }
+}
+
+TEST(LoadPretrained, RefusesALlamaThatItWouldComputeDifferently) {
+  const auto refused = [](const char* key, nlohmann::json value, const char* message) {
+    const TemporaryDirectory folder;
+    copy_fixture("llama", folder.path());
+    edit_config(folder.path(), [&](nlohmann::json& config) { config[key] = value; });
+    expect_error(ErrorKind::Format, message, [&] { load_pretrained(folder.path()); });
+  };
+  refused("attention_bias", true, "attention_bias is true, takes false only");
+  refused("hidden_act", "gelu", "hidden_act is \"gelu\", takes silu");
+  refused("rope_parameters", {{"rope_type", "yarn"}}, "rope_parameters.rope_type is \"yarn\"");
+  refused("num_key_value_heads", 3, "takes a multiple of num_key_value_heads 3");
+}
+
+TEST(LoadPretrained, ReadsRopeAsTransformersBeforeFiveWroteIt) {
+  const TemporaryDirectory folder;
+  copy_fixture("llama_scaled", folder.path());
+  edit_config(folder.path(), [](nlohmann::json& config) {
+    nlohmann::json scaling = config["rope_parameters"];
+    config.erase("rope_parameters");
+    config["rope_theta"] = scaling["rope_theta"];
+    config["rope_scaling"] = scaling;
+  });
+  const nn::StateDict expected = read_tensors(fixture("llama_scaled") / "expected.safetensors");
+  const auto model = load_pretrained(folder.path());
+  EXPECT_LT(
+      relative_distance(model->forward(value(expected, "input_ids")), value(expected, "logits")),
+      1e-5);
+}
+
+TEST(LoadPretrained, TakesATrunkWithoutPrefixWithTheBuffersOfOldFiles) {
+  const TemporaryDirectory folder;
+  copy_fixture("gpt2", folder.path());
+  nn::StateDict weights = read_tensors(folder / "model.safetensors");
+  for (auto& weight : weights) weight.name = weight.name.substr(std::string("transformer.").size());
+  weights.push_back({"h.0.attn.bias", ones({1, 1, 4, 4})});
+  weights.push_back({"h.0.attn.masked_bias", scalar(-1e4)});
+  write_safetensors(folder / "model.safetensors", entries_of(weights));
+  const Tensor ids = ids_of({1, 2, 3});
+  EXPECT_EQ(to_vector(load_pretrained(folder.path())->forward(ids)),
+            to_vector(load_pretrained(fixture("gpt2"))->forward(ids)));
+}
+
+TEST(LanguageModel, TrainsInFloat64) {
+  const auto model = make_model(small("llama"), 0);
+  model->to(DType::Float64);
+  model->loss(ids_of({1, 2, 3}), ids_of({2, 3, 4})).backward();
+  EXPECT_EQ(model->parameters().front().grad().dtype(), DType::Float64);
+}
+
+}  // namespace
+}  // namespace plinth
