@@ -1,0 +1,80 @@
+#include "train/checkpoint/run_directory.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "core/error.h"
+#include "core/io/directory.h"
+#include "train/checkpoint/manifest.h"
+
+namespace plinth {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::string_view kPrefix = "step-";
+
+std::optional<int64_t> step_of(const std::string& name) {
+  if (!name.starts_with(kPrefix) || name.size() < kPrefix.size() + 6) return std::nullopt;
+  int64_t step = 0;
+  const char* begin = name.data() + kPrefix.size();
+  const char* end = name.data() + name.size();
+  const auto [stop, error] = std::from_chars(begin, end, step);
+  if (error != std::errc() || stop != end || step < 0) return std::nullopt;
+  return step;
+}
+
+}  // namespace
+
+std::string checkpoint_name(int64_t step) {
+  const std::string digits = std::to_string(step);
+  return std::string(kPrefix) + std::string(digits.size() < 6 ? 6 - digits.size() : 0, '0') +
+         digits;
+}
+
+std::vector<CheckpointPath> list_checkpoints(const fs::path& run) {
+  std::vector<CheckpointPath> found;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(run, error)) {
+    const auto step = step_of(entry.path().filename().string());
+    if (step && entry.is_directory(error)) found.push_back({*step, entry.path()});
+  }
+  std::ranges::sort(found, {}, &CheckpointPath::step);
+  return found;
+}
+
+std::optional<CheckpointPath> latest_checkpoint(
+    const fs::path& run, const std::function<void(const std::string&)>& warn) {
+  const std::vector<CheckpointPath> all = list_checkpoints(run);
+  for (auto candidate = all.rbegin(); candidate != all.rend(); ++candidate) {
+    const std::string fault = manifest_fault(candidate->path);
+    if (fault.empty()) return *candidate;
+    warn(candidate->path.string() + ": not a whole checkpoint (" + fault +
+         "), taking the one before it");
+  }
+  return std::nullopt;
+}
+
+fs::path resolve_model_directory(const fs::path& path,
+                                 const std::function<void(const std::string&)>& warn) {
+  check(fs::is_directory(path), ErrorKind::Io, path.string(),
+        "no such directory; expected a model (config.json, model.safetensors) or a run directory");
+  if (fs::exists(path / "config.json")) return path;
+  const auto latest = latest_checkpoint(path, warn);
+  check(latest.has_value(), ErrorKind::Io, path.string(),
+        "holds neither a config.json nor a whole checkpoint step-NNNNNN");
+  return latest->path;
+}
+
+void prune_checkpoints(const fs::path& run, int64_t keep_last, std::optional<int64_t> best_step) {
+  std::vector<CheckpointPath> all = list_checkpoints(run);
+  const size_t keep = static_cast<size_t>(std::max<int64_t>(keep_last, 1));
+  if (all.size() <= keep) return;
+  all.resize(all.size() - keep);
+  for (const CheckpointPath& old : all) {
+    if (old.step != best_step) remove_directory_atomically(old.path);
+  }
+}
+
+}  // namespace plinth
