@@ -1,0 +1,190 @@
+#include "train/pretrain/config.h"
+
+#include <map>
+
+#include "core/error.h"
+#include "models/registry.h"
+
+namespace plinth {
+
+namespace {
+
+std::vector<std::string> model_types() {
+  std::vector<std::string> types;
+  for (const ModelFamily& family : model_families()) types.emplace_back(family.type);
+  return types;
+}
+
+void declare_model(ConfigSchema& schema, PretrainConfig& config) {
+  ModelSize& model = config.model;
+  schema.section("model", "what is trained");
+  schema.field("model.type", &model.type).words(model_types()).help("family of the architecture");
+  schema.field("model.layers", &model.layers).range(1, 10000).help("transformer blocks");
+  schema.field("model.dim", &model.dim).range(1, 1 << 20).help("width of the residual stream");
+  schema.field("model.heads", &model.heads).range(1, 1 << 16).help("attention heads");
+  schema.field("model.kv_heads", &model.kv_heads)
+      .range(0, 1 << 16)
+      .help("heads of keys and values (llama); 0: as many as heads");
+  schema.field("model.ffn_dim", &model.ffn_dim)
+      .range(0, 1 << 22)
+      .help("width inside the MLP; 0: the family's own");
+  schema.field("model.context", &model.context).range(1, 1 << 24).help("tokens of a sequence");
+  schema.field("model.vocab_size", &model.vocab_size)
+      .range(0, 1 << 24)
+      .help("rows of the embedding; 0: the tokenizer's, rounded up to a multiple of 64");
+  schema.field("model.tied", &model.tied).help("whether the output projection is the embedding");
+  schema.field("model.dropout", &model.dropout).range(0, 0.99).help("probability");
+  schema.field("model.rope_theta", &model.rope_theta).at_least(1).help("base of RoPE (llama)");
+  schema.field("model.activation_checkpointing", &config.activation_checkpointing)
+      .help("compute activations again in backward rather than keep them");
+  schema.field("model.init_from", &config.init_from)
+      .help(
+          "model or run directory whose weights to start from; its config.json replaces the sizes");
+}
+
+void declare_training(ConfigSchema& schema, PretrainConfig& config) {
+  auto& train = config.train;
+  schema.section("train", "the loop");
+  schema.field("train.steps", &train.steps).at_least(1).help("optimizer steps");
+  schema.field("train.batch", &train.batch).range(1, 1 << 24).help("sequences of a step");
+  schema.field("train.micro_batch", &train.micro_batch)
+      .range(0, 1 << 24)
+      .help("sequences at once; divides batch; 0: all");
+  schema.field("train.precision", &train.precision)
+      .words({"float32", "bfloat16"})
+      .help("bfloat16: matrix products in bfloat16, weights and the rest in float32");
+  schema.field("train.clip_norm", &train.clip_norm)
+      .at_least(0)
+      .help("largest gradient norm; 0: any");
+  schema.field("train.ema_decay", &train.ema_decay)
+      .range(0, 0.999999)
+      .help("of a moving average of the weights, used by validation and samples; 0: none");
+  schema.field("train.max_bad_steps", &train.max_bad_steps)
+      .at_least(1)
+      .help("steps in a row with a loss that is no number, or explodes, before the run stops");
+  schema.field("train.explosion_factor", &train.explosion_factor)
+      .at_least(0)
+      .help("a loss above this many times its moving average is skipped; 0: never");
+  schema.field("train.peak_tflops", &train.peak_tflops)
+      .at_least(0)
+      .help("the machine's, to show what part is used; 0: not shown");
+
+  auto& optimizer = config.optimizer;
+  schema.section("optimizer", "how gradients change the weights");
+  schema.field("optimizer.name", &optimizer.name).words({"adamw", "lion", "sgd"}).help("algorithm");
+  schema.field("optimizer.lr", &optimizer.lr).range(0, 100).help("peak learning rate");
+  schema.field("optimizer.weight_decay", &optimizer.weight_decay)
+      .range(0, 100)
+      .help("of matrices; gains and biases do not decay");
+  schema.field("optimizer.beta1", &optimizer.beta1).range(0, 0.999999).help("of adamw and lion");
+  schema.field("optimizer.beta2", &optimizer.beta2).range(0, 0.999999).help("of adamw and lion");
+  schema.field("optimizer.eps", &optimizer.eps).range(0, 1).help("of adamw");
+  schema.field("optimizer.momentum", &optimizer.momentum).range(0, 0.999999).help("of sgd");
+
+  auto& schedule = config.schedule;
+  schema.section("schedule", "learning rate over the steps");
+  schema.field("schedule.name", &schedule.name)
+      .words({"cosine", "linear", "constant", "wsd"})
+      .help("after the warm-up; wsd: constant, then a decay at the end");
+  schema.field("schedule.warmup_steps", &schedule.warmup_steps).at_least(0).help("from 0 to lr");
+  schema.field("schedule.final_ratio", &schedule.final_ratio)
+      .range(0, 1)
+      .help("last learning rate over the peak");
+  schema.field("schedule.decay_fraction", &schedule.decay_fraction)
+      .range(0, 1)
+      .help("part of the steps in which wsd decays");
+}
+
+void declare_outputs(ConfigSchema& schema, PretrainConfig& config) {
+  schema.section("validation", "loss on data not trained on");
+  schema.field("validation.every", &config.validation.every)
+      .at_least(0)
+      .help("steps; 0: at the end only");
+  schema.field("validation.batches", &config.validation.batches)
+      .at_least(1)
+      .help("micro-batches, the same each time");
+
+  schema.section("checkpoint", "saving the run");
+  schema.field("checkpoint.every", &config.checkpoint.every)
+      .at_least(0)
+      .help("steps; 0: at the end only");
+  schema.field("checkpoint.keep_last", &config.checkpoint.keep_last)
+      .at_least(1)
+      .help("how many stay");
+  schema.field("checkpoint.keep_best", &config.checkpoint.keep_best)
+      .help("also save, and keep, the one with the least validation loss");
+
+  schema.section("sample", "text generated while training");
+  schema.field("sample.every", &config.sample.every).at_least(0).help("steps; 0: none");
+  schema.field("sample.prompt", &config.sample.prompt).help("how it starts");
+  schema.field("sample.tokens", &config.sample.tokens).at_least(1).help("length");
+  schema.field("sample.temperature", &config.sample.temperature)
+      .at_least(0)
+      .help("0: most likely tokens");
+  schema.field("sample.top_k", &config.sample.top_k).at_least(0).help("0: all");
+
+  schema.section("log", "what is written about the run");
+  schema.field("log.every", &config.log.every).at_least(1).help("steps between rows");
+  schema.field("log.tensorboard", &config.log.tensorboard).help("event files for TensorBoard");
+  schema.field("log.report", &config.log.report).help("report.html, made at each checkpoint");
+}
+
+bool may_change(const std::string& key) {
+  for (const char* section : {"validation.", "checkpoint.", "sample.", "log.", "run.directory"}) {
+    if (key.starts_with(section)) return true;
+  }
+  return key == "train.peak_tflops" || key == "train.max_bad_steps";
+}
+
+}  // namespace
+
+ConfigSchema pretrain_schema(PretrainConfig& config) {
+  ConfigSchema schema;
+  schema.section("run", "the run itself");
+  schema.field("run.directory", &config.run.directory)
+      .required()
+      .help("where checkpoints, metrics and the report go");
+  schema.field("run.seed", &config.run.seed).help("of weights, order of samples and dropout");
+
+  schema.section("data", "token shards, as plinth tokenize writes them");
+  schema.field("data.train", &config.data.train).required().help("files, folders or patterns");
+  schema.field("data.validation", &config.data.validation).help("likewise; none: no validation");
+  schema.field("data.tokenizer", &config.data.tokenizer)
+      .help("folder with tokenizer.json; gives vocab_size, bits per byte, and samples");
+  schema.field("data.order", &config.data.order)
+      .words({"shuffled", "sequential"})
+      .help("of the sequences within an epoch");
+  declare_model(schema, config);
+  declare_training(schema, config);
+  declare_outputs(schema, config);
+  return schema;
+}
+
+void validate(const PretrainConfig& config) {
+  check(!config.data.train.empty(), ErrorKind::Config, "data.train",
+        "is empty, takes at least one file");
+  check(config.train.batch % config.micro_batch() == 0, ErrorKind::Config, "train.micro_batch",
+        "got ", config.micro_batch(), ", takes a divisor of train.batch (", config.train.batch,
+        ")");
+  check(config.schedule.warmup_steps <= config.train.steps, ErrorKind::Config,
+        "schedule.warmup_steps", "got ", config.schedule.warmup_steps,
+        ", takes at most train.steps (", config.train.steps, ")");
+  check(config.model.vocab_size > 0 || !config.data.tokenizer.empty() || !config.init_from.empty(),
+        ErrorKind::Config, "model.vocab_size", "is missing; set it, or data.tokenizer");
+}
+
+std::vector<std::string> changed_keys(const ConfigSchema& now, const std::filesystem::path& saved) {
+  PretrainConfig before;
+  ConfigSchema schema = pretrain_schema(before);
+  schema.load(saved);
+  std::map<std::string, std::string> old;
+  for (auto& [key, value] : schema.values()) old[key] = value;
+  std::vector<std::string> changes;
+  for (const auto& [key, value] : now.values()) {
+    if (old[key] != value && !may_change(key))
+      changes.push_back(key + " was " + old[key] + ", now " + value);
+  }
+  return changes;
+}
+
+}  // namespace plinth

@@ -1,0 +1,101 @@
+#pragma once
+
+// All that `plinth pretrain` can be told, by a TOML file and by key=value overrides.
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "kernels/dtype.h"
+#include "models/model_size.h"
+#include "train/config/schema.h"
+
+namespace plinth {
+
+struct PretrainConfig {
+  struct Run {
+    std::filesystem::path directory;
+    uint64_t seed = 0;
+  } run;
+
+  struct Data {
+    std::vector<std::string> train;       // shards: files, folders or patterns
+    std::vector<std::string> validation;  // none: no validation
+    std::filesystem::path tokenizer;      // none: the model needs vocab_size, and prints no samples
+    std::string order = "shuffled";
+  } data;
+
+  ModelSize model;  // vocab_size 0: the tokenizer's
+  bool activation_checkpointing = false;
+  std::filesystem::path init_from;  // a model directory to start from
+
+  struct Training {
+    int64_t steps = 1000;
+    int64_t batch = 32;
+    int64_t micro_batch = 0;  // 0: batch
+    std::string precision = "float32";
+    double clip_norm = 1;
+    double ema_decay = 0;
+    int64_t max_bad_steps = 5;
+    double explosion_factor = 0;
+    double peak_tflops = 0;
+  } train;
+
+  struct OptimizerSettings {
+    std::string name = "adamw";
+    double lr = 6e-4;
+    double weight_decay = 0.1;
+    double beta1 = 0.9;
+    double beta2 = 0.95;
+    double eps = 1e-8;
+    double momentum = 0.9;
+  } optimizer;
+
+  struct ScheduleSettings {
+    std::string name = "cosine";
+    int64_t warmup_steps = 0;
+    double final_ratio = 0.1;
+    double decay_fraction = 0.2;
+  } schedule;
+
+  struct Validation {
+    int64_t every = 0;
+    int64_t batches = 16;
+  } validation;
+
+  struct Checkpoints {
+    int64_t every = 0;
+    int64_t keep_last = 2;
+    bool keep_best = true;
+  } checkpoint;
+
+  struct Samples {
+    int64_t every = 0;
+    std::string prompt = "\n";
+    int64_t tokens = 64;
+    double temperature = 0.8;
+    int64_t top_k = 50;
+  } sample;
+
+  struct Log {
+    int64_t every = 1;
+    bool tensorboard = true;
+    bool report = true;
+  } log;
+
+  int64_t micro_batch() const { return train.micro_batch ? train.micro_batch : train.batch; }
+};
+
+// Declares every key, bound to the members of `config`, which must outlive the schema.
+ConfigSchema pretrain_schema(PretrainConfig& config);
+
+// Throws Error(Config) for values that do not fit together.
+void validate(const PretrainConfig& config);
+
+// Keys that decide a run's bits and differ between a run's saved config and this one, as messages:
+// "optimizer.lr was 0.0006, now 0.001". Those that only steer logging, validation, samples and
+// checkpoints may change.
+std::vector<std::string> changed_keys(const ConfigSchema& now, const std::filesystem::path& saved);
+
+}  // namespace plinth

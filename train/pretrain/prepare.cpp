@@ -1,0 +1,118 @@
+#include "train/pretrain/prepare.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "core/error.h"
+#include "core/io/directory.h"
+#include "core/io/file.h"
+#include "data/shards/shard_writer.h"
+#include "data/tokenizer/tokenizer.h"
+#include "kernels/philox.h"
+
+namespace plinth {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+using Documents = std::vector<std::string_view>;
+
+struct Split {
+  Documents train;
+  Documents validation;
+};
+
+bool is_blank(std::string_view text) {
+  return text.find_first_not_of(" \t\r\n") == std::string_view::npos;
+}
+
+// A single document, cut at the line end nearest before its last `share`.
+Split cut(std::string_view document, double share) {
+  const auto wanted = static_cast<size_t>(static_cast<double>(document.size()) * (1 - share));
+  const size_t line_end = document.rfind('\n', wanted);
+  const size_t at = line_end == std::string_view::npos ? wanted : line_end + 1;
+  return {{document.substr(0, at)}, {document.substr(at)}};
+}
+
+Split hold_out(const Documents& documents, double share, uint64_t seed) {
+  if (share == 0) return {documents, {}};
+  if (documents.size() == 1) return cut(documents.front(), share);
+  const auto stream = kernels::philox_stream({.seed = seed});
+  Split split;
+  for (size_t i = 0; i < documents.size(); ++i) {
+    const float draw = kernels::uniform(kernels::philox(stream, 0, static_cast<int64_t>(i))[0]);
+    (draw < share ? split.validation : split.train).push_back(documents[i]);
+  }
+  if (split.validation.empty()) {  // too few documents for the share to fall on one
+    split.validation.push_back(split.train.back());
+    split.train.pop_back();
+  }
+  return split;
+}
+
+Tokenizer make_tokenizer(const PrepareOptions& options, const Documents& texts) {
+  if (!options.tokenizer.empty()) return Tokenizer::load(options.tokenizer);
+  check(options.train_vocab > 0, ErrorKind::Argument, "tokenize",
+        "takes either --tokenizer or --train-vocab");
+  TrainOptions training;
+  training.vocab_size = options.train_vocab;
+  return Tokenizer::train(texts, training);
+}
+
+// Gives the number of tokens.
+int64_t write_shards(const PrepareOptions& options, const std::string& name,
+                     const Tokenizer& tokenizer, const Documents& documents) {
+  DatasetWriter writer(options.out, name, tokenizer.vocab_size(), options.shard_tokens);
+  const std::optional<int32_t> end = tokenizer.eos_id();
+  for (const std::string_view document : documents) {
+    std::vector<int32_t> tokens = tokenizer.encode(document);
+    if (end) tokens.push_back(*end);
+    writer.append_document(tokens);
+  }
+  writer.finish();
+  return writer.tokens();
+}
+
+}  // namespace
+
+Documents split_documents(std::string_view text, std::string_view documents) {
+  if (documents == "file") return is_blank(text) ? Documents() : Documents{text};
+  const std::string_view separator = documents == "line" ? "\n" : "\n\n";
+  Documents parts;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t found = text.find(separator, begin);
+    const size_t end = std::min(found, text.size());
+    const std::string_view part = text.substr(begin, end - begin);
+    if (!is_blank(part)) parts.push_back(part);
+    begin = found == std::string_view::npos ? text.size() : end + separator.size();
+  }
+  return parts;
+}
+
+PreparedCorpus prepare_corpus(const PrepareOptions& options) {
+  std::vector<MappedFile> files;
+  Documents documents;
+  PreparedCorpus corpus;
+  for (const std::string& text : options.texts) {
+    files.emplace_back(text);
+    const Documents parts = split_documents(text_of(files.back().bytes()), options.documents);
+    check(!parts.empty(), ErrorKind::Format, text, "holds no text");
+    documents.insert(documents.end(), parts.begin(), parts.end());
+  }
+  for (const std::string_view document : documents)
+    corpus.bytes += static_cast<int64_t>(document.size());
+  corpus.documents = static_cast<int64_t>(documents.size());
+
+  const Split split = hold_out(documents, options.validation_share, options.seed);
+  const Tokenizer tokenizer = make_tokenizer(options, split.train);
+  make_directories(options.out);
+  corpus.train_tokens = write_shards(options, "train", tokenizer, split.train);
+  if (!split.validation.empty())
+    corpus.validation_tokens = write_shards(options, "validation", tokenizer, split.validation);
+  tokenizer.save(options.out);
+  corpus.vocab_size = tokenizer.vocab_size();
+  return corpus;
+}
+
+}  // namespace plinth

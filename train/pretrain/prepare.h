@@ -1,0 +1,43 @@
+#pragma once
+
+// From text files to what pretraining reads: a tokenizer and token shards.
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace plinth {
+
+struct PrepareOptions {
+  std::vector<std::string> texts;   // files
+  std::filesystem::path out;        // folder of the tokenizer and the shards
+  std::filesystem::path tokenizer;  // a folder with a tokenizer.json; or else
+  int64_t train_vocab = 0;          // how many tokens to learn from the training documents
+  std::string documents = "file";   // what a document is: "file", "line" or "paragraph"
+  double validation_share = 0;      // of the documents
+  uint64_t seed = 0;                // which ones
+  int64_t shard_tokens = 100'000'000;
+};
+
+struct PreparedCorpus {
+  int64_t documents = 0;
+  int64_t bytes = 0;
+  int64_t vocab_size = 0;
+  int64_t train_tokens = 0;
+  int64_t validation_tokens = 0;
+};
+
+// The documents of a text, in order, as "line" or "paragraph" (lines up to an empty one) or "file"
+// says. Those of white space alone are left out.
+std::vector<std::string_view> split_documents(std::string_view text, std::string_view documents);
+
+// Writes tokenizer.json, train_NNNNN.bin and, if any documents are held out, validation_NNNNN.bin.
+// Each document ends with the end-of-text token, if the tokenizer has one. Which documents are held
+// out is drawn by the seed; a corpus of a single document is cut at a line end, and the end held
+// out. Throws Error(Io) or Error(Format) naming the file that is missing or empty, Error(Argument)
+// for a folder that holds shards already.
+PreparedCorpus prepare_corpus(const PrepareOptions& options);
+
+}  // namespace plinth

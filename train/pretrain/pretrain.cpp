@@ -1,0 +1,234 @@
+#include "train/pretrain/pretrain.h"
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+
+#include "core/error.h"
+#include "core/io/file.h"
+#include "data/tokenizer/tokenizer.h"
+#include "models/registry.h"
+#include "models/tensor_files.h"
+#include "nn/optim/adamw.h"
+#include "nn/optim/lion.h"
+#include "nn/optim/sgd.h"
+#include "train/checkpoint/run_directory.h"
+#include "train/evaluation.h"
+#include "train/generation/generate.h"
+#include "train/logging/format.h"
+#include "train/pretrain/token_batches.h"
+
+namespace plinth {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+using Tell = std::function<void(const std::string&)>;
+
+// Data sets and what reads them.
+struct PretrainData {
+  std::optional<Tokenizer> tokenizer;
+  std::shared_ptr<const TokenDataset> train;
+  std::optional<TokenDataset> validation;
+};
+
+int64_t round_up(int64_t value, int64_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+PretrainData open_data(const PretrainConfig& config) {
+  PretrainData data;
+  if (!config.data.tokenizer.empty()) data.tokenizer = Tokenizer::load(config.data.tokenizer);
+  data.train = std::make_shared<const TokenDataset>(TokenDataset::open(config.data.train));
+  if (!config.data.validation.empty()) data.validation = TokenDataset::open(config.data.validation);
+  return data;
+}
+
+std::unique_ptr<LanguageModel> build_model(const PretrainConfig& config, const PretrainData& data,
+                                           const Tell& tell) {
+  std::unique_ptr<LanguageModel> model;
+  if (!config.init_from.empty()) {
+    model = load_pretrained(resolve_model_directory(config.init_from, tell));
+  } else {
+    ModelSize size = config.model;
+    if (size.vocab_size == 0) size.vocab_size = round_up(data.tokenizer->vocab_size(), 64);
+    if (data.tokenizer) size.eos_token = data.tokenizer->eos_id();
+    model = make_model(size, config.run.seed);
+  }
+  model->set_activation_checkpointing(config.activation_checkpointing);
+  return model;
+}
+
+// Every token must be a row of the embedding: better told now, naming the file, than in some step.
+void check_vocabulary(const PretrainData& data, const LanguageModel& model) {
+  const int64_t vocab_size = model.info().vocab_size;
+  data.train->validate(vocab_size);
+  if (data.validation) data.validation->validate(vocab_size);
+  if (!data.tokenizer) return;
+  check(data.tokenizer->vocab_size() <= vocab_size, ErrorKind::Config, "model.vocab_size", "got ",
+        vocab_size, ", the tokenizer has ", data.tokenizer->vocab_size(), " tokens");
+}
+
+std::unique_ptr<nn::Optimizer> build_optimizer(const PretrainConfig& config,
+                                               const nn::Module& model) {
+  const auto& settings = config.optimizer;
+  const auto groups = nn::decay_matrices(model, settings.weight_decay);
+  if (settings.name == "lion")
+    return std::make_unique<nn::Lion>(
+        groups,
+        nn::LionOptions{.lr = settings.lr, .beta1 = settings.beta1, .beta2 = settings.beta2});
+  if (settings.name == "sgd")
+    return std::make_unique<nn::Sgd>(
+        groups, nn::SgdOptions{.lr = settings.lr, .momentum = settings.momentum});
+  return std::make_unique<nn::AdamW>(groups, nn::AdamWOptions{.lr = settings.lr,
+                                                              .beta1 = settings.beta1,
+                                                              .beta2 = settings.beta2,
+                                                              .eps = settings.eps});
+}
+
+nn::Schedule build_schedule(const PretrainConfig& config) {
+  const double steps = static_cast<double>(config.train.steps);
+  return {.kind = nn::schedule_kind(config.schedule.name),
+          .peak = config.optimizer.lr,
+          .floor = config.optimizer.lr * config.schedule.final_ratio,
+          .warmup = config.schedule.warmup_steps,
+          .steps = config.train.steps,
+          .decay = static_cast<int64_t>(steps * config.schedule.decay_fraction)};
+}
+
+LoaderOptions loader_options(const PretrainConfig& config, int64_t context) {
+  LoaderOptions options;
+  options.samples.length = context;
+  options.samples.seed = config.run.seed;
+  options.samples.shuffle = config.data.order == "shuffled";
+  options.rows = config.micro_batch();
+  options.micro_batches = config.train.batch / config.micro_batch();
+  return options;
+}
+
+TrainerOptions trainer_options(const PretrainConfig& config, const ConfigSchema& schema,
+                               const LanguageModel& model, bool resume) {
+  const auto& info = model.info();
+  const double per_token = model.training_flops_per_token(info.context);
+  TrainerOptions options;
+  options.steps = config.train.steps;
+  options.batch = config.train.batch;
+  options.micro_batch = config.micro_batch();
+  options.seed = config.run.seed;
+  options.clip_norm = config.train.clip_norm;
+  options.precision = config.train.precision == "bfloat16" ? DType::BFloat16 : DType::Float32;
+  options.ema_decay = config.train.ema_decay;
+  options.guard = {config.train.max_bad_steps, config.train.explosion_factor};
+  options.directory = config.run.directory;
+  options.resume = resume;
+  options.checkpoint_every = config.checkpoint.every;
+  options.keep_last = config.checkpoint.keep_last;
+  options.keep_best = config.checkpoint.keep_best;
+  options.validate_every = config.validation.every;
+  options.sample_every = config.sample.every;
+  options.tokens_per_sample = info.context;
+  options.flops_per_sample = per_token * static_cast<double>(info.context);
+  options.log.every = config.log.every;
+  options.log.tensorboard = config.log.tensorboard;
+  options.log.report = config.log.report;
+  options.log.peak_flops = config.train.peak_tflops * 1e12;
+  options.log.title = config.run.directory.filename().string();
+  options.log.subtitle = std::string(info.type) + ", " +
+                         format_count(static_cast<double>(model.parameter_count())) + " parameters";
+  options.log.config = schema.values();
+  return options;
+}
+
+TextSample write_sample(const PretrainConfig& config, const Tokenizer& tokenizer,
+                        LanguageModel& model) {
+  GenerateOptions options;
+  options.max_tokens = config.sample.tokens;
+  options.sampling.temperature = config.sample.temperature;
+  options.sampling.top_k = config.sample.top_k;
+  options.sampling.seed = config.run.seed;
+  StreamDecoder decoder(tokenizer);
+  TextSample sample{0, config.sample.prompt, ""};
+  generate(model, tokenizer.encode(config.sample.prompt), options, [&](int32_t token) {
+    if (token < tokenizer.vocab_size()) sample.continuation += decoder.push(token);
+    return true;
+  });
+  sample.continuation += decoder.finish();
+  return sample;
+}
+
+// The configuration that a run began with is kept beside it, and --resume must agree with it.
+void keep_config(const PretrainConfig& config, const ConfigSchema& schema, bool resumed) {
+  const fs::path saved = config.run.directory / "config.toml";
+  if (!resumed) return write_file_atomically(saved, schema.to_toml());
+  const std::vector<std::string> changes = changed_keys(schema, saved);
+  check(changes.empty(), ErrorKind::Config, saved.string(), changes.empty() ? "" : changes.front(),
+        "; --resume goes on with the same run");
+}
+
+// A checkpoint is itself a model directory, with its tokenizer beside the weights.
+TrainerHooks build_hooks(const PretrainConfig& config, const ConfigSchema& schema,
+                         const PretrainData& data, LanguageModel& model) {
+  TrainerHooks hooks;
+  hooks.start = [&](bool resumed) { keep_config(config, schema, resumed); };
+  hooks.save = [&](CheckpointContents& contents) {
+    contents.tensors["model.safetensors"] = export_weights(model, model.weight_slices());
+    contents.texts["config.json"] = model.config_json(model.head_weight().dtype());
+    if (!data.tokenizer) return;
+    contents.texts["tokenizer.json"] = data.tokenizer->to_json();
+    const fs::path roles = config.data.tokenizer / "tokenizer_config.json";
+    if (fs::exists(roles)) contents.texts["tokenizer_config.json"] = read_text_file(roles);
+  };
+  hooks.load = [&](const fs::path& checkpoint) {
+    read_weights(model, model.weight_slices(), SafetensorsCheckpoint::open(checkpoint), checkpoint);
+  };
+  if (data.validation) {
+    hooks.validate = [&] {
+      EvaluationOptions options;
+      options.batch = config.micro_batch();
+      options.max_windows = config.validation.batches * config.micro_batch();
+      return evaluate(model, *data.validation, options).loss;
+    };
+  }
+  if (data.tokenizer && config.sample.every > 0)
+    hooks.sample = [&] { return write_sample(config, *data.tokenizer, model); };
+  return hooks;
+}
+
+std::string last_good(const PretrainConfig& config) {
+  const auto latest = latest_checkpoint(config.run.directory, [](const std::string&) {});
+  return latest ? "; the last good checkpoint is " + latest->path.string()
+                : "; there is no checkpoint yet";
+}
+
+}  // namespace
+
+PretrainResult pretrain(const PretrainConfig& config, const ConfigSchema& schema, bool resume,
+                        const Tell& tell) {
+  validate(config);
+  const PretrainData data = open_data(config);
+  const std::unique_ptr<LanguageModel> model = build_model(config, data, tell);
+  check_vocabulary(data, *model);
+  PretrainResult result;
+  result.parameters = model->parameter_count();
+  result.unigram_entropy = unigram_entropy(*data.train, model->info().vocab_size);
+  TokenBatches batches(data.train, loader_options(config, model->info().context));
+  tell(detail::concat(model->info().type, " with ",
+                      format_count(static_cast<double>(result.parameters)), " parameters, ",
+                      format_count(static_cast<double>(data.train->size())), " training tokens, ",
+                      "unigram entropy ", format_value(result.unigram_entropy), " nats per token"));
+
+  const std::unique_ptr<nn::Optimizer> optimizer = build_optimizer(config, *model);
+  Trainer trainer(
+      *model, [&](const Batch& batch) { return model->loss(batch[0], batch[1]); }, *optimizer,
+      build_schedule(config), batches, trainer_options(config, schema, *model, resume),
+      build_hooks(config, schema, data, *model));
+  try {
+    result.training = trainer.run();
+  } catch (const TrainingDiverged& error) {
+    throw TrainingDiverged(error.what() + last_good(config));
+  }
+  return result;
+}
+
+}  // namespace plinth

@@ -1,0 +1,36 @@
+#include "train/step_guard.h"
+
+#include <cmath>
+
+#include "core/error.h"
+
+namespace plinth {
+
+std::string StepGuard::fault(double loss, double grad_norm) const {
+  if (!std::isfinite(loss)) return detail::concat("the loss is ", loss);
+  if (!std::isfinite(grad_norm)) return detail::concat("the gradient norm is ", grad_norm);
+  const double limit = options_.explosion_factor * state_.average_loss;
+  if (options_.explosion_factor > 0 && loss > limit)
+    return detail::concat("the loss ", loss, " is above ", options_.explosion_factor,
+                          " times its moving average ", state_.average_loss);
+  return "";
+}
+
+bool StepGuard::accept(int64_t step, double loss, double grad_norm) {
+  const std::string wrong = fault(loss, grad_norm);
+  if (wrong.empty()) {
+    constexpr double keep = 0.95;
+    state_.average_loss =
+        std::isnan(state_.average_loss) ? loss : keep * state_.average_loss + (1 - keep) * loss;
+    state_.bad_in_a_row = 0;
+    return true;
+  }
+  ++state_.skipped;
+  ++state_.bad_in_a_row;
+  if (state_.bad_in_a_row >= options_.max_bad_steps)
+    throw TrainingDiverged(detail::concat("training diverged: at step ", step, " ", wrong, "; ",
+                                          state_.bad_in_a_row, " bad steps in a row"));
+  return false;
+}
+
+}  // namespace plinth

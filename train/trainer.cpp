@@ -1,0 +1,276 @@
+#include "train/trainer.h"
+
+#include <chrono>
+#include <cmath>
+
+#include "core/autocast.h"
+#include "core/autograd.h"
+#include "core/error.h"
+#include "core/io/directory.h"
+#include "core/io/file.h"
+#include "core/random.h"
+#include "core/version.h"
+#include "models/tensor_files.h"
+#include "nn/clip.h"
+#include "train/checkpoint/run_directory.h"
+#include "train/evaluation_mode.h"
+
+namespace plinth {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kWeights = "model.safetensors";
+constexpr const char* kOptimizer = "optimizer.safetensors";
+constexpr const char* kAverage = "ema.safetensors";
+constexpr const char* kState = "state.json";
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+TrainerOptions completed(TrainerOptions options) {
+  if (options.micro_batch == 0) options.micro_batch = options.batch;
+  check(options.batch > 0 && options.micro_batch > 0 && options.batch % options.micro_batch == 0,
+        ErrorKind::Argument, "Trainer", "micro_batch got ", options.micro_batch,
+        ", takes a divisor of batch (", options.batch, ")");
+  check(options.steps > 0, ErrorKind::Argument, "Trainer", "steps got ", options.steps,
+        ", takes 1 or more");
+  options.log.directory = options.directory;
+  options.log.steps = options.steps;
+  return options;
+}
+
+}  // namespace
+
+// What lives while run() does.
+struct Trainer::Outputs {
+  std::unique_ptr<DirectoryLock> lock;
+  std::unique_ptr<RunRecorder> recorder;
+  std::unique_ptr<CheckpointWriter> writer;
+};
+
+Trainer::Trainer(nn::Module& module, Loss loss, nn::Optimizer& optimizer, nn::Schedule schedule,
+                 BatchSource& data, TrainerOptions options, TrainerHooks hooks)
+    : module_(module),
+      loss_(std::move(loss)),
+      optimizer_(optimizer),
+      schedule_(schedule),
+      data_(data),
+      options_(completed(std::move(options))),
+      hooks_(std::move(hooks)),
+      guard_(options_.guard),
+      gradients_(module.parameters()),
+      tree_(gradients_),
+      outputs_(std::make_unique<Outputs>()) {
+  schedule_.validate();
+  if (options_.ema_decay > 0) ema_.emplace(module_, nn::EmaOptions{.decay = options_.ema_decay});
+  generator().seed(options_.seed);
+  module_.train();
+}
+
+Trainer::~Trainer() = default;
+
+TrainResult Trainer::run() {
+  begin();
+  const StopSignals stop;
+  TrainResult result;
+  if (step_ == 0) sample();
+  while (step_ < options_.steps && !stop.requested()) {
+    const auto start = std::chrono::steady_clock::now();
+    const StepResult done = train_step();
+    const double seconds = seconds_since(start);
+    ++step_;
+    const bool validates = is_due(options_.validate_every) || step_ == options_.steps;
+    const double validation_loss = validates ? validate() : StepReport::kUnknown;
+    record(done, seconds, validation_loss);
+    if (is_due(options_.sample_every) || (options_.sample_every && step_ == options_.steps))
+      sample();
+    const bool is_best = options_.keep_best && best_step_ == step_;
+    if (is_due(options_.checkpoint_every) || (is_best && options_.checkpoint_every)) save();
+    result.loss = done.loss;
+    if (validates) result.validation_loss = validation_loss;
+  }
+  if (saved_step_ != step_) save();
+  if (outputs_->writer) outputs_->writer->wait();
+  outputs_->recorder->finish();
+  result.steps = step_;
+  result.skipped_steps = guard_.state().skipped;
+  result.signal = step_ < options_.steps ? stop.signal() : 0;
+  *outputs_ = {};
+  return result;
+}
+
+double Trainer::step() {
+  const double loss = train_step().loss;
+  ++step_;
+  return loss;
+}
+
+// Forward and backward of each micro-batch, then one update.
+Trainer::StepResult Trainer::train_step() {
+  const int64_t count = options_.batch / options_.micro_batch;
+  StepResult result;
+  gradients_.zero();
+  for (int64_t i = 0; i < count; ++i) {
+    if (i > 0) tree_.next();
+    result.loss += accumulate(step_ * options_.batch + i * options_.micro_batch);
+  }
+  tree_.finish();
+
+  const double share = 1.0 / static_cast<double>(count);
+  result.loss *= share;
+  result.learning_rate = schedule_.at(step_);
+  result.grad_norm = nn::global_norm(gradients_.buffers()) * share;
+  if (!guard_.accept(step_ + 1, result.loss, result.grad_norm)) return result;
+  optimizer_.set_lr(result.learning_rate);
+  optimizer_.step(share * nn::clip_factor(result.grad_norm, options_.clip_norm));
+  if (ema_) ema_->update();
+  return result;
+}
+
+double Trainer::accumulate(int64_t first_sample) {
+  const Batch batch = data_.next(options_.micro_batch);
+  generator().begin_step(static_cast<uint64_t>(step_), first_sample);
+  Tensor loss;
+  {
+    const AutocastGuard precision(options_.precision);
+    loss = loss_(batch);
+  }
+  loss.backward();
+  return loss.item();
+}
+
+void Trainer::record(const StepResult& done, double seconds, double validation_loss) {
+  if (guard_.state().bad_in_a_row > 0)
+    outputs_->recorder->message(detail::concat("step ", step_, " skipped: loss ", done.loss,
+                                               ", gradient norm ", done.grad_norm));
+  StepReport report;
+  report.step = step_;
+  report.loss = done.loss;
+  report.validation_loss = validation_loss;
+  report.learning_rate = done.learning_rate;
+  report.grad_norm = done.grad_norm;
+  report.seconds = seconds;
+  report.tokens = options_.batch * options_.tokens_per_sample;
+  report.flops = static_cast<double>(options_.batch) * options_.flops_per_sample;
+  report.skipped = guard_.state().skipped;
+  outputs_->recorder->step(report);
+}
+
+double Trainer::validate() {
+  if (!hooks_.validate) return StepReport::kUnknown;
+  const NoGradGuard no_grad;
+  const EvaluationMode evaluation(module_);
+  std::optional<nn::EmaScope> averaged;
+  if (ema_) averaged.emplace(*ema_);
+  const double loss = hooks_.validate();
+  if (std::isfinite(loss) && !(loss >= best_loss_)) {
+    best_loss_ = loss;
+    best_step_ = step_;
+  }
+  return loss;
+}
+
+void Trainer::sample() {
+  if (!hooks_.sample || options_.sample_every == 0) return;
+  const NoGradGuard no_grad;
+  const EvaluationMode evaluation(module_);
+  std::optional<nn::EmaScope> averaged;
+  if (ema_) averaged.emplace(*ema_);
+  TextSample text = hooks_.sample();
+  text.step = step_;
+  outputs_->recorder->sample(text);
+}
+
+bool Trainer::is_due(int64_t every) const {
+  return every > 0 && step_ % every == 0;
+}
+
+// Takes the run directory, and the place where an earlier run stopped.
+void Trainer::begin() {
+  std::vector<std::string> notes;
+  std::optional<int64_t> resumed;
+  if (!options_.directory.empty()) {
+    make_directories(options_.directory);
+    outputs_->lock = std::make_unique<DirectoryLock>(options_.directory);
+    remove_partial_files(options_.directory);
+    const auto latest = latest_checkpoint(
+        options_.directory, [&notes](const std::string& line) { notes.push_back(line); });
+    if (options_.resume) {
+      resumed = latest ? latest->step : 0;
+      if (hooks_.start) hooks_.start(latest.has_value());
+      if (latest) restore(latest->path);
+    } else {
+      check(list_checkpoints(options_.directory).empty(), ErrorKind::Config,
+            options_.directory.string(),
+            "holds the checkpoints of a run; --resume goes on with it, another run.directory "
+            "begins a new one");
+      if (hooks_.start) hooks_.start(false);
+    }
+    outputs_->writer = std::make_unique<CheckpointWriter>(options_.directory, options_.keep_last);
+  }
+  options_.log.resumed_step = resumed;
+  outputs_->recorder = std::make_unique<RunRecorder>(options_.log);
+  outputs_->recorder->restore_samples(std::move(restored_samples_));
+  for (const std::string& note : notes) outputs_->recorder->message(note);
+  if (step_ > 0) outputs_->recorder->message(detail::concat("resumed after step ", step_));
+}
+
+void Trainer::save() {
+  saved_step_ = step_;
+  // Weights that may be spoilt are not worth the place of a good checkpoint.
+  if (!outputs_->writer || guard_.state().bad_in_a_row > 0) return;
+  outputs_->writer->submit(snapshot(), options_.keep_best ? best_step_ : std::nullopt);
+  outputs_->recorder->write_report();
+}
+
+CheckpointContents Trainer::snapshot() const {
+  CheckpointContents contents;
+  contents.step = step_;
+  if (hooks_.save) {
+    hooks_.save(contents);
+  } else {
+    contents.tensors[kWeights] = copies_of(module_.state_dict());
+  }
+  contents.tensors[kOptimizer] = copies_of(optimizer_.state_dict());
+  if (ema_) contents.tensors[kAverage] = copies_of(ema_->state_dict());
+
+  TrainState state;
+  state.step = step_;
+  state.seed = options_.seed;
+  state.loader = data_.state();
+  state.skipped_steps = guard_.state().skipped;
+  state.bad_in_a_row = guard_.state().bad_in_a_row;
+  state.average_loss = guard_.state().average_loss;
+  state.best_step = best_step_;
+  state.best_loss = best_loss_;
+  state.samples = outputs_->recorder->samples();
+  for (const auto& [name, value] : outputs_->recorder->last_row().values)
+    state.metrics[name] = value;
+  state.versions = {{"plinth", PLINTH_VERSION}, {"compiler", __VERSION__}};
+  contents.texts[kState] = state.to_json();
+  return contents;
+}
+
+void Trainer::restore(const fs::path& checkpoint) {
+  const TrainState state = TrainState::read(checkpoint / kState);
+  check(state.seed == options_.seed, ErrorKind::Config, (checkpoint / kState).string(), "has seed ",
+        state.seed, ", this run has ", options_.seed);
+  if (hooks_.load) {
+    hooks_.load(checkpoint);
+  } else {
+    module_.load_state_dict(read_tensors(checkpoint / kWeights));
+  }
+  optimizer_.load_state_dict(read_tensors(checkpoint / kOptimizer));
+  if (ema_) ema_->load_state_dict(read_tensors(checkpoint / kAverage));
+  data_.restore(state.loader);
+  guard_.restore({state.skipped_steps, state.bad_in_a_row, state.average_loss});
+  best_step_ = state.best_step;
+  best_loss_ = state.best_loss;
+  step_ = saved_step_ = state.step;
+  restored_samples_ = state.samples;
+}
+
+}  // namespace plinth

@@ -1,0 +1,144 @@
+#pragma once
+
+// The training loop, for any module with a loss:
+//
+//   nn::AdamW optimizer(nn::decay_matrices(model, 0.1));
+//   nn::Schedule schedule{.kind = nn::ScheduleKind::Cosine, .peak = 3e-4, .steps = 1000};
+//   Trainer trainer(model, loss, optimizer, schedule, data, {.steps = 1000, .batch = 32});
+//   trainer.run();
+//
+// The same seed, options and data give the same bits, whether the run was interrupted and resumed
+// or not, and on any number of threads.
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/tensor.h"
+#include "nn/ema.h"
+#include "nn/flat.h"
+#include "nn/gradient_tree.h"
+#include "nn/module.h"
+#include "nn/optim/optimizer.h"
+#include "nn/schedule.h"
+#include "train/batch_source.h"
+#include "train/checkpoint/train_state.h"
+#include "train/checkpoint/writer.h"
+#include "train/run_recorder.h"
+#include "train/signals.h"
+#include "train/step_guard.h"
+
+namespace plinth {
+
+struct TrainerOptions {
+  int64_t steps = 1000;
+  int64_t batch = 32;                // samples of an optimizer step
+  int64_t micro_batch = 0;           // samples at once; divides batch; 0: all
+  uint64_t seed = 0;                 // of dropout
+  double clip_norm = 0;              // largest norm of the gradient; 0: any
+  DType precision = DType::Float32;  // BFloat16: matrix products in bfloat16 (core/autocast.h)
+  double ema_decay = 0;              // of a moving average of the weights; 0: none
+  StepGuardOptions guard;
+
+  std::filesystem::path directory;  // of checkpoints and logs; empty: nothing is written
+  bool resume = false;              // from the latest checkpoint there, if there is one
+  int64_t checkpoint_every = 0;     // steps; 0: at the end only
+  int64_t keep_last = 2;            // checkpoints
+  bool keep_best = false;           // also the one of the least validation loss
+  int64_t validate_every = 0;       // steps; 0: at the end only
+  int64_t sample_every = 0;         // steps; 0: none
+
+  int64_t tokens_per_sample = 1;  // what tokens/s counts
+  double flops_per_sample = 0;    // operations of a training step, for the utilisation
+  RecorderOptions log;            // directory, steps and resumed_step are filled in
+};
+
+// What the trainer calls besides the loss; each may be empty.
+struct TrainerHooks {
+  // Mean loss on held-out data. Runs in evaluation mode, without a graph, on averaged weights if
+  // there are any.
+  std::function<double()> validate;
+  // A text that the model writes now; the same holds.
+  std::function<TextSample()> sample;
+  // Called when the directory is the run's own: whether it goes on from a checkpoint. May throw.
+  std::function<void(bool resumed)> start;
+  // Adds files to a checkpoint: the weights in another layout, a tokenizer. Without, the weights
+  // are saved by their parameter names, as model.safetensors.
+  std::function<void(CheckpointContents&)> save;
+  // Sets the weights from a checkpoint's directory; goes with save.
+  std::function<void(const std::filesystem::path& checkpoint)> load;
+};
+
+struct TrainResult {
+  int64_t steps = 0;  // done in all
+  double loss = std::numeric_limits<double>::quiet_NaN();
+  double validation_loss = std::numeric_limits<double>::quiet_NaN();
+  int64_t skipped_steps = 0;
+  int signal = 0;  // that ended the run, after its checkpoint
+};
+
+class Trainer {
+ public:
+  // The scalar loss of a micro-batch: a mean over its samples.
+  using Loss = std::function<Tensor(const Batch& batch)>;
+
+  // Everything must outlive the trainer. Throws Error(Argument) for options that do not fit
+  // together, Error(Io) for a directory that another run uses or that cannot be written.
+  Trainer(nn::Module& module, Loss loss, nn::Optimizer& optimizer, nn::Schedule schedule,
+          BatchSource& data, TrainerOptions options, TrainerHooks hooks = {});
+  ~Trainer();
+
+  // Trains until the last step, or until SIGINT or SIGTERM, and writes the last checkpoint. Throws
+  // TrainingDiverged; what was saved before stays.
+  TrainResult run();
+
+  // One step without logs and checkpoints, for benchmarks: gives the mean loss.
+  double step();
+
+ private:
+  struct StepResult {
+    double loss = 0;
+    double learning_rate = 0;
+    double grad_norm = 0;
+  };
+
+  StepResult train_step();
+  // Adds a micro-batch's gradients, and gives its loss.
+  double accumulate(int64_t first_sample);
+  void record(const StepResult& result, double seconds, double validation_loss);
+  double validate();
+  void sample();
+  bool is_due(int64_t every) const;
+  void begin();
+  void save();
+  CheckpointContents snapshot() const;
+  void restore(const std::filesystem::path& checkpoint);
+
+  nn::Module& module_;
+  Loss loss_;
+  nn::Optimizer& optimizer_;
+  nn::Schedule schedule_;
+  BatchSource& data_;
+  TrainerOptions options_;
+  TrainerHooks hooks_;
+
+  int64_t step_ = 0;  // optimizer steps done
+  StepGuard guard_;
+  nn::FlatGradients gradients_;
+  nn::GradientTree tree_;
+  std::optional<nn::Ema> ema_;
+  std::optional<int64_t> best_step_;
+  double best_loss_ = std::numeric_limits<double>::quiet_NaN();
+  int64_t saved_step_ = -1;
+  std::vector<TextSample> restored_samples_;
+
+  struct Outputs;  // lock, recorder and writer, in a run directory
+  std::unique_ptr<Outputs> outputs_;
+};
+
+}  // namespace plinth
