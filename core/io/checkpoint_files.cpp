@@ -63,9 +63,9 @@ ShardIndex read_shard_index(const fs::path& path) {
   require(document["weight_map"].is_object(), "weight_map is not an object");
   ShardIndex index;
   for (const auto& [tensor, file] : document["weight_map"].items()) {
-    require(file.is_string(), "file of tensor ", Quoted{tensor}, " is not a string");
+    require(file.is_string(), "file of tensor ", printable(tensor), " is not a string");
     const auto& name = file.get_ref<const std::string&>();
-    require(is_plain_file_name(name), "tensor ", Quoted{tensor}, " is in ", Quoted{name},
+    require(is_plain_file_name(name), "tensor ", printable(tensor), " is in ", printable(name),
             ", expected a file name without directories");
     index.weight_map[tensor] = name;
   }
@@ -131,7 +131,7 @@ const TensorRecord* SafetensorsCheckpoint::find(std::string_view name) const {
 std::span<const std::byte> SafetensorsCheckpoint::data(std::string_view name) const {
   const SafetensorsFile* file = file_of(name);
   if (file == nullptr && files_.size() == 1) file = &files_[0];  // its message names the nearest
-  check(file != nullptr, ErrorKind::Format, subject_, "has no tensor ", Quoted{name});
+  check(file != nullptr, ErrorKind::Format, subject_, "has no tensor ", printable(name));
   return file->data(name);
 }
 
@@ -163,7 +163,7 @@ void write_checkpoint_files(const fs::path& directory, std::span<const TensorEnt
     write_safetensors(directory / name, part, metadata);
     for (const TensorEntry& entry : part) {
       check(index.weight_map.emplace(entry.name, name).second, ErrorKind::Argument,
-            directory.string(), "tensor ", Quoted{entry.name}, " is there twice");
+            directory.string(), "tensor ", printable(entry.name), " is there twice");
       index.total_size += entry.data.size();
     }
   }

@@ -44,20 +44,20 @@ class HeaderReader {
     std::map<std::string, std::string> result;
     for (const auto& [key, text] : value.items()) {
       require(text.is_string(), "__metadata__ has a value that is not a string for key ",
-              Quoted{key});
+              printable(key));
       result[key] = text.get<std::string>();
     }
     return result;
   }
 
   TensorRecord tensor(const std::string& name, const json& value) const {
-    const Quoted quoted{name};
+    const std::string quoted = printable(name);
     require(value.is_object(), "tensor ", quoted, " is not an object");
     const json& dtype = field(value, quoted, "dtype");
     require(dtype.is_string(), "dtype of tensor ", quoted, " is not a string");
     const auto& dtype_text = dtype.get_ref<const std::string&>();
     const std::optional<DType> known = dtype_named(dtype_text);
-    require(known.has_value(), "unsupported dtype ", Quoted{dtype_text}, " of tensor ", quoted);
+    require(known.has_value(), "unsupported dtype ", printable(dtype_text), " of tensor ", quoted);
 
     TensorRecord record{name, *known, {}, 0, 0};
     for (const uint64_t size : sizes(field(value, quoted, "shape"), quoted, "shape")) {
@@ -82,11 +82,11 @@ class HeaderReader {
   void check_cover(const std::vector<TensorRecord>& records, uint64_t size) const {
     uint64_t reached = 0;
     for (const TensorRecord& record : records) {
-      require(record.begin == reached, "invalid offset for tensor ", Quoted{record.name},
+      require(record.begin == reached, "invalid offset for tensor ", printable(record.name),
               ": begins at ", record.begin, ", expected ", reached,
               record.begin > reached ? " (there is a hole)" : " (it overlaps another)");
-      require(record.end <= size, "invalid offset for tensor ", Quoted{record.name}, ": ends at ",
-              record.end, ", but there are ", size, " bytes of data");
+      require(record.end <= size, "invalid offset for tensor ", printable(record.name),
+              ": ends at ", record.end, ", but there are ", size, " bytes of data");
       reached = record.end;
     }
     require(reached == size, "buffer not fully covered: tensors end at ", reached,
@@ -99,13 +99,14 @@ class HeaderReader {
     check(ok, ErrorKind::Format, subject_, parts...);
   }
 
-  const json& field(const json& tensor, Quoted quoted, const char* key) const {
+  const json& field(const json& tensor, const std::string& quoted, const char* key) const {
     const auto found = tensor.find(key);
     require(found != tensor.end(), "tensor ", quoted, " has no ", key);
     return *found;
   }
 
-  std::vector<uint64_t> sizes(const json& list, Quoted quoted, std::string_view key) const {
+  std::vector<uint64_t> sizes(const json& list, const std::string& quoted,
+                              std::string_view key) const {
     require(list.is_array(), key, " of tensor ", quoted, " is not an array");
     std::vector<uint64_t> result;
     result.reserve(list.size());
@@ -136,7 +137,7 @@ std::string_view header_text(std::span<const std::byte> bytes, std::string_view 
           bytes.size() - 8, " follow");
   require(length >= 2, "header too small: ", length, " bytes, expected at least 2");
   const std::string_view text = text_of(bytes.subspan(8, length));
-  require(text[0] == '{', "invalid header start: ", Quoted{text.substr(0, 1)}, ", expected '{'");
+  require(text[0] == '{', "invalid header start: ", printable(text.substr(0, 1)), ", expected '{'");
   return text;
 }
 
@@ -189,7 +190,7 @@ const TensorRecord& SafetensorsFile::record(std::string_view name) const {
     for (const TensorRecord& record : records_) names.push_back(record.name);
     const auto near = nearest(name, names);
     throw Error(ErrorKind::Format, subject_,
-                detail::concat("has no tensor ", Quoted{name},
+                detail::concat("has no tensor ", printable(name),
                                near.empty() ? "" : ", the nearest is " + printable(near)));
   }
   return *found;

@@ -15,7 +15,7 @@ std::vector<TensorRecord> lay_out(std::span<const TensorEntry> entries, std::str
   std::set<std::string_view> names;
   for (const TensorEntry& entry : entries) {
     const auto require = [&](bool ok, std::string_view what) {
-      check(ok, ErrorKind::Argument, subject, "tensor ", Quoted{entry.name}, " ", what);
+      check(ok, ErrorKind::Argument, subject, "tensor ", printable(entry.name), " ", what);
     };
     require(!entry.name.empty() && entry.name != "__metadata__", "has a name that is reserved");
     require(!first_invalid_utf8(entry.name), "has a name that is not UTF-8");
@@ -23,7 +23,7 @@ std::vector<TensorRecord> lay_out(std::span<const TensorEntry> entries, std::str
     const uint64_t bytes =
         tensor_bytes(entry.dtype, entry.shape, ErrorKind::Argument, subject, entry.name);
     check(entry.data.empty() || entry.data.size() == bytes, ErrorKind::Argument, subject, "tensor ",
-          Quoted{entry.name}, " comes with ", entry.data.size(),
+          printable(entry.name), " comes with ", entry.data.size(),
           " bytes, its dtype and shape take ", bytes);
     records.push_back({entry.name, entry.dtype, entry.shape, 0, bytes});
   }
@@ -49,7 +49,7 @@ std::string header_of(const std::vector<TensorRecord>& records,
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   for (const auto& [key, value] : metadata) {
     check(!first_invalid_utf8(key) && !first_invalid_utf8(value), ErrorKind::Argument, subject,
-          "metadata ", Quoted{key}, " is not UTF-8");
+          "metadata ", printable(key), " is not UTF-8");
   }
   if (!metadata.empty()) header["__metadata__"] = metadata;
   for (const TensorRecord& record : records) {
@@ -77,11 +77,11 @@ uint64_t tensor_bytes(DType dtype, std::span<const int64_t> shape, ErrorKind kin
   int64_t bytes = static_cast<int64_t>(size_of(dtype));
   bool overflow = false;
   for (const int64_t size : shape) {
-    check(size >= 0, kind, subject, "shape of tensor ", Quoted{tensor},
+    check(size >= 0, kind, subject, "shape of tensor ", printable(tensor),
           " has a negative dimension, ", size);
     overflow |= __builtin_mul_overflow(bytes, size, &bytes);
   }
-  check(!overflow, kind, subject, "overflow: tensor ", Quoted{tensor},
+  check(!overflow, kind, subject, "overflow: tensor ", printable(tensor),
         " takes more than 2^63 - 1 bytes");
   return static_cast<uint64_t>(bytes);
 }
@@ -132,7 +132,7 @@ void write_safetensors(const std::filesystem::path& path, std::span<const Tensor
   for (const TensorRecord& record : writer.records()) {
     const std::span<const std::byte> bytes = data.at(record.name);
     check(bytes.size() == record.end - record.begin, ErrorKind::Argument, path.string(), "tensor ",
-          Quoted{record.name}, " comes without its bytes");
+          printable(record.name), " comes without its bytes");
     writer.write(bytes);
   }
   writer.commit();

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <ostream>
 
 namespace plinth {
 namespace {
@@ -50,10 +49,6 @@ std::string printable(std::string_view text, size_t limit) {
     text.remove_prefix(std::max<size_t>(length, 1));
   }
   return out + "'";
-}
-
-std::ostream& operator<<(std::ostream& out, Quoted quoted) {
-  return out << printable(quoted.text);
 }
 
 }  // namespace plinth

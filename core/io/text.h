@@ -3,7 +3,6 @@
 // Text from files that nobody vouches for.
 
 #include <cstddef>
-#include <iosfwd>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -17,12 +16,5 @@ std::optional<size_t> first_invalid_utf8(std::string_view text);
 // The text as it may stand in a message: quoted, control characters and bytes that are no UTF-8 as
 // \xNN, and cut to about `limit` bytes.
 std::string printable(std::string_view text, size_t limit = 100);
-
-// Streams as printable(text) does: in the arguments of a check it costs nothing unless the check
-// fails.
-struct Quoted {
-  std::string_view text;
-};
-std::ostream& operator<<(std::ostream& out, Quoted quoted);
 
 }  // namespace plinth

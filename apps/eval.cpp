@@ -1,0 +1,99 @@
+// plinth eval: how well a model predicts a text.
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <memory>
+#include <optional>
+
+#include "apps/cli.h"
+#include "apps/commands.h"
+#include "apps/model_directory.h"
+#include "core/error.h"
+#include "core/io/file.h"
+#include "train/evaluation.h"
+
+namespace plinth::apps {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+struct EvalArguments {
+  std::string model;
+  std::vector<std::string> data;
+  std::string text;
+  std::string tokenizer;
+  EvaluationOptions options;
+  DeviceOptions device;
+  bool json = false;
+};
+
+std::vector<int32_t> tokens_of(const fs::path& text, const Tokenizer& tokenizer) {
+  const MappedFile file(text);
+  std::vector<int32_t> ids = tokenizer.encode(text_of(file.bytes()));
+  check(!ids.empty(), ErrorKind::Format, text.string(), "is empty");
+  return ids;
+}
+
+void report(const EvalArguments& arguments, const Evaluation& result) {
+  if (arguments.json) {
+    std::printf("{\"loss\": %.6f, \"perplexity\": %.6g, \"tokens\": %lld", result.loss,
+                result.perplexity(), static_cast<long long>(result.tokens));
+    if (result.bytes) std::printf(", \"bits_per_byte\": %.6f", result.bits_per_byte());
+    std::printf("}\n");
+    return;
+  }
+  std::printf("loss           %.4f nats per token\n", result.loss);
+  std::printf("perplexity     %.4g\n", result.perplexity());
+  if (result.bytes) std::printf("bits per byte  %.4f\n", result.bits_per_byte());
+  std::printf("tokens         %lld\n", static_cast<long long>(result.tokens));
+}
+
+void run(EvalArguments& arguments) {
+  check(arguments.data.empty() != arguments.text.empty(), ErrorKind::Argument, "eval",
+        "takes either --data or --text");
+  arguments.device.apply();
+  const fs::path directory = model_directory(arguments.model);
+  const std::unique_ptr<LanguageModel> model = load_pretrained(directory);
+  std::optional<Tokenizer> tokenizer;
+  const bool is_there = fs::exists(directory / "tokenizer.json");
+  if (!arguments.text.empty() || !arguments.tokenizer.empty() || is_there)
+    tokenizer = load_tokenizer(arguments.tokenizer, directory);
+  arguments.options.tokenizer = tokenizer ? &*tokenizer : nullptr;
+  if (!arguments.text.empty())
+    return report(arguments,
+                  evaluate(*model, tokens_of(arguments.text, *tokenizer), arguments.options));
+  const TokenDataset data = TokenDataset::open(arguments.data);
+  data.validate(model->info().vocab_size);
+  report(arguments, evaluate(*model, data, arguments.options));
+}
+
+}  // namespace
+
+void add_eval(CLI::App& program) {
+  CLI::App* command =
+      program.add_subcommand("eval", "loss, perplexity and bits per byte on a text");
+  const auto arguments = std::make_shared<EvalArguments>();
+  command->add_option("model", arguments->model, "model or run directory")->required();
+  command->add_option("--data", arguments->data, "token shards: files, folders or patterns");
+  command->add_option("--text", arguments->text, "a text file");
+  command->add_option("--tokenizer", arguments->tokenizer,
+                      "folder with tokenizer.json, if not the model's");
+  command->add_option("--context", arguments->options.context, "tokens of a window; 0: the model's")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->add_option("--batch", arguments->options.batch, "windows at once")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command
+      ->add_option("--windows", arguments->options.max_windows,
+                   "the most windows; 0: all of the text")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->add_flag("--json", arguments->json, "one JSON line");
+  arguments->device.add_to(*command);
+  command->footer("\nExample: plinth eval runs/kjv --data data/kjv/validation_*.bin");
+  command->callback([arguments] { run(*arguments); });
+}
+
+}  // namespace plinth::apps

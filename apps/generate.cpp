@@ -1,0 +1,85 @@
+// plinth generate: continues a text.
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <memory>
+
+#include "apps/cli.h"
+#include "apps/commands.h"
+#include "apps/model_directory.h"
+#include "core/error.h"
+#include "train/generation/generate.h"
+
+namespace plinth::apps {
+
+namespace {
+
+struct GenerateArguments {
+  std::string model;
+  std::string tokenizer;
+  std::string prompt = "\n";
+  GenerateOptions options;
+  bool no_cache = false;
+  bool ignore_stop = false;
+  DeviceOptions device;
+};
+
+void print(const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);  // a character is seen when it is there
+}
+
+void run(GenerateArguments& arguments) {
+  arguments.device.apply();
+  const std::filesystem::path directory = model_directory(arguments.model);
+  const Tokenizer tokenizer = load_tokenizer(arguments.tokenizer, directory);
+  const std::unique_ptr<LanguageModel> model = load_pretrained(directory);
+  const std::vector<int32_t> prompt = tokenizer.encode(arguments.prompt);
+  check(!prompt.empty(), ErrorKind::Argument, "--prompt", "is empty, takes at least one character");
+  arguments.options.use_cache = !arguments.no_cache;
+  if (!arguments.ignore_stop) arguments.options.stop_token = tokenizer.eos_id();
+  StreamDecoder decoder(tokenizer);
+  print(arguments.prompt);
+  generate(*model, prompt, arguments.options, [&](int32_t token) {
+    // An embedding with more rows than the tokenizer has tokens may give one that stands for none.
+    if (token < tokenizer.vocab_size()) print(decoder.push(token));
+    return true;
+  });
+  print(decoder.finish() + "\n");
+}
+
+}  // namespace
+
+void add_generate(CLI::App& program) {
+  CLI::App* command = program.add_subcommand("generate", "continue a text with a model");
+  const auto arguments = std::make_shared<GenerateArguments>();
+  SamplingOptions& sampling = arguments->options.sampling;
+  command->add_option("model", arguments->model, "model or run directory")->required();
+  command->add_option("--prompt", arguments->prompt, "how the text starts");
+  command->add_option("--tokenizer", arguments->tokenizer,
+                      "folder with tokenizer.json, if not the model's");
+  command->add_option("--tokens", arguments->options.max_tokens, "the most tokens to add")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->add_option("--temperature", sampling.temperature, "0: the most likely token each time")
+      ->capture_default_str();
+  command->add_option("--top-k", sampling.top_k, "only the k most likely tokens; 0: all")
+      ->capture_default_str();
+  command->add_option("--top-p", sampling.top_p, "only the most likely tokens that have p together")
+      ->capture_default_str();
+  command
+      ->add_option("--repetition-penalty", sampling.repetition_penalty,
+                   "above 1 makes tokens that were there less likely")
+      ->capture_default_str();
+  command->add_option("--seed", sampling.seed, "the same seed gives the same text")
+      ->capture_default_str();
+  command->add_flag("--no-cache", arguments->no_cache, "read the whole text again for each token");
+  command->add_flag("--ignore-stop", arguments->ignore_stop, "go on after the end-of-text token");
+  arguments->device.add_to(*command);
+  command->footer(
+      "\nExample: plinth generate runs/kjv --prompt 'In the beginning' --temperature 0.8 --top-k "
+      "50");
+  command->callback([arguments] { run(*arguments); });
+}
+
+}  // namespace plinth::apps

@@ -1,0 +1,121 @@
+// plinth inspect: what is in a model, a run, a checkpoint, a safetensors file or a token shard.
+
+#include <CLI/CLI.hpp>
+#include <cmath>
+#include <cstdio>
+#include <memory>
+
+#include "apps/cli.h"
+#include "apps/commands.h"
+#include "apps/model_directory.h"
+#include "core/error.h"
+#include "core/io/checkpoint_files.h"
+#include "core/io/text.h"
+#include "data/shards/token_shard.h"
+#include "train/checkpoint/train_state.h"
+#include "train/logging/format.h"
+
+namespace plinth::apps {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+struct InspectArguments {
+  std::string path;
+  bool tensors = false;
+};
+
+std::string shape_text(const TensorRecord& record) {
+  std::string text;
+  for (const int64_t size : record.shape)
+    text += (text.empty() ? "" : " x ") + std::to_string(size);
+  return text.empty() ? "scalar" : text;
+}
+
+void print_tensors(const std::vector<TensorRecord>& records, bool each) {
+  uint64_t bytes = 0;
+  double elements = 0;
+  size_t width = 0;
+  for (const TensorRecord& record : records) {
+    bytes += record.end - record.begin;
+    elements +=
+        static_cast<double>(record.end - record.begin) / static_cast<double>(size_of(record.dtype));
+    width = std::max(width, printable(record.name).size() - 2);
+  }
+  std::printf("tensors     %zu, %s elements, %s\n", records.size(), format_count(elements).c_str(),
+              format_bytes(bytes).c_str());
+  if (!each) return;
+  for (const TensorRecord& record : records) {
+    const std::string quoted = printable(record.name, 200);
+    const std::string name = quoted.substr(1, quoted.size() - 2);
+    std::printf("  %-*s  %-9s  %s\n", static_cast<int>(width), name.c_str(),
+                std::string(plinth::name(record.dtype)).c_str(), shape_text(record).c_str());
+  }
+}
+
+void inspect_shard(const fs::path& path) {
+  const TokenShard shard = TokenShard::open(path);
+  std::printf("shard       %s, format %s, %d bytes a token\n", path.c_str(),
+              std::string(name(shard.format())).c_str(), shard.token_bytes());
+  std::printf("tokens      %lld\n", static_cast<long long>(shard.size()));
+  std::printf("first       ");
+  for (int64_t i = 0; i < std::min<int64_t>(16, shard.size()); ++i)
+    std::printf("%u ", shard.token(i));
+  std::printf("\n");
+}
+
+void inspect_state(const fs::path& path) {
+  const TrainState state = TrainState::read(path);
+  std::printf("training    step %lld, seed %llu", static_cast<long long>(state.step),
+              static_cast<unsigned long long>(state.seed));
+  if (state.skipped_steps)
+    std::printf(", %lld steps skipped", static_cast<long long>(state.skipped_steps));
+  if (state.best_step)
+    std::printf(", least validation loss %.4f at step %lld", state.best_loss,
+                static_cast<long long>(*state.best_step));
+  std::printf("\n");
+}
+
+void inspect_model(const fs::path& directory, bool tensors) {
+  const std::unique_ptr<LanguageModel> model =
+      make_model(ConfigJson::read(directory / "config.json"));
+  const LanguageModelInfo& info = model->info();
+  std::printf("model       %s in %s\n", std::string(info.type).c_str(), directory.c_str());
+  std::printf("parameters  %s\n",
+              format_count(static_cast<double>(model->parameter_count())).c_str());
+  std::printf("layers      %lld of width %lld, %lld heads of %lld, %lld of keys and values\n",
+              static_cast<long long>(info.layers), static_cast<long long>(info.dim),
+              static_cast<long long>(info.heads), static_cast<long long>(info.head_dim),
+              static_cast<long long>(info.kv_heads));
+  std::printf("vocabulary  %lld, %s\n", static_cast<long long>(info.vocab_size),
+              info.tied ? "output tied to the embedding" : "output of its own");
+  std::printf("context     %lld\n", static_cast<long long>(info.context));
+  std::printf("training    %s operations a token at the whole context\n",
+              format_count(model->training_flops_per_token(info.context)).c_str());
+  if (fs::exists(directory / "state.json")) inspect_state(directory / "state.json");
+  print_tensors(SafetensorsCheckpoint::open(directory).records(), tensors);
+}
+
+void run(const InspectArguments& arguments) {
+  const fs::path path = arguments.path;
+  check(fs::exists(path), ErrorKind::Io, path.string(), "no such file or directory");
+  if (fs::is_directory(path)) return inspect_model(model_directory(path), arguments.tensors);
+  if (path.extension() == ".safetensors" || path.filename().string().ends_with(".index.json"))
+    return print_tensors(SafetensorsCheckpoint::open(path).records(), true);
+  inspect_shard(path);
+}
+
+}  // namespace
+
+void add_inspect(CLI::App& program) {
+  CLI::App* command =
+      program.add_subcommand("inspect", "what is in a model, run, safetensors file or token shard");
+  const auto arguments = std::make_shared<InspectArguments>();
+  command->add_option("path", arguments->path, "file or directory")->required();
+  command->add_flag("--tensors", arguments->tensors, "list the tensors of a model too");
+  command->footer("\nExample: plinth inspect runs/kjv --tensors");
+  command->callback([arguments] { run(*arguments); });
+}
+
+}  // namespace plinth::apps

@@ -1,0 +1,24 @@
+#include "apps/model_directory.h"
+
+#include "apps/cli.h"
+#include "core/error.h"
+#include "train/checkpoint/run_directory.h"
+
+namespace plinth::apps {
+
+namespace fs = std::filesystem;
+
+fs::path model_directory(const std::string& path) {
+  return resolve_model_directory(path, [](const std::string& line) { warn(line); });
+}
+
+Tokenizer load_tokenizer(const std::string& named, const fs::path& model_directory) {
+  if (!named.empty()) return Tokenizer::load(named);
+  const bool is_there =
+      fs::exists(model_directory / "tokenizer.json") || fs::exists(model_directory / "vocab.json");
+  check(is_there, ErrorKind::Io, model_directory.string(),
+        "holds no tokenizer.json; --tokenizer names a folder that does");
+  return Tokenizer::load(model_directory);
+}
+
+}  // namespace plinth::apps

@@ -1,0 +1,81 @@
+// plinth pretrain: trains a model as a TOML file says.
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <memory>
+
+#include "apps/cli.h"
+#include "apps/commands.h"
+#include "core/error.h"
+#include "train/logging/format.h"
+#include "train/pretrain/pretrain.h"
+
+namespace plinth::apps {
+
+namespace {
+
+struct PretrainArguments {
+  std::string file;
+  std::vector<std::string> overrides;
+  bool resume = false;
+  bool show_keys = false;
+  DeviceOptions device;
+};
+
+void report(const PretrainConfig& config, const PretrainResult& result) {
+  const TrainResult& training = result.training;
+  const std::string run = config.run.directory.string();
+  if (training.signal != 0)
+    throw Interrupted(
+        training.signal,
+        detail::concat("stopped after step ", training.steps, " of ", config.train.steps,
+                       "; the checkpoint is written, --resume goes on"));
+  std::printf("trained %lld steps", static_cast<long long>(training.steps));
+  if (training.skipped_steps)
+    std::printf(" (%lld skipped)", static_cast<long long>(training.skipped_steps));
+  if (!std::isnan(training.validation_loss))
+    std::printf(", validation loss %.4f nats per token", training.validation_loss);
+  std::printf(", unigram entropy %.4f\n", result.unigram_entropy);
+  std::printf("\nnext:\n  plinth generate %s --prompt 'Once'\n", run.c_str());
+  if (!config.data.validation.empty())
+    std::printf("  plinth eval %s --data %s\n", run.c_str(),
+                config.data.validation.front().c_str());
+  std::printf("  plinth inspect %s\n", run.c_str());
+  if (config.log.report) std::printf("  open %s/report.html\n", run.c_str());
+}
+
+void run(const PretrainArguments& arguments) {
+  PretrainConfig config;
+  ConfigSchema schema = pretrain_schema(config);
+  if (arguments.show_keys) {
+    std::fputs(schema.help().c_str(), stdout);
+    return;
+  }
+  check(!arguments.file.empty(), ErrorKind::Argument, "pretrain", "takes a configuration file");
+  schema.load(arguments.file);
+  for (const std::string& assignment : arguments.overrides) schema.set(assignment);
+  schema.finish();
+  arguments.device.apply();
+  const auto tell = [](const std::string& line) {
+    std::printf("%s\n", line.c_str());
+    std::fflush(stdout);
+  };
+  report(config, pretrain(config, schema, arguments.resume, tell));
+}
+
+}  // namespace
+
+void add_pretrain(CLI::App& program) {
+  CLI::App* command = program.add_subcommand("pretrain", "train a language model on token shards");
+  const auto arguments = std::make_shared<PretrainArguments>();
+  command->add_option("config", arguments->file, "TOML file; --keys explains what it may hold");
+  command->add_option("overrides", arguments->overrides, "key=value, in place of the file's");
+  command->add_flag("--resume", arguments->resume,
+                    "go on from the run's latest checkpoint, if there is one");
+  command->add_flag("--keys", arguments->show_keys, "list every key of the configuration");
+  arguments->device.add_to(*command);
+  command->footer("\nExample: plinth pretrain examples/demo/kjv.toml optimizer.lr=1e-3 --resume");
+  command->callback([arguments] { run(*arguments); });
+}
+
+}  // namespace plinth::apps
