@@ -78,10 +78,10 @@ Tensor Module::register_buffer(std::string name, const Tensor& value, bool persi
   return buffers_.back().tensor;
 }
 
-void Module::add_child(std::string name, std::shared_ptr<Module> module) {
+void Module::add_child(const std::string& name, std::shared_ptr<Module> module) {
   check_name(name, "module");
   check(module != nullptr, ErrorKind::Argument, type_name(), "module \"", name, "\" is null");
-  children_.push_back({std::move(name), std::move(module)});
+  children_.push_back({name, std::move(module)});
 }
 
 // ---- walks ----

@@ -126,14 +126,14 @@ class Module {
   Tensor register_buffer(std::string name, const Tensor& value, bool persistent = true);
 
   template <class M>
-  std::shared_ptr<M> register_module(std::string name, std::shared_ptr<M> module) {
-    add_child(std::move(name), module);
+  std::shared_ptr<M> register_module(const std::string& name, std::shared_ptr<M> module) {
+    add_child(name, module);
     return module;
   }
   // register_module(name, std::make_shared<M>(args...)).
   template <class M, class... Args>
-  std::shared_ptr<M> make(std::string name, Args&&... args) {
-    return register_module(std::move(name), std::make_shared<M>(std::forward<Args>(args)...));
+  std::shared_ptr<M> make(const std::string& name, Args&&... args) {
+    return register_module(name, std::make_shared<M>(std::forward<Args>(args)...));
   }
 
   // Runs `forward` as this module's: observers see when it starts, and what it gives.
@@ -168,7 +168,7 @@ class Module {
   };
 
   void check_name(std::string_view name, std::string_view what) const;
-  void add_child(std::string name, std::shared_ptr<Module> module);
+  void add_child(const std::string& name, std::shared_ptr<Module> module);
   // Calls visit(dotted name, parameter) for all, shared ones more than once.
   void visit_parameters(
       const std::function<void(const std::string&, const Parameter&)>& visit) const;

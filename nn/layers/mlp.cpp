@@ -16,7 +16,8 @@ MLP::MLP(int64_t dim, int64_t hidden, const MLPOptions& options) : gelu_(options
 
 Tensor MLP::forward(const Tensor& x) {
   const Tensor up = up_->product(x);
-  const Tensor hidden = up_->bias().defined() ? bias_gelu(up, up_->bias(), gelu_) : gelu(up, gelu_);
+  const Tensor hidden =
+      up_->bias().defined() ? bias_gelu(up, up_->bias().to(up.dtype()), gelu_) : gelu(up, gelu_);
   return dropout_(down_(hidden));
 }
 
