@@ -77,16 +77,28 @@ std::string gradcheck(const std::function<Tensors(const Tensors&)>& f, const Ten
 
 std::string gradgradcheck(const std::function<Tensors(const Tensors&)>& f, const Tensors& inputs,
                           GradcheckOptions options) {
-  const auto first_gradients = [&f](const Tensors& at) {
+  // The gradients of the outputs are inputs too: even a linear op's gradient depends on them.
+  Tensors all = inputs;
+  for (const Tensor& output : f(inputs)) {
+    if (!differentiable(output) || !output.requires_grad()) continue;
+    const auto number = static_cast<uint32_t>(all.size());
+    all.push_back(weights(output, number).to(DType::Float64).set_requires_grad());
+  }
+  const size_t count = inputs.size();
+  const auto first_gradients = [&f, count](const Tensors& at) {
     const GradModeGuard record(true);
-    Tensors wanted;
-    for (const Tensor& input : at) {
+    const Tensors arguments(at.begin(), at.begin() + count);
+    const Tensors output_gradients(at.begin() + count, at.end());
+    Tensors wanted, outputs;
+    for (const Tensor& input : arguments) {
       if (input.defined() && input.requires_grad()) wanted.push_back(input);
     }
-    const Tensor total = weighted_sum(f(at));
-    return grad({total}, wanted, {}, {.create_graph = true, .allow_unused = true});
+    for (const Tensor& output : f(arguments)) {
+      if (differentiable(output) && output.requires_grad()) outputs.push_back(output);
+    }
+    return grad(outputs, wanted, output_gradients, {.create_graph = true, .allow_unused = true});
   };
-  return gradcheck(first_gradients, inputs, options);
+  return gradcheck(first_gradients, all, options);
 }
 
 }  // namespace plinth

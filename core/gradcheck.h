@@ -22,7 +22,8 @@ struct GradcheckOptions {
 std::string gradcheck(const std::function<Tensors(const Tensors&)>& f, const Tensors& inputs,
                       GradcheckOptions options = {});
 
-// The same for the gradient's own gradient.
+// The same for the gradient's own gradient, with respect to the inputs and to the gradients of the
+// outputs.
 std::string gradgradcheck(const std::function<Tensors(const Tensors&)>& f, const Tensors& inputs,
                           GradcheckOptions options = {});
 

@@ -99,7 +99,7 @@ class Tensor {
   Tensor& fill_(double value);
   Tensor& zero_() { return fill_(0); }
   Tensor& add_(const Tensor& other, double alpha = 1);
-  Tensor& sub_(const Tensor& other) { return add_(other, -1); }
+  Tensor& sub_(const Tensor& other);
   Tensor& mul_(const Tensor& other);
   Tensor& mul_(double factor);
   Tensor& div_(const Tensor& other);

@@ -49,7 +49,7 @@ namespace {
 
 void check_writable(const Tensor& self, std::string_view op) {
   for (int64_t d = 0; d < self.dim(); ++d) {
-    check(self.strides()[d] != 0 || self.size(d) <= 1, ErrorKind::Argument, op,
+    check(self.strides()[d] != 0 || self.size(d) <= 1 || self.numel() == 0, ErrorKind::Argument, op,
           "the tensor is expanded: several of its elements share memory");
   }
   if (!grad_enabled()) return;
@@ -70,15 +70,24 @@ bool records(const Tensor& self, const Tensor& value) {
   return needs_grad({self, value}) || (base.defined() && needs_grad({base}));
 }
 
-// self and other for an op that saves self if other wants a gradient: what it saves must outlive
-// the write.
+// self and other for an op that saves self if other wants a gradient, and other if self does: what
+// it saves must outlive the write.
 std::pair<Tensor, Tensor> operands_before_write(const Tensor& self, const Tensor& other) {
   const Tensor before = needs_grad({other}) ? self.clone() : self;
-  return {before, other.is(self) ? before : other};
+  if (other.is(self)) return {before, before};
+  return {before, other.storage() == self.storage() ? other.clone() : other};
+}
+
+// x, or a copy of it if writing to self would change it before it is read: another view of self's
+// memory.
+Tensor apart_from(const Tensor& self, const Tensor& x) {
+  const bool same_elements =
+      x.shape() == self.shape() && x.strides() == self.strides() && x.offset() == self.offset();
+  return x.storage() == self.storage() && !same_elements ? x.clone() : x;
 }
 
 Tensor& assign(Tensor& self, const Tensor& value) {
-  copy_into(self, value);
+  copy_into(self, apart_from(self, value.detach()));
   self.storage()->bump_version();
   rebase_history(self, value);
   return self;
@@ -90,7 +99,7 @@ Tensor& Tensor::copy_(const Tensor& source) {
   check_writable(*this, "copy_");
   check_broadcasts(*this, source, "copy_");
   if (!records(*this, source)) {
-    copy_into(*this, source);
+    copy_into(*this, apart_from(*this, source.detach()));
     storage()->bump_version();
     return *this;
   }
@@ -101,18 +110,30 @@ Tensor& Tensor::fill_(double value) {
   return copy_(scalar(value, options()));
 }
 
-Tensor& Tensor::add_(const Tensor& other, double alpha) {
-  check_writable(*this, "add_");
-  check_broadcasts(*this, other, "add_");
-  if (records(*this, other))
-    return assign(*this, add(*this, alpha == 1 ? other : mul(other, alpha)).to(dtype()));
-  const Tensor same = other.detach().to(dtype());
-  dispatch_numeric(dtype(), "add_", [&]<class T>() {
-    kernels::cpu::add_scaled(loop_over(*this, *this, same), data<T>(), same.data<T>(), alpha,
-                             data<T>());
+namespace {
+
+Tensor& add_scaled(Tensor& self, const Tensor& other, double alpha, std::string_view op) {
+  check_writable(self, op);
+  check_broadcasts(self, other, op);
+  if (records(self, other))
+    return assign(self, add(self, alpha == 1 ? other : mul(other, alpha)).to(self.dtype()));
+  const Tensor added = apart_from(self, other.detach().to(self.dtype()));
+  dispatch_numeric(self.dtype(), op, [&]<class T>() {
+    kernels::cpu::add_scaled(loop_over(self, self, added), self.data<T>(), added.data<T>(), alpha,
+                             self.data<T>());
   });
-  storage()->bump_version();
-  return *this;
+  self.storage()->bump_version();
+  return self;
+}
+
+}  // namespace
+
+Tensor& Tensor::add_(const Tensor& other, double alpha) {
+  return add_scaled(*this, other, alpha, "add_");
+}
+
+Tensor& Tensor::sub_(const Tensor& other) {
+  return add_scaled(*this, other, -1, "sub_");
 }
 
 Tensor& Tensor::mul_(const Tensor& other) {
@@ -122,10 +143,10 @@ Tensor& Tensor::mul_(const Tensor& other) {
     const auto [before, factor] = operands_before_write(*this, other);
     return assign(*this, mul(before, factor).to(dtype()));
   }
-  const Tensor same = other.detach().to(dtype());
+  const Tensor factor = apart_from(*this, other.detach().to(dtype()));
   dispatch_numeric(dtype(), "mul_", [&]<class T>() {
-    kernels::cpu::binary(kernels::BinaryOp::Mul, loop_over(*this, *this, same), data<T>(),
-                         same.data<T>(), data<T>());
+    kernels::cpu::binary(kernels::BinaryOp::Mul, loop_over(*this, *this, factor), data<T>(),
+                         factor.data<T>(), data<T>());
   });
   storage()->bump_version();
   return *this;

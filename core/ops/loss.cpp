@@ -119,12 +119,11 @@ struct HeadGradients {
 Tensor run_head(const Tensor& x, const Tensor& weight, const Tensor& target,
                 const CrossEntropyOptions& options, double scale, const HeadGradients& gradients) {
   const Rows matrix = rows_of(x, "linear_cross_entropy");
-  const kernels::cpu::LinearCrossEntropyDesc desc{
-      .rows = matrix.rows,
-      .dim = matrix.cols,
-      .vocab = weight.size(0),
-      .ignore_index = options.ignore_index,
-      .label_smoothing = static_cast<float>(options.label_smoothing)};
+  const kernels::cpu::LinearCrossEntropyDesc desc{.rows = matrix.rows,
+                                                  .dim = matrix.cols,
+                                                  .vocab = weight.size(0),
+                                                  .ignore_index = options.ignore_index,
+                                                  .label_smoothing = options.label_smoothing};
   const Tensor rows = plain(x), head = plain(weight);
   const Tensor losses = Tensor::empty(target.shape(), {compute_dtype(x.dtype()), x.device()});
   if (FlopCounter::counting()) {

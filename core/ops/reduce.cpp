@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "core/autograd.h"
+#include "core/ops/checks.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
 #include "core/ops/index.h"
@@ -62,8 +63,9 @@ Tensor dropped(const Tensor& out, const Plan& plan, bool keepdim) {
 // The reduction itself, dimensions kept.
 Tensor run(ReduceOp op, const Tensor& x, const Plan& plan, std::string_view name) {
   Tensor out = Tensor::empty(plan.kept_shape, x.options());
-  check(op == ReduceOp::Sum || op == ReduceOp::Prod || plan.count > 0 || out.numel() == 0,
-        ErrorKind::Shape, name, "x has shape ", x.shape(), ": nothing has no extremum");
+  const bool extremum = op == ReduceOp::Max || op == ReduceOp::Min;
+  check(!extremum || plan.count > 0 || out.numel() == 0, ErrorKind::Shape, name, "x has shape ",
+        x.shape(), ": nothing has no extremum");
   dispatch_numeric(x.dtype(), name, [&]<class T>() {
     kernels::cpu::reduce(op, reduction_over(x, out, plan), x.data<T>(), out.data<T>());
   });
@@ -100,14 +102,21 @@ Tensor sum(const Tensor& x, const Shape& dims, bool keepdim) {
 Tensor mean(const Tensor& x, const Shape& dims, bool keepdim) {
   check(is_floating_point(x.dtype()), ErrorKind::DType, "mean", "got dtype ", name(x.dtype()),
         ", takes floating point");
-  const int64_t count = plan(x, dims, "mean").count;
-  return sum(x, dims, keepdim) / static_cast<double>(count);
+  const Plan p = plan(x, dims, "mean");
+  const Tensor kept = record("mean", {x}, run(ReduceOp::Mean, x, p, "mean"), {},
+                             [shape = x.shape(), count = static_cast<double>(p.count)](
+                                 const BackwardContext&, const Tensor& dy) -> Tensors {
+                               // A count may lie beyond float16.
+                               const Tensor share = dy.to(compute_dtype(dy.dtype())) / count;
+                               return {share.to(dy.dtype()).expand(shape)};
+                             });
+  return dropped(kept, p, keepdim);
 }
 
 Tensor var(const Tensor& x, const Shape& dims, int64_t correction, bool keepdim) {
-  const int64_t count = plan(x, dims, "var").count;
-  return sum(square(x - mean(x, dims, true)), dims, keepdim) /
-         static_cast<double>(std::max<int64_t>(0, count - correction));
+  const auto count = static_cast<double>(plan(x, dims, "var").count);
+  const Tensor biased = mean(square(x - mean(x, dims, true)), dims, keepdim);
+  return correction == 0 ? biased : biased * (count / std::max(0.0, count - double(correction)));
 }
 
 Tensor prod(const Tensor& x, const Shape& dims, bool keepdim) {
@@ -150,6 +159,9 @@ Tensor amin(const Tensor& x, const Shape& dims, bool keepdim) {
 }
 
 Tensor logsumexp(const Tensor& x, const Shape& dims, bool keepdim) {
+  const DType wide = compute_dtype(x.dtype());
+  if (x.dtype() == DType::BFloat16 || x.dtype() == DType::Float16)
+    return logsumexp(x.to(wide), dims, keepdim).to(x.dtype());
   // The shift only keeps exp in range, and its gradient cancels. An infinite one would give NaN.
   const Tensor largest = amax(x.detach(), dims, true);
   const Tensor shift = where(lt(abs(largest), std::numeric_limits<double>::infinity()), largest,
@@ -159,10 +171,10 @@ Tensor logsumexp(const Tensor& x, const Shape& dims, bool keepdim) {
 }
 
 Tensor norm(const Tensor& x, const Shape& dims, bool keepdim) {
+  check(is_floating_point(x.dtype()), ErrorKind::DType, "norm", "got dtype ", name(x.dtype()),
+        ", takes floating point");
   const Plan p = plan(x, dims, "norm");
-  const NoGradGuard no_grad;
-  const Tensor y = sqrt(sum(square(x), dims, true));
-  const GradModeGuard record_again(true);
+  const Tensor y = run(ReduceOp::Norm, x, p, "norm");
   const Tensor kept =
       record("norm", {x}, y, {x, y}, [](const BackwardContext& c, const Tensor& dy) -> Tensors {
         // At 0 the subgradient 0 is taken.

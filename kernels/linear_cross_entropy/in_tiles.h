@@ -170,7 +170,7 @@ class InTiles {
       total += at(b).total * math::exp(at(b).top - top);
       sum += at(b).sum;
     }
-    const C lse = top + std::log(total), smoothing = d_.label_smoothing, z_loss = d_.z_loss;
+    const C lse = top + std::log(total), smoothing = C(d_.label_smoothing), z_loss = C(d_.z_loss);
     const C factor = row_scale_ * (1 + 2 * z_loss * lse) / total;
     for (int64_t b = 0; b < blocks_; ++b) at(b).total = factor * math::exp(at(b).top - top);
     return lse - (1 - smoothing) * target_logit_[r] - smoothing / static_cast<C>(d_.vocab) * sum +

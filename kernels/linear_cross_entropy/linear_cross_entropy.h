@@ -29,8 +29,8 @@ namespace plinth::kernels::cpu {
 struct LinearCrossEntropyDesc {
   int64_t rows = 0, dim = 0, vocab = 0;
   int64_t ignore_index = -100;
-  float label_smoothing = 0;
-  float z_loss = 0;
+  double label_smoothing = 0;
+  double z_loss = 0;
 };
 
 // Writes each row's loss, unscaled. Where dx is not null it is overwritten; where dw is not null it

@@ -3,12 +3,11 @@
 // Reductions over some dimensions of a strided tensor.
 //
 // Shapes       `kept` walks the output's elements (operand 0: output, operand 1: input), `reduced`
-// the
-//              elements that go into each (input strides only).
-// Dtypes       sums of bfloat16 and float16 accumulate in float32 and round once.
-// Determinism  a sum is a tree whose shape depends on the sizes only: blocks of 128 elements,
-// joined
-//              pairwise (error grows with the logarithm of the count: Higham 1993).
+//              the elements that go into each (input strides only).
+// Dtypes       bfloat16 and float16 are computed in float32, and rounded once.
+// Determinism  a sum is a tree whose shape depends on the sizes only, neither on threads nor on
+//              strides: blocks of 128 elements in row-major order, joined pairwise (error grows
+//              with the logarithm of the count: Higham 1993).
 // Cost         one read an input element.
 
 #include <array>
@@ -19,7 +18,8 @@
 
 namespace plinth::kernels {
 
-enum class ReduceOp { Sum, Prod, Max, Min };
+// Norm is the square root of the sum of squares.
+enum class ReduceOp { Sum, Mean, Norm, Prod, Max, Min };
 
 struct Reduction {
   Loop<2> kept;

@@ -1,6 +1,8 @@
 #include "kernels/reduce/reduce.h"
 
 #include <algorithm>
+#include <cmath>
+#include <functional>
 #include <type_traits>
 #include <vector>
 
@@ -38,38 +40,72 @@ class PairwiseTree {
   std::array<C, 64> levels_{};
 };
 
-template <class C, class T, class Combine>
-C reduce_block(const T* x, int64_t n, int64_t stride, C identity, Combine combine) {
-  // Sixteen independent chains fill a vector register.
-  constexpr int kLanes = 16;
-  C lanes[kLanes];
-  std::fill_n(lanes, kLanes, identity);
-  int64_t i = 0;
-  if (stride == 1) {
-    for (; i + kLanes <= n; i += kLanes) {
-#pragma omp simd
-      for (int l = 0; l < kLanes; ++l) lanes[l] = combine(lanes[l], static_cast<C>(x[i + l]));
-    }
-  }
-  for (; i < n; ++i) lanes[i % kLanes] = combine(lanes[i % kLanes], static_cast<C>(x[i * stride]));
+// What a reduction does: identity, the value that an element counts as, how values join, and what
+// becomes of the total.
+template <class C, class Map, class Combine, class Finish>
+struct Rule {
+  C identity;
+  Map map;
+  Combine combine;
+  Finish finish;
+};
+
+// Elements of a block take turns in sixteen chains, which fill a vector register; the chains join
+// pairwise. Each way to walk the tensor keeps to this, so that its layout changes no bit.
+constexpr int kLanes = 16;
+
+template <class C, class Combine>
+C join_lanes(C* lanes, Combine combine) {
   for (int width = kLanes / 2; width > 0; width /= 2) {
     for (int l = 0; l < width; ++l) lanes[l] = combine(lanes[l], lanes[l + width]);
   }
   return lanes[0];
 }
 
-template <class C, class T, class Combine>
-C reduce_all(const Loop<1>& loop, const T* x, C identity, Combine combine) {
-  PairwiseTree<C, Combine> tree(identity, combine);
-  const int64_t rows = loop.rows(), inner = loop.inner(), stride = loop.inner_stride(0);
-  for (int64_t r = 0; r < rows; ++r) {
-    const T* row = x + loop.offsets(r)[0];
-    for (int64_t i = 0; i < inner; i += kBlock) {
-      tree.add(
-          reduce_block(row + i * stride, std::min(kBlock, inner - i), stride, identity, combine));
+template <class C, class T, class R>
+C reduce_block(const T* x, int64_t n, int64_t stride, const R& rule) {
+  C lanes[kLanes];
+  std::fill_n(lanes, kLanes, rule.identity);
+  const auto take = [&](int64_t lane, const T& element) {
+    lanes[lane] = rule.combine(lanes[lane], rule.map(static_cast<C>(element)));
+  };
+  int64_t i = 0;
+  if (stride == 1) {
+    for (; i + kLanes <= n; i += kLanes) {
+#pragma omp simd
+      for (int l = 0; l < kLanes; ++l) take(l, x[i + l]);
     }
   }
-  return tree.result();
+  for (; i < n; ++i) take(i % kLanes, x[i * stride]);
+  return join_lanes(lanes, rule.combine);
+}
+
+template <class C, class T, class R>
+C reduce_all(const Loop<1>& loop, const T* x, const R& rule) {
+  PairwiseTree<C, decltype(rule.combine)> tree(rule.identity, rule.combine);
+  const int64_t inner = loop.inner(), stride = loop.inner_stride(0), total = loop.rows() * inner;
+  T gathered[kBlock];
+  for (int64_t begin = 0; begin < total; begin += kBlock) {
+    const int64_t n = std::min(kBlock, total - begin);
+    const int64_t column = begin % inner;
+    const T* row = x + loop.offsets(begin / inner)[0] + column * stride;
+    if (column + n <= inner) {
+      tree.add(reduce_block<C>(row, n, stride, rule));
+      continue;
+    }
+    // A block that spans several inner rows.
+    for (int64_t i = 0, c = column; i < n; ++i, ++c) {
+      if (c == inner) {
+        c = 0;
+        row = x + loop.offsets((begin + i) / inner)[0];
+      } else if (i > 0) {
+        row += stride;
+      }
+      gathered[i] = *row;
+    }
+    tree.add(reduce_block<C>(gathered, n, 1, rule));
+  }
+  return rule.finish(tree.result());
 }
 
 int64_t reduced_count(const Reduction& shape) {
@@ -84,45 +120,55 @@ bool keeps_inner(const Reduction& shape) {
 }
 
 // Reduces `width` neighbouring columns at once: rows of the input are read whole.
-template <class C, class T, class Combine>
-void reduce_columns(const Loop<1>& loop, const T* x, T* out, int64_t width, C identity,
-                    Combine combine) {
+template <class C, class T, class R>
+void reduce_columns(const Loop<1>& loop, const T* x, T* out, int64_t width, const R& rule) {
   const int64_t total = loop.rows() * loop.inner();
   std::vector<std::vector<C>> levels;
-  std::vector<C> block(width);
+  std::vector<C> lanes(kLanes * width);
   uint64_t count = 0;
+  const auto join = [&](C* into, const C* more) {
+#pragma omp simd
+    for (int64_t c = 0; c < width; ++c) into[c] = rule.combine(into[c], more[c]);
+  };
   const auto push = [&] {
+    for (int64_t half = kLanes / 2; half > 0; half /= 2) {
+      for (int64_t l = 0; l < half; ++l)
+        join(lanes.data() + l * width, lanes.data() + (l + half) * width);
+    }
+    std::vector<C> block(lanes.begin(), lanes.begin() + width);
     size_t level = 0;
     for (uint64_t bits = count++; bits & 1; bits >>= 1, ++level) {
-      for (int64_t c = 0; c < width; ++c) block[c] = combine(levels[level][c], block[c]);
+      join(levels[level].data(), block.data());
+      block.swap(levels[level]);
     }
-    if (level == levels.size()) levels.emplace_back(width);
+    if (level == levels.size()) levels.emplace_back();
     levels[level].swap(block);
   };
   for (int64_t begin = 0; begin < total; begin += kBlock) {
-    block.assign(width, identity);
+    std::ranges::fill(lanes, rule.identity);
     for (int64_t i = begin; i < std::min(total, begin + kBlock); ++i) {
       const T* row =
           x + loop.offsets(i / loop.inner())[0] + i % loop.inner() * loop.inner_stride(0);
-      C* __restrict sums = block.data();
-      for (int64_t c = 0; c < width; ++c) sums[c] = combine(sums[c], static_cast<C>(row[c]));
+      C* __restrict sums = lanes.data() + (i - begin) % kLanes * width;
+#pragma omp simd
+      for (int64_t c = 0; c < width; ++c)
+        sums[c] = rule.combine(sums[c], rule.map(static_cast<C>(row[c])));
     }
     push();
   }
-  std::vector<C> result(width, identity);
+  std::vector<C> result(width, rule.identity);
   bool any = false;
   for (size_t level = 0; level < levels.size(); ++level) {
     if (!((count >> level) & 1)) continue;
-    for (int64_t c = 0; c < width; ++c)
-      result[c] = any ? combine(levels[level][c], result[c]) : levels[level][c];
+    if (any) join(levels[level].data(), result.data());
+    result.swap(levels[level]);
     any = true;
   }
-  for (int64_t c = 0; c < width; ++c) out[c] = static_cast<T>(result[c]);
+  for (int64_t c = 0; c < width; ++c) out[c] = static_cast<T>(rule.finish(result[c]));
 }
 
-template <class T, class Combine>
-void run(const Reduction& shape, const T* x, T* out, compute_t<T> identity, Combine combine) {
-  using C = compute_t<T>;
+template <class C, class T, class R>
+void run_rule(const Reduction& shape, const T* x, T* out, const R& rule) {
   const int64_t work = std::max<int64_t>(1, reduced_count(shape));
   const int64_t rows = shape.kept.rows(), inner = shape.kept.inner();
   if (keeps_inner<T>(shape)) {
@@ -133,7 +179,7 @@ void run(const Reduction& shape, const T* x, T* out, compute_t<T> identity, Comb
         const auto at = shape.kept.offsets(i / strips);
         const int64_t first = i % strips * kWidth;
         reduce_columns<C>(shape.reduced, x + at[1] + first, out + at[0] + first,
-                          std::min(kWidth, inner - first), identity, combine);
+                          std::min(kWidth, inner - first), rule);
       }
     });
     return;
@@ -142,10 +188,17 @@ void run(const Reduction& shape, const T* x, T* out, compute_t<T> identity, Comb
     for (int64_t i = begin; i < end; ++i) {
       const auto at = shape.kept.offsets(i / inner);
       const int64_t column = i % inner;
-      out[at[0] + column * shape.kept.inner_stride(0)] = static_cast<T>(reduce_all<C>(
-          shape.reduced, x + at[1] + column * shape.kept.inner_stride(1), identity, combine));
+      out[at[0] + column * shape.kept.inner_stride(0)] = static_cast<T>(
+          reduce_all<C>(shape.reduced, x + at[1] + column * shape.kept.inner_stride(1), rule));
     }
   });
+}
+
+template <class T, class Combine, class Map = std::identity, class Finish = std::identity>
+void run(const Reduction& shape, const T* x, T* out, compute_t<T> identity, Combine combine,
+         Map map = {}, Finish finish = {}) {
+  run_rule<compute_t<T>>(shape, x, out,
+                         Rule<compute_t<T>, Map, Combine, Finish>{identity, map, combine, finish});
 }
 
 template <class C>
@@ -183,9 +236,19 @@ const T& element(const Loop<1>& loop, const T* x, int64_t i) {
 template <class T>
 void reduce(ReduceOp op, const Reduction& shape, const T* x, T* out) {
   using C = compute_t<T>;
+  const auto add = [](C a, C b) { return static_cast<C>(a + b); };
   switch (op) {
-    case ReduceOp::Sum:
-      return run(shape, x, out, C(0), [](C a, C b) { return static_cast<C>(a + b); });
+    case ReduceOp::Sum: return run(shape, x, out, C(0), add);
+    case ReduceOp::Mean: {
+      const C count = static_cast<C>(reduced_count(shape));
+      return run(shape, x, out, C(0), add, std::identity(), [count](C total) {
+        return count != 0 || std::is_floating_point_v<C> ? total / count : C(0);
+      });
+    }
+    case ReduceOp::Norm:
+      return run(
+          shape, x, out, C(0), add, [](C v) { return static_cast<C>(v * v); },
+          [](C total) { return static_cast<C>(std::sqrt(total)); });
     case ReduceOp::Prod:
       return run(shape, x, out, C(1), [](C a, C b) { return static_cast<C>(a * b); });
     case ReduceOp::Max:

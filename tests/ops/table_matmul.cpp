@@ -1,0 +1,153 @@
+// Matrix products.
+
+#include "core/ops/elementwise.h"
+#include "core/ops/factories.h"
+#include "core/ops/matmul.h"
+#include "naive.h"
+#include "op_table.h"
+
+namespace plinth::op_table {
+namespace {
+
+using naive::Index;
+
+// a [..., m, k] times b [..., k, n] of at least two dimensions each.
+Tensor product(const Tensor& a, const Tensor& b) {
+  const int64_t dims = std::max(a.dim(), b.dim()), k = a.size(-1);
+  Shape shape = Shape::filled(dims, 1);
+  for (const Tensor& x : {a, b}) {
+    for (int64_t d = 0; d + 2 < x.dim(); ++d) {
+      int64_t& size = shape[dims - x.dim() + d];
+      if (size == 1) size = x.size(d);
+    }
+  }
+  shape[dims - 2] = a.size(-2);
+  shape[dims - 1] = b.size(-1);
+  return naive::build(shape, [&](const Index& i) {
+    double total = 0;
+    Index left = i, right = i;
+    for (int64_t p = 0; p < k; ++p) {
+      left[dims - 1] = right[dims - 2] = p;
+      total += naive::at_broadcast(a, left) * naive::at_broadcast(b, right);
+    }
+    return total;
+  });
+}
+
+Tensor matmul_reference(const Tensor& a, const Tensor& b) {
+  Tensor left = a.dim() == 1 ? a.reshape({1, a.size(0)}) : a;
+  Tensor right = b.dim() == 1 ? b.reshape({b.size(0), 1}) : b;
+  Tensor y = product(left, right);
+  if (b.dim() == 1) y = y.squeeze(-1);
+  if (a.dim() == 1) y = y.squeeze(b.dim() == 1 ? -1 : -2);
+  return y;
+}
+
+Case matmul_case(Sampler& sample, const Shape& a, const Shape& b, bool gradcheck = true) {
+  return {detail::concat(a, " x ", b),
+          {sample(a), sample(b)},
+          [](const Tensors& in) { return Tensors{matmul(in[0], in[1])}; },
+          [](const Tensors& in) { return Tensors{matmul_reference(in[0], in[1])}; },
+          gradcheck};
+}
+
+// linear of x and a weight, with a bias or without.
+Case linear_case(Sampler& sample, const Shape& x, const Shape& weight, bool bias,
+                 bool gradcheck = true) {
+  return {detail::concat(x, " x ", weight, bias ? " + bias" : ""),
+          {sample(x), sample(weight), bias ? sample({weight[0]}) : Tensor()},
+          [](const Tensors& in) { return Tensors{linear(in[0], in[1], in[2])}; },
+          [](const Tensors& in) {
+            Shape shape = in[0].shape();
+            shape[shape.dim() - 1] = in[1].size(0);
+            return Tensors{naive::build(shape, [&](Index i) {
+              const int64_t out = i.back();
+              double total = in[2].defined() ? naive::at(in[2], {out}) : 0;
+              for (int64_t p = 0; p < in[1].size(1); ++p) {
+                i.back() = p;
+                total += naive::at(in[0], i) * naive::at(in[1], {out, p});
+              }
+              return total;
+            })};
+          },
+          gradcheck};
+}
+
+}  // namespace
+
+std::vector<Row> matmul_rows() {
+  const Tensor narrow = zeros({2, 3}, {DType::BFloat16, {}});
+  const Tensor integers = zeros({3, 3}, {DType::Int64, {}});
+  return {
+      {.name = "matmul",
+       .cases = [](Sampler& s) -> std::vector<Case> {
+         return {matmul_case(s, {3, 4}, {4, 5}),
+                 matmul_case(s, {1, 1}, {1, 1}),
+                 matmul_case(s, {4}, {4}),
+                 matmul_case(s, {4}, {4, 3}),
+                 matmul_case(s, {2, 3, 4}, {4}),
+                 matmul_case(s, {2, 3, 4}, {2, 4, 2}),
+                 matmul_case(s, {2, 3, 4}, {4, 2}),
+                 matmul_case(s, {3, 4}, {2, 4, 2}),
+                 matmul_case(s, {2, 1, 2, 3}, {3, 3, 2}),
+                 matmul_case(s, {0, 3}, {3, 2}),
+                 matmul_case(s, {2, 0}, {0, 3}),
+                 matmul_case(s, {2, 3}, {3, 0}),
+                 matmul_case(s, {0, 2, 3}, {3, 2}),
+                 matmul_case(s, {67, 130}, {130, 95}, false),
+                 matmul_case(s, {3, 33, 65}, {3, 65, 17}, false)};
+       },
+       .errors = {{[] {
+                     matmul(zeros({2, 3}), zeros({2, 3}));
+                   },
+                   ErrorKind::Shape, "matmul: a has shape [2, 3] and b [2, 3]: a's last dimension"},
+                  {[] {
+                     matmul(zeros({}), zeros({2, 3}));
+                   },
+                   ErrorKind::Shape,
+                   "matmul: a has shape [] and b [2, 3], expected at least one dimension each"},
+                  {[] {
+                     matmul(zeros({2, 2, 3}), zeros({3, 3, 2}));
+                   },
+                   ErrorKind::Shape, "matmul: shapes [2] and [3] do not broadcast"},
+                  {[=] {
+                     matmul(narrow, zeros({3, 2}));
+                   },
+                   ErrorKind::DType,
+                   "matmul: operands have dtypes bfloat16 and float32, expected one dtype"},
+                  {[=] { matmul(integers, integers); }, ErrorKind::DType,
+                   "matmul: got dtype int64, takes float64"}},
+       .tolerance = {.units = 4, .gradient_units = 8}},
+      {.name = "linear",
+       .cases = [](Sampler& s) -> std::vector<Case> {
+         return {linear_case(s, {3, 4}, {5, 4}, true),
+                 linear_case(s, {2, 3, 4}, {5, 4}, false),
+                 linear_case(s, {2, 3, 4}, {5, 4}, true),
+                 linear_case(s, {4}, {3, 4}, true),
+                 linear_case(s, {0, 4}, {3, 4}, true),
+                 linear_case(s, {2, 0}, {3, 0}, true),
+                 linear_case(s, {2, 3}, {0, 3}, true),
+                 linear_case(s, {5, 67, 34}, {65, 34}, true, false)};
+       },
+       .errors = {{[] {
+                     linear(zeros({2, 3}), zeros({4, 2}));
+                   },
+                   ErrorKind::Shape,
+                   "linear: x has shape [2, 3], expected [..., 2] (weight is [4, 2])"},
+                  {[] {
+                     linear(zeros({2, 3}), zeros({3}));
+                   },
+                   ErrorKind::Shape, "linear: weight has shape [3], expected [out, in]"},
+                  {[] {
+                     linear(zeros({2, 3}), zeros({4, 3}), zeros({3}));
+                   },
+                   ErrorKind::Shape, "linear: bias has shape [3], expected [4]"},
+                  {[=] {
+                     linear(narrow, zeros({4, 3}));
+                   },
+                   ErrorKind::DType, "linear: operands have dtypes bfloat16 and float32"}},
+       .tolerance = {.units = 4, .gradient_units = 8}},
+  };
+}
+
+}  // namespace plinth::op_table
