@@ -11,11 +11,13 @@
 // at the end of a row, where loads fill the others with zeros and stores leave them out. `slot`
 // counts 0..3 through the loop's unrolled copies, so that sums can go to separate accumulators.
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <concepts>
 #include <cstdint>
 #include <cstring>
+#include <iterator>
 #include <limits>
 #include <type_traits>
 #include <utility>
@@ -106,10 +108,51 @@ PLINTH_INLINE Vec<float> load(const Float16* p, Whole) {
 #endif
 }
 
+namespace detail {
+
+// The first `count` elements of a vector from memory, zeros after them; and back to memory. Masks
+// where there are any, since a copy of few bytes is a function call.
+template <class T>
+PLINTH_INLINE void read_first(const T* p, int64_t count, T (&lanes)[kLanes<compute_t<T>>]) {
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+  const auto mask = static_cast<uint32_t>((1u << count) - 1);
+  if constexpr (sizeof(T) == 8) {
+    _mm512_storeu_si512(lanes, _mm512_maskz_loadu_epi64(static_cast<__mmask8>(mask), p));
+  } else if constexpr (sizeof(T) == 4) {
+    _mm512_storeu_si512(lanes, _mm512_maskz_loadu_epi32(static_cast<__mmask16>(mask), p));
+  } else {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(lanes),
+                        _mm256_maskz_loadu_epi16(static_cast<__mmask16>(mask), p));
+  }
+#else
+  std::fill(std::begin(lanes), std::end(lanes), T(0.0f));
+  std::copy_n(p, count, lanes);
+#endif
+}
+
+template <class T>
+PLINTH_INLINE void write_first(T* p, int64_t count, const T (&lanes)[kLanes<compute_t<T>>]) {
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+  const auto mask = static_cast<uint32_t>((1u << count) - 1);
+  if constexpr (sizeof(T) == 8) {
+    _mm512_mask_storeu_epi64(p, static_cast<__mmask8>(mask), _mm512_loadu_si512(lanes));
+  } else if constexpr (sizeof(T) == 4) {
+    _mm512_mask_storeu_epi32(p, static_cast<__mmask16>(mask), _mm512_loadu_si512(lanes));
+  } else {
+    _mm256_mask_storeu_epi16(p, static_cast<__mmask16>(mask),
+                             _mm256_loadu_si256(reinterpret_cast<const __m256i*>(lanes)));
+  }
+#else
+  std::copy_n(lanes, count, p);
+#endif
+}
+
+}  // namespace detail
+
 template <class T>
 PLINTH_INLINE Vec<compute_t<T>> load(const T* p, First part) {
-  T lanes[kLanes<compute_t<T>>] = {};
-  std::memcpy(static_cast<void*>(lanes), p, part.count * sizeof(T));
+  T lanes[kLanes<compute_t<T>>];
+  detail::read_first(p, part.count, lanes);
   return load(lanes, Whole{});
 }
 
@@ -154,7 +197,7 @@ template <class T>
 PLINTH_INLINE void store(T* p, Vec<compute_t<T>> v, First part) {
   T lanes[kLanes<compute_t<T>>];
   store(lanes, v, Whole{});
-  std::memcpy(static_cast<void*>(p), lanes, part.count * sizeof(T));
+  detail::write_first(p, part.count, lanes);
 }
 
 // Reductions across lanes, in a fixed tree

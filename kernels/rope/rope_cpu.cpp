@@ -3,32 +3,59 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <utility>
 #include <vector>
 
 #include "kernels/instantiate.h"
 #include "kernels/parallel.h"
+#include "kernels/vectors.h"
 
 namespace plinth::kernels::cpu {
 namespace {
 
 template <class T, class C>
-void rotate_interleaved(int64_t half, const T* x, const C* cos, const C* sin, C sign, T* y) {
-  for (int64_t i = 0; i < half; ++i) {
+PLINTH_INLINE void rotate_halves(int64_t half, const T* x, const C* cos, const C* sin, C sign,
+                                 T* y) {
+  for_vectors<C>(half, [=](int64_t i, auto part, auto) PLINTH_INLINE_LAMBDA {
+    const auto a = load(x + i, part), b = load(x + half + i, part);
+    const auto c = load(cos + i, part), s = load(sin + i, part) * sign;
+    store(y + i, a * c - b * s, part);
+    store(y + half + i, a * s + b * c, part);
+  });
+}
+
+// The even and odd lanes of two adjacent vectors, and their inverse.
+template <class V, size_t... I>
+PLINTH_INLINE std::pair<V, V> split_pairs(V low, V high, std::index_sequence<I...>) {
+  return {__builtin_shufflevector(low, high, (2 * I)...),
+          __builtin_shufflevector(low, high, (2 * I + 1)...)};
+}
+template <class V, size_t... I>
+PLINTH_INLINE std::pair<V, V> join_pairs(V even, V odd, std::index_sequence<I...>) {
+  constexpr size_t n = sizeof...(I);
+  return {__builtin_shufflevector(even, odd, (I / 2 + n * (I % 2))...),
+          __builtin_shufflevector(even, odd, (n / 2 + I / 2 + n * (I % 2))...)};
+}
+
+template <class T, class C>
+PLINTH_INLINE void rotate_interleaved(int64_t half, const T* x, const C* cos, const C* sin, C sign,
+                                      T* y) {
+  constexpr int w = kLanes<C>;
+  using Lanes = std::make_index_sequence<w>;
+  int64_t i = 0;
+  for (; i + w <= half; i += w) {
+    const auto [a, b] =
+        split_pairs(load(x + 2 * i, Whole{}), load(x + 2 * i + w, Whole{}), Lanes{});
+    const auto c = load(cos + i, Whole{}), s = load(sin + i, Whole{}) * sign;
+    const auto [low, high] = join_pairs(a * c - b * s, a * s + b * c, Lanes{});
+    store(y + 2 * i, low, Whole{});
+    store(y + 2 * i + w, high, Whole{});
+  }
+  for (; i < half; ++i) {
     const C a = x[2 * i], b = x[2 * i + 1];
     const C c = cos[i], s = sign * sin[i];
     y[2 * i] = T(a * c - b * s);
     y[2 * i + 1] = T(a * s + b * c);
-  }
-}
-
-template <class T, class C>
-void rotate_halves(int64_t half, const T* x, const C* cos, const C* sin, C sign, T* y) {
-#pragma omp simd
-  for (int64_t i = 0; i < half; ++i) {
-    const C a = x[i], b = x[half + i];
-    const C c = cos[i], s = sign * sin[i];
-    y[i] = T(a * c - b * s);
-    y[half + i] = T(a * s + b * c);
   }
 }
 
