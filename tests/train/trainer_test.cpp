@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <csignal>
+#include <thread>
 
 #include "core/allocator.h"
 #include "core/io/directory.h"
@@ -236,9 +238,13 @@ TEST(Trainer, FullDiskEndsTheRunAndLeavesTheCheckpointBefore) {
   const TemporaryDirectory directory;
   TestRun run(directory.path());
   std::unique_ptr<FileFaults> full;
-  run.data.spoils = [&full](int64_t sample) {
-    if (sample == 8 * 7)
-      full = std::make_unique<FileFaults>(FileFaults::Effect::DiskFull, 0, ENOSPC);
+  run.data.spoils = [&](int64_t sample) {
+    if (sample != 8 * 7) return false;
+    // The checkpoint of step 5 is written beside the training; the disk fills up after it.
+    for (int i = 0; i < 5000 && !latest_checkpoint(directory.path(), [](const std::string&) {});
+         ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    full = std::make_unique<FileFaults>(FileFaults::Effect::DiskFull, 0, ENOSPC);
     return false;
   };
   expect_error(ErrorKind::Io, "No space left on device", [&] { run.train(); });
