@@ -67,4 +67,11 @@ inline float uniform(uint32_t word) {
   return static_cast<float>(static_cast<int32_t>(word >> 8)) * 0x1p-24f;
 }
 
+// The words that uniform() maps below p, 0 <= p < 1, are those below this.
+inline uint32_t uniform_threshold(float p) {
+  const float scaled = p * 0x1p24f;  // exact
+  const auto whole = static_cast<uint32_t>(scaled);
+  return (whole + (static_cast<float>(whole) < scaled ? 1 : 0)) << 8;
+}
+
 }  // namespace plinth::kernels

@@ -7,6 +7,7 @@
 
 #include "kernels/attention/tile.h"
 #include "kernels/parallel.h"
+#include "kernels/scratch.h"
 
 namespace plinth::kernels::cpu::attention {
 
@@ -25,8 +26,8 @@ class FewQueries {
         dropout_(d),
         padded_(padded_dim<C>(d)),
         group_(d.heads / d.kv_heads),
-        k_rows_(kKeys<C> * padded_),
-        v_rows_(kKeys<C> * padded_) {}
+        k_rows_(k_scratch.get<C>(kKeys<C> * padded_)),
+        v_rows_(v_scratch.get<C>(kKeys<C> * padded_)) {}
 
   // Every query of one key/value head.
   void run(const Problem& p, int64_t kv_head) {
@@ -45,6 +46,8 @@ class FewQueries {
   }
 
  private:
+  static inline thread_local Scratch k_scratch, v_scratch, query_scratch;
+
   struct Query {
     int64_t head, position;
     Range keys;
@@ -60,19 +63,20 @@ class FewQueries {
 
   // kKeys rows from `from`, of which `count` exist: in place, or widened or padded with zeros in
   // `buffer`.
-  Tile tile(const T* from, int64_t stride, int64_t count, std::vector<C>& buffer) const {
+  Tile tile(const T* from, int64_t stride, int64_t count, C* buffer) const {
     if constexpr (is_wide<T>) {
       if (d_.head_dim == padded_ && count == kKeys<C>) return {from, stride};
     }
-    copy_rows(from, stride, count, d_.head_dim, padded_, C(1), buffer.data());
-    std::fill(buffer.begin() + count * padded_, buffer.end(), C(0));
-    return {buffer.data(), padded_};
+    copy_rows(from, stride, count, d_.head_dim, padded_, C(1), buffer);
+    std::fill(buffer + count * padded_, buffer + kKeys<C> * padded_, C(0));
+    return {buffer, padded_};
   }
 
   void start(const Problem& p, int64_t kv_head) {
     queries_.clear();
-    buffer_.assign(2 * group_ * p.q_len * padded_, C(0));
-    C* next = buffer_.data();
+    const int64_t size = 2 * group_ * p.q_len * padded_;
+    C* next = query_scratch.get<C>(size);
+    std::fill(next, next + size, C(0));
     for (int64_t head = kv_head * group_; head < (kv_head + 1) * group_; ++head) {
       for (int64_t i = 0; i < p.q_len; ++i, next += 2 * padded_) {
         copy_rows(row(q_, d_.q, p.batch, head, p.q_begin + i), d_.q.seq, 1, d_.head_dim, padded_,
@@ -147,7 +151,7 @@ class FewQueries {
   Dropout dropout_;
   int64_t padded_, group_;
   Tile k_tile_{}, v_tile_{};
-  std::vector<C> k_rows_, v_rows_, buffer_;
+  C *k_rows_, *v_rows_;
   std::vector<Query> queries_;
 };
 

@@ -8,7 +8,7 @@
 
 #include "kernels/attention/problem.h"
 #include "kernels/matmul/transpose.h"
-#include "kernels/philox_run.h"
+#include "kernels/philox_simd.h"
 
 namespace plinth::kernels::cpu::attention {
 
@@ -149,12 +149,10 @@ class Dropout {
   void factors(const Problem& p, int64_t head, int64_t query, int64_t key, C* out) const {
     const C keep = 1 / (1 - C(p_));
     const int64_t first = (head * p.q_len + query) * ((p.kv_len + 3) / 4) + key / 4;
-    for (int j = 0; j < kKeys<C>; j += kPhiloxRun) {
-      uint32_t words[kPhiloxRun];
-      philox_run(stream_, sample_ + p.sample, first + j / 4, words);
-      for (int w = 0; w < std::min(kPhiloxRun, kKeys<C>); ++w)
-        out[j + w] = words[w] < threshold_ ? C(0) : keep;
-    }
+    constexpr int kWords = std::max(kKeys<C>, 4 * kPhiloxLanes);
+    uint32_t words[kWords];
+    philox_fill(stream_, sample_ + p.sample, first, kKeys<C> / 4, words);
+    for (int j = 0; j < kKeys<C>; ++j) out[j] = words[j] < threshold_ ? C(0) : keep;
   }
 
  private:

@@ -4,13 +4,13 @@
 // of a linear layer while generating. They are bound by reading b once.
 
 #include <algorithm>
-#include <vector>
 
 #include "kernels/convert.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/matmul/register_tile.h"
 #include "kernels/parallel.h"
 #include "kernels/rows.h"
+#include "kernels/scratch.h"
 
 namespace plinth::kernels::cpu::few_rows {
 
@@ -46,7 +46,8 @@ void by_dots(const MatmulDesc& d, const compute_t<T>* a, const T* b, T* c, const
   constexpr int kColumns = 4;
   const int64_t groups = (d.n + kColumns - 1) / kColumns;
   parallel_for(groups, grain_for(d.k / 4), [&](int64_t begin, int64_t end) {
-    std::vector<C> wide(is_wide<T> ? 0 : kColumns * d.k);
+    static thread_local Scratch scratch;
+    C* wide = is_wide<T> ? nullptr : scratch.get<C>(kColumns * d.k);
     for (int64_t j = begin * kColumns; j < std::min(d.n, end * kColumns); j += kColumns) {
       const int columns = static_cast<int>(std::min<int64_t>(kColumns, d.n - j));
       const C* rows[kColumns];
@@ -55,8 +56,8 @@ void by_dots(const MatmulDesc& d, const compute_t<T>* a, const T* b, T* c, const
         if constexpr (is_wide<T>) {
           rows[x] = row;
         } else {
-          widen(d.k, row, wide.data() + x * d.k);
-          rows[x] = wide.data() + x * d.k;
+          widen(d.k, row, wide + x * d.k);
+          rows[x] = wide + x * d.k;
         }
       }
       C sums[M][kColumns];
@@ -112,12 +113,13 @@ bool matmul(const MatmulDesc& d, const T* a, const T* b, T* c, const T* bias) {
   using C = compute_t<T>;
   if (d.m > kMostRows || d.m <= 0) return false;
   if (d.b[1] == 1 && d.k > 1) {
-    std::vector<C> wide(d.m * d.k);
+    static thread_local Scratch scratch;
+    C* wide = scratch.get<C>(d.m * d.k);
     for (int64_t i = 0; i < d.m; ++i)
       for (int64_t p = 0; p < d.k; ++p)
         wide[i * d.k + p] = static_cast<C>(a[i * d.a[1] + p * d.a[2]]);
     with_rows<kMostRows>(static_cast<int>(d.m),
-                         [&](auto rows) { by_dots<rows()>(d, wide.data(), b, c, bias); });
+                         [&](auto rows) { by_dots<rows()>(d, wide, b, c, bias); });
     return true;
   }
   if constexpr (is_wide<T>) {

@@ -21,6 +21,8 @@ constexpr int64_t kTaskRowPanels = 10;    // 140 rows of c
 constexpr int64_t kTaskColumnPanels = 8;  // 256 columns of c
 constexpr int64_t kMinTasks = 16;         // below, tasks are made smaller
 constexpr int64_t kPackedBytesA = 4 << 20, kPackedBytesB = 8 << 20;
+constexpr int64_t kSmallWork = 1 << 20;  // vectors of 16 terms: 256 x 256 x 256; batches of smaller
+                                         // products are split by product, not within them
 
 int64_t ceil_div(int64_t a, int64_t b) {
   return (a + b - 1) / b;
@@ -215,14 +217,14 @@ class Product {
 
 template <class T>
 void matmul(const MatmulDesc& desc, const T* a, const T* b, T* c, const T* bias) {
-  const int64_t grain = grain_for(desc.m * desc.n * std::max<int64_t>(1, desc.k / 16));
+  const int64_t work = desc.m * desc.n * std::max<int64_t>(1, desc.k / 16);
   const auto one = [&](int64_t i) {
     const T *a_i = a + i * desc.a[0], *b_i = b + i * desc.b[0];
     T* c_i = c + i * desc.c[0];
     if (!few_rows::matmul(desc, a_i, b_i, c_i, bias)) Product<T>(desc, a_i, b_i, c_i, bias).run();
   };
-  if (desc.batch >= 4) {
-    parallel_for(desc.batch, grain, [&](int64_t begin, int64_t end) {
+  if (desc.batch >= 4 && work <= kSmallWork) {
+    parallel_for(desc.batch, grain_for(work), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) one(i);
     });
   } else {

@@ -294,6 +294,8 @@ TYPED_TEST(Attention, EmptyDimensions) {
   expect_attention<TypeParam>({.q_len = 0, .kv_len = 5});
   expect_attention<TypeParam>({.q_len = 5, .kv_len = 0});
   expect_attention<TypeParam>({.q_len = 2, .kv_len = 0});
+  expect_attention<TypeParam>({.q_len = 6, .kv_len = 5, .dim = 0});
+  expect_attention<TypeParam>({.q_len = 2, .kv_len = 5, .dim = 0});
 }
 
 TYPED_TEST(Attention, LargeScoresDoNotOverflow) {

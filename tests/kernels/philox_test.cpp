@@ -4,7 +4,7 @@
 
 #include <set>
 
-#include "kernels/philox_run.h"
+#include "kernels/philox_simd.h"
 
 namespace plinth::kernels {
 namespace {
@@ -41,14 +41,15 @@ TEST(Philox, SampleCountsFromTheBatchsFirst) {
   EXPECT_EQ(philox(PhiloxKey{3, 5, 7, 10}, 4, 9), philox(PhiloxKey{3, 5, 7, 14}, 0, 9));
 }
 
-TEST(Philox, ARunIsItsBlocks) {
+TEST(Philox, LanesGiveTheSameNumbers) {
   const Philox2 stream = philox_stream({9, 8, 7});
+  constexpr int64_t kBlocks = 2 * cpu::kPhiloxLanes;
   for (const int64_t first : {int64_t{0}, int64_t{5}, (int64_t{1} << 32) - 3, int64_t{1} << 40}) {
     for (const int64_t sample : {int64_t{0}, (int64_t{1} << 35) + 1}) {
-      uint32_t run[kPhiloxRun];
-      philox_run(stream, sample, first, run);
-      for (int i = 0; i < kPhiloxRun; ++i)
-        EXPECT_EQ(run[i], philox(stream, sample, first + i / 4)[i % 4]) << first << " " << i;
+      uint32_t words[4 * kBlocks];
+      cpu::philox_fill(stream, sample, first, kBlocks, words);
+      for (int i = 0; i < 4 * kBlocks; ++i)
+        EXPECT_EQ(words[i], philox(stream, sample, first + i / 4)[i % 4]) << first << " " << i;
     }
   }
 }
