@@ -166,6 +166,10 @@ void add_op(CLI::App& bench, const OpBench& op) {
       ->delimiter(',')
       ->capture_default_str();
   arguments->add_common(*command);
+  std::string shape;
+  for (const int64_t size : op.default_shape)
+    shape += (shape.empty() ? "" : ",") + std::to_string(size);
+  command->footer("\nExample: plinth bench " + arguments->name + " --shape " + shape);
   command->callback([arguments, &op] {
     arguments->device.apply();
     run(*arguments, *make_op_case(op, arguments->shape, arguments->type()));

@@ -26,7 +26,7 @@ KVCaches LanguageModel::make_caches(int64_t batch, int64_t length) const {
   KVCaches caches;
   const TensorOptions options = head_weight().options();
   for (int64_t layer = 0; layer < info().layers; ++layer)
-    caches.emplace_back(batch, length, info().kv_heads, info().head_dim, options);
+    caches.emplace_back(batch, info().kv_heads, length, info().head_dim, options);
   return caches;
 }
 

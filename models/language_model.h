@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "core/tensor.h"
-#include "models/attention_heads.h"
 #include "models/weight_map.h"
+#include "nn/layers.h"
 #include "nn/module.h"
 
 namespace plinth {
@@ -34,7 +34,7 @@ struct LanguageModelInfo {
 };
 
 // The keys and values of each layer, for generating a token at a time.
-using KVCaches = std::vector<KVCache>;
+using KVCaches = std::vector<nn::KVCache>;
 
 class LanguageModel : public nn::Module {
  public:

@@ -49,6 +49,13 @@ struct Trainer::Outputs {
   std::unique_ptr<DirectoryLock> lock;
   std::unique_ptr<RunRecorder> recorder;
   std::unique_ptr<CheckpointWriter> writer;
+
+  // Waits for the checkpoint under way; the directory is given up last.
+  ~Outputs() {
+    writer.reset();
+    recorder.reset();
+    lock.reset();
+  }
 };
 
 Trainer::Trainer(nn::Module& module, Loss loss, nn::Optimizer& optimizer, nn::Schedule schedule,
@@ -62,8 +69,7 @@ Trainer::Trainer(nn::Module& module, Loss loss, nn::Optimizer& optimizer, nn::Sc
       hooks_(std::move(hooks)),
       guard_(options_.guard),
       gradients_(module.parameters()),
-      tree_(gradients_),
-      outputs_(std::make_unique<Outputs>()) {
+      tree_(gradients_) {
   schedule_.validate();
   if (options_.ema_decay > 0) ema_.emplace(module_, nn::EmaOptions{.decay = options_.ema_decay});
   generator().seed(options_.seed);
@@ -73,7 +79,19 @@ Trainer::Trainer(nn::Module& module, Loss loss, nn::Optimizer& optimizer, nn::Sc
 Trainer::~Trainer() = default;
 
 TrainResult Trainer::run() {
-  begin();
+  outputs_ = std::make_unique<Outputs>();
+  try {
+    begin();
+    const TrainResult result = loop();
+    outputs_.reset();
+    return result;
+  } catch (...) {
+    outputs_.reset();  // what was saved before stays, and is on disk when the error is told
+    throw;
+  }
+}
+
+TrainResult Trainer::loop() {
   const StopSignals stop;
   TrainResult result;
   if (step_ == 0) sample();
@@ -82,15 +100,14 @@ TrainResult Trainer::run() {
     const StepResult done = train_step();
     const double seconds = seconds_since(start);
     ++step_;
-    const bool validates = is_due(options_.validate_every) || step_ == options_.steps;
-    const double validation_loss = validates ? validate() : StepReport::kUnknown;
-    record(done, seconds, validation_loss);
-    if (is_due(options_.sample_every) || (options_.sample_every && step_ == options_.steps))
-      sample();
-    const bool is_best = options_.keep_best && best_step_ == step_;
-    if (is_due(options_.checkpoint_every) || (is_best && options_.checkpoint_every)) save();
     result.loss = done.loss;
-    if (validates) result.validation_loss = validation_loss;
+    const bool is_last = step_ == options_.steps;
+    const bool validates = is_due(options_.validate_every) || is_last;
+    if (validates) result.validation_loss = validate();
+    record(done, seconds, validates ? result.validation_loss : StepReport::kUnknown);
+    if (is_due(options_.sample_every) || is_last) sample();
+    const bool is_best = options_.keep_best && best_step_ == step_;
+    if (is_due(options_.checkpoint_every) || (is_best && options_.checkpoint_every > 0)) save();
   }
   if (saved_step_ != step_) save();
   if (outputs_->writer) outputs_->writer->wait();
@@ -98,7 +115,6 @@ TrainResult Trainer::run() {
   result.steps = step_;
   result.skipped_steps = guard_.state().skipped;
   result.signal = step_ < options_.steps ? stop.signal() : 0;
-  *outputs_ = {};
   return result;
 }
 

@@ -107,6 +107,7 @@ class Trainer {
     double grad_norm = 0;
   };
 
+  TrainResult loop();
   StepResult train_step();
   // Adds a micro-batch's gradients, and gives its loss.
   double accumulate(int64_t first_sample);
@@ -137,8 +138,8 @@ class Trainer {
   int64_t saved_step_ = -1;
   std::vector<TextSample> restored_samples_;
 
-  struct Outputs;  // lock, recorder and writer, in a run directory
-  std::unique_ptr<Outputs> outputs_;
+  struct Outputs;                     // lock, recorder and writer, in a run directory
+  std::unique_ptr<Outputs> outputs_;  // while run() runs
 };
 
 }  // namespace plinth

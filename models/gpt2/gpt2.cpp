@@ -1,18 +1,12 @@
 #include "models/gpt2/gpt2.h"
 
-#include "core/ops/activation.h"
-#include "core/ops/dropout.h"
 #include "core/ops/elementwise.h"
-#include "core/ops/index.h"
-#include "core/ops/matmul.h"
-#include "core/ops/normalization.h"
 
 namespace plinth {
 
 namespace {
 
 using nn::init::normal;
-using nn::init::ones;
 using nn::init::zeros;
 
 LanguageModelInfo info_of(const Gpt2Config& config) {
@@ -32,97 +26,81 @@ LanguageModelInfo info_of(const Gpt2Config& config) {
 
 }  // namespace
 
-Gpt2Block::Gpt2Block(const Gpt2Config& config) : config_(config) {
-  const int64_t dim = config.dim;
+Gpt2Block::Gpt2Block(const Gpt2Config& config) {
   const auto weight = normal(0, config.initializer_range);
   // The residual stream adds up 2 * layers branches.
   const auto residual = nn::init::residual_normal(config.initializer_range, config.layers);
-  norm1_weight_ = register_parameter("norm1_weight", {dim}, ones());
-  norm1_bias_ = register_parameter("norm1_bias", {dim}, zeros());
-  qkv_weight_ = register_parameter("qkv_weight", {3 * dim, dim}, weight);
-  qkv_bias_ = register_parameter("qkv_bias", {3 * dim}, zeros());
-  attention_weight_ = register_parameter("attention_weight", {dim, dim}, residual);
-  attention_bias_ = register_parameter("attention_bias", {dim}, zeros());
-  norm2_weight_ = register_parameter("norm2_weight", {dim}, ones());
-  norm2_bias_ = register_parameter("norm2_bias", {dim}, zeros());
-  up_weight_ = register_parameter("up_weight", {config.ffn_dim, dim}, weight);
-  up_bias_ = register_parameter("up_bias", {config.ffn_dim}, zeros());
-  down_weight_ = register_parameter("down_weight", {dim, config.ffn_dim}, residual);
-  down_bias_ = register_parameter("down_bias", {dim}, zeros());
+  const nn::LayerNormOptions norm{.eps = config.norm_eps};
+  attention_norm_ = make<nn::LayerNorm>("attention_norm", config.dim, norm);
+  attention_ = make<nn::MultiHeadAttention>(
+      "attention", nn::MultiHeadAttentionOptions{.dim = config.dim,
+                                                 .heads = config.heads,
+                                                 .causal = true,
+                                                 .dropout = config.attention_dropout,
+                                                 .qkv_init = weight,
+                                                 .out_init = residual,
+                                                 .bias_init = zeros()});
+  dropout_ = make<nn::Dropout>("dropout", config.residual_dropout);
+  mlp_norm_ = make<nn::LayerNorm>("mlp_norm", config.dim, norm);
+  mlp_ = make<nn::MLP>("mlp", config.dim, config.ffn_dim,
+                       nn::MLPOptions{.gelu = config.gelu,
+                                      .dropout = config.residual_dropout,
+                                      .up_init = weight,
+                                      .down_init = residual,
+                                      .bias_init = zeros()});
 }
 
-Tensor Gpt2Block::forward(const Tensor& x, KVCache* cache) {
+Tensor Gpt2Block::forward(const Tensor& x, nn::KVCache* cache) {
   const Tensor mixed =
-      attention(layer_norm(x, norm1_weight_, norm1_bias_, config_.norm_eps), cache);
-  const AddNorm middle = add_layer_norm(mixed, x, norm2_weight_, norm2_bias_, config_.norm_eps);
-  return middle.sum + mlp(middle.normed);
-}
-
-Tensor Gpt2Block::attention(const Tensor& x, KVCache* cache) const {
-  const int64_t dim = config_.dim;
-  const Tensors qkv = split_last(linear(x, qkv_weight_, qkv_bias_), {dim, dim, dim});
-  const auto heads = [this](const Tensor& t) {
-    return t.reshape({t.size(0), t.size(1), config_.heads, config_.dim / config_.heads});
-  };
-  const double attention_dropout = is_training() ? config_.attention_dropout : 0;
-  const Tensor mixed =
-      attend(heads(qkv[0]), heads(qkv[1]), heads(qkv[2]), cache, attention_dropout);
-  const Tensor y = linear(mixed, attention_weight_, attention_bias_);
-  return is_training() ? dropout(y, config_.residual_dropout) : y;
-}
-
-Tensor Gpt2Block::mlp(const Tensor& x) const {
-  const Tensor y =
-      linear(bias_gelu(linear(x, up_weight_), up_bias_, config_.gelu), down_weight_, down_bias_);
-  return is_training() ? dropout(y, config_.residual_dropout) : y;
+      dropout_(attention_(attention_norm_(x), nn::AttentionInputs{.cache = cache}));
+  const AddNorm middle = mlp_norm_->add(mixed, x);
+  return middle.sum + mlp_(middle.normed);
 }
 
 Gpt2::Gpt2(const Gpt2Config& config) : config_(config), info_(info_of(config)) {
   const auto weight = normal(0, config.initializer_range);
-  token_embedding_ = register_parameter("token_embedding", {config.vocab_size, config.dim}, weight);
+  token_embedding_ = make<nn::Embedding>("token_embedding", config.vocab_size, config.dim, weight);
   position_embedding_ =
-      register_parameter("position_embedding", {config.context, config.dim}, weight);
+      make<nn::Embedding>("position_embedding", config.context, config.dim, weight);
+  dropout_ = make<nn::Dropout>("dropout", config.embedding_dropout);
   for (int64_t i = 0; i < config.layers; ++i)
     blocks_.emplace_back(make<Gpt2Block>("block" + std::to_string(i), config));
-  norm_weight_ = register_parameter("norm_weight", {config.dim}, ones());
-  norm_bias_ = register_parameter("norm_bias", {config.dim}, zeros());
-  head_weight_ = config.tied ? token_embedding_
+  norm_ = make<nn::LayerNorm>("norm", config.dim, nn::LayerNormOptions{.eps = config.norm_eps});
+  head_weight_ = config.tied ? token_embedding_->weight()
                              : register_parameter("head", {config.vocab_size, config.dim}, weight);
 }
 
 Tensor Gpt2::hidden(const Tensor& ids, KVCaches* caches) {
-  const int64_t before = caches ? caches->front().used() : 0;
+  const int64_t before = caches ? caches->front().length() : 0;
   check_ids(ids, before);
-  const Tensor positions = position_embedding_.narrow(0, before, ids.size(1));
-  Tensor x = embedding(token_embedding_, ids) + positions;
-  if (is_training()) x = dropout(x, config_.embedding_dropout);
+  const Tensor positions = position_embedding_->weight().narrow(0, before, ids.size(1));
+  Tensor x = dropout_(token_embedding_(ids) + positions);
   for (size_t i = 0; i < blocks_.size(); ++i) {
-    KVCache* cache = caches ? &(*caches)[i] : nullptr;
+    nn::KVCache* cache = caches ? &(*caches)[i] : nullptr;
     x = run_layer(x, [this, i, cache](const Tensor& in) { return blocks_[i](in, cache); });
   }
-  return layer_norm(x, norm_weight_, norm_bias_, config_.norm_eps);
+  return norm_(x);
 }
 
 // GPT-2's files hold the weights of its products as [in, out].
 std::vector<WeightSlice> Gpt2::weight_slices() const {
-  std::vector<WeightSlice> slices = {{"transformer.wte.weight", "token_embedding"},
-                                     {"transformer.wpe.weight", "position_embedding"},
-                                     {"transformer.ln_f.weight", "norm_weight"},
-                                     {"transformer.ln_f.bias", "norm_bias"}};
+  std::vector<WeightSlice> slices = {{"transformer.wte.weight", "token_embedding.weight"},
+                                     {"transformer.wpe.weight", "position_embedding.weight"},
+                                     {"transformer.ln_f.weight", "norm.weight"},
+                                     {"transformer.ln_f.bias", "norm.bias"}};
   for (int64_t i = 0; i < config_.layers; ++i) {
     const std::string file = "transformer.h." + std::to_string(i) + ".";
     const std::string block = "block" + std::to_string(i) + ".";
-    const auto add = [&](const std::string& name, const std::string& ours,
-                         bool transposed = false) {
-      slices.push_back({file + name + ".weight", block + ours + "_weight", transposed});
-      slices.push_back({file + name + ".bias", block + ours + "_bias"});
+    const auto add = [&](const std::string& name, const std::string& ours, bool transposed) {
+      slices.push_back({file + name + ".weight", block + ours + ".weight", transposed});
+      slices.push_back({file + name + ".bias", block + ours + ".bias"});
     };
-    add("ln_1", "norm1");
-    add("attn.c_attn", "qkv", true);
-    add("attn.c_proj", "attention", true);
-    add("ln_2", "norm2");
-    add("mlp.c_fc", "up", true);
-    add("mlp.c_proj", "down", true);
+    add("ln_1", "attention_norm", false);
+    add("attn.c_attn", "attention.qkv", true);
+    add("attn.c_proj", "attention.out", true);
+    add("ln_2", "mlp_norm", false);
+    add("mlp.c_fc", "mlp.up", true);
+    add("mlp.c_proj", "mlp.down", true);
   }
   if (!config_.tied) slices.push_back({"lm_head.weight", "head"});
   return slices;

@@ -17,19 +17,14 @@ class Gpt2Block : public nn::ModuleOf<Gpt2Block> {
  public:
   explicit Gpt2Block(const Gpt2Config& config);
   // x [batch, time, dim] to the same.
-  Tensor forward(const Tensor& x, KVCache* cache);
+  Tensor forward(const Tensor& x, nn::KVCache* cache);
 
  private:
-  Tensor attention(const Tensor& x, KVCache* cache) const;
-  Tensor mlp(const Tensor& x) const;
-
-  Gpt2Config config_;
-  Tensor norm1_weight_, norm1_bias_;
-  Tensor qkv_weight_, qkv_bias_;              // [3 dim, dim]: queries, keys, values
-  Tensor attention_weight_, attention_bias_;  // [dim, dim]
-  Tensor norm2_weight_, norm2_bias_;
-  Tensor up_weight_, up_bias_;      // [ffn_dim, dim]
-  Tensor down_weight_, down_bias_;  // [dim, ffn_dim]
+  nn::Handle<nn::LayerNorm> attention_norm_;
+  nn::Handle<nn::MultiHeadAttention> attention_;
+  nn::Handle<nn::Dropout> dropout_;
+  nn::Handle<nn::LayerNorm> mlp_norm_;
+  nn::Handle<nn::MLP> mlp_;
 };
 
 class Gpt2 : public LanguageModel {
@@ -46,10 +41,11 @@ class Gpt2 : public LanguageModel {
  private:
   Gpt2Config config_;
   LanguageModelInfo info_;
-  Tensor token_embedding_;     // [vocab_size, dim]
-  Tensor position_embedding_;  // [context, dim]
+  nn::Handle<nn::Embedding> token_embedding_;
+  nn::Handle<nn::Embedding> position_embedding_;
+  nn::Handle<nn::Dropout> dropout_;
   std::vector<nn::Handle<Gpt2Block>> blocks_;
-  Tensor norm_weight_, norm_bias_;
+  nn::Handle<nn::LayerNorm> norm_;
   Tensor head_weight_;  // [vocab_size, dim]
 };
 

@@ -1,17 +1,13 @@
 #include "models/llama/llama.h"
 
-#include "core/ops/activation.h"
 #include "core/ops/elementwise.h"
-#include "core/ops/index.h"
-#include "core/ops/matmul.h"
-#include "core/ops/normalization.h"
+#include "core/ops/rope.h"
 
 namespace plinth {
 
 namespace {
 
 using nn::init::normal;
-using nn::init::ones;
 
 LanguageModelInfo info_of(const LlamaConfig& config) {
   return {.type = "llama",
@@ -30,78 +26,61 @@ LanguageModelInfo info_of(const LlamaConfig& config) {
 
 }  // namespace
 
-LlamaBlock::LlamaBlock(const LlamaConfig& config) : config_(config) {
-  const int64_t dim = config.dim;
-  const int64_t inner = config.heads * config.head_dim;
-  const int64_t kv_inner = config.kv_heads * config.head_dim;
+LlamaBlock::LlamaBlock(const LlamaConfig& config, const RopeTable& rotations) {
   const auto weight = normal(0, config.initializer_range);
+  // The residual stream adds up 2 * layers branches.
   const auto residual = nn::init::residual_normal(config.initializer_range, config.layers);
-  norm1_ = register_parameter("norm1", {dim}, ones());
-  qkv_ = register_parameter("qkv", {inner + 2 * kv_inner, dim}, weight);
-  output_ = register_parameter("output", {dim, inner}, residual);
-  norm2_ = register_parameter("norm2", {dim}, ones());
-  gate_up_ = register_parameter("gate_up", {2 * config.ffn_dim, dim}, weight);
-  down_ = register_parameter("down", {dim, config.ffn_dim}, residual);
+  const nn::RMSNormOptions norm{.eps = config.norm_eps};
+  attention_norm_ = make<nn::RMSNorm>("attention_norm", config.dim, norm);
+  attention_ = make<nn::MultiHeadAttention>(
+      "attention", nn::MultiHeadAttentionOptions{.dim = config.dim,
+                                                 .heads = config.heads,
+                                                 .kv_heads = config.kv_heads,
+                                                 .head_dim = config.head_dim,
+                                                 .qkv_bias = false,
+                                                 .out_bias = false,
+                                                 .causal = true,
+                                                 .dropout = config.attention_dropout,
+                                                 .rope = rotations,
+                                                 .qkv_init = weight,
+                                                 .out_init = residual});
+  mlp_norm_ = make<nn::RMSNorm>("mlp_norm", config.dim, norm);
+  mlp_ = make<nn::GatedMLP>(
+      "mlp", config.dim, config.ffn_dim,
+      nn::GatedMLPOptions{.fused = true, .up_init = weight, .down_init = residual});
 }
 
-Tensor LlamaBlock::forward(const Tensor& x, const RopeTable& rotations, KVCache* cache) {
-  const Tensor mixed = attention(rms_norm(x, norm1_, config_.norm_eps), rotations, cache);
-  const AddNorm middle = add_rms_norm(mixed, x, norm2_, config_.norm_eps);
-  return middle.sum + mlp(middle.normed);
-}
-
-Tensor LlamaBlock::attention(const Tensor& x, const RopeTable& rotations, KVCache* cache) const {
-  const int64_t inner = config_.heads * config_.head_dim;
-  const int64_t kv_inner = config_.kv_heads * config_.head_dim;
-  const Tensors qkv = split_last(linear(x, qkv_), {inner, kv_inner, kv_inner});
-  const auto heads = [this](const Tensor& t, int64_t count) {
-    return t.reshape({t.size(0), t.size(1), count, config_.head_dim});
-  };
-  const int64_t before = cache ? cache->used() : 0;
-  const Tensor q = rope(heads(qkv[0], config_.heads), rotations, before);
-  const Tensor k = rope(heads(qkv[1], config_.kv_heads), rotations, before);
-  const Tensor v = heads(qkv[2], config_.kv_heads);
-  const double dropout = is_training() ? config_.attention_dropout : 0;
-  return linear(attend(q, k, v, cache, dropout), output_);
-}
-
-Tensor LlamaBlock::mlp(const Tensor& x) const {
-  const Tensors gate_up = split_last(linear(x, gate_up_), {config_.ffn_dim, config_.ffn_dim});
-  return linear(swiglu(gate_up[0], gate_up[1]), down_);
+Tensor LlamaBlock::forward(const Tensor& x, nn::KVCache* cache) {
+  const Tensor mixed = attention_(attention_norm_(x), nn::AttentionInputs{.cache = cache});
+  const AddNorm middle = mlp_norm_->add(mixed, x);
+  return middle.sum + mlp_(middle.normed);
 }
 
 Llama::Llama(const LlamaConfig& config) : config_(config), info_(info_of(config)) {
   const auto weight = normal(0, config.initializer_range);
-  token_embedding_ = register_parameter("token_embedding", {config.vocab_size, config.dim}, weight);
+  const RopeTable rotations =
+      rope_table(config.context, config.head_dim, config.rope_theta, config.rope_scaling);
+  token_embedding_ = make<nn::Embedding>("token_embedding", config.vocab_size, config.dim, weight);
   for (int64_t i = 0; i < config.layers; ++i)
-    blocks_.emplace_back(make<LlamaBlock>("block" + std::to_string(i), config));
-  norm_ = register_parameter("norm", {config.dim}, ones());
-  head_weight_ = config.tied ? token_embedding_
+    blocks_.emplace_back(make<LlamaBlock>("block" + std::to_string(i), config, rotations));
+  norm_ = make<nn::RMSNorm>("norm", config.dim, nn::RMSNormOptions{.eps = config.norm_eps});
+  head_weight_ = config.tied ? token_embedding_->weight()
                              : register_parameter("head", {config.vocab_size, config.dim}, weight);
 }
 
 Tensor Llama::hidden(const Tensor& ids, KVCaches* caches) {
-  check_ids(ids, caches ? caches->front().used() : 0);
-  Tensor x = embedding(token_embedding_, ids);
-  prepare_rotations(x.dtype());
+  check_ids(ids, caches ? caches->front().length() : 0);
+  Tensor x = token_embedding_(ids);
   for (size_t i = 0; i < blocks_.size(); ++i) {
-    KVCache* cache = caches ? &(*caches)[i] : nullptr;
-    x = run_layer(x,
-                  [this, i, cache](const Tensor& in) { return blocks_[i](in, rotations_, cache); });
+    nn::KVCache* cache = caches ? &(*caches)[i] : nullptr;
+    x = run_layer(x, [this, i, cache](const Tensor& in) { return blocks_[i](in, cache); });
   }
-  return rms_norm(x, norm_, config_.norm_eps);
-}
-
-void Llama::prepare_rotations(DType dtype) {
-  const DType wanted = dtype == DType::Float64 ? DType::Float64 : DType::Float32;
-  if (rotations_.cos.defined() && rotations_.cos.dtype() == wanted) return;
-  rotations_ = rope_table(config_.context, config_.head_dim, config_.rope_theta,
-                          config_.rope_scaling, wanted);
+  return norm_(x);
 }
 
 std::vector<WeightSlice> Llama::weight_slices() const {
-  std::vector<WeightSlice> slices = {{"model.embed_tokens.weight", "token_embedding"},
-                                     {"model.norm.weight", "norm"}};
+  std::vector<WeightSlice> slices = {{"model.embed_tokens.weight", "token_embedding.weight"},
+                                     {"model.norm.weight", "norm.weight"}};
   const int64_t inner = config_.heads * config_.head_dim;
   const int64_t kv_inner = config_.kv_heads * config_.head_dim;
   for (int64_t i = 0; i < config_.layers; ++i) {
@@ -109,17 +88,17 @@ std::vector<WeightSlice> Llama::weight_slices() const {
     const std::string block = "block" + std::to_string(i) + ".";
     const auto add = [&](const std::string& name, const std::string& ours, int64_t first_row = 0,
                          int64_t rows = -1) {
-      slices.push_back({file + name + ".weight", block + ours, false, first_row, rows});
+      slices.push_back({file + name + ".weight", block + ours + ".weight", false, first_row, rows});
     };
-    add("input_layernorm", "norm1");
-    add("self_attn.q_proj", "qkv", 0, inner);
-    add("self_attn.k_proj", "qkv", inner, kv_inner);
-    add("self_attn.v_proj", "qkv", inner + kv_inner, kv_inner);
-    add("self_attn.o_proj", "output");
-    add("post_attention_layernorm", "norm2");
-    add("mlp.gate_proj", "gate_up", 0, config_.ffn_dim);
-    add("mlp.up_proj", "gate_up", config_.ffn_dim, config_.ffn_dim);
-    add("mlp.down_proj", "down");
+    add("input_layernorm", "attention_norm");
+    add("self_attn.q_proj", "attention.qkv", 0, inner);
+    add("self_attn.k_proj", "attention.qkv", inner, kv_inner);
+    add("self_attn.v_proj", "attention.qkv", inner + kv_inner, kv_inner);
+    add("self_attn.o_proj", "attention.out");
+    add("post_attention_layernorm", "mlp_norm");
+    add("mlp.gate_proj", "mlp.gate_up", 0, config_.ffn_dim);
+    add("mlp.up_proj", "mlp.gate_up", config_.ffn_dim, config_.ffn_dim);
+    add("mlp.down_proj", "mlp.down");
   }
   if (!config_.tied) slices.push_back({"lm_head.weight", "head"});
   return slices;

@@ -15,21 +15,16 @@ namespace plinth {
 // x + attention(norm(x)), then x + mlp(norm(x)).
 class LlamaBlock : public nn::ModuleOf<LlamaBlock> {
  public:
-  explicit LlamaBlock(const LlamaConfig& config);
-  // x [batch, time, dim] to the same; the table holds the rotations of all positions.
-  Tensor forward(const Tensor& x, const RopeTable& rotations, KVCache* cache);
+  // The table holds the rotations of all positions.
+  LlamaBlock(const LlamaConfig& config, const RopeTable& rotations);
+  // x [batch, time, dim] to the same.
+  Tensor forward(const Tensor& x, nn::KVCache* cache);
 
  private:
-  Tensor attention(const Tensor& x, const RopeTable& rotations, KVCache* cache) const;
-  Tensor mlp(const Tensor& x) const;
-
-  LlamaConfig config_;
-  Tensor norm1_;
-  Tensor qkv_;     // [(heads + 2 kv_heads) head_dim, dim]: queries, keys, values
-  Tensor output_;  // [dim, heads head_dim]
-  Tensor norm2_;
-  Tensor gate_up_;  // [2 ffn_dim, dim]
-  Tensor down_;     // [dim, ffn_dim]
+  nn::Handle<nn::RMSNorm> attention_norm_;
+  nn::Handle<nn::MultiHeadAttention> attention_;
+  nn::Handle<nn::RMSNorm> mlp_norm_;
+  nn::Handle<nn::GatedMLP> mlp_;
 };
 
 class Llama : public LanguageModel {
@@ -44,15 +39,11 @@ class Llama : public LanguageModel {
   std::vector<WeightSlice> weight_slices() const override;
 
  private:
-  // Makes the table in the dtype in which activations of `dtype` are rotated.
-  void prepare_rotations(DType dtype);
-
   LlamaConfig config_;
   LanguageModelInfo info_;
-  RopeTable rotations_;     // made when first needed
-  Tensor token_embedding_;  // [vocab_size, dim]
+  nn::Handle<nn::Embedding> token_embedding_;
   std::vector<nn::Handle<LlamaBlock>> blocks_;
-  Tensor norm_;
+  nn::Handle<nn::RMSNorm> norm_;
   Tensor head_weight_;  // [vocab_size, dim]
 };
 

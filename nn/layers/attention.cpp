@@ -79,11 +79,15 @@ void MultiHeadAttention::check_inputs(const Tensor& x, const AttentionInputs& in
 
 Tensor MultiHeadAttention::rotated(const Tensor& x, const AttentionInputs& inputs) const {
   if (!options_.rope.cos.defined()) return x;
+  RopeTable table = options_.rope;
+  if (x.dtype() == DType::Float64) {
+    table = {table.cos.to(DType::Float64), table.sin.to(DType::Float64)};
+  }
   if (inputs.positions.defined()) {
-    return rope(x, options_.rope, inputs.positions, options_.rope_interleaved);
+    return rope(x, table, inputs.positions, options_.rope_interleaved);
   }
   const int64_t offset = inputs.cache ? inputs.cache->length() : 0;
-  return rope(x, options_.rope, offset, options_.rope_interleaved);
+  return rope(x, table, offset, options_.rope_interleaved);
 }
 
 MultiHeadAttention::Heads MultiHeadAttention::project(const Tensor& x,

@@ -1,0 +1,207 @@
+// What a user can get wrong, and what can fail: one clear line, the right exit status, nothing
+// lost.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <fstream>
+
+#include "core/io/directory.h"
+#include "tests/apps/plinth_program.h"
+
+namespace plinth {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+// Exactly one line on standard error that begins with "plinth: " and holds the text.
+void expect_one_line(const Outcome& outcome, int status, const std::string& text) {
+  EXPECT_EQ(outcome.status, status) << outcome.errors;
+  EXPECT_THAT(outcome.errors, StartsWith("plinth: "));
+  EXPECT_THAT(outcome.errors, HasSubstr(text));
+  EXPECT_EQ(std::ranges::count(outcome.errors, '\n'), 1) << outcome.errors;
+}
+
+struct Mistake {
+  const char* what;
+  std::vector<std::string> arguments;
+  int status;
+  const char* message;
+};
+
+TEST(BadInput, WrongWordsAreToldTheNearestRightOne) {
+  const TemporaryDirectory here;
+  const std::vector<Mistake> table = {
+      {"no command", {}, 2, "no command given; plinth --help"},
+      {"a command", {"pretrian"}, 2, "unknown command 'pretrian'; did you mean 'pretrain'?"},
+      {"far from any command", {"xyzzy"}, 2, "unknown command 'xyzzy'; --help lists"},
+      {"an option", {"generate", "run", "--temprature", "1"}, 2, "did you mean '--temperature'?"},
+      {"an option with =", {"generate", "run", "--topk=3"}, 2, "did you mean '--top-k'?"},
+      {"a command of bench",
+       {"bench", "atention"},
+       2,
+       "unknown bench command 'atention'; did you mean 'attention'?"},
+      {"no command of bench", {"bench"}, 2, "bench"},
+      {"a shell", {"completion", "tcsh"}, 2, "tcsh"},
+      {"a number", {"generate", "run", "--tokens", "many"}, 2, "--tokens"},
+      {"a device", {"bench", "adamw", "--device", "gpu"}, 2, "gpu"},
+      {"a shape",
+       {"bench", "layer_norm", "--shape", "8"},
+       2,
+       "layer_norm got a --shape of 1 sizes, takes rows,dim"},
+      {"a family", {"bench", "train", "--model", "gtp2"}, 2, "nearest: gpt2"},
+      {"sizes",
+       {"bench", "train", "--dim", "30", "--heads", "4"},
+       2,
+       "takes a multiple of heads (4)"},
+      {"a missing argument", {"generate"}, 2, "model is required"},
+      {"no configuration", {"pretrain"}, 2, "takes a configuration file"},
+  };
+  for (const Mistake& mistake : table) {
+    SCOPED_TRACE(mistake.what);
+    expect_one_line(plinth_program(here.path(), mistake.arguments), mistake.status,
+                    mistake.message);
+  }
+}
+
+TEST(BadInput, ConfigurationErrorsNameFileLineAndKey) {
+  const Workplace here;
+  const auto refused = [&](const std::string& line, int status, const std::string& message) {
+    SCOPED_TRACE(line);
+    std::ofstream(here / "bad.toml") << read_text_file(here / "run.toml") << "[log]\n"
+                                     << line << "\n";
+    expect_one_line(here.run({"pretrain", "bad.toml"}), status, message);
+    EXPECT_FALSE(fs::exists(here / "run"));
+  };
+  refused("evry = 3", 2, "every");
+  refused("every = \"often\"", 2, "log.every got the string 'often'");
+  refused("every = 0", 2, "log.every");
+  refused("every = ", 2, "bad.toml:");
+  const auto refused_override = [&](const std::string& assignment, int status,
+                                    const std::string& message) {
+    SCOPED_TRACE(assignment);
+    expect_one_line(here.pretrain({assignment}), status, message);
+    EXPECT_FALSE(fs::exists(here / "run/step-000004"));
+  };
+  refused_override("train.step=3", 2, "train.steps");
+  refused_override("trian.steps=3", 2, "train");
+  refused_override("model.type=gpt", 2, "gpt2");
+  refused_override("train.micro_batch=3", 2, "takes a divisor of train.batch (8)");
+  refused_override("schedule.warmup_steps=100", 2, "takes at most train.steps (12)");
+  refused_override("model.heads=3", 2, "takes a multiple of heads (3)");
+  refused_override("model.vocab_size=64", 2, "64");
+  refused_override("data.train=absent.bin", 1, "absent.bin");
+  refused_override("data.tokenizer=absent", 1, "absent");
+  refused_override("run.directory=run.toml/run", 1, "run.toml: cannot create the directory");
+  refused_override("model.context=1000000", 2, "");
+}
+
+TEST(BadInput, MissingFilesAreNamed) {
+  const TemporaryDirectory here;
+  const std::vector<Mistake> table = {
+      {"configuration", {"pretrain", "absent.toml"}, 1, "absent.toml: cannot open"},
+      {"model", {"generate", "absent"}, 1, "absent: no such directory"},
+      {"evaluated model", {"eval", "absent", "--data", "x.bin"}, 1, "absent: no such directory"},
+      {"text",
+       {"tokenize", "absent.txt", "--out", "data", "--train-vocab", "300"},
+       1,
+       "absent.txt"},
+      {"inspected", {"inspect", "absent"}, 1, "absent: no such file or directory"},
+  };
+  for (const Mistake& mistake : table) {
+    SCOPED_TRACE(mistake.what);
+    expect_one_line(plinth_program(here.path(), mistake.arguments), mistake.status,
+                    mistake.message);
+  }
+}
+
+TEST(BadInput, EmptyCorpusAndExistingShardsAreRefused) {
+  const Workplace here;
+  write_file_atomically(here / "empty.txt", " \n\n");
+  expect_one_line(here.run({"tokenize", "empty.txt", "--out", "other", "--train-vocab", "300"}), 2,
+                  "empty.txt: holds no text");
+  EXPECT_FALSE(fs::exists(here / "other"));
+  expect_one_line(here.run({"tokenize", "text.txt", "--out", "other"}), 2,
+                  "takes either --tokenizer or --train-vocab");
+  const std::string shard = read_text_file(here / "data/train_00000.bin");
+  expect_one_line(here.run({"tokenize", "text.txt", "--out", "data", "--train-vocab", "280"}), 2,
+                  "train_00000.bin");
+  EXPECT_EQ(read_text_file(here / "data/train_00000.bin"), shard);
+}
+
+TEST(BadInput, DamagedShardsAreNamed) {
+  const Workplace here;
+  const fs::path shard = here / "data/train_00000.bin";
+  fs::resize_file(shard, fs::file_size(shard) - 3);
+  expect_one_line(here.pretrain(), 2, "train_00000.bin");
+  std::ofstream(shard, std::ios::trunc);
+  expect_one_line(here.pretrain(), 2, "train_00000.bin");
+}
+
+TEST(BadInput, TokensOutsideTheVocabularyAreNamedBeforeTraining) {
+  const Workplace here;
+  expect_one_line(here.pretrain({"model.vocab_size=200", "data.tokenizer="}), 2, "train_00000.bin");
+  EXPECT_FALSE(fs::exists(here / "run/metrics.csv"));
+}
+
+TEST(BadInput, DamagedCheckpointFallsBackToTheOneBeforeWithAWarning) {
+  const Workplace here;
+  ASSERT_EQ(here.pretrain().status, 0);
+  fs::resize_file(here / "run/step-000012/optimizer.safetensors", 100);
+  const Outcome generated = here.run({"generate", "run", "--tokens", "2"});
+  EXPECT_EQ(generated.status, 0);
+  EXPECT_THAT(generated.errors, HasSubstr("step-000012: not a whole checkpoint"));
+  const Outcome resumed = here.pretrain({"--resume"});
+  EXPECT_EQ(resumed.status, 0) << resumed.errors;
+  EXPECT_THAT(resumed.output, HasSubstr("resumed after step 8"));
+  EXPECT_EQ(here.run({"generate", "run", "--tokens", "2"}).errors, "");
+}
+
+TEST(BadInput, DamagedModelFilesAreNamed) {
+  const Workplace here;
+  ASSERT_EQ(here.pretrain().status, 0);
+  const fs::path model = here / "run/step-000012";
+  fs::resize_file(model / "model.safetensors", 2000);
+  expect_one_line(here.run({"generate", model.string()}), 2, "model.safetensors");
+  write_file_atomically(model / "config.json", "{}");
+  expect_one_line(here.run({"generate", model.string()}), 2, "config.json");
+}
+
+TEST(BadInput, OccupiedOrFinishedRunDirectoryIsLeftAlone) {
+  const Workplace here;
+  ASSERT_EQ(here.pretrain().status, 0);
+  const std::string metrics = read_text_file(here / "run/metrics.csv");
+  expect_one_line(here.pretrain(), 2, "holds the checkpoints of a run; --resume goes on with it");
+  expect_one_line(here.pretrain({"--resume", "optimizer.lr=0.5"}), 2,
+                  "optimizer.lr was 0.01, now 0.5; --resume goes on with the same run");
+  const DirectoryLock lock(here / "run");
+  expect_one_line(here.pretrain({"--resume"}), 1, "is in use by process");
+  EXPECT_EQ(read_text_file(here / "run/metrics.csv"), metrics);
+}
+
+TEST(BadInput, FullDiskEndsInOneLineAndTheCheckpointBeforeStays) {
+  const Workplace here;
+  // Metrics fit into 4000 bytes, weights do not.
+  const std::vector<std::string> small = {"log.tensorboard=false", "log.report=false"};
+  expect_one_line(here.pretrain(small, 4000), 1, "File too large");
+  EXPECT_FALSE(fs::exists(here / "run/step-000004"));
+  ASSERT_EQ(here.pretrain({"--resume", "train.steps=12"}).status, 0);
+  const Outcome more = here.pretrain({"--resume", "log.tensorboard=false"}, 4000);
+  EXPECT_NE(more.status, 0);  // the report does not fit
+  EXPECT_EQ(here.run({"generate", "run", "--tokens", "2"}).status, 0);
+}
+
+TEST(BadInput, DivergenceStopsTheRunAndNamesTheLastGoodCheckpoint) {
+  const Workplace here;
+  expect_one_line(
+      here.pretrain({"optimizer.name=sgd", "optimizer.lr=100", "schedule.warmup_steps=8",
+                     "train.clip_norm=0", "checkpoint.every=2", "train.steps=400",
+                     "train.max_bad_steps=3", "train.ema_decay=0", "sample.every=0"}),
+      1, "3 bad steps in a row; the last good checkpoint is run/step-0000");
+}
+
+}  // namespace
+}  // namespace plinth

@@ -1,0 +1,157 @@
+// The commands, run as a user runs them.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/apps/plinth_program.h"
+
+namespace plinth {
+namespace {
+
+using testing::HasSubstr;
+using testing::MatchesRegex;
+using testing::Not;
+
+TEST(Plinth, HelpOfEveryCommandHasAnExample) {
+  const TemporaryDirectory here;
+  const std::vector<std::vector<std::string>> commands = {
+      {},          {"pretrain"}, {"generate"},       {"eval"},           {"tokenize"},
+      {"inspect"}, {"bench"},    {"bench", "train"}, {"bench", "adamw"}, {"completion"}};
+  for (std::vector<std::string> command : commands) {
+    command.push_back("--help");
+    const Outcome outcome = plinth_program(here.path(), command);
+    EXPECT_EQ(outcome.status, 0);
+    EXPECT_THAT(outcome.output, HasSubstr("\nExample: ")) << command.front();
+    EXPECT_EQ(outcome.errors, "");
+  }
+}
+
+TEST(Plinth, TellsItsVersion) {
+  const Outcome outcome = plinth_program(TemporaryDirectory().path(), {"--version"});
+  EXPECT_EQ(outcome.status, 0);
+  EXPECT_THAT(outcome.output, MatchesRegex("plinth [0-9]+\\.[0-9]+\\.[0-9]+\n"));
+}
+
+TEST(Plinth, CompletionScriptsAreOfTheirShell) {
+  const TemporaryDirectory here;
+  for (const char* shell : {"bash", "zsh", "fish"}) {
+    const Outcome outcome = plinth_program(here.path(), {"completion", shell});
+    EXPECT_EQ(outcome.status, 0);
+    for (const char* word : {"pretrain", "layer_norm", "temperature"})
+      EXPECT_THAT(outcome.output, HasSubstr(word)) << shell;
+  }
+  plinth_program(here.path(), {"completion", "bash"});
+  const std::string script = (here / "stdout.txt").string();
+  const std::string complete =
+      "bash -c 'source " + script +
+      "; COMP_WORDS=(plinth bench at); COMP_CWORD=2; _plinth; [ \"$COMPREPLY\" = attention ]'";
+  EXPECT_EQ(std::system(complete.c_str()), 0);
+}
+
+TEST(Plinth, PretrainsGeneratesEvaluatesAndInspects) {
+  const Workplace here;
+  const Outcome trained = here.pretrain({"train.steps=40"});
+  ASSERT_EQ(trained.status, 0) << trained.errors;
+  EXPECT_THAT(trained.output, HasSubstr("after step 0: the cat"));
+  EXPECT_THAT(trained.output, HasSubstr("after step 40: the cat"));
+  EXPECT_THAT(trained.output, HasSubstr("validation loss"));
+  EXPECT_THAT(trained.output, HasSubstr("plinth generate run"));
+  for (const char* file : {"config.toml", "metrics.jsonl", "metrics.csv", "report.html"})
+    EXPECT_TRUE(std::filesystem::exists(here / "run" / file)) << file;
+  for (const char* file :
+       {"model.safetensors", "config.json", "tokenizer.json", "optimizer.safetensors", "state.json",
+        "manifest.json", "ema.safetensors"})
+    EXPECT_TRUE(std::filesystem::exists(here / "run/step-000040" / file)) << file;
+
+  const std::vector<std::string> generate = {
+      "generate", "run", "--prompt", "a dog", "--tokens", "12", "--seed", "3", "--threads", "1"};
+  const Outcome text = here.run(generate);
+  EXPECT_EQ(text.status, 0) << text.errors;
+  EXPECT_THAT(text.output, testing::StartsWith("a dog"));
+  EXPECT_EQ(here.run(generate).output, text.output);
+  std::vector<std::string> uncached = generate;
+  uncached.push_back("--no-cache");
+  EXPECT_EQ(here.run(uncached).output, text.output);
+
+  const Outcome evaluated = here.run({"eval", "run", "--data", "data/validation_00000.bin"});
+  EXPECT_EQ(evaluated.status, 0) << evaluated.errors;
+  EXPECT_THAT(evaluated.output, HasSubstr("bits per byte"));
+  EXPECT_THAT(here.run({"eval", "run", "--text", "text.txt", "--json"}).output,
+              HasSubstr("\"perplexity\""));
+
+  EXPECT_THAT(here.run({"inspect", "run"}).output, HasSubstr("training    step 40"));
+  EXPECT_THAT(here.run({"inspect", "run/step-000040/model.safetensors"}).output,
+              HasSubstr("transformer.wte.weight"));
+  EXPECT_THAT(here.run({"inspect", "data/train_00000.bin"}).output, HasSubstr("format llm.c"));
+}
+
+TEST(Plinth, LearnsMoreThanTheFrequenciesOfTokens) {
+  const Workplace here;
+  const Outcome trained = here.pretrain({"train.steps=150", "train.ema_decay=0", "sample.every=0"});
+  ASSERT_EQ(trained.status, 0) << trained.errors;
+  double loss = 0, entropy = 0;
+  const size_t at = trained.output.find("validation loss ");
+  ASSERT_NE(at, std::string::npos);
+  ASSERT_EQ(std::sscanf(trained.output.c_str() + at,
+                        "validation loss %lf nats per token, unigram entropy %lf", &loss, &entropy),
+            2);
+  EXPECT_LT(loss, 0.6 * entropy);
+}
+
+TEST(Plinth, TrainsLlamaInBfloat16WithActivationCheckpointing) {
+  const Workplace here;
+  const Outcome outcome =
+      here.pretrain({"model.type=llama", "model.kv_heads=1", "model.dropout=0",
+                     "train.precision=bfloat16", "model.activation_checkpointing=true"});
+  EXPECT_EQ(outcome.status, 0) << outcome.errors;
+  const Outcome inspected = here.run({"inspect", "run"});
+  EXPECT_THAT(inspected.output, HasSubstr("llama in run/step-000012"));
+}
+
+TEST(Plinth, StartsFromAnotherModelsWeights) {
+  const Workplace here;
+  ASSERT_EQ(here.pretrain().status, 0);
+  const Outcome outcome = here.pretrain({"model.init_from=run", "run.directory=second"});
+  EXPECT_EQ(outcome.status, 0) << outcome.errors;
+}
+
+TEST(Plinth, OnASignalWritesACheckpointAndGoesOnFromThere) {
+  for (const int signal : {SIGINT, SIGTERM}) {
+    const Workplace here;
+    PlinthProcess running(here.path(), Workplace::pretrain_arguments({"train.steps=100000"}));
+    while (!std::filesystem::exists(here / "run/metrics.csv")) ::usleep(1000);
+    running.signal(signal);
+    const Outcome stopped = running.wait();
+    EXPECT_EQ(stopped.status, 128 + signal);
+    EXPECT_THAT(stopped.errors, HasSubstr("the checkpoint is written, --resume goes on"));
+    const Outcome evaluated = here.run({"eval", "run", "--data", "data/validation_00000.bin"});
+    EXPECT_EQ(evaluated.status, 0) << evaluated.errors;
+  }
+}
+
+TEST(Plinth, WithoutACudaDeviceFallsBackToTheCpuInOneLine) {
+  const Outcome outcome = plinth_program(
+      TemporaryDirectory().path(),
+      {"bench", "layer_norm", "--shape", "8,16", "--steps", "1", "--device", "cuda"});
+  EXPECT_EQ(outcome.status, 0);
+  EXPECT_THAT(outcome.errors, MatchesRegex("plinth: warning: [^\n]*cuda[^\n]*; using the CPU\n"));
+}
+
+TEST(Plinth, BenchSpeaksTheProtocolOfTheWorkers) {
+  const TemporaryDirectory here;
+  const std::string command = "cd " + here.path().string() + " && printf '2\\n1\\n' | " +
+                              PLINTH_PROGRAM + " bench layer_norm --shape 8,16 --serve > out.txt";
+  EXPECT_EQ(std::system(command.c_str()), 0);
+  EXPECT_THAT(
+      read_text_file(here / "out.txt"),
+      MatchesRegex("\\{\"ready\":true[^\n]*\n"
+                   "\\{\"backward_ms\":\\[[^,]*,[^,]*\\],\"forward_ms\":\\[[^,]*,[^,]*\\]\\}\n"
+                   "\\{\"backward_ms\":\\[[^,]*\\],\"forward_ms\":\\[[^,]*\\]\\}\n"));
+  const Outcome once = plinth_program(
+      here.path(), {"bench", "train", "--model", "gpt", "--layers", "1", "--dim", "16", "--heads",
+                    "2", "--seq", "8", "--batch", "2", "--vocab", "32", "--steps", "1", "--json"});
+  EXPECT_THAT(once.output, MatchesRegex("\\{[^\n]*\"step_ms\":\\[[^,]*\\][^\n]*\\}\n"));
+}
+
+}  // namespace
+}  // namespace plinth

@@ -1,0 +1,153 @@
+#pragma once
+
+// Running the `plinth` program as a user does.
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "core/io/file.h"
+#include "tests/core/io/temporary_directory.h"
+
+namespace plinth {
+
+struct Outcome {
+  int status = -1;  // of the exit, or 128 + signal
+  std::string output;
+  std::string errors;
+};
+
+// A process of the program, in a directory, whose output goes to files there.
+class PlinthProcess {
+ public:
+  // The largest file that it may write, to stand for a full disk; 0: any.
+  PlinthProcess(const std::filesystem::path& directory, std::vector<std::string> arguments,
+                rlim_t largest_file = 0)
+      : directory_(directory) {
+    arguments.insert(arguments.begin(), PLINTH_PROGRAM);
+    std::vector<char*> words;
+    for (std::string& argument : arguments) words.push_back(argument.data());
+    words.push_back(nullptr);
+    pid_ = ::fork();
+    if (pid_ != 0) return;
+    if (::chdir(directory.c_str()) != 0) ::_exit(99);
+    redirect("stdout.txt", STDOUT_FILENO);
+    redirect("stderr.txt", STDERR_FILENO);
+    if (largest_file > 0) {
+      std::signal(SIGXFSZ, SIG_IGN);
+      const rlimit limit{largest_file, largest_file};
+      ::setrlimit(RLIMIT_FSIZE, &limit);
+    }
+    ::execv(words[0], words.data());
+    ::_exit(99);
+  }
+
+  void signal(int number) const { ::kill(pid_, number); }
+
+  Outcome wait() {
+    int status = 0;
+    ::waitpid(pid_, &status, 0);
+    Outcome outcome;
+    outcome.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    outcome.output = read_text_file(directory_ / "stdout.txt");
+    outcome.errors = read_text_file(directory_ / "stderr.txt");
+    return outcome;
+  }
+
+ private:
+  static void redirect(const char* file, int to) {
+    const int fd = ::open(file, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    if (fd < 0 || ::dup2(fd, to) < 0) ::_exit(99);
+    ::close(fd);
+  }
+
+  std::filesystem::path directory_;
+  pid_t pid_ = -1;
+};
+
+inline Outcome plinth_program(const std::filesystem::path& directory,
+                              std::vector<std::string> arguments, rlim_t largest_file = 0) {
+  return PlinthProcess(directory, std::move(arguments), largest_file).wait();
+}
+
+// A text of `lines` lines in which the next word is easy to learn.
+inline std::string corpus(int lines) {
+  const char* subjects[] = {"the cat", "a dog", "the old man", "my sister", "a bird"};
+  const char* verbs[] = {"sees", "likes", "follows", "remembers"};
+  const char* objects[] = {"the house", "a red ball", "the river", "an apple", "the moon", "rain"};
+  std::string text;
+  for (int i = 0; i < lines; ++i) {
+    text += std::string(subjects[i * 7 % 5]) + " " + verbs[i * 11 % 4] + " " + objects[i * 13 % 6];
+    text += i % 3 == 0 ? ".\n" : " and sleeps.\n";
+  }
+  return text;
+}
+
+// A directory with shards and a tokenizer in data/, and run.toml for a tiny model.
+class Workplace : public TemporaryDirectory {
+ public:
+  explicit Workplace(const std::string& more_settings = "") {
+    write_file_atomically(path() / "text.txt", corpus(600));
+    const Outcome outcome = run({"tokenize", "text.txt", "--out", "data", "--train-vocab", "300",
+                                 "--documents", "line", "--validation", "0.1", "--threads", "1"});
+    EXPECT_EQ(outcome.status, 0) << outcome.errors;
+    write_file_atomically(path() / "run.toml", std::string(kSettings) + more_settings);
+  }
+
+  Outcome run(std::vector<std::string> arguments, rlim_t largest_file = 0) const {
+    return plinth_program(path(), std::move(arguments), largest_file);
+  }
+  // pretrain run.toml with these arguments, on one thread.
+  Outcome pretrain(std::vector<std::string> more = {}, rlim_t largest_file = 0) const {
+    return run(pretrain_arguments(std::move(more)), largest_file);
+  }
+  static std::vector<std::string> pretrain_arguments(std::vector<std::string> more) {
+    std::vector<std::string> arguments = {"pretrain", "run.toml", "--threads", "1"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  }
+
+ private:
+  static constexpr const char* kSettings = R"(
+[run]
+directory = "run"
+[data]
+train = ["data/train_*.bin"]
+validation = ["data/validation_*.bin"]
+tokenizer = "data"
+[model]
+layers = 1
+dim = 16
+heads = 2
+context = 16
+dropout = 0.1
+[train]
+steps = 12
+batch = 8
+micro_batch = 4
+ema_decay = 0.9
+[optimizer]
+lr = 0.01
+[schedule]
+warmup_steps = 2
+[validation]
+every = 4
+batches = 2
+[checkpoint]
+every = 4
+keep_last = 3
+[sample]
+every = 6
+prompt = "the cat"
+tokens = 8
+)";
+};
+
+}  // namespace plinth
