@@ -15,15 +15,10 @@ class ParseError;
 
 namespace plinth::apps {
 
-// A run that a signal ended, after its checkpoint.
+// A run that a signal ended, after its checkpoint: exit status 130.
 class Interrupted : public std::runtime_error {
  public:
-  Interrupted(int signal, const std::string& message)
-      : std::runtime_error(message), signal_(signal) {}
-  int signal() const { return signal_; }
-
- private:
-  int signal_;
+  using std::runtime_error::runtime_error;
 };
 
 // The text without line breaks.

@@ -24,6 +24,7 @@ struct EvalArguments {
   std::string text;
   std::string tokenizer;
   EvaluationOptions options;
+  bool average = false;
   DeviceOptions device;
   bool json = false;
 };
@@ -54,7 +55,7 @@ void run(EvalArguments& arguments) {
         "takes either --data or --text");
   arguments.device.apply();
   const fs::path directory = model_directory(arguments.model);
-  const std::unique_ptr<LanguageModel> model = load_pretrained(directory);
+  const std::unique_ptr<LanguageModel> model = load_model(directory, arguments.average);
   std::optional<Tokenizer> tokenizer;
   const bool is_there = fs::exists(directory / "tokenizer.json");
   if (!arguments.text.empty() || !arguments.tokenizer.empty() || is_there)
@@ -91,6 +92,8 @@ void add_eval(CLI::App& program) {
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   command->add_flag("--json", arguments->json, "one JSON line");
+  command->add_flag("--average", arguments->average,
+                    "the moving average of the weights (train.ema_decay)");
   arguments->device.add_to(*command);
   command->footer("\nExample: plinth eval runs/kjv --data data/kjv/validation_*.bin");
   command->callback([arguments] { run(*arguments); });

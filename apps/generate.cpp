@@ -21,6 +21,7 @@ struct GenerateArguments {
   GenerateOptions options;
   bool no_cache = false;
   bool ignore_stop = false;
+  bool average = false;
   DeviceOptions device;
 };
 
@@ -33,7 +34,7 @@ void run(GenerateArguments& arguments) {
   arguments.device.apply();
   const std::filesystem::path directory = model_directory(arguments.model);
   const Tokenizer tokenizer = load_tokenizer(arguments.tokenizer, directory);
-  const std::unique_ptr<LanguageModel> model = load_pretrained(directory);
+  const std::unique_ptr<LanguageModel> model = load_model(directory, arguments.average);
   const std::vector<int32_t> prompt = tokenizer.encode(arguments.prompt);
   check(!prompt.empty(), ErrorKind::Argument, "--prompt", "is empty, takes at least one character");
   arguments.options.use_cache = !arguments.no_cache;
@@ -75,6 +76,8 @@ void add_generate(CLI::App& program) {
       ->capture_default_str();
   command->add_flag("--no-cache", arguments->no_cache, "read the whole text again for each token");
   command->add_flag("--ignore-stop", arguments->ignore_stop, "go on after the end-of-text token");
+  command->add_flag("--average", arguments->average,
+                    "the moving average of the weights (train.ema_decay)");
   arguments->device.add_to(*command);
   command->footer(
       "\nExample: plinth generate runs/kjv --prompt 'In the beginning' --temperature 0.8 --top-k "

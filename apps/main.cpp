@@ -1,5 +1,5 @@
 // The `plinth` program: one line and exit status 2 for a user's mistake, 1 for work that failed,
-// 128 + signal for a run that was told to stop.
+// 130 for a run that was told to stop and has written its checkpoint.
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -47,7 +47,7 @@ int run(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return report(std::runtime_error(explain(program, error, {argv + 1, argv + argc})), 2);
   } catch (const Interrupted& stop) {
-    return report(stop, 128 + stop.signal());
+    return report(stop, 130);
   } catch (const Error& error) {
     return report(error, error.is_user_error() ? 2 : 1);
   } catch (const std::bad_alloc&) {

@@ -2,6 +2,8 @@
 
 #include "apps/cli.h"
 #include "core/error.h"
+#include "models/tensor_files.h"
+#include "nn/ema.h"
 #include "train/checkpoint/run_directory.h"
 
 namespace plinth::apps {
@@ -10,6 +12,18 @@ namespace fs = std::filesystem;
 
 fs::path model_directory(const std::string& path) {
   return resolve_model_directory(path, [](const std::string& line) { warn(line); });
+}
+
+std::unique_ptr<LanguageModel> load_model(const fs::path& directory, bool average) {
+  std::unique_ptr<LanguageModel> model = load_pretrained(directory);
+  if (!average) return model;
+  nn::Ema ema(*model);
+  ema.load_state_dict(read_tensors(directory / "ema.safetensors"));
+  const nn::EmaScope scope(ema);
+  const nn::StateDict averaged = copies_of(model->state_dict());
+  model = make_model(ConfigJson::read(directory / "config.json"));
+  model->load_state_dict(averaged);
+  return model;
 }
 
 Tokenizer load_tokenizer(const std::string& named, const fs::path& model_directory) {

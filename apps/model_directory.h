@@ -3,6 +3,7 @@
 // Models and tokenizers by the words that a user gives.
 
 #include <filesystem>
+#include <memory>
 #include <string>
 
 #include "data/tokenizer/tokenizer.h"
@@ -12,6 +13,10 @@ namespace plinth::apps {
 
 // The directory itself if it holds a model, else the latest whole checkpoint of the run in it.
 std::filesystem::path model_directory(const std::string& path);
+
+// The model of a directory that model_directory() gave. `average`: with the moving average of the
+// weights that a run with train.ema_decay keeps beside them; throws Error(Io) where there is none.
+std::unique_ptr<LanguageModel> load_model(const std::filesystem::path& directory, bool average);
 
 // The tokenizer in the folder named, or, if none is, in the model's directory. Throws Error(Io)
 // naming --tokenizer where there is none.

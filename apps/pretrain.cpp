@@ -26,10 +26,9 @@ void report(const PretrainConfig& config, const PretrainResult& result) {
   const TrainResult& training = result.training;
   const std::string run = config.run.directory.string();
   if (training.signal != 0)
-    throw Interrupted(
-        training.signal,
-        detail::concat("stopped after step ", training.steps, " of ", config.train.steps,
-                       "; the checkpoint is written, --resume goes on"));
+    throw Interrupted(detail::concat("stopped after step ", training.steps, " of ",
+                                     config.train.steps,
+                                     "; the checkpoint is written, --resume goes on"));
   std::printf("trained %lld steps", static_cast<long long>(training.steps));
   if (training.skipped_steps)
     std::printf(" (%lld skipped)", static_cast<long long>(training.skipped_steps));

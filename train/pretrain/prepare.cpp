@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <span>
 
 #include "core/error.h"
 #include "core/io/directory.h"
@@ -17,6 +18,8 @@ namespace fs = std::filesystem;
 namespace {
 
 using Documents = std::vector<std::string_view>;
+
+constexpr size_t kBatchBytes = size_t{16} << 20;
 
 struct Split {
   Documents train;
@@ -65,10 +68,16 @@ int64_t write_shards(const PrepareOptions& options, const std::string& name,
                      const Tokenizer& tokenizer, const Documents& documents) {
   DatasetWriter writer(options.out, name, tokenizer.vocab_size(), options.shard_tokens);
   const std::optional<int32_t> end = tokenizer.eos_id();
-  for (const std::string_view document : documents) {
-    std::vector<int32_t> tokens = tokenizer.encode(document);
-    if (end) tokens.push_back(*end);
-    writer.append_document(tokens);
+  for (size_t begin = 0; begin < documents.size();) {
+    // As many documents at once as keep all threads busy.
+    size_t last = begin, bytes = 0;
+    while (last < documents.size() && bytes < kBatchBytes) bytes += documents[last++].size();
+    const std::span batch(documents.data() + begin, last - begin);
+    for (std::vector<int32_t>& tokens : tokenizer.encode_batch(batch)) {
+      if (end) tokens.push_back(*end);
+      writer.append_document(tokens);
+    }
+    begin = last;
   }
   writer.finish();
   return writer.tokens();

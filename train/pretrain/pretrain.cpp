@@ -61,9 +61,11 @@ std::unique_ptr<LanguageModel> build_model(const PretrainConfig& config, const P
 }
 
 // Every token must be a row of the embedding: better told now, naming the file, than in some step.
+// Data sets that take long to read are left to the embedding, which checks each batch.
 void check_vocabulary(const PretrainData& data, const LanguageModel& model) {
   const int64_t vocab_size = model.info().vocab_size;
-  data.train->validate(vocab_size);
+  constexpr int64_t most = 1'000'000'000;
+  if (data.train->size() <= most) data.train->validate(vocab_size);
   if (data.validation) data.validation->validate(vocab_size);
   if (!data.tokenizer) return;
   check(data.tokenizer->vocab_size() <= vocab_size, ErrorKind::Config, "model.vocab_size", "got ",

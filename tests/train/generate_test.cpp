@@ -1,0 +1,85 @@
+#include "train/generation/generate.h"
+
+#include <gtest/gtest.h>
+
+#include "models/registry.h"
+#include "tests/core/io/expect_error.h"
+
+namespace plinth {
+namespace {
+
+std::unique_ptr<LanguageModel> small_model(const std::string& type) {
+  ModelSize size;
+  size.type = type;
+  size.vocab_size = 40;
+  size.context = 12;
+  size.layers = 2;
+  size.dim = 16;
+  size.heads = 2;
+  size.dropout = type == "gpt2" ? 0.3 : 0;
+  return make_model(size, 7);
+}
+
+const std::vector<int32_t> kPrompt = {3, 1, 4};
+
+TEST(Generate, GivesTheSameTokensWithAndWithoutACacheEvenBeyondTheContext) {
+  for (const char* type : {"gpt2", "llama"}) {
+    const auto model = small_model(type);
+    GenerateOptions options;
+    options.max_tokens = 30;  // the context is forgotten by halves several times
+    options.sampling.seed = 5;
+    const std::vector<int32_t> cached = generate(*model, kPrompt, options);
+    options.use_cache = false;
+    EXPECT_EQ(generate(*model, kPrompt, options), cached) << type;
+    EXPECT_EQ(cached.size(), 30u);
+  }
+}
+
+TEST(Generate, TakesAPromptLongerThanTheContext) {
+  const auto model = small_model("gpt2");
+  const std::vector<int32_t> prompt(50, 2);
+  GenerateOptions options;
+  options.max_tokens = 4;
+  EXPECT_EQ(generate(*model, prompt, options).size(), 4u);
+}
+
+TEST(Generate, EndsAtTheStopTokenWithoutGivingIt) {
+  const auto model = small_model("gpt2");
+  GenerateOptions options;
+  options.max_tokens = 20;
+  const std::vector<int32_t> all = generate(*model, kPrompt, options);
+  options.stop_token = all[6];
+  const auto first = std::find(all.begin(), all.end(), all[6]);
+  EXPECT_EQ(generate(*model, kPrompt, options), std::vector<int32_t>(all.begin(), first));
+}
+
+TEST(Generate, TellsEachTokenAndStopsWhenAsked) {
+  const auto model = small_model("gpt2");
+  std::vector<int32_t> told;
+  const auto tokens = generate(*model, kPrompt, {}, [&](int32_t token) {
+    told.push_back(token);
+    return told.size() < 5;
+  });
+  EXPECT_EQ(told.size(), 5u);
+  EXPECT_EQ(tokens, told);
+}
+
+TEST(Generate, LeavesTheModelInTrainingAsItWas) {
+  const auto model = small_model("gpt2");
+  model->train();
+  generate(*model, kPrompt, {});
+  EXPECT_TRUE(model->is_training());
+  model->eval();
+  generate(*model, kPrompt, {});
+  EXPECT_FALSE(model->is_training());
+}
+
+TEST(Generate, RefusesPromptsThatAreEmptyOrOutsideTheVocabulary) {
+  const auto model = small_model("llama");
+  expect_error(ErrorKind::Argument, "the prompt has no tokens",
+               [&] { generate(*model, std::vector<int32_t>(), {}); });
+  expect_error(ErrorKind::Argument, "40", [&] { generate(*model, std::vector<int32_t>{40}, {}); });
+}
+
+}  // namespace
+}  // namespace plinth

@@ -1,0 +1,107 @@
+#include "train/pretrain/prepare.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/io/file.h"
+#include "data/shards/token_dataset.h"
+#include "data/tokenizer/tokenizer.h"
+#include "tests/core/io/expect_error.h"
+#include "tests/core/io/temporary_directory.h"
+
+namespace plinth {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+TEST(SplitDocuments, ByFileLineAndParagraph) {
+  const std::string_view text = "one\ntwo\n\n\nthree\n \nfour";
+  EXPECT_THAT(split_documents(text, "file"), ElementsAre(text));
+  EXPECT_THAT(split_documents(text, "line"), ElementsAre("one", "two", "three", "four"));
+  EXPECT_THAT(split_documents(text, "paragraph"), ElementsAre("one\ntwo", "\nthree\n \nfour"));
+  EXPECT_THAT(split_documents(" \n\n", "file"), IsEmpty());
+  EXPECT_THAT(split_documents("", "line"), IsEmpty());
+}
+
+std::string decoded(const TemporaryDirectory& folder, const std::string& shards) {
+  const Tokenizer tokenizer = Tokenizer::load(folder.path());
+  const TokenDataset data = TokenDataset::open((folder / shards).string());
+  std::vector<int32_t> ids(static_cast<size_t>(data.size()));
+  data.copy(0, data.size(), ids.data());
+  return tokenizer.decode(ids);
+}
+
+PrepareOptions options_for(const TemporaryDirectory& folder, const std::string& text) {
+  write_file_atomically(folder / "text.txt", text);
+  PrepareOptions options;
+  options.texts = {(folder / "text.txt").string()};
+  options.out = folder.path();
+  options.train_vocab = 260;
+  options.validation_share = 0.2;
+  return options;
+}
+
+TEST(PrepareCorpus, HoldsOutTheEndOfASingleDocumentAtALineEnd) {
+  const TemporaryDirectory folder;
+  std::string text;
+  for (int i = 0; i < 50; ++i) text += "line " + std::to_string(i) + "\n";
+  const PreparedCorpus corpus = prepare_corpus(options_for(folder, text));
+  EXPECT_EQ(corpus.documents, 1);
+  const std::string train = decoded(folder, "train_*.bin");
+  const std::string validation = decoded(folder, "validation_*.bin");
+  const std::string end = "<|endoftext|>";
+  ASSERT_TRUE(train.ends_with("\n" + end) && validation.ends_with("\n" + end));
+  EXPECT_EQ(train.substr(0, train.size() - end.size()) +
+                validation.substr(0, validation.size() - end.size()),
+            text);
+  EXPECT_NEAR(static_cast<double>(validation.size()) / static_cast<double>(text.size()), 0.2, 0.06);
+}
+
+TEST(PrepareCorpus, HoldsOutWholeDocumentsDrawnByTheSeed) {
+  std::string text;
+  for (int i = 0; i < 400; ++i) text += "line " + std::to_string(i) + "\n";
+  std::vector<std::string> held;
+  for (const uint64_t seed : {1, 1, 2}) {
+    const TemporaryDirectory folder;
+    PrepareOptions options = options_for(folder, text);
+    options.documents = "line";
+    options.seed = seed;
+    const PreparedCorpus corpus = prepare_corpus(options);
+    EXPECT_EQ(corpus.documents, 400);
+    held.push_back(decoded(folder, "validation_*.bin"));
+    const double share = static_cast<double>(corpus.validation_tokens) /
+                         static_cast<double>(corpus.validation_tokens + corpus.train_tokens);
+    EXPECT_NEAR(share, 0.2, 0.06);
+    EXPECT_EQ(decoded(folder, "train_*.bin").size() + held.back().size(),
+              text.size() - 400 + 400 * std::string("<|endoftext|>").size());
+  }
+  EXPECT_EQ(held[0], held[1]);
+  EXPECT_NE(held[0], held[2]);
+}
+
+TEST(PrepareCorpus, HoldsOutOneDocumentWhereTheShareFallsOnNone) {
+  const TemporaryDirectory folder;
+  PrepareOptions options = options_for(folder, "first document\nsecond document\n");
+  options.documents = "line";
+  options.validation_share = 0.001;
+  prepare_corpus(options);
+  EXPECT_EQ(decoded(folder, "validation_*.bin"), "second document<|endoftext|>");
+}
+
+TEST(PrepareCorpus, TakesATokenizerThatIsThere) {
+  const TemporaryDirectory first, second;
+  prepare_corpus(options_for(first, "some text to learn from\nand a line\n"));
+  PrepareOptions options = options_for(second, "another text\nof two lines\n");
+  options.train_vocab = 0;
+  expect_error(ErrorKind::Argument, "takes either --tokenizer or --train-vocab",
+               [&] { prepare_corpus(options); });
+  options.tokenizer = first.path();
+  options.validation_share = 0;
+  const PreparedCorpus corpus = prepare_corpus(options);
+  EXPECT_EQ(corpus.validation_tokens, 0);
+  EXPECT_EQ(decoded(second, "train_*.bin"), "another text\nof two lines\n<|endoftext|>");
+}
+
+}  // namespace
+}  // namespace plinth
