@@ -59,21 +59,21 @@ def start_workers(case, plinth):
 def measure_case(case, plinth, turns, ceiling):
     """The rows of one case, one for each of its passes."""
     sides = start_workers(case, plinth)
-    times = {side: {part.key: [] for part in case.passes} for side in sides}
+    times = {side: {part.name: [] for part in case.passes} for side in sides}
     try:
         for _ in range(turns):
             for side, worker in sides.items():
                 answer = worker.measure(case.repetitions)
                 for part in case.passes:
-                    times[side][part.key] += answer[part.key]
+                    times[side][part.name] += part.times(answer)
         peaks = {side: worker.peak_mib() for side, worker in sides.items()}
     finally:
         for worker in sides.values():
             worker.close()
     rows = []
     for part in case.passes:
-        ours = times["plinth"][part.key] if plinth else []
-        peers = {mode: times[mode][part.key] for mode in case.peers}
+        ours = times["plinth"][part.name] if plinth else []
+        peers = {mode: times[mode][part.name] for mode in case.peers}
         row = report.make_row(case, part, ours, peers, ceiling)
         row["peak_mib"] = {side: round(peak) for side, peak in peaks.items()}
         report.print_row(row)

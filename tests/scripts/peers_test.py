@@ -52,6 +52,10 @@ class Cases(unittest.TestCase):
         self.assertIn("bench train --dtype float32 --threads 2 --serve --model gpt --layers 4 --dim 256", text)
         self.assertIn("--shape 8,8,256,32", " ".join(cases.attention(8, 8, 256, 32).plinth_arguments()))
 
+    def test_pass_adds_up_its_parts(self):
+        (both,) = cases.linear_cross_entropy(8, 8, 8).passes
+        self.assertEqual(both.times({"forward_ms": [1.0, 2.0], "backward_ms": [10.0, 20.0]}), [11.0, 22.0])
+
     def test_sides_take_turns_and_rows_hold_medians(self):
         case = cases.train("GPT", cases.SMALL, 2)
         commands = {"plinth": 10.0, "eager": 20.0, "compile": 15.0}
