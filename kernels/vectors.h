@@ -14,7 +14,6 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <concepts>
 #include <cstdint>
 #include <cstring>
 #include <iterator>
@@ -77,11 +76,11 @@ struct First {
 
 // Loads and stores; both convert
 
-template <std::floating_point C>
-PLINTH_INLINE Vec<C> load(const C* p, Whole) {
-  Vec<C> v;
-  std::memcpy(&v, p, sizeof v);
-  return v;
+PLINTH_INLINE Vec<float> load(const float* p, Whole) {
+  return load(p);
+}
+PLINTH_INLINE Vec<double> load(const double* p, Whole) {
+  return load(p);
 }
 
 PLINTH_INLINE Vec<float> load(const BFloat16* p, Whole) {
@@ -156,9 +155,11 @@ PLINTH_INLINE Vec<compute_t<T>> load(const T* p, First part) {
   return load(lanes, Whole{});
 }
 
-template <std::floating_point C>
-PLINTH_INLINE void store(C* p, Vec<C> v, Whole) {
-  std::memcpy(p, &v, sizeof v);
+PLINTH_INLINE void store(float* p, Vec<float> v, Whole) {
+  store(p, v);
+}
+PLINTH_INLINE void store(double* p, Vec<double> v, Whole) {
+  store(p, v);
 }
 
 // Where the processor rounds to bfloat16 itself, results below 2^-126 become zero.

@@ -17,7 +17,7 @@ void forward(benchmark::State& state, void (*kernel)(int64_t, const T*, T*)) {
 template <class T>
 void backward(benchmark::State& state, void (*kernel)(int64_t, const T*, const T*, T*)) {
   const int64_t n = state.range(0) * state.range(1);
-  const auto dy = sample_values<T>(n), x = dy;
+  const auto dy = sample_values<T>(n), x = sample_values<T>(n);
   std::vector<T> dx(n);
   for (auto _ : state) kernel(n, dy.data(), x.data(), dx.data());
   set_bytes(state, 3 * n * sizeof(T));

@@ -19,7 +19,7 @@ void bias_gelu_tanh_forward(benchmark::State& state) {
 template <class T>
 void bias_gelu_tanh_backward(benchmark::State& state) {
   const int64_t rows = state.range(0), cols = state.range(1), n = rows * cols;
-  const auto x = sample_values<T>(n), dy = x, bias = sample_values<T>(cols);
+  const auto x = sample_values<T>(n), dy = sample_values<T>(n), bias = sample_values<T>(cols);
   std::vector<T> dx(n), dbias(cols);
   for (auto _ : state) {
     cpu::bias_gelu_tanh_backward<T>(rows, cols, dy.data(), x.data(), bias.data(), dx.data(),

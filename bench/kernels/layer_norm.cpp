@@ -8,7 +8,8 @@ namespace {
 template <class T>
 void layer_norm_forward(benchmark::State& state) {
   const int64_t rows = state.range(0), cols = state.range(1), n = rows * cols;
-  const auto x = sample_values<T>(n), weight = sample_values<T>(cols), bias = weight;
+  const auto x = sample_values<T>(n), weight = sample_values<T>(cols),
+             bias = sample_values<T>(cols);
   std::vector<T> y(n);
   std::vector<compute_t<T>> mean(rows), rstd(rows);
   for (auto _ : state) {
@@ -21,7 +22,8 @@ void layer_norm_forward(benchmark::State& state) {
 template <class T>
 void add_layer_norm_forward(benchmark::State& state) {
   const int64_t rows = state.range(0), cols = state.range(1), n = rows * cols;
-  const auto x = sample_values<T>(n), residual = x, weight = sample_values<T>(cols), bias = weight;
+  const auto x = sample_values<T>(n), residual = sample_values<T>(n),
+             weight = sample_values<T>(cols), bias = sample_values<T>(cols);
   std::vector<T> y(n), sum(n);
   std::vector<compute_t<T>> mean(rows), rstd(rows);
   for (auto _ : state) {
@@ -35,7 +37,7 @@ void add_layer_norm_forward(benchmark::State& state) {
 template <class T>
 void layer_norm_backward(benchmark::State& state) {
   const int64_t rows = state.range(0), cols = state.range(1), n = rows * cols;
-  const auto x = sample_values<T>(n), dy = x, weight = sample_values<T>(cols);
+  const auto x = sample_values<T>(n), dy = sample_values<T>(n), weight = sample_values<T>(cols);
   std::vector<T> dx(n), dweight(cols), dbias(cols);
   const std::vector<compute_t<T>> mean(rows, 0), rstd(rows, 1);
   for (auto _ : state) {

@@ -46,14 +46,15 @@ void adamw(benchmark::State& state) {
 void sgd_momentum(benchmark::State& state) {
   const int64_t n = state.range(0);
   Problem<float, float> p(n, false);
-  for (auto _ : state) cpu::sgd_step<float, float>({&p.tensor, 1}, {.momentum = 0.9});
+  for ([[maybe_unused]] auto _ : state)
+    cpu::sgd_step<float, float>({&p.tensor, 1}, {.momentum = 0.9});
   set_bytes(state, 20 * n);
 }
 
 void lion(benchmark::State& state) {
   const int64_t n = state.range(0);
   Problem<float, float> p(n, false);
-  for (auto _ : state) cpu::lion_step<float, float>({&p.tensor, 1}, {});
+  for ([[maybe_unused]] auto _ : state) cpu::lion_step<float, float>({&p.tensor, 1}, {});
   set_bytes(state, 20 * n);
 }
 
@@ -70,7 +71,8 @@ void all_finite(benchmark::State& state) {
   const int64_t n = state.range(0);
   const auto gradient = sample_values<float>(n);
   const std::span<const float> tensor(gradient);
-  for (auto _ : state) benchmark::DoNotOptimize(cpu::all_finite<float>({&tensor, 1}));
+  for ([[maybe_unused]] auto _ : state)
+    benchmark::DoNotOptimize(cpu::all_finite<float>({&tensor, 1}));
   set_bytes(state, n * sizeof(float));
 }
 

@@ -20,7 +20,7 @@ void rms_norm_forward(benchmark::State& state) {
 template <class T>
 void rms_norm_backward(benchmark::State& state) {
   const int64_t rows = state.range(0), cols = state.range(1), n = rows * cols;
-  const auto x = sample_values<T>(n), dy = x, weight = sample_values<T>(cols);
+  const auto x = sample_values<T>(n), dy = sample_values<T>(n), weight = sample_values<T>(cols);
   std::vector<T> dx(n), dweight(cols);
   const std::vector<compute_t<T>> rstd(rows, 1);
   for (auto _ : state) {

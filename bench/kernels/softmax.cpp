@@ -17,7 +17,7 @@ void forward(benchmark::State& state, void (*kernel)(int64_t, int64_t, const T*,
 template <class T>
 void backward(benchmark::State& state, void (*kernel)(int64_t, int64_t, const T*, const T*, T*)) {
   const int64_t rows = state.range(0), cols = state.range(1), n = rows * cols;
-  const auto dy = sample_values<T>(n), y = dy;
+  const auto dy = sample_values<T>(n), y = sample_values<T>(n);
   std::vector<T> dx(n);
   for (auto _ : state) kernel(rows, cols, dy.data(), y.data(), dx.data());
   set_bytes(state, 3 * n * sizeof(T));

@@ -57,8 +57,8 @@ TYPED_TEST(Activations, ForwardMatchesFloat64) {
       const auto x = random_values<TypeParam>(n, 1, 3);
       std::vector<TypeParam> y(n);
       a.forward(n, x.data(), y.data());
-      std::vector<double> expected;
-      for (const auto& v : x) expected.push_back(a.reference(as_double(v)));
+      std::vector<double> expected = as_doubles(x);
+      for (double& v : expected) v = a.reference(v);
       expect_close(y, expected, a.slack, a.name);
     }
   }
@@ -204,10 +204,10 @@ void expect_bias_gelu(const Shape& s, bool tanh_form) {
   (tanh_form ? bias_gelu_tanh_backward<T> : bias_gelu_backward<T>)(s.rows, s.cols, dy.data(),
                                                                    x.data(), bias.data(), dx.data(),
                                                                    dbias.data());
-  std::vector<double> sum(n), expected_y, expected_dx(n), expected_dbias(s.cols);
+  std::vector<double> sum(n), expected_y(n), expected_dx(n), expected_dbias(s.cols);
   for (int64_t i = 0; i < n; ++i) {
     sum[i] = as_double(x[i]) + as_double(bias[i % s.cols]);
-    expected_y.push_back(tanh_form ? gelu_tanh_of(sum[i]) : gelu_of(sum[i]));
+    expected_y[i] = tanh_form ? gelu_tanh_of(sum[i]) : gelu_of(sum[i]);
   }
   (tanh_form ? gelu_tanh_backward<double> : gelu_backward<double>)(n, as_doubles(dy).data(),
                                                                    sum.data(), expected_dx.data());

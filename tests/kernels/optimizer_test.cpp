@@ -234,6 +234,8 @@ TYPED_TEST(GradientNorm, MatchesFloat64OnAnyThreads) {
   std::vector<std::vector<TypeParam>> data;
   std::vector<std::span<const TypeParam>> list;
   long double expected = 0;
+  data.reserve(kLengths.size());
+  list.reserve(kLengths.size());
   for (int64_t n : kLengths) data.push_back(random_values<TypeParam>(n, 3 + n));
   for (const auto& x : data) list.emplace_back(x);
   for (const auto& x : data) {

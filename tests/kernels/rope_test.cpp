@@ -139,7 +139,7 @@ TEST(RopeFrequencies, ScaleAsDescribed) {
   for (int i = 0; i < 32; ++i) EXPECT_DOUBLE_EQ(linear[i], plain[i] / 4);
   for (int i = 0; i < 32; ++i) {
     const double wavelength = 2 * M_PI / plain[i];
-    if (wavelength < 8192 / 4) {
+    if (wavelength < 8192.0 / 4) {
       EXPECT_EQ(llama3[i], plain[i]) << i;
     }
     if (wavelength > 8192) {
