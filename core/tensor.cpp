@@ -23,9 +23,14 @@ bool fits(const Shape& shape, const Shape& strides, int64_t offset, DType dtype,
   if (shape.numel() == 0) return offset >= 0;
   int64_t low = offset, high = offset;
   for (int64_t d = 0; d < shape.dim(); ++d) {
-    (strides[d] < 0 ? low : high) += (shape[d] - 1) * strides[d];
+    int64_t reach = 0;
+    int64_t& end = strides[d] < 0 ? low : high;
+    if (__builtin_mul_overflow(shape[d] - 1, strides[d], &reach) ||
+        __builtin_add_overflow(end, reach, &end)) {
+      return false;
+    }
   }
-  return low >= 0 && static_cast<size_t>(high + 1) * size_of(dtype) <= bytes;
+  return low >= 0 && static_cast<uint64_t>(high) < bytes / size_of(dtype);
 }
 
 void check_sizes(const Shape& shape) {

@@ -74,8 +74,8 @@ class Tensor {
   int64_t item_int() const;
 
   // ---- views, and copies (core/ops/views.h); d and e may be negative ----
-  Tensor reshape(
-      const Shape& shape) const;  // one size may be -1; a view where strides allow, else a copy
+  // One size may be -1. A view where strides allow, else a copy.
+  Tensor reshape(const Shape& shape) const;
   Tensor transpose(int64_t d, int64_t e) const;
   Tensor permute(const Shape& order) const;
   Tensor expand(const Shape& shape) const;  // -1 keeps a size
@@ -94,7 +94,7 @@ class Tensor {
   Tensor to(DType dtype) const;
   Tensor to(Device device) const;
 
-  // ---- in place; gradients flow through, and each write is counted (core/ops/in_place.h) ----
+  // ---- in place; gradients flow through, and each write is counted ----
   Tensor& copy_(const Tensor& source);  // broadcasts and converts source
   Tensor& fill_(double value);
   Tensor& zero_() { return fill_(0); }

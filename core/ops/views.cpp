@@ -222,8 +222,9 @@ Tensor Tensor::slice(int64_t d, int64_t start, int64_t end, int64_t step) const 
 
 Tensor Tensor::narrow(int64_t d, int64_t start, int64_t length) const {
   d = wrap_dim(d, dim(), "narrow");
-  check(start >= 0 && length >= 0 && start + length <= size(d), ErrorKind::Shape, "narrow",
-        "start ", start, " and length ", length, " leave dimension ", d, " of shape ", shape());
+  check(start >= 0 && start <= size(d) && length >= 0 && length <= size(d) - start,
+        ErrorKind::Shape, "narrow", "start ", start, " and length ", length, " leave dimension ", d,
+        " of shape ", shape());
   return slice(d, start, start + length);
 }
 
@@ -247,7 +248,7 @@ Tensors Tensor::split(const std::vector<int64_t>& sizes, int64_t d) const {
   Tensors parts;
   int64_t start = 0;
   for (int64_t length : sizes) {
-    check(length >= 0 && start + length <= size(d), ErrorKind::Shape, "split", "sizes leave ",
+    check(length >= 0 && length <= size(d) - start, ErrorKind::Shape, "split", "sizes leave ",
           "dimension ", d, " of shape ", shape());
     Shape part = shape();
     part[d] = length;

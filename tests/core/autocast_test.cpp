@@ -1,0 +1,138 @@
+#include "core/autocast.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "core/autograd.h"
+#include "core/error.h"
+#include "core/ops/activation.h"
+#include "core/ops/attention.h"
+#include "core/ops/elementwise.h"
+#include "core/ops/factories.h"
+#include "core/ops/loss.h"
+#include "core/ops/matmul.h"
+#include "core/ops/normalization.h"
+#include "core/ops/reduce.h"
+#include "core/ops/softmax.h"
+
+namespace plinth {
+namespace {
+
+Tensor sample(const Shape& shape, uint32_t number, TensorOptions options = {}) {
+  return uniform(shape, -1, 1, {.seed = 4, .op = number}, options);
+}
+
+TEST(Autocast, ProductsTakeItsDtypeAndNormsFloat32) {
+  const AutocastGuard guard(DType::BFloat16);
+  const Tensor x = sample({2, 4}, 0), w = sample({4, 4}, 1);
+  EXPECT_EQ(linear(x, w).dtype(), DType::BFloat16);
+  EXPECT_EQ(matmul(x, w).dtype(), DType::BFloat16);
+  const Tensor q = sample({1, 2, 3, 4}, 2);
+  EXPECT_EQ(attention(q, q, q).dtype(), DType::BFloat16);
+  const Tensor narrow = linear(x, w);
+  EXPECT_EQ(softmax(narrow, -1).dtype(), DType::Float32);
+  EXPECT_EQ(layer_norm(narrow, ones({4})).dtype(), DType::Float32);
+  EXPECT_EQ(rms_norm(narrow, ones({4})).dtype(), DType::Float32);
+  EXPECT_EQ(gelu(narrow).dtype(), DType::BFloat16);
+  EXPECT_EQ((narrow + x).dtype(), DType::Float32);
+}
+
+TEST(Autocast, LossesAreFloat32) {
+  const AutocastGuard guard(DType::Float16);
+  const Tensor x = sample({2, 4}, 0), w = sample({5, 4}, 1);
+  const Tensor target = from_values<int64_t>({1, 4}, {2});
+  const Tensor whole = cross_entropy(linear(x, w), target);
+  const Tensor fused = linear_cross_entropy(x, w, target);
+  EXPECT_EQ(whole.dtype(), DType::Float32);
+  EXPECT_EQ(fused.dtype(), DType::Float32);
+  EXPECT_NEAR(whole.item(), fused.item(), 2e-3);
+}
+
+TEST(Autocast, GradientsHaveTheDtypesOfTheirTensors) {
+  Tensor x = sample({2, 4}, 0).set_requires_grad(), w = sample({5, 4}, 1).set_requires_grad();
+  Tensor loss, fused;
+  {
+    const AutocastGuard guard(DType::BFloat16);
+    loss = sum(square(linear(x, w)));
+    fused = linear_cross_entropy(x, w, from_values<int64_t>({1, 4}, {2}));
+  }
+  (loss + fused).backward();
+  EXPECT_EQ(x.grad().dtype(), DType::Float32);
+  EXPECT_EQ(w.grad().dtype(), DType::Float32);
+}
+
+TEST(Autocast, BackwardInsideTheGuardGivesTheSameBits) {
+  const auto gradient = [](bool inside) {
+    Tensor x = sample({3, 4}, 0).set_requires_grad();
+    const Tensor w = sample({4, 4}, 1), late = sample({4, 4}, 2);
+    const Tensor before = matmul(x, w);  // in float32
+    const AutocastGuard guard(DType::BFloat16);
+    const Tensor loss = sum(square(matmul(before, late)));
+    if (inside) {
+      loss.backward();
+    } else {
+      const AutocastGuard off(DType::Float32);
+      loss.backward();
+    }
+    return to_vector(x.grad());
+  };
+  EXPECT_EQ(gradient(true), gradient(false));
+}
+
+TEST(Autocast, CheckpointReplaysIt) {
+  const auto gradient = [](bool checkpointed) {
+    Tensor x = sample({3, 4}, 0).set_requires_grad();
+    const auto f = [w = sample({4, 4}, 1)](const Tensors& in) { return square(matmul(in[0], w)); };
+    Tensor y;
+    {
+      const AutocastGuard guard(DType::BFloat16);
+      y = checkpointed ? checkpoint(f, {x}) : f({x});
+    }
+    EXPECT_EQ(y.dtype(), DType::BFloat16);
+    sum(y).backward();
+    return to_vector(x.grad());
+  };
+  EXPECT_EQ(gradient(true), gradient(false));
+}
+
+TEST(Autocast, LeavesFloat64AndIntegersAlone) {
+  const AutocastGuard guard(DType::BFloat16);
+  const Tensor x = sample({2, 2}, 0, {DType::Float64, {}});
+  EXPECT_EQ(matmul(x, x).dtype(), DType::Float64);
+  EXPECT_EQ(softmax(x, 0).dtype(), DType::Float64);
+  EXPECT_FALSE(autocast({}).defined());
+  EXPECT_EQ(autocast(arange(0, 3)).dtype(), DType::Int64);
+}
+
+TEST(Autocast, GuardsNestAndBelongToTheirThread) {
+  EXPECT_EQ(autocast_dtype(), DType::Float32);
+  const AutocastGuard outer(DType::BFloat16);
+  {
+    const AutocastGuard inner(DType::Float16);
+    EXPECT_EQ(autocast_dtype(), DType::Float16);
+    const AutocastGuard off(DType::Float32);
+    const Tensor x = sample({2, 2}, 0);
+    EXPECT_EQ(matmul(x, x).dtype(), DType::Float32);
+  }
+  EXPECT_EQ(autocast_dtype(), DType::BFloat16);
+  DType elsewhere{};
+  std::thread([&] { elsewhere = autocast_dtype(); }).join();
+  EXPECT_EQ(elsewhere, DType::Float32);
+}
+
+TEST(Autocast, TakesNoOtherDtype) {
+  try {
+    const AutocastGuard guard(DType::Float8_e4m3);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_STREQ(
+        error.what(),
+        "AutocastGuard: got dtype float8_e4m3, takes bfloat16, float16, or float32 for none");
+  }
+  EXPECT_EQ(autocast_dtype(), DType::Float32);
+}
+
+}  // namespace
+}  // namespace plinth
