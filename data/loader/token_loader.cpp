@@ -106,7 +106,7 @@ void TokenLoader::restore(const LoaderPosition& position) {
 
 ValidationLoader::ValidationLoader(std::shared_ptr<const TokenDataset> data, SampleOptions options,
                                    int64_t rows)
-    : source_(std::move(data), in_order(std::move(options))), rows_(rows) {
+    : source_(std::move(data), in_order(options)), rows_(rows) {
   check(rows >= 1, ErrorKind::Argument, "validation loader", "rows is ", rows,
         ", expected at least 1");
 }

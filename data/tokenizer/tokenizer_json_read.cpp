@@ -172,7 +172,7 @@ void read_model(const Json& model, TokenizerSpec& spec, std::string_view name) {
   if (!type.is_null() && type != "BPE") refuse(name, "model type", type.dump());
   for (const std::string_view affix : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     const Json& value = json_fields::get(model, affix, name);
-    if (!value.is_null() && value != "") refuse(name, affix, value.dump());
+    if (!value.is_null() && value != Json("")) refuse(name, affix, value.dump());
   }
   const Json& dropout = json_fields::get(model, "dropout", name);
   if (!dropout.is_null() && dropout != 0) refuse(name, "dropout", dropout.dump());

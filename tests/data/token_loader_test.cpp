@@ -324,7 +324,8 @@ TEST(TokenLoader, RefusesOptionsThatMakeNoSense) {
       {{.samples = {.length = 8}, .prefetch = -1}, "prefetch is -1"},
   };
   for (const auto& [options, message] : cases) {
-    expect_error(ErrorKind::Argument, message, [&] { TokenLoader(data, options); });
+    expect_error(ErrorKind::Argument, message,
+                 [&, &chosen = options] { TokenLoader(data, chosen); });
   }
   EXPECT_EQ(TokenLoader(data, {.samples = {.length = 99}}).samples_per_epoch(), 1);
 }
