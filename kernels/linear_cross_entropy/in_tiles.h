@@ -156,9 +156,10 @@ class InTiles {
     for (int64_t j = kLanes<C>; j < kVocabBlock; j += kLanes<C>)
       most = larger<C>(most, load(z + j));
     const C top = s.top = largest_lane<C>(most);
-#pragma omp simd
-    for (int64_t j = 0; j < kVocabBlock; ++j) z[j] = math::exp(z[j] - top);
-    s.total = sum_over<C>(kVocabBlock, [&](int64_t j) { return z[j]; });
+    C total = 0;
+#pragma omp simd reduction(+ : total)
+    for (int64_t j = 0; j < kVocabBlock; ++j) total += z[j] = math::exp(z[j] - top);
+    s.total = total;
   }
 
   // The row's loss; `total` of its statistics becomes the factor of the block's exponentials in dz.

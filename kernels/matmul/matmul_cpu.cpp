@@ -14,9 +14,10 @@
 namespace plinth::kernels::cpu {
 namespace {
 
-// Tile sizes. A task's block of c, and the slices of a and b for one k block, share a 1 MB L2;
-// packed operands stay in L3.
-constexpr int64_t kKBlock = 512;          // packed elements
+// Tile sizes. Panels stream from L2, where a tile's loads are a fifth of what it delivers, so a
+// long block of k costs nothing and saves reading and writing c; measured with k = 2048, blocks of
+// 2048 are 3 to 8 % faster than blocks of 512. Packed operands stay in L3.
+constexpr int64_t kKBlock = 2048;         // packed elements
 constexpr int64_t kTaskRowPanels = 10;    // 140 rows of c
 constexpr int64_t kTaskColumnPanels = 8;  // 256 columns of c
 constexpr int64_t kMinTasks = 16;         // below, tasks are made smaller

@@ -123,14 +123,14 @@ TYPED_TEST(Matmul, AddsBiasAndAccumulates) {
     for (const bool bias : {false, true})
       for (const Layout b : {Layout::Rows, Layout::Columns})
         for (const int64_t m : {1, 3, 20})
-          for (const int64_t k : {5, 40, 1100})
+          for (const int64_t k : {5, 40, 4200})
             expect_product<TypeParam>(
                 {1, m, 37, k, Layout::Rows, b, Layout::PaddedRows, accumulate, bias});
 }
 
 TYPED_TEST(Matmul, MatchesALoopWhereBlocksMeet) {
   expect_product<TypeParam>({1, 157, 301, 90});
-  expect_product<TypeParam>({1, 20, 40, 2100, Layout::Columns, Layout::Columns});
+  expect_product<TypeParam>({1, 20, 40, 4200, Layout::Columns, Layout::Columns});
   expect_product<TypeParam>({1, 3, 60, 1100, Layout::Rows, Layout::Columns});
 }
 
