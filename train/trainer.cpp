@@ -106,8 +106,10 @@ TrainResult Trainer::loop() {
     if (validates) result.validation_loss = validate();
     record(done, seconds, validates ? result.validation_loss : StepReport::kUnknown);
     if (is_due(options_.sample_every) || is_last) sample();
-    const bool is_best = options_.keep_best && best_step_ == step_;
-    if (is_due(options_.checkpoint_every) || (is_best && options_.checkpoint_every > 0)) save();
+    // Weights that may be spoilt are not worth the place of a good checkpoint.
+    const bool is_good = guard_.state().bad_in_a_row == 0;
+    const bool is_best = options_.keep_best && options_.checkpoint_every > 0 && best_step_ == step_;
+    if (is_good && (is_due(options_.checkpoint_every) || is_best)) save();
   }
   if (saved_step_ != step_) save();
   if (outputs_->writer) outputs_->writer->wait();
@@ -236,8 +238,7 @@ void Trainer::begin() {
 
 void Trainer::save() {
   saved_step_ = step_;
-  // Weights that may be spoilt are not worth the place of a good checkpoint.
-  if (!outputs_->writer || guard_.state().bad_in_a_row > 0) return;
+  if (!outputs_->writer) return;
   outputs_->writer->submit(snapshot(), options_.keep_best ? best_step_ : std::nullopt);
   outputs_->recorder->write_report();
 }

@@ -13,9 +13,11 @@ namespace plinth {
 
 // Kills the same run with SIGKILL at `kills` moments, drawn between its start and what a whole run
 // takes, resumes it each time, and compares the end with that of a run that was left alone.
-inline void expect_same_bits_after_kills(int kills, const std::string& steps, const char* last) {
+inline void expect_same_bits_after_kills(int kills, const std::string& steps, const char* last,
+                                         const std::string& dim) {
   const Workplace here;
-  const std::vector<std::string> settings = {"train.steps=" + steps, "checkpoint.every=3"};
+  const std::vector<std::string> settings = {"train.steps=" + steps, "checkpoint.every=3",
+                                             "model.dim=" + dim};
   auto whole = settings;
   whole.push_back("run.directory=whole");
   const auto start = std::chrono::steady_clock::now();
