@@ -130,7 +130,7 @@ void mask_row(C* row, KeyVectors v, int64_t key, Range keys, C value) {
   for (int x = v.begin; x < v.end; ++x) {
     const Vec<Signed<C>> lane = lanes_from<C>(x * kLanes<C>);
     const Vec<C> score = load(row + x * kLanes<C>);
-    store(row + x * kLanes<C>, (lane >= low) & (lane < high) ? score : broadcast(value));
+    store(row + x * kLanes<C>, ((lane >= low) & (lane < high)) ? score : broadcast(value));
   }
 }
 

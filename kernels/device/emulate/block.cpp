@@ -92,7 +92,7 @@ void Block::resume(Thread& thread) {
   thread.fiber = std::move(thread.fiber).resume();
 }
 
-void Block::wait(const std::function<bool()>& ready, std::string what) {
+void Block::wait(const std::function<bool()>& ready, const std::string& what) {
   Thread& self = *running_;
   while (!ready()) {
     self.ready = &ready;

@@ -13,7 +13,6 @@
 #include <map>
 #include <memory>
 #include <random>
-#include <source_location>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -22,7 +21,21 @@
 
 namespace plinth::emulate {
 
-using Location = std::source_location;
+// The place of a call: std::source_location, which clang 14 does not have.
+class Location {
+ public:
+  static constexpr Location current(const char* file = __builtin_FILE(),
+                                    uint32_t line = __builtin_LINE()) {
+    return {file, line};
+  }
+  constexpr const char* file_name() const { return file_; }
+  constexpr uint32_t line() const { return line_; }
+
+ private:
+  constexpr Location(const char* file, uint32_t line) : file_(file), line_(line) {}
+  const char* file_;
+  uint32_t line_;
+};
 
 // A kernel did what the GPU forbids, or leaves undefined. The message names kernel, block, thread,
 // what was done, and the line.
@@ -104,7 +117,7 @@ class Block {
   WarpValues meet_warp(uint32_t mask, const void* value, size_t bytes, bool order, Location at);
 
   // Lets other threads run until ready() holds.
-  void wait(const std::function<bool()>& ready, std::string what);
+  void wait(const std::function<bool()>& ready, const std::string& what);
 
   [[noreturn]] void fail(const std::string& what, Location at) const;
 
