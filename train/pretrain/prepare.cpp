@@ -13,8 +13,6 @@
 
 namespace plinth {
 
-namespace fs = std::filesystem;
-
 namespace {
 
 using Documents = std::vector<std::string_view>;
