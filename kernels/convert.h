@@ -18,19 +18,17 @@ namespace plinth::kernels {
 
 // On the bits, which the compiler vectorises where it does not the conversions of single elements.
 inline void widen(int64_t n, const BFloat16* x, float* out) {
-  const uint16_t* bits = &x->bits;
 #pragma omp simd
-  for (int64_t i = 0; i < n; ++i) out[i] = std::bit_cast<float>(uint32_t{bits[i]} << 16);
+  for (int64_t i = 0; i < n; ++i) out[i] = std::bit_cast<float>(uint32_t{x[i].bits} << 16);
 }
 
 inline void narrow(int64_t n, const float* x, BFloat16* out) {
-  uint16_t* bits = &out->bits;
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i) {
     const uint32_t u = std::bit_cast<uint32_t>(x[i]);
     const uint32_t rounded = u + 0x7fffu + ((u >> 16) & 1u);
     const uint32_t quiet_nan = u | 0x400000u;
-    bits[i] = static_cast<uint16_t>((x[i] == x[i] ? rounded : quiet_nan) >> 16);
+    out[i].bits = static_cast<uint16_t>((x[i] == x[i] ? rounded : quiet_nan) >> 16);
   }
 }
 

@@ -2,15 +2,15 @@
 
 // Matrix product: c[i, j] = sum_p a[i, p] b[p, j] (+ bias[j]) (+ c[i, j] before), batched.
 //
-// Shapes       a [batch, m, k], b [batch, k, n], c [batch, m, n], bias [n], any of them empty; k =
-// 0
-//              gives zeros, the bias, or c itself.
+// Shapes       a [batch, m, k], b [batch, k, n], c [batch, m, n], bias [n], any of them empty;
+//              k = 0 gives zeros, the bias, or c itself.
 // Dtypes       float64, float32, bfloat16, float16; the last two accumulate in float32 and round
-// once. Layout       of each matrix the row or the column stride is 1 (or that dimension is 1), so
-// a
+//              once.
+// Layout       of each matrix the row or the column stride is 1 (or that dimension is 1), so a
 //              transposed operand is a swap of strides. A batch stride of 0 shares a or b.
 // Aliasing     c overlaps none of a, b, bias; its elements are distinct.
-// Determinism  the order of every sum depends on the shape and strides only, never on the threads.
+// Determinism  the order of every sum depends on the shape only, never on the threads; with at most
+//              four rows, on which of b's strides is 1 too.
 // Cost         2 batch m n k operations; (m k + k n + m n) elements per batch.
 
 #include <array>

@@ -149,7 +149,8 @@ TEST(Plinth, OnASignalWritesACheckpointAndGoesOnFromThere) {
   for (const int signal : {SIGINT, SIGTERM}) {
     const Workplace here;
     PlinthProcess running(here.path(), Workplace::pretrain_arguments({"train.steps=100000"}));
-    while (!std::filesystem::exists(here / "run/metrics.csv")) ::usleep(1000);
+    // Its first row is written once the steps are under way.
+    ASSERT_TRUE(running.wait_until_written(here / "run/metrics.jsonl"));
     running.signal(signal);
     const Outcome stopped = running.wait();
     EXPECT_EQ(stopped.status, 130);

@@ -49,6 +49,17 @@ class PlinthProcess {
     ::_exit(99);
   }
 
+  // Waits until the file holds something; false if that does not come about within a minute.
+  static bool wait_until_written(const std::filesystem::path& file) {
+    std::error_code none_yet;
+    for (int tries = 0; tries < 60000; ++tries) {
+      if (std::filesystem::exists(file, none_yet) && std::filesystem::file_size(file, none_yet) > 0)
+        return true;
+      ::usleep(1000);
+    }
+    return false;
+  }
+
   void signal(int number) const { ::kill(pid_, number); }
 
   Outcome wait() {

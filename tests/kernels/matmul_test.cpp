@@ -152,8 +152,7 @@ TYPED_TEST(Matmul, BatchStrideOfZeroSharesAnOperand) {
   for (int64_t i = 0; i < 6 * 35; ++i) EXPECT_EQ(double(shared.c[i]), double(whole.c[i]));
 }
 
-// An element's bits depend neither on the threads nor on how many other rows there are.
-TYPED_TEST(Matmul, BitsDependOnTheShapeOnly) {
+TYPED_TEST(Matmul, BitsDoNotDependOnTheThreads) {
   const Case x{1, 300, 290, 700, Layout::Rows, Layout::Columns};
   Problem<TypeParam> one(x), three(x);
   const int threads = omp_get_max_threads();
@@ -163,6 +162,26 @@ TYPED_TEST(Matmul, BitsDependOnTheShapeOnly) {
   three.run();
   omp_set_num_threads(threads);
   for (size_t i = 0; i < one.c.size(); ++i) ASSERT_EQ(double(one.c[i]), double(three.c[i]));
+}
+
+TYPED_TEST(Matmul, BitsOfMoreThanFourRowsDoNotDependOnTheLayout) {
+  const auto product = [](int64_t m, Layout a, Layout b) {
+    Problem<TypeParam> p({1, m, 45, 70, a, b});
+    for (int64_t q = 0; q < 70; ++q) {
+      for (int64_t i = 0; i < m; ++i)
+        p.a[i * p.desc.a[1] + q * p.desc.a[2]] = TypeParam(std::sin(float(i * 71 + q)));
+      for (int64_t j = 0; j < 45; ++j)
+        p.b[q * p.desc.b[1] + j * p.desc.b[2]] = TypeParam(std::cos(float(q * 47 + j)));
+    }
+    p.run();
+    return std::vector<double>(p.c.begin(), p.c.end());
+  };
+  for (const int64_t m : {5, 14, 37}) {
+    const std::vector<double> expected = product(m, Layout::Rows, Layout::Rows);
+    for (const Layout a : {Layout::Rows, Layout::Columns})
+      for (const Layout b : {Layout::Columns, Layout::PaddedRows})
+        EXPECT_EQ(product(m, a, b), expected) << m << " rows";
+  }
 }
 
 TYPED_TEST(Matmul, NanAndInfinityReachOnlyTheirRowsAndColumns) {

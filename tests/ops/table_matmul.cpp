@@ -117,7 +117,8 @@ std::vector<Row> matmul_rows() {
                    "matmul: operands have dtypes bfloat16 and float32, expected one dtype"},
                   {[=] { matmul(integers, integers); }, ErrorKind::DType,
                    "matmul: got dtype int64, takes float64"}},
-       .tolerance = {.units = 4, .gradient_units = 8}},
+       .tolerance = {.units = 4, .gradient_units = 8},
+       .same_bits_in_any_layout = false},
       {.name = "linear",
        .cases = [](Sampler& s) -> std::vector<Case> {
          return {linear_case(s, {3, 4}, {5, 4}, true),
@@ -146,7 +147,8 @@ std::vector<Row> matmul_rows() {
                      linear(narrow, zeros({4, 3}));
                    },
                    ErrorKind::DType, "linear: operands have dtypes bfloat16 and float32"}},
-       .tolerance = {.units = 4, .gradient_units = 8}},
+       .tolerance = {.units = 4, .gradient_units = 8},
+       .same_bits_in_any_layout = false},
   };
 }
 
