@@ -112,4 +112,14 @@ void ConfigJson::expect(std::string_view key, bool value) const {
   if (boolean(key, value) != value) refuse(key, value ? "true only" : "false only");
 }
 
+std::string finished_config(nlohmann::ordered_json settings, std::optional<int64_t> bos_token,
+                            std::optional<int64_t> eos_token, DType dtype) {
+  // Left out, the two would take transformers' defaults, the ids of another vocabulary.
+  settings["bos_token_id"] = bos_token ? nlohmann::ordered_json(*bos_token) : nullptr;
+  settings["eos_token_id"] = eos_token ? nlohmann::ordered_json(*eos_token) : nullptr;
+  settings["dtype"] = name(dtype);
+  settings["torch_dtype"] = name(dtype);  // what "dtype" was called before transformers 5
+  return settings.dump(2) + "\n";
+}
+
 }  // namespace plinth

@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "core/error.h"
+#include "kernels/dtype.h"
 
 namespace plinth {
 
@@ -54,5 +55,9 @@ class ConfigJson {
   std::string subject_;
   std::string prefix_;  // of the keys, in messages: "rope_parameters."
 };
+
+// The text of a config.json: `settings`, and what every family's ends with.
+std::string finished_config(nlohmann::ordered_json settings, std::optional<int64_t> bos_token,
+                            std::optional<int64_t> eos_token, DType dtype);
 
 }  // namespace plinth

@@ -76,12 +76,7 @@ std::string Gpt2Config::to_json(DType dtype) const {
   json["attn_pdrop"] = attention_dropout;
   json["initializer_range"] = initializer_range;
   json["tie_word_embeddings"] = tied;
-  // Left out, the two would take transformers' defaults, the ids of another vocabulary.
-  json["bos_token_id"] = bos_token ? nlohmann::ordered_json(*bos_token) : nullptr;
-  json["eos_token_id"] = eos_token ? nlohmann::ordered_json(*eos_token) : nullptr;
-  json["dtype"] = name(dtype);
-  json["torch_dtype"] = name(dtype);  // what "dtype" was called before transformers 5
-  return json.dump(2) + "\n";
+  return finished_config(std::move(json), bos_token, eos_token, dtype);
 }
 
 }  // namespace plinth
