@@ -15,6 +15,8 @@
 #include <array>
 #include <cstdint>
 
+#include "kernels/types.h"
+
 namespace plinth::kernels {
 
 // What a tensor of random numbers is for.
@@ -29,7 +31,7 @@ using Philox4 = std::array<uint32_t, 4>;
 using Philox2 = std::array<uint32_t, 2>;
 
 // The bijection itself: ten rounds of `counter` under `key`.
-inline Philox4 philox4x32(Philox4 counter, Philox2 key) {
+PLINTH_HOST_DEVICE inline Philox4 philox4x32(Philox4 counter, Philox2 key) {
   for (int round = 0; round < 10; ++round) {
     const uint64_t product0 = uint64_t{0xD2511F53u} * counter[0];
     const uint64_t product1 = uint64_t{0xCD9E8D57u} * counter[2];
@@ -43,7 +45,7 @@ inline Philox4 philox4x32(Philox4 counter, Philox2 key) {
 }
 
 // The key of all numbers of (seed, step, op). A kernel derives it once, outside its loops.
-inline Philox2 philox_stream(const PhiloxKey& key) {
+PLINTH_HOST_DEVICE inline Philox2 philox_stream(const PhiloxKey& key) {
   const Philox4 words = philox4x32(
       {static_cast<uint32_t>(key.step), static_cast<uint32_t>(key.step >> 32), key.op, 0},
       {static_cast<uint32_t>(key.seed), static_cast<uint32_t>(key.seed >> 32)});
@@ -51,24 +53,24 @@ inline Philox2 philox_stream(const PhiloxKey& key) {
 }
 
 // Numbers 4*block .. 4*block + 3 of global sample `sample`.
-inline Philox4 philox(Philox2 stream, int64_t sample, int64_t block) {
+PLINTH_HOST_DEVICE inline Philox4 philox(Philox2 stream, int64_t sample, int64_t block) {
   return philox4x32({static_cast<uint32_t>(block), static_cast<uint32_t>(block >> 32),
                      static_cast<uint32_t>(sample), static_cast<uint32_t>(sample >> 32)},
                     stream);
 }
 
 // The same from the whole key; `sample` counts from the batch's first.
-inline Philox4 philox(const PhiloxKey& key, int64_t sample, int64_t block) {
+PLINTH_HOST_DEVICE inline Philox4 philox(const PhiloxKey& key, int64_t sample, int64_t block) {
   return philox(philox_stream(key), key.sample + sample, block);
 }
 
 // The upper 24 bits of `word` as a float in [0, 1).
-inline float uniform(uint32_t word) {
+PLINTH_HOST_DEVICE inline float uniform(uint32_t word) {
   return static_cast<float>(static_cast<int32_t>(word >> 8)) * 0x1p-24f;
 }
 
 // The words that uniform() maps below p, 0 <= p < 1, are those below this.
-inline uint32_t uniform_threshold(float p) {
+PLINTH_HOST_DEVICE inline uint32_t uniform_threshold(float p) {
   const float scaled = p * 0x1p24f;  // exact
   const auto whole = static_cast<uint32_t>(scaled);
   return (whole + (static_cast<float>(whole) < scaled ? 1 : 0)) << 8;

@@ -10,6 +10,7 @@
 
 // These types mean the same in device code.
 #if defined(__CUDACC__)
+#include "kernels/device/ptx/convert.h"
 #define PLINTH_HOST_DEVICE __host__ __device__
 #else
 #define PLINTH_HOST_DEVICE
@@ -23,10 +24,14 @@ struct BFloat16 {
 
   BFloat16() = default;
   PLINTH_HOST_DEVICE BFloat16(float value) {
+#if defined(__CUDA_ARCH__)
+    bits = static_cast<uint16_t>(device::bfloat16_pair(value, 0.0f));
+#else
     const uint32_t u = std::bit_cast<uint32_t>(value);
     const uint32_t rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
     const uint32_t quiet_nan = (u >> 16) | 0x40u;
     bits = static_cast<uint16_t>((u & 0x7fffffffu) > 0x7f800000u ? quiet_nan : rounded);
+#endif
   }
   PLINTH_HOST_DEVICE operator float() const {
     return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
@@ -91,6 +96,9 @@ template <class T>
 using compute_t = typename ComputeType<T>::type;
 
 PLINTH_HOST_DEVICE inline uint16_t Float16::from_float(float value) {
+#if defined(__CUDA_ARCH__)
+  return static_cast<uint16_t>(device::float16_pair(value, 0.0f));
+#else
   const uint32_t u = std::bit_cast<uint32_t>(value);
   const uint32_t sign = (u >> 16) & 0x8000u;
   const uint32_t magnitude = u & 0x7fffffffu;
@@ -103,9 +111,13 @@ PLINTH_HOST_DEVICE inline uint16_t Float16::from_float(float value) {
   }
   const uint32_t rounded = magnitude - 0x38000000u + 0xfffu + ((magnitude >> 13) & 1u);
   return static_cast<uint16_t>(sign | (rounded >> 13));
+#endif
 }
 
 PLINTH_HOST_DEVICE inline float Float16::to_float(uint16_t bits) {
+#if defined(__CUDA_ARCH__)
+  return device::float16_value(bits);
+#else
   const uint32_t sign = static_cast<uint32_t>(bits & 0x8000u) << 16;
   const uint32_t magnitude = static_cast<uint32_t>(bits & 0x7fffu) << 13;
   // Multiplying by 2^112 moves the exponent's bias from 15 to 127 and normalises subnormals.
@@ -113,6 +125,7 @@ PLINTH_HOST_DEVICE inline float Float16::to_float(uint16_t bits) {
   const bool special = (bits & 0x7c00u) == 0x7c00u;
   const uint32_t result = special ? (magnitude | 0x7f800000u) : std::bit_cast<uint32_t>(scaled);
   return std::bit_cast<float>(sign | result);
+#endif
 }
 
 }  // namespace plinth

@@ -18,4 +18,6 @@
 #endif
 
 #include "kernels/device/collective.h"
+#include "kernels/device/math.h"
+#include "kernels/device/round.h"
 #include "kernels/device/vector.h"

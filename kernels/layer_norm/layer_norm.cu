@@ -54,10 +54,7 @@ struct Row {
     PLINTH_UNROLL
     for (int v = 0; v < kVectors; ++v) {
       if (column(v) >= cols) continue;
-      RowVector<T> vector;
-      PLINTH_UNROLL
-      for (int e = 0; e < kWidth; ++e) vector[e] = T(values[v][e]);
-      store_vector(to + column(v), vector);
+      store_vector(to + column(v), rounded<T>(values[v]));
     }
   }
 

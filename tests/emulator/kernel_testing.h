@@ -4,7 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <memory>
 #include <random>
 #include <vector>
@@ -22,7 +24,9 @@ class Buffer {
         data_(static_cast<T*>(
             ::operator new(static_cast<size_t>(count) * sizeof(T) + 1, std::align_val_t(256)))),
         range_(data_.get(), static_cast<size_t>(count) * sizeof(T), true) {
-    for (int64_t i = 0; i < count; ++i) data_.get()[i] = T(std::numeric_limits<float>::quiet_NaN());
+    if constexpr (!std::is_integral_v<T>)
+      for (int64_t i = 0; i < count; ++i)
+        data_.get()[i] = T(std::numeric_limits<float>::quiet_NaN());
   }
 
   T* data() { return data_.get(); }
@@ -33,11 +37,15 @@ class Buffer {
       result[i] = static_cast<double>(static_cast<compute_t<T>>(data_.get()[i]));
     return result;
   }
+  T& operator[](int64_t i) { return data_.get()[i]; }
+  void copy_from(const std::vector<T>& values) {
+    std::copy(values.begin(), values.end(), data_.get());
+  }
   // Normal numbers, by the seed.
   void fill_random(uint64_t seed) {
     std::mt19937_64 random(seed);
     std::normal_distribution<float> normal;
-    for (int64_t i = 0; i < count_; ++i) data_.get()[i] = T(normal(random));
+    for (int64_t i = 0; i < count_; ++i) data_.get()[i] = static_cast<T>(normal(random));
   }
 
  private:
@@ -54,6 +62,7 @@ template <class T>
 constexpr double rounding() {
   if constexpr (std::is_same_v<T, BFloat16>) return 0x1p-8;
   if constexpr (std::is_same_v<T, Float16>) return 0x1p-11;
+  if constexpr (std::is_same_v<T, double>) return 0x1p-50;
   return 0x1p-22;
 }
 

@@ -1,0 +1,50 @@
+#pragma once
+
+// Functions of float and double for kernels that compute in compute_t<T>. std::exp, std::log,
+// std::erf, std::tanh and std::sqrt are there as well, on either side; these are what those lack.
+
+#include <cmath>
+#include <numbers>
+
+#include "kernels/types.h"
+
+namespace plinth::device {
+
+// 1 / sqrt(x); float within 2 ulp.
+PLINTH_DEVICE float reciprocal_sqrt(float x) {
+  return fast_rsqrt(x);
+}
+PLINTH_DEVICE double reciprocal_sqrt(double x) {
+  return 1 / std::sqrt(x);
+}
+
+// a / b; float within 2 ulp, and 0 where |b| > 2^126.
+PLINTH_DEVICE float fast_divide(float a, float b) {
+#if defined(__CUDA_ARCH__)
+  return __fdividef(a, b);
+#else
+  return a / b;
+#endif
+}
+PLINTH_DEVICE double fast_divide(double a, double b) {
+  return a / b;
+}
+
+// e^x for a result that is rounded to T: where T has 16 bits, by one multiplication and the GPU's
+// 2^x, whose relative error of 2^-22 + |x| 2^-23 disappears in that rounding.
+template <class T>
+PLINTH_DEVICE compute_t<T> exp_as(compute_t<T> x) {
+  if constexpr (sizeof(T) == 2) {
+    return fast_exp2(x * std::numbers::log2e_v<float>);
+  } else {
+    return std::exp(x);
+  }
+}
+
+// 1 / (1 + e^-x), likewise.
+template <class T>
+PLINTH_DEVICE compute_t<T> sigmoid_as(compute_t<T> x) {
+  return fast_divide(compute_t<T>(1), 1 + exp_as<T>(-x));
+}
+
+}  // namespace plinth::device
