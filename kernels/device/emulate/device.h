@@ -10,7 +10,9 @@
 #include <type_traits>
 #include <utility>
 
+#include "kernels/device/emulate/atomics.h"
 #include "kernels/device/emulate/pointers.h"
+#include "kernels/device/emulate/warp.h"
 #include "kernels/types.h"
 
 #define PLINTH_DEVICE inline
@@ -35,13 +37,6 @@ inline Dim3 block_index() {
 inline Dim3 grid_blocks() {
   return Block::current().grid();
 }
-inline uint32_t lane_index() {
-  return thread_index() % 32;
-}
-inline uint32_t warp_index() {
-  return thread_index() / 32;
-}
-
 // ---- barriers ----
 
 inline void block_sync(Location at = Location::current()) {
@@ -53,53 +48,6 @@ inline void named_sync(uint32_t id, uint32_t threads, Location at = Location::cu
 }
 inline void named_arrive(uint32_t id, uint32_t threads, Location at = Location::current()) {
   Block::current().arrive(id, threads, at);
-}
-
-// ---- warps ----
-
-inline constexpr uint32_t kFullMask = 0xffffffffu;
-
-inline void warp_sync(uint32_t mask = kFullMask, Location at = Location::current()) {
-  Block::current().meet_warp(mask, "", 0, true, at);
-}
-
-namespace detail {
-template <class T>
-T shuffled(T value, uint32_t from, uint32_t mask, Location at) {
-  static_assert(sizeof(T) <= 16 && std::is_trivially_copyable_v<T>);
-  const auto values = Block::current().meet_warp(mask, &value, sizeof(T), false, at);
-  if (!((mask >> from) & 1))
-    Block::current().fail(
-        "shuffle from lane " + std::to_string(from) + ", which the mask leaves out", at);
-  T result;
-  std::memcpy(static_cast<void*>(&result), values[from].data(), sizeof(T));
-  return result;
-}
-}  // namespace detail
-
-template <class T>
-T shuffle(T value, uint32_t lane, uint32_t mask = kFullMask, Location at = Location::current()) {
-  return detail::shuffled(value, lane % 32, mask, at);
-}
-template <class T>
-T shuffle_xor(T value, uint32_t distance, uint32_t mask = kFullMask,
-              Location at = Location::current()) {
-  return detail::shuffled(value, lane_index() ^ distance, mask, at);
-}
-template <class T>
-T shuffle_down(T value, uint32_t distance, uint32_t mask = kFullMask,
-               Location at = Location::current()) {
-  const uint32_t from = lane_index() + distance;
-  return detail::shuffled(value, from < 32 ? from : lane_index(), mask, at);
-}
-inline uint32_t ballot(bool predicate, uint32_t mask = kFullMask,
-                       Location at = Location::current()) {
-  const auto values = Block::current().meet_warp(mask, &predicate, sizeof(bool), false, at);
-  uint32_t votes = 0;
-  for (uint32_t lane = 0; lane < 32; ++lane) {
-    if (((mask >> lane) & 1) && values[lane][0] != std::byte{0}) votes |= 1u << lane;
-  }
-  return votes;
 }
 
 // ---- memory ----
@@ -120,13 +68,6 @@ void store_vector(Pointer<T, Space> to, const V& value, Location at = Location::
   to.store_as(value, at);
 }
 
-template <class T>
-T atomic_add(Global<T> to, T value, Location at = Location::current()) {
-  const T before = to.load(at);
-  to.store(before + value, at);
-  return before;
-}
-
 // ---- cp.async: done at the wait that guarantees it, and no sooner ----
 
 // Copies kBytes (4, 8 or 16) from global to shared memory; where `valid` is false, writes zeros.
@@ -135,15 +76,19 @@ void copy_async(Shared<T> to, Global<const T> from, bool valid = true,
                 Location at = Location::current()) {
   static_assert(kBytes == 4 || kBytes == 8 || kBytes == 16);
   Block& block = Block::current();
-  if (valid) emulate::check_global(from.raw(), from.origin(), kBytes, false, at);
-  block.shared().begin_async_write(to.raw(), kBytes, at);
-  block.thread().open_group.push_back([to, from, valid] {
+  const emulate::Agent self = block.thread().generic();
+  if (valid) emulate::check_global(from.raw(), from.origin(), kBytes, false, self, at);
+  block.shared().check_bounds(to.raw(), kBytes, kBytes, "write", at);
+  const size_t offset = block.shared().offset_of(to.raw());
+  block.shared().history().begin_write(offset, kBytes, self, at);
+  block.thread().open_group.push_back([to, from, valid, offset] {
     if (valid) {
       std::memcpy(static_cast<void*>(to.raw()), from.raw(), kBytes);
     } else {
       std::memset(static_cast<void*>(to.raw()), 0, kBytes);
     }
-    Block::current().shared().finish_async_write(to.raw(), kBytes);
+    Block& block = Block::current();
+    block.shared().history().finish_write(offset, kBytes, block.thread().generic());
   });
 }
 inline void copy_async_commit() {
@@ -173,11 +118,7 @@ inline float fast_rsqrt(float x) {
 
 using Stream = void*;
 
-struct LaunchShape {
-  Dim3 grid;
-  Dim3 block;
-  size_t shared_bytes = 0;
-};
+using LaunchShape = emulate::Shape;
 
 // The seed of the order in which blocks and threads run.
 inline uint64_t& emulation_seed() {
@@ -188,18 +129,9 @@ inline uint64_t& emulation_seed() {
 template <class... Parameters, class... Arguments>
 void launch(const char* name, void (*kernel)(Parameters...), const LaunchShape& shape, Stream,
             Arguments... arguments) {
-  std::mt19937_64 random(emulation_seed());
-  std::vector<Dim3> blocks;
-  for (uint32_t z = 0; z < shape.grid.z; ++z) {
-    for (uint32_t y = 0; y < shape.grid.y; ++y) {
-      for (uint32_t x = 0; x < shape.grid.x; ++x) blocks.push_back({x, y, z});
-    }
-  }
-  std::shuffle(blocks.begin(), blocks.end(), random);
-  for (const Dim3& index : blocks) {
-    Block block(name, shape.grid, index, shape.block, shape.shared_bytes, random());
-    block.run([&] { kernel(static_cast<Parameters>(arguments)...); });
-  }
+  emulate::Launch(name, shape, emulation_seed()).run([&] {
+    kernel(static_cast<Parameters>(arguments)...);
+  });
 }
 
 }  // namespace plinth::device

@@ -9,6 +9,8 @@ namespace {
 struct Range {
   size_t bytes;
   bool writable;
+  History history;
+  bool touched = false;
 };
 
 // By first address.
@@ -20,7 +22,8 @@ std::map<uintptr_t, Range>& ranges() {
 }  // namespace
 
 GlobalRange::GlobalRange(const void* data, size_t bytes, bool writable) {
-  ranges()[reinterpret_cast<uintptr_t>(data)] = {bytes, writable};
+  ranges().insert_or_assign(reinterpret_cast<uintptr_t>(data),
+                            Range{bytes, writable, History("global memory", bytes, true)});
   address_ = data;
 }
 
@@ -28,7 +31,8 @@ GlobalRange::~GlobalRange() {
   ranges().erase(reinterpret_cast<uintptr_t>(address_));
 }
 
-void check_global(const void* address, const void* origin, size_t bytes, bool write, Location at) {
+void check_global(const void* address, const void* origin, size_t bytes, bool write,
+                  const Agent& agent, Location at) {
   const char* const verb = write ? "write" : "read";
   const std::string what = std::string(verb) + " of " + std::to_string(bytes) + " bytes";
   const auto first = reinterpret_cast<uintptr_t>(address);
@@ -44,6 +48,20 @@ void check_global(const void* address, const void* origin, size_t bytes, bool wr
                at);
   }
   if (write && !found->second.writable) block.fail("write to a constant buffer", at);
+  if (!found->second.writable) return;
+  found->second.touched = true;
+  if (write) {
+    found->second.history.write(offset, bytes, agent, at);
+  } else {
+    found->second.history.read(offset, bytes, agent, at);
+  }
+}
+
+void forget_global_history() {
+  for (auto& [address, range] : ranges()) {
+    if (range.touched) range.history.clear();
+    range.touched = false;
+  }
 }
 
 }  // namespace plinth::emulate

@@ -1,10 +1,9 @@
 #pragma once
 
-// The buffers that a test gives to kernels. A kernel's accesses are checked against them.
+// The buffers that a test gives to kernels. A kernel's accesses are checked against them, and
+// against each other: a launch orders all before it, and within a launch threads must.
 
 #include <cstddef>
-#include <span>
-#include <vector>
 
 #include "kernels/device/emulate/block.h"
 
@@ -23,7 +22,11 @@ class GlobalRange {
 };
 
 // Checks that the running thread may access [address, address + bytes) by a pointer that was made
-// from `origin`: it must lie in origin's range.
-void check_global(const void* address, const void* origin, size_t bytes, bool write, Location at);
+// from `origin`: it must lie in origin's range, and accesses of others must be ordered before.
+void check_global(const void* address, const void* origin, size_t bytes, bool write,
+                  const Agent& agent, Location at);
+
+// Called as a launch begins.
+void forget_global_history();
 
 }  // namespace plinth::emulate

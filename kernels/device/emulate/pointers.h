@@ -47,20 +47,24 @@ class Element {
 };
 
 struct GlobalSpace {
-  static void check_read(const void* p, const void* origin, size_t bytes, Location at) {
-    emulate::check_global(p, origin, bytes, false, at);
+  static void check_read(const void* p, const void* origin, size_t bytes,
+                         const emulate::Agent& agent, Location at) {
+    emulate::check_global(p, origin, bytes, false, agent, at);
   }
-  static void check_write(void* p, const void* origin, size_t bytes, Location at) {
-    emulate::check_global(p, origin, bytes, true, at);
+  static void check_write(const void* p, const void* origin, size_t bytes,
+                          const emulate::Agent& agent, Location at) {
+    emulate::check_global(p, origin, bytes, true, agent, at);
   }
 };
 
 struct SharedSpace {
-  static void check_read(const void* p, const void*, size_t bytes, Location at) {
-    Block::current().shared().check_read(p, bytes, at);
+  static void check_read(const void* p, const void*, size_t bytes, const emulate::Agent& agent,
+                         Location at) {
+    emulate::check_shared_read(p, bytes, agent, at);
   }
-  static void check_write(void* p, const void*, size_t bytes, Location at) {
-    Block::current().shared().check_write(p, bytes, at);
+  static void check_write(const void* p, const void*, size_t bytes, const emulate::Agent& agent,
+                          Location at) {
+    emulate::check_shared_write(p, bytes, agent, at);
   }
 };
 
@@ -90,14 +94,23 @@ class Pointer {
   // One access as a V: a vector of several elements.
   template <class V>
   V load_as(Location at) const {
-    Space::check_read(raw_, origin_, sizeof(V), at);
+    return load_by<V>(Block::current().thread().generic(), at);
+  }
+  template <class V>
+  void store_as(const V& value, Location at) const {
+    store_by(value, Block::current().thread().generic(), at);
+  }
+  // The same by an agent.
+  template <class V>
+  V load_by(const emulate::Agent& agent, Location at) const {
+    Space::check_read(raw_, origin_, sizeof(V), agent, at);
     V value;
     std::memcpy(static_cast<void*>(&value), raw_, sizeof(V));
     return value;
   }
   template <class V>
-  void store_as(const V& value, Location at) const {
-    Space::check_write(raw_, origin_, sizeof(V), at);
+  void store_by(const V& value, const emulate::Agent& agent, Location at) const {
+    Space::check_write(raw_, origin_, sizeof(V), agent, at);
     std::memcpy(static_cast<void*>(raw_), &value, sizeof(V));
   }
 

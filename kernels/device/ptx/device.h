@@ -14,6 +14,10 @@
 #define PLINTH_KERNEL __global__
 #define PLINTH_UNROLL _Pragma("unroll")
 
+// After the macros.
+#include "kernels/device/ptx/atomics.h"
+#include "kernels/device/ptx/warp.h"
+
 namespace plinth::device {
 
 template <class T>
@@ -37,13 +41,6 @@ PLINTH_DEVICE uint3 block_index() {
 PLINTH_DEVICE Dim3 grid_blocks() {
   return gridDim;
 }
-PLINTH_DEVICE uint32_t lane_index() {
-  return threadIdx.x % 32;
-}
-PLINTH_DEVICE uint32_t warp_index() {
-  return threadIdx.x / 32;
-}
-
 // ---- barriers ----
 
 PLINTH_DEVICE void block_sync() {
@@ -54,30 +51,6 @@ PLINTH_DEVICE void named_sync(uint32_t id, uint32_t threads) {
 }
 PLINTH_DEVICE void named_arrive(uint32_t id, uint32_t threads) {
   asm volatile("barrier.cta.arrive.aligned %0, %1;" ::"r"(id), "r"(threads) : "memory");
-}
-
-// ---- warps ----
-
-inline constexpr uint32_t kFullMask = 0xffffffffu;
-
-PLINTH_DEVICE void warp_sync(uint32_t mask = kFullMask) {
-  __syncwarp(mask);
-}
-
-template <class T>
-PLINTH_DEVICE T shuffle(T value, uint32_t lane, uint32_t mask = kFullMask) {
-  return __shfl_sync(mask, value, static_cast<int>(lane));
-}
-template <class T>
-PLINTH_DEVICE T shuffle_xor(T value, uint32_t distance, uint32_t mask = kFullMask) {
-  return __shfl_xor_sync(mask, value, static_cast<int>(distance));
-}
-template <class T>
-PLINTH_DEVICE T shuffle_down(T value, uint32_t distance, uint32_t mask = kFullMask) {
-  return __shfl_down_sync(mask, value, distance);
-}
-PLINTH_DEVICE uint32_t ballot(bool predicate, uint32_t mask = kFullMask) {
-  return __ballot_sync(mask, predicate);
 }
 
 // ---- memory ----
@@ -96,11 +69,6 @@ PLINTH_DEVICE V load_vector(const T* from) {
 template <class V, class T>
 PLINTH_DEVICE void store_vector(T* to, const V& value) {
   *reinterpret_cast<V*>(to) = value;
-}
-
-template <class T>
-PLINTH_DEVICE T atomic_add(T* to, T value) {
-  return atomicAdd(to, value);
 }
 
 // ---- cp.async ----
@@ -147,6 +115,8 @@ struct LaunchShape {
   Dim3 grid;
   Dim3 block;
   size_t shared_bytes = 0;
+  Dim3 cluster{};                  // blocks that run together
+  bool overlaps_previous = false;  // programmatic dependent launch: dependency_wait() in the kernel
 };
 
 // Throws nothing: a failed launch is found by the next check of the stream.
@@ -158,8 +128,26 @@ void launch(const char*, void (*kernel)(Parameters...), const LaunchShape& shape
     cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                          static_cast<int>(shape.shared_bytes));
   }
-  kernel<<<shape.grid, shape.block, shape.shared_bytes, stream>>>(
-      static_cast<Parameters>(arguments)...);
+  cudaLaunchAttribute attributes[2];
+  unsigned count = 0;
+  if (shape.cluster.x * shape.cluster.y * shape.cluster.z > 1) {
+    attributes[count].id = cudaLaunchAttributeClusterDimension;
+    attributes[count].val.clusterDim = {shape.cluster.x, shape.cluster.y, shape.cluster.z};
+    ++count;
+  }
+  if (shape.overlaps_previous) {
+    attributes[count].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attributes[count].val.programmaticStreamSerializationAllowed = 1;
+    ++count;
+  }
+  cudaLaunchConfig_t config{};
+  config.gridDim = shape.grid;
+  config.blockDim = shape.block;
+  config.dynamicSmemBytes = shape.shared_bytes;
+  config.stream = stream;
+  config.attrs = attributes;
+  config.numAttrs = count;
+  cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
 }
 
 }  // namespace plinth::device
