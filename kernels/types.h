@@ -3,7 +3,6 @@
 // Element types of tensors: the storage formats, and what each computes in.
 
 #include <bit>
-#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <type_traits>
@@ -58,16 +57,16 @@ struct Float8_e4m3 {
   uint8_t bits = 0;
 
   Float8_e4m3() = default;
-  Float8_e4m3(float value);
-  operator float() const;
+  PLINTH_HOST_DEVICE Float8_e4m3(float value);
+  PLINTH_HOST_DEVICE operator float() const;
 };
 
 struct Float8_e5m2 {
   uint8_t bits = 0;
 
   Float8_e5m2() = default;
-  Float8_e5m2(float value);
-  operator float() const;
+  PLINTH_HOST_DEVICE Float8_e5m2(float value);
+  PLINTH_HOST_DEVICE operator float() const;
 };
 
 // The type in which a kernel computes on elements stored as T: float64 stays itself, every narrower
@@ -126,6 +125,65 @@ PLINTH_HOST_DEVICE inline float Float16::to_float(uint16_t bits) {
   const uint32_t result = special ? (magnitude | 0x7f800000u) : std::bit_cast<uint32_t>(scaled);
   return std::bit_cast<float>(sign | result);
 #endif
+}
+
+namespace detail {
+
+// A float with a sign bit, kMantissa mantissa bits and 7 - kMantissa exponent bits, whose exponent
+// field 0 stands for subnormals; `largest` and `nan` are without the sign.
+template <int kMantissa, uint8_t largest, uint8_t nan>
+struct Float8 {
+  static constexpr int kBias = (1 << (6 - kMantissa)) - 1;
+  static constexpr int kDropped = 23 - kMantissa;  // mantissa bits of float32 that are rounded away
+  // Adding it to a subnormal leaves its bits, rounded by the adder, at the mantissa's end.
+  static constexpr uint32_t kAligner = static_cast<uint32_t>(127 + 24 - kBias - kMantissa) << 23;
+  static constexpr uint32_t kSmallestNormal = static_cast<uint32_t>(127 + 1 - kBias) << 23;
+
+  PLINTH_HOST_DEVICE static uint8_t encode(float value) {
+    const uint32_t u = std::bit_cast<uint32_t>(value);
+    const uint32_t magnitude = u & 0x7fffffffu;
+    const uint32_t half = (1u << (kDropped - 1)) - 1 + ((magnitude >> kDropped) & 1u);
+    const uint32_t rebias = static_cast<uint32_t>(127 - kBias) << kMantissa;
+    const float aligned = std::bit_cast<float>(magnitude) + std::bit_cast<float>(kAligner);
+    uint32_t packed = magnitude < kSmallestNormal ? std::bit_cast<uint32_t>(aligned) - kAligner
+                                                  : ((magnitude + half) >> kDropped) - rebias;
+    packed = packed < largest ? packed : largest;
+    packed = magnitude > 0x7f800000u ? nan : packed;
+    return static_cast<uint8_t>(packed | (u >> 24 & 0x80u));
+  }
+
+  PLINTH_HOST_DEVICE static float decode(uint8_t bits) {
+    const uint32_t magnitude = static_cast<uint32_t>(bits & 0x7f) << kDropped;
+    // Multiplying moves the exponent's bias to 127 and normalises subnormals.
+    const float scale = std::bit_cast<float>(static_cast<uint32_t>(127 + 127 - kBias) << 23);
+    const float scaled = std::bit_cast<float>(magnitude) * scale;
+    return std::bit_cast<float>(std::bit_cast<uint32_t>(scaled) | static_cast<uint32_t>(bits & 0x80)
+                                                                      << 24);
+  }
+};
+
+using E4m3 = Float8<3, 0x7e, 0x7f>;
+using E5m2 = Float8<2, 0x7b, 0x7e>;
+
+}  // namespace detail
+
+PLINTH_HOST_DEVICE inline Float8_e4m3::Float8_e4m3(float value)
+    : bits(detail::E4m3::encode(value)) {}
+
+PLINTH_HOST_DEVICE inline Float8_e4m3::operator float() const {
+  const float value = detail::E4m3::decode(bits);
+  const uint32_t nan = static_cast<uint32_t>(bits & 0x80) << 24 | 0x7fc00000u;
+  return (bits & 0x7f) == 0x7f ? std::bit_cast<float>(nan) : value;
+}
+
+PLINTH_HOST_DEVICE inline Float8_e5m2::Float8_e5m2(float value)
+    : bits(detail::E5m2::encode(value)) {}
+
+PLINTH_HOST_DEVICE inline Float8_e5m2::operator float() const {
+  const float value = detail::E5m2::decode(bits);
+  const uint32_t magnitude = (bits & 0x7f) > 0x7c ? 0x7fc00000u : 0x7f800000u;
+  const uint32_t special = static_cast<uint32_t>(bits & 0x80) << 24 | magnitude;
+  return (bits & 0x7c) == 0x7c ? std::bit_cast<float>(special) : value;
 }
 
 }  // namespace plinth

@@ -8,6 +8,7 @@
 #include "core/ops/elementwise.h"
 #include "core/ops/loops.h"
 #include "core/random.h"
+#include "kernels/parallel.h"
 
 namespace plinth {
 

@@ -1,7 +1,7 @@
 #include "kernels/activation/activation.h"
 
 #include "kernels/activation/activation_math.h"
-#include "kernels/elementwise.h"
+#include "kernels/elementwise/map.h"
 #include "kernels/instantiate.h"
 
 namespace plinth::kernels::cpu {

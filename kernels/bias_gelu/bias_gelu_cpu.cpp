@@ -1,7 +1,7 @@
 #include "kernels/bias_gelu/bias_gelu.h"
 
 #include "kernels/activation/activation_math.h"
-#include "kernels/elementwise.h"
+#include "kernels/elementwise/map.h"
 #include "kernels/instantiate.h"
 #include "kernels/row_blocks.h"
 

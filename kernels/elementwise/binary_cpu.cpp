@@ -1,46 +1,8 @@
-#include <cmath>
-#include <type_traits>
-
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/elementwise/functions.h"
+#include "kernels/elementwise/map.h"
 
 namespace plinth::kernels::cpu {
-namespace {
-
-template <class C>
-C divide(C a, C b) {
-  if constexpr (std::is_integral_v<C>) {
-    // The most negative value over -1 has no quotient; multiplying wraps to itself, as the
-    // hardware's own arithmetic does.
-    if (b == 0) return 0;
-    if constexpr (std::is_signed_v<C>) {
-      if (b == C(-1))
-        return static_cast<C>(std::make_unsigned_t<C>(0) - static_cast<std::make_unsigned_t<C>>(a));
-    }
-  }
-  return static_cast<C>(a / b);
-}
-
-template <class C>
-C power(C a, C b) {
-  if constexpr (std::is_integral_v<C>) {
-    return static_cast<C>(std::pow(static_cast<double>(a), static_cast<double>(b)));
-  } else {
-    return std::pow(a, b);
-  }
-}
-
-// Integer arithmetic wraps: signed overflow would be undefined.
-template <class C, class F>
-C wrapping(C a, C b, F f) {
-  if constexpr (std::is_integral_v<C>) {
-    using U = std::make_unsigned_t<C>;
-    return static_cast<C>(f(static_cast<U>(a), static_cast<U>(b)));
-  } else {
-    return f(a, b);
-  }
-}
-
-}  // namespace
 
 template <class T>
 void binary(BinaryOp op, const Loop<3>& loop, const T* x, const T* y, T* out) {
@@ -57,10 +19,8 @@ void binary(BinaryOp op, const Loop<3>& loop, const T* x, const T* y, T* out) {
                  [](C a, C b) { return wrapping(a, b, [](auto u, auto v) { return u * v; }); });
     case BinaryOp::Div: return map(loop, out, x, y, [](C a, C b) { return divide(a, b); });
     case BinaryOp::Pow: return map(loop, out, x, y, [](C a, C b) { return power(a, b); });
-    case BinaryOp::Maximum:
-      return map(loop, out, x, y, [](C a, C b) { return a != a || a > b ? a : b; });
-    case BinaryOp::Minimum:
-      return map(loop, out, x, y, [](C a, C b) { return a != a || a < b ? a : b; });
+    case BinaryOp::Maximum: return map(loop, out, x, y, [](C a, C b) { return maximum(a, b); });
+    case BinaryOp::Minimum: return map(loop, out, x, y, [](C a, C b) { return minimum(a, b); });
   }
 }
 

@@ -1,4 +1,5 @@
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/elementwise/map.h"
 
 namespace plinth::kernels::cpu {
 

@@ -1,29 +1,24 @@
+#include <algorithm>
 #include <type_traits>
 
+#include "kernels/convert.h"
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/elementwise/functions.h"
+#include "kernels/elementwise/map.h"
 
 namespace plinth::kernels::cpu {
 namespace {
 
-// Converting a float outside an integer's range is undefined in C++: it gives the nearest bound
-// here, and NaN gives 0.
-template <class To, class C>
-To to_integer(C value) {
-  constexpr C low = static_cast<C>(std::numeric_limits<To>::min());
-  constexpr C high = static_cast<C>(std::numeric_limits<To>::max());
-  if (!(value >= low)) return value < low ? std::numeric_limits<To>::min() : To(0);
-  return value >= high ? std::numeric_limits<To>::max() : static_cast<To>(value);
-}
-
-template <class To, class From>
-To convert(From x) {
-  const compute_t<From> value = x;
-  if constexpr (std::is_same_v<To, bool>) {
-    return value != 0;
-  } else if constexpr (std::is_integral_v<To> && std::is_floating_point_v<compute_t<From>>) {
-    return to_integer<To>(value);
+template <class From, class To>
+void copy_range(int64_t n, const From* x, To* out) {
+  if constexpr (std::is_same_v<From, To>) {
+    std::copy_n(x, n, out);
+  } else if constexpr (is_half<From> && std::is_same_v<To, float>) {
+    widen(n, x, out);
+  } else if constexpr (std::is_same_v<From, float> && is_half<To>) {
+    narrow(n, x, out);
   } else {
-    return static_cast<To>(static_cast<compute_t<To>>(value));
+    map_range(n, x, out, [](compute_t<From> a) { return convert<To>(a); });
   }
 }
 
@@ -31,11 +26,19 @@ To convert(From x) {
 
 template <class From, class To>
 void copy(const Loop<2>& loop, const From* x, To* out) {
-  if constexpr (std::is_same_v<From, To>) {
-    map(loop, out, x, [](From a) { return a; });
-  } else {
-    map(loop, out, x, [](From a) { return convert<To>(a); });
-  }
+  const int64_t so = loop.inner_stride(0), sx = loop.inner_stride(1);
+  for_each_row(loop, [&](const std::array<int64_t, 2>& at, int64_t n) {
+    To* o = out + at[0];
+    const From* a = x + at[1];
+    if (so == 1 && sx == 1) return copy_range(n, a, o);
+    for (int64_t i = 0; i < n; ++i) {
+      if constexpr (std::is_same_v<From, To>) {
+        o[i * so] = a[i * sx];
+      } else {
+        o[i * so] = convert<To>(static_cast<compute_t<From>>(a[i * sx]));
+      }
+    }
+  });
 }
 
 #define PLINTH_INSTANTIATE(From, To) template void copy<From, To>(const Loop<2>&, const From*, To*);

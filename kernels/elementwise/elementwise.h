@@ -3,12 +3,9 @@
 // Elementwise kernels over strided, broadcast operands.
 //
 // Shapes       one Loop for all operands (loop.h); operand 0 is the output.
-// Dtypes       all but float8; bfloat16 and float16 compute in float32 and round once. copy()
-// converts
+// Dtypes       all but float8; bfloat16 and float16 compute in float32 and round once. copy() is
 //              between any two dtypes, float8 too.
-// Aliasing     the output may be an input with the same strides, and overlaps nothing else;
-// unary()'s
-//              output must not be its input.
+// Aliasing     the output may be an input with the same strides, and overlaps nothing else.
 // Determinism  each element is computed alone.
 // Cost         one read an input element, one write an output element: bound by memory, but for the
 //              transcendental functions on data in cache.

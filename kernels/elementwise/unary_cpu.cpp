@@ -2,21 +2,12 @@
 #include <type_traits>
 
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/elementwise/functions.h"
+#include "kernels/elementwise/map.h"
 #include "kernels/vector_math.h"
 
 namespace plinth::kernels::cpu {
 namespace {
-
-// Sign of x; 0 for 0, NaN for NaN.
-template <class C>
-C sign(C x) {
-  if constexpr (std::is_unsigned_v<C>) {
-    return x > 0;
-  } else {
-    const C magnitude = static_cast<C>((x > 0) - (x < 0));
-    return x == x ? magnitude : x;
-  }
-}
 
 template <class T>
 void real_only(UnaryOp op, const Loop<2>& loop, const T* x, T* out) {
@@ -45,13 +36,7 @@ void unary(UnaryOp op, const Loop<2>& loop, const T* x, T* out) {
   using C = compute_t<T>;
   switch (op) {
     case UnaryOp::Neg: return map(loop, out, x, [](C a) { return static_cast<C>(-a); });
-    case UnaryOp::Abs:
-      return map(loop, out, x, [](C a) {
-        if constexpr (std::is_integral_v<C>)
-          return a < 0 ? static_cast<C>(-a) : a;
-        else
-          return std::fabs(a);
-      });
+    case UnaryOp::Abs: return map(loop, out, x, [](C a) { return absolute(a); });
     case UnaryOp::Square: return map(loop, out, x, [](C a) { return static_cast<C>(a * a); });
     case UnaryOp::Sign: return map(loop, out, x, [](C a) { return sign(a); });
     default: break;

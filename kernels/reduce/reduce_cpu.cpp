@@ -6,6 +6,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "kernels/parallel.h"
+
 namespace plinth::kernels::cpu {
 namespace {
 

@@ -1,0 +1,63 @@
+#include "kernels/elementwise/elementwise.h"
+
+#include "bench/kernels/fused_bench.h"
+
+namespace plinth::kernels {
+namespace {
+
+template <int kOperands>
+Loop<kOperands> contiguous(int64_t n) {
+  Loop<kOperands> loop;
+  loop.dims = 1;
+  loop.size[0] = n;
+  for (auto& stride : loop.stride) stride[0] = 1;
+  return loop;
+}
+
+// copy<float, float>: the bandwidth that the other rows are to be read against.
+template <class From, class To>
+void copy(benchmark::State& state) {
+  const int64_t n = state.range(0);
+  const auto x = sample_values<From>(n);
+  std::vector<To> out(n);
+  for (auto _ : state) cpu::copy(contiguous<2>(n), x.data(), out.data());
+  set_bytes(state, n * (sizeof(From) + sizeof(To)));
+}
+
+template <class T>
+void exp(benchmark::State& state) {
+  const int64_t n = state.range(0);
+  const auto x = sample_values<T>(n);
+  std::vector<T> out(n);
+  for (auto _ : state) cpu::unary(UnaryOp::Exp, contiguous<2>(n), x.data(), out.data());
+  set_bytes(state, 2 * n * sizeof(T));
+}
+
+template <class T>
+void add(benchmark::State& state) {
+  const int64_t n = state.range(0);
+  const auto x = sample_values<T>(n), y = sample_values<T>(n);
+  std::vector<T> out(n);
+  for (auto _ : state) cpu::binary(BinaryOp::Add, contiguous<3>(n), x.data(), y.data(), out.data());
+  set_bytes(state, 3 * n * sizeof(T));
+}
+
+void sizes(benchmark::internal::Benchmark* row) {
+  row->ArgName("n")->Arg(1 << 19)->Arg(1 << 21)->Arg(1 << 24);
+  row->UseRealTime()->Unit(benchmark::kMicrosecond);
+}
+BENCHMARK(copy<float, float>)->Apply(sizes);
+BENCHMARK(copy<float, BFloat16>)->Apply(sizes);
+BENCHMARK(copy<BFloat16, float>)->Apply(sizes);
+BENCHMARK(copy<float, Float16>)->Apply(sizes);
+BENCHMARK(copy<Float16, float>)->Apply(sizes);
+BENCHMARK(copy<float, Float8_e4m3>)->Apply(sizes);
+BENCHMARK(copy<float, double>)->Apply(sizes);
+BENCHMARK(copy<int64_t, float>)->Apply(sizes);
+BENCHMARK(exp<float>)->Apply(sizes);
+BENCHMARK(exp<BFloat16>)->Apply(sizes);
+BENCHMARK(add<float>)->Apply(sizes);
+BENCHMARK(add<BFloat16>)->Apply(sizes);
+
+}  // namespace
+}  // namespace plinth::kernels
