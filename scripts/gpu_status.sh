@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 
 device=${1:-h200}
 # What every kernel is built from, beside its own folder.
-shared=(kernels/device kernels/types.h kernels/philox.h)
+shared=(kernels/device ':(glob)kernels/*.cuh' kernels/types.h kernels/philox.h)
 
 mapfile -t folders < <(git ls-files 'kernels/*.cu' | xargs -r -n 1 dirname | sort -u)
 if [ ${#folders[@]} -eq 0 ]; then

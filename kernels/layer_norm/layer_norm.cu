@@ -1,112 +1,19 @@
 #include "kernels/layer_norm/layer_norm_cuda.h"
 
-#include "kernels/device/device.h"
+#include "kernels/instantiate.h"
+#include "kernels/rows_cuda.cuh"
 
 namespace plinth::kernels::cuda {
 namespace {
 
-using namespace plinth::device;
-
-// A row is owned by `threads` threads, each of which holds up to `elements` of it, in vectors of 16
-// bytes: thread t has vectors t, t + threads, t + 2 threads, ... With 32 threads it is a warp, and
-// four rows share a block.
-//
-//   columns up to   256  512  1024   2048  4096  8192   16384
-//   threads          32   32    32    256   256   256     512
-//   elements          8   16    32      8    16    32      32
-//
-// The backward pass holds four such arrays, so 32 elements are 128 registers, and no instance
-// spills.
-constexpr int kWarpsABlock = 4;
-constexpr int64_t kMaxColumns = 8192;
-constexpr int64_t kMaxParts = 256;  // of the weight's and bias's gradients: enough to fill a GPU
-constexpr int64_t kRowsAPart = 32;
-
-template <class T>
-using RowVector = Vector<T, kVectorWidth<T>>;
-
-template <class T, int kThreads, int kElements>
-struct Row {
-  static constexpr int kWidth = kVectorWidth<T>;
-  static constexpr int kVectors = kElements / kWidth;
-  float values[kVectors][kWidth];
-
-  // Column of element e of this thread's vector v.
-  PLINTH_DEVICE static int64_t column(int v) {
-    return (static_cast<int64_t>(v) * kThreads + thread_index() % kThreads) * kWidth;
-  }
-
-  PLINTH_DEVICE void load(Global<const T> from, int64_t cols) {
-    PLINTH_UNROLL
-    for (int v = 0; v < kVectors; ++v) {
-      if (column(v) >= cols) {
-        PLINTH_UNROLL
-        for (int e = 0; e < kWidth; ++e) values[v][e] = 0.0f;
-        continue;
-      }
-      const auto vector = load_vector<RowVector<T>>(from + column(v));
-      PLINTH_UNROLL
-      for (int e = 0; e < kWidth; ++e) values[v][e] = vector[e];
-    }
-  }
-
-  PLINTH_DEVICE void store(Global<T> to, int64_t cols) const {
-    PLINTH_UNROLL
-    for (int v = 0; v < kVectors; ++v) {
-      if (column(v) >= cols) continue;
-      store_vector(to + column(v), rounded<T>(values[v]));
-    }
-  }
-
-  // Multiplies by, or adds, another row of memory, vector by vector: no second array of registers.
-  PLINTH_DEVICE void scale(Global<const T> by, int64_t cols) {
-    combine(by, cols, [](float a, float b) { return a * b; });
-  }
-  PLINTH_DEVICE void add(Global<const T> other, int64_t cols) {
-    combine(other, cols, [](float a, float b) { return a + b; });
-  }
-
-  // Calls f(value, vector, element) for each element that exists.
-  template <class F>
-  PLINTH_DEVICE void each(int64_t cols, F f) {
-    PLINTH_UNROLL
-    for (int v = 0; v < kVectors; ++v) {
-      if (column(v) >= cols) continue;
-      PLINTH_UNROLL
-      for (int e = 0; e < kWidth; ++e) f(values[v][e], v, e);
-    }
-  }
-
- private:
-  template <class F>
-  PLINTH_DEVICE void combine(Global<const T> other, int64_t cols, F f) {
-    PLINTH_UNROLL
-    for (int v = 0; v < kVectors; ++v) {
-      if (column(v) >= cols) continue;
-      const auto vector = load_vector<RowVector<T>>(other + column(v));
-      PLINTH_UNROLL
-      for (int e = 0; e < kWidth; ++e) values[v][e] = f(values[v][e], vector[e]);
-    }
-  }
-};
-
-// The sum over the threads that share a row. `scratch` alternates between calls, so that one
-// barrier a call is enough.
-template <int kThreads>
-PLINTH_DEVICE float row_sum(float value, Shared<float> scratch) {
-  if constexpr (kThreads == 32) {
-    return warp_reduce<Sum>(value);
-  } else {
-    return block_reduce<Sum>(value, 0.0f, scratch);
-  }
-}
+// ---- rows in registers ----
 
 template <class T, int kThreads, int kElements>
 PLINTH_KERNEL void forward_kernel(int64_t rows, int64_t cols, Global<const T> x,
                                   Global<const T> residual, Global<const T> weight,
                                   Global<const T> bias, float eps, Global<T> sum, Global<T> y,
                                   Global<float> mean_out, Global<float> rstd_out) {
-  const Shared<float> scratch = shared_array<float>(0, 64);
+  const Scratch<float> scratch;
   const int64_t rows_a_block = block_threads() / kThreads;
   const int64_t row = block_index().x * rows_a_block + thread_index() / kThreads;
   if (row >= rows) return;  // a whole warp, or the whole block
@@ -123,11 +30,11 @@ PLINTH_KERNEL void forward_kernel(int64_t rows, int64_t cols, Global<const T> x,
 
   float total = 0.0f;
   r.each(cols, [&](float& value, int, int) { total += value; });
-  const float mean = row_sum<kThreads>(total, scratch) / static_cast<float>(cols);
+  const float mean = row_sum<kThreads>(total, scratch.first) / static_cast<float>(cols);
   float squares = 0.0f;
   r.each(cols, [&](float& value, int, int) { squares += (value - mean) * (value - mean); });
   const float rstd =
-      fast_rsqrt(row_sum<kThreads>(squares, scratch + 32) / static_cast<float>(cols) + eps);
+      fast_rsqrt(row_sum<kThreads>(squares, scratch.second) / static_cast<float>(cols) + eps);
 
   r.each(cols, [&](float& value, int, int) { value = (value - mean) * rstd; });
   if (weight) r.scale(weight, cols);
@@ -144,9 +51,9 @@ template <class T, int kThreads, int kElements>
 PLINTH_KERNEL void backward_kernel(int64_t rows, int64_t cols, Global<const T> dy,
                                    Global<const T> dsum, Global<const T> x, Global<const T> weight,
                                    Global<const float> mean_in, Global<const float> rstd_in,
-                                   Global<T> dx, Global<float> workspace) {
+                                   Global<T> dx, Global<float> partials) {
   using R = Row<T, kThreads, kElements>;
-  const Shared<float> scratch = shared_array<float>(0, 64);
+  const Scratch<float> scratch;
   const int64_t rows_a_block = block_threads() / kThreads;
   const int64_t slot = thread_index() / kThreads;
   const int64_t parts = grid_blocks().x * rows_a_block;
@@ -168,135 +75,256 @@ PLINTH_KERNEL void backward_kernel(int64_t rows, int64_t cols, Global<const T> d
       sum_g += g.values[v][e];
       sum_gn += g.values[v][e] * value;
     });
-    const float mean_g = row_sum<kThreads>(sum_g, scratch) / static_cast<float>(cols);
-    const float mean_gn = row_sum<kThreads>(sum_gn, scratch + 32) / static_cast<float>(cols);
+    const float mean_g = row_sum<kThreads>(sum_g, scratch.first) / static_cast<float>(cols);
+    const float mean_gn = row_sum<kThreads>(sum_gn, scratch.second) / static_cast<float>(cols);
     g.each(cols, [&](float& value, int v, int e) {
       value = rstd * (value - mean_g - n.values[v][e] * mean_gn);
     });
     if (dsum) g.add(dsum + row * cols, cols);
     if (dx) g.store(dx + row * cols, cols);
   }
-  if (!workspace) return;
-  dweight.each(cols, [&](float& value, int v, int e) {
-    workspace[2 * part * cols + R::column(v) + e] = value;
+  if (!partials) return;
+  dweight.write_to(partials + 2 * part * cols, cols);
+  dbias.write_to(partials + (2 * part + 1) * cols, cols);
+}
+
+// ---- any other row: a block walks along it ----
+
+template <class T>
+PLINTH_KERNEL void forward_any_kernel(int64_t cols, int64_t offset, Global<const T> x,
+                                      Global<const T> residual, Global<const T> weight,
+                                      Global<const T> bias, compute_t<T> eps, Global<T> sum,
+                                      Global<T> y, Global<compute_t<T>> mean_out,
+                                      Global<compute_t<T>> rstd_out) {
+  using C = compute_t<T>;
+  const Scratch<C> scratch;
+  const int64_t row = block_index().x, at = row * cols;
+  C total = 0;
+  for_row<T>(row, cols, offset, [&](int64_t j, auto part) {
+    C v[part.kSize];
+    read<T>(x + at + j, v);
+    if (residual) {
+      C r[part.kSize];
+      read<T>(residual + at + j, r);
+      for (int e = 0; e < part.kSize; ++e) v[e] = C(T(v[e] + r[e]));
+      write<T>(sum + at + j, v);
+    }
+    for (int e = 0; e < part.kSize; ++e) total += v[e];
   });
-  dbias.each(cols, [&](float& value, int v, int e) {
-    workspace[(2 * part + 1) * cols + R::column(v) + e] = value;
+  // Each thread reads again what it read, or wrote, itself.
+  const Global<const T> input = residual ? Global<const T>(sum) : x;
+  const C mean = block_reduce<Sum>(total, C(0), scratch.first) / static_cast<C>(cols);
+  C squares = 0;
+  for_row<T>(row, cols, offset, [&](int64_t j, auto part) {
+    C v[part.kSize];
+    read<T>(input + at + j, v);
+    for (int e = 0; e < part.kSize; ++e) squares += (v[e] - mean) * (v[e] - mean);
+  });
+  const C variance = block_reduce<Sum>(squares, C(0), scratch.second) / static_cast<C>(cols);
+  const C rstd = reciprocal_sqrt(variance + eps);
+  for_row<T>(row, cols, offset, [&](int64_t j, auto part) {
+    C v[part.kSize];
+    read<T>(input + at + j, v);
+    for (int e = 0; e < part.kSize; ++e) {
+      v[e] = (v[e] - mean) * rstd;
+      if (weight) v[e] *= C(T(weight[j + e]));
+      if (bias) v[e] += C(T(bias[j + e]));
+    }
+    write<T>(y + at + j, v);
+  });
+  if (thread_index() == 0) {
+    if (mean_out) mean_out[row] = mean;
+    if (rstd_out) rstd_out[row] = rstd;
+  }
+}
+
+template <class T>
+PLINTH_KERNEL void dx_any_kernel(int64_t cols, int64_t offset, Global<const T> dy,
+                                 Global<const T> dsum, Global<const T> x, Global<const T> weight,
+                                 Global<const compute_t<T>> mean_in,
+                                 Global<const compute_t<T>> rstd_in, Global<T> dx) {
+  using C = compute_t<T>;
+  const Scratch<C> scratch;
+  const int64_t row = block_index().x, at = row * cols;
+  const C mean = mean_in[row], rstd = rstd_in[row];
+  // Calls f(column, g, n) with dy weight and the normalised row.
+  const auto walk = [&](auto f) {
+    for_row<T>(row, cols, offset, [&](int64_t j, auto part) {
+      C g[part.kSize], n[part.kSize];
+      read<T>(dy + at + j, g);
+      read<T>(x + at + j, n);
+      for (int e = 0; e < part.kSize; ++e) {
+        n[e] = (n[e] - mean) * rstd;
+        if (weight) g[e] *= C(T(weight[j + e]));
+      }
+      f(j, g, n);
+    });
+  };
+  C sum_g = 0, sum_gn = 0;
+  walk([&]<int k>(int64_t, C(&g)[k], C(&n)[k]) {
+    for (int e = 0; e < k; ++e) {
+      sum_g += g[e];
+      sum_gn += g[e] * n[e];
+    }
+  });
+  const C mean_g = block_reduce<Sum>(sum_g, C(0), scratch.first) / static_cast<C>(cols);
+  const C mean_gn = block_reduce<Sum>(sum_gn, C(0), scratch.second) / static_cast<C>(cols);
+  walk([&]<int k>(int64_t j, C(&g)[k], C(&n)[k]) {
+    for (int e = 0; e < k; ++e) g[e] = rstd * (g[e] - mean_g - n[e] * mean_gn);
+    if (dsum) {
+      C other[k];
+      read<T>(dsum + at + j, other);
+      for (int e = 0; e < k; ++e) g[e] += other[e];
+    }
+    write<T>(dx + at + j, g);
   });
 }
 
-// Adds the parts of each column, in order.
+// A thread adds one column of a part's rows.
 template <class T>
-PLINTH_KERNEL void join_kernel(int64_t parts, int64_t cols, Global<const float> workspace,
-                               Global<T> dweight, Global<T> dbias) {
+PLINTH_KERNEL void parameters_any_kernel(int64_t rows, int64_t cols, Global<const T> dy,
+                                         Global<const T> x, Global<const compute_t<T>> mean,
+                                         Global<const compute_t<T>> rstd,
+                                         Global<compute_t<T>> partials) {
+  using C = compute_t<T>;
   const int64_t column = static_cast<int64_t>(block_index().x) * block_threads() + thread_index();
   if (column >= cols) return;
-  float w = 0.0f, b = 0.0f;
-  for (int64_t part = 0; part < parts; ++part) {
-    w += workspace[2 * part * cols + column];
-    b += workspace[(2 * part + 1) * cols + column];
+  const int64_t part = block_index().y, parts = grid_blocks().y;
+  C dweight = 0, dbias = 0;
+  for (int64_t row = part; row < rows; row += parts) {
+    const T slope = dy[row * cols + column], value = x[row * cols + column];
+    const C m = mean[row], r = rstd[row];
+    dweight += C(slope) * (C(value) - m) * r;
+    dbias += C(slope);
   }
-  if (dweight) dweight[column] = T(w);
-  if (dbias) dbias[column] = T(b);
+  partials[2 * part * cols + column] = dweight;
+  partials[(2 * part + 1) * cols + column] = dbias;
 }
 
-int64_t ceil_div(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
-
-// Calls f.operator()<threads, elements>() with the smallest instance that holds a row: the table
-// above.
-template <class F>
-void with_spread(int64_t cols, F f) {
-  if (cols <= 256) return f.template operator()<32, 8>();
-  if (cols <= 512) return f.template operator()<32, 16>();
-  if (cols <= 1024) return f.template operator()<32, 32>();
-  if (cols <= 2048) return f.template operator()<256, 8>();
-  if (cols <= 4096) return f.template operator()<256, 16>();
-  return f.template operator()<256, 32>();
-}
-
-constexpr uint32_t block_threads_of(int threads_a_row) {
-  return static_cast<uint32_t>(threads_a_row == 32 ? 32 * kWarpsABlock : threads_a_row);
-}
-
-constexpr size_t kScratchBytes = 64 * sizeof(float);
-
-// Parts of the parameters' gradients, by the shape alone.
-int64_t parts_of(int64_t rows) {
-  const int64_t parts = ceil_div(rows, kRowsAPart);
-  return parts < kMaxParts ? parts : kMaxParts;
-}
+// ---- launches ----
 
 template <class T>
 void forward(void* stream, int64_t rows, int64_t cols, const T* x, const T* residual,
-             const T* weight, const T* bias, float eps, T* sum, T* y, float* mean, float* rstd) {
+             const T* weight, const T* bias, compute_t<T> eps, T* sum, T* y, compute_t<T>* mean,
+             compute_t<T>* rstd) {
   if (rows == 0 || cols == 0) return;
+  if constexpr (!std::is_same_v<T, double>) {
+    if (fits_registers(cols, x, residual, weight, bias, sum, y)) {
+      return with_spread(cols, [&]<int kThreads, int kElements>() {
+        launch("layer_norm_forward", forward_kernel<T, kThreads, kElements>,
+               shape_of_rows<kThreads>(rows), static_cast<Stream>(stream), rows, cols, x, residual,
+               weight, bias, eps, sum, y, mean, rstd);
+      });
+    }
+  }
+  launch("layer_norm_forward_any", forward_any_kernel<T>, shape_of_walks<compute_t<T>>(rows, cols),
+         static_cast<Stream>(stream), cols, common_offset(x, residual, sum, y), x, residual, weight,
+         bias, eps, sum, y, mean, rstd);
+}
+
+// Return the number of parts that they wrote to `partials` (null: none).
+template <class T>
+int64_t backward_registers(void* stream, int64_t rows, int64_t cols, const T* dy, const T* dsum,
+                           const T* x, const T* weight, const float* mean, const float* rstd, T* dx,
+                           float* partials) {
+  int64_t parts = 0;
   with_spread(cols, [&]<int kThreads, int kElements>() {
-    const uint32_t threads = block_threads_of(kThreads);
-    const auto blocks = static_cast<uint32_t>(ceil_div(rows, threads / kThreads));
-    launch("layer_norm_forward", forward_kernel<T, kThreads, kElements>,
-           {{blocks}, {threads}, kScratchBytes}, static_cast<Stream>(stream), rows, cols, x,
-           residual, weight, bias, eps, sum, y, mean, rstd);
+    parts = parts_in_registers(rows, kThreads);
+    launch("layer_norm_backward", backward_kernel<T, kThreads, kElements>,
+           shape_of_rows<kThreads>(parts), static_cast<Stream>(stream), rows, cols, dy, dsum, x,
+           weight, mean, rstd, dx, partials);
   });
+  return parts;
+}
+
+template <class T>
+int64_t backward_any(void* stream, int64_t rows, int64_t cols, const T* dy, const T* dsum,
+                     const T* x, const T* weight, const compute_t<T>* mean,
+                     const compute_t<T>* rstd, T* dx, compute_t<T>* partials) {
+  const int64_t parts = parts_of(rows);
+  if (partials) {  // first: dx may overwrite dy or x
+    launch("layer_norm_parameters_any", parameters_any_kernel<T>, shape_of_columns(rows, cols),
+           static_cast<Stream>(stream), rows, cols, dy, x, mean, rstd, partials);
+  }
+  if (dx) {
+    launch("layer_norm_dx_any", dx_any_kernel<T>, shape_of_walks<compute_t<T>>(rows, cols),
+           static_cast<Stream>(stream), cols, common_offset(dy, dsum, x, dx), dy, dsum, x, weight,
+           mean, rstd, dx);
+  }
+  return parts;
+}
+
+template <class T>
+int64_t backward_parts(void* stream, int64_t rows, int64_t cols, const T* dy, const T* dsum,
+                       const T* x, const T* weight, const compute_t<T>* mean,
+                       const compute_t<T>* rstd, T* dx, compute_t<T>* partials) {
+  if (rows == 0) return 0;
+  if constexpr (!std::is_same_v<T, double>) {
+    if (fits_registers(cols, dy, dsum, x, weight, dx))
+      return backward_registers(stream, rows, cols, dy, dsum, x, weight, mean, rstd, dx, partials);
+  }
+  return backward_any(stream, rows, cols, dy, dsum, x, weight, mean, rstd, dx, partials);
 }
 
 }  // namespace
 
-bool layer_norm_supported(int64_t cols, size_t element_size) {
-  const int64_t width = 16 / static_cast<int64_t>(element_size);
-  return cols % width == 0 && cols <= kMaxColumns;
-}
-
 template <class T>
 void layer_norm_forward(void* stream, int64_t rows, int64_t cols, const T* x, const T* weight,
-                        const T* bias, float eps, T* y, float* mean, float* rstd) {
+                        const T* bias, compute_t<T> eps, T* y, compute_t<T>* mean,
+                        compute_t<T>* rstd) {
   forward<T>(stream, rows, cols, x, nullptr, weight, bias, eps, nullptr, y, mean, rstd);
 }
 
 template <class T>
 void add_layer_norm_forward(void* stream, int64_t rows, int64_t cols, const T* x, const T* residual,
-                            const T* weight, const T* bias, float eps, T* sum, T* y, float* mean,
-                            float* rstd) {
+                            const T* weight, const T* bias, compute_t<T> eps, T* sum, T* y,
+                            compute_t<T>* mean, compute_t<T>* rstd) {
   forward<T>(stream, rows, cols, x, residual, weight, bias, eps, sum, y, mean, rstd);
 }
 
+template <class T>
 int64_t layer_norm_backward_workspace(int64_t rows, int64_t cols) {
-  return 2 * ceil_div(parts_of(rows), kWarpsABlock) * kWarpsABlock * cols;
+  return 2 * most_parts_of(rows) * cols * static_cast<int64_t>(sizeof(compute_t<T>));
 }
 
 template <class T>
-void layer_norm_backward(void* stream, int64_t rows, int64_t cols, const T* dy, const T* dsum,
-                         const T* x, const T* weight, const float* mean, const float* rstd, T* dx,
-                         T* dweight, T* dbias, float* workspace) {
-  if (rows == 0 || cols == 0) return;
-  const bool parameters = dweight != nullptr || dbias != nullptr;
-  int64_t parts = 0;
-  with_spread(cols, [&]<int kThreads, int kElements>() {
-    const uint32_t threads = block_threads_of(kThreads);
-    const int64_t rows_a_block = threads / kThreads;
-    const auto blocks = static_cast<uint32_t>(ceil_div(parts_of(rows), rows_a_block));
-    parts = blocks * rows_a_block;
-    launch("layer_norm_backward", backward_kernel<T, kThreads, kElements>,
-           {{blocks}, {threads}, kScratchBytes}, static_cast<Stream>(stream), rows, cols, dy, dsum,
-           x, weight, mean, rstd, dx, parameters ? workspace : nullptr);
-  });
-  if (!parameters) return;
-  const auto blocks = static_cast<uint32_t>(ceil_div(cols, 128));
-  launch("layer_norm_join", join_kernel<T>, {{blocks}, {128}, 0}, static_cast<Stream>(stream),
-         parts, cols, static_cast<const float*>(workspace), dweight, dbias);
+void layer_norm_backward(void* stream, int64_t rows, int64_t cols, const T* dy, const T* x,
+                         const T* weight, const compute_t<T>* mean, const compute_t<T>* rstd, T* dx,
+                         T* dweight, T* dbias, void* workspace) {
+  add_layer_norm_backward<T>(stream, rows, cols, dy, nullptr, x, weight, mean, rstd, dx, dweight,
+                             dbias, workspace);
 }
 
-#define PLINTH_INSTANTIATE(T)                                                                    \
-  template void layer_norm_forward<T>(void*, int64_t, int64_t, const T*, const T*, const T*,     \
-                                      float, T*, float*, float*);                                \
-  template void add_layer_norm_forward<T>(void*, int64_t, int64_t, const T*, const T*, const T*, \
-                                          const T*, float, T*, T*, float*, float*);              \
-  template void layer_norm_backward<T>(void*, int64_t, int64_t, const T*, const T*, const T*,    \
-                                       const T*, const float*, const float*, T*, T*, T*, float*);
-PLINTH_INSTANTIATE(float)
-PLINTH_INSTANTIATE(BFloat16)
-PLINTH_INSTANTIATE(Float16)
+template <class T>
+void add_layer_norm_backward(void* stream, int64_t rows, int64_t cols, const T* dy, const T* dsum,
+                             const T* sum, const T* weight, const compute_t<T>* mean,
+                             const compute_t<T>* rstd, T* dx, T* dweight, T* dbias,
+                             void* workspace) {
+  using C = compute_t<T>;
+  if (cols == 0) return;
+  const bool parameters = dweight != nullptr || dbias != nullptr;
+  C* partials = parameters ? static_cast<C*>(workspace) : nullptr;
+  const int64_t parts =
+      backward_parts(stream, rows, cols, dy, dsum, sum, weight, mean, rstd, dx, partials);
+  if (!parameters) return;
+  join_parts("layer_norm_join", stream, parts, 2 * cols, cols, partials, dweight);
+  join_parts("layer_norm_join", stream, parts, 2 * cols, cols, partials + cols, dbias);
+}
+
+#define PLINTH_INSTANTIATE(T)                                                                      \
+  template void layer_norm_forward<T>(void*, int64_t, int64_t, const T*, const T*, const T*,       \
+                                      compute_t<T>, T*, compute_t<T>*, compute_t<T>*);             \
+  template void add_layer_norm_forward<T>(void*, int64_t, int64_t, const T*, const T*, const T*,   \
+                                          const T*, compute_t<T>, T*, T*, compute_t<T>*,           \
+                                          compute_t<T>*);                                          \
+  template int64_t layer_norm_backward_workspace<T>(int64_t, int64_t);                             \
+  template void layer_norm_backward<T>(void*, int64_t, int64_t, const T*, const T*, const T*,      \
+                                       const compute_t<T>*, const compute_t<T>*, T*, T*, T*,       \
+                                       void*);                                                     \
+  template void add_layer_norm_backward<T>(void*, int64_t, int64_t, const T*, const T*, const T*,  \
+                                           const T*, const compute_t<T>*, const compute_t<T>*, T*, \
+                                           T*, T*, void*);
+PLINTH_FOR_EACH_FLOAT(PLINTH_INSTANTIATE)
 #undef PLINTH_INSTANTIATE
 
 }  // namespace plinth::kernels::cuda

@@ -8,34 +8,40 @@
 // its block; a second kernel adds the blocks' parts in order. The number of parts depends on the
 // shape only. Bound: forward moves 2 rows cols sizeof(T) bytes, backward 3; about 8 and 14
 // operations an element are far below what the memory allows.
+//
+// That holds for rows of whole 16-byte vectors, up to 8192 columns, of 16 or 32-bit floats, at
+// aligned pointers. Other rows are read three times forward, the second and third time from the
+// caches; backward reads four matrices where it makes the gradients of weight or bias, else two.
 
-#include <cstddef>
 #include <cstdint>
 
 #include "kernels/types.h"
 
 namespace plinth::kernels::cuda {
 
-// T: float, BFloat16, Float16. cols: up to 8192, a multiple of 16 / sizeof(T); pointers aligned to
-// 16 bytes. See layer_norm_supported().
-bool layer_norm_supported(int64_t cols, size_t element_size);
-
 template <class T>
 void layer_norm_forward(void* stream, int64_t rows, int64_t cols, const T* x, const T* weight,
-                        const T* bias, float eps, T* y, float* mean, float* rstd);
+                        const T* bias, compute_t<T> eps, T* y, compute_t<T>* mean,
+                        compute_t<T>* rstd);
 
 template <class T>
 void add_layer_norm_forward(void* stream, int64_t rows, int64_t cols, const T* x, const T* residual,
-                            const T* weight, const T* bias, float eps, T* sum, T* y, float* mean,
-                            float* rstd);
+                            const T* weight, const T* bias, compute_t<T> eps, T* sum, T* y,
+                            compute_t<T>* mean, compute_t<T>* rstd);
 
-// Floats of workspace that the backward pass needs.
+// Bytes of workspace that the backward pass needs where dweight or dbias is not null.
+template <class T>
 int64_t layer_norm_backward_workspace(int64_t rows, int64_t cols);
 
-// dsum (may be null) is added to dx, as in add_layer_norm_backward of layer_norm.h.
 template <class T>
-void layer_norm_backward(void* stream, int64_t rows, int64_t cols, const T* dy, const T* dsum,
-                         const T* x, const T* weight, const float* mean, const float* rstd, T* dx,
-                         T* dweight, T* dbias, float* workspace);
+void layer_norm_backward(void* stream, int64_t rows, int64_t cols, const T* dy, const T* x,
+                         const T* weight, const compute_t<T>* mean, const compute_t<T>* rstd, T* dx,
+                         T* dweight, T* dbias, void* workspace);
+
+template <class T>
+void add_layer_norm_backward(void* stream, int64_t rows, int64_t cols, const T* dy, const T* dsum,
+                             const T* sum, const T* weight, const compute_t<T>* mean,
+                             const compute_t<T>* rstd, T* dx, T* dweight, T* dbias,
+                             void* workspace);
 
 }  // namespace plinth::kernels::cuda

@@ -15,37 +15,36 @@
 
 namespace plinth {
 
-// Device memory of a test: aligned as cudaMalloc's, filled with NaN, its end known to the emulator.
+// Device memory of a test: `shift` elements beyond what is aligned as cudaMalloc's is, filled with
+// NaN, its end known to the emulator.
 template <class T>
 class Buffer {
  public:
-  explicit Buffer(int64_t count)
+  explicit Buffer(int64_t count, int64_t shift = 0)
       : count_(count),
-        data_(static_cast<T*>(
-            ::operator new(static_cast<size_t>(count) * sizeof(T) + 1, std::align_val_t(256)))),
-        range_(data_.get(), static_cast<size_t>(count) * sizeof(T), true) {
+        memory_(static_cast<T*>(::operator new(static_cast<size_t>(count + shift) * sizeof(T) + 1,
+                                               std::align_val_t(256)))),
+        data_(memory_.get() + shift),
+        range_(data_, static_cast<size_t>(count) * sizeof(T), true) {
     if constexpr (!std::is_integral_v<T>)
-      for (int64_t i = 0; i < count; ++i)
-        data_.get()[i] = T(std::numeric_limits<float>::quiet_NaN());
+      for (int64_t i = 0; i < count; ++i) data_[i] = T(std::numeric_limits<float>::quiet_NaN());
   }
 
-  T* data() { return data_.get(); }
-  const T* data() const { return data_.get(); }
+  T* data() { return data_; }
+  const T* data() const { return data_; }
   std::vector<double> values() const {
     std::vector<double> result(count_);
     for (int64_t i = 0; i < count_; ++i)
-      result[i] = static_cast<double>(static_cast<compute_t<T>>(data_.get()[i]));
+      result[i] = static_cast<double>(static_cast<compute_t<T>>(data_[i]));
     return result;
   }
-  T& operator[](int64_t i) { return data_.get()[i]; }
-  void copy_from(const std::vector<T>& values) {
-    std::copy(values.begin(), values.end(), data_.get());
-  }
+  T& operator[](int64_t i) { return data_[i]; }
+  void copy_from(const std::vector<T>& values) { std::copy(values.begin(), values.end(), data_); }
   // Normal numbers, by the seed.
   void fill_random(uint64_t seed) {
     std::mt19937_64 random(seed);
     std::normal_distribution<float> normal;
-    for (int64_t i = 0; i < count_; ++i) data_.get()[i] = static_cast<T>(normal(random));
+    for (int64_t i = 0; i < count_; ++i) data_[i] = static_cast<T>(normal(random));
   }
 
  private:
@@ -53,7 +52,8 @@ class Buffer {
     void operator()(T* p) const { ::operator delete(p, std::align_val_t(256)); }
   };
   int64_t count_;
-  std::unique_ptr<T, Free> data_;
+  std::unique_ptr<T, Free> memory_;
+  T* data_;
   emulate::GlobalRange range_;
 };
 

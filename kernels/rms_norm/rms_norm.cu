@@ -1,0 +1,283 @@
+#include "kernels/rms_norm/rms_norm_cuda.h"
+
+#include "kernels/instantiate.h"
+#include "kernels/rows_cuda.cuh"
+
+namespace plinth::kernels::cuda {
+namespace {
+
+// ---- rows in registers ----
+
+template <class T, int kThreads, int kElements>
+PLINTH_KERNEL void forward_kernel(int64_t rows, int64_t cols, Global<const T> x,
+                                  Global<const T> residual, Global<const T> weight, float eps,
+                                  Global<T> sum, Global<T> y, Global<float> rstd_out) {
+  const Scratch<float> scratch;
+  const int64_t rows_a_block = block_threads() / kThreads;
+  const int64_t row = block_index().x * rows_a_block + thread_index() / kThreads;
+  if (row >= rows) return;  // a whole warp, or the whole block
+  const int64_t at = row * cols;
+
+  Row<T, kThreads, kElements> r;
+  r.load(x + at, cols);
+  if (residual) {
+    r.add(residual + at, cols);
+    // The sum is what later layers read: normalise what they will see, rounded to T.
+    r.each(cols, [&](float& value, int, int) { value = float(T(value)); });
+    r.store(sum + at, cols);
+  }
+  float squares = 0.0f;
+  r.each(cols, [&](float& value, int, int) { squares += value * value; });
+  const float rstd =
+      fast_rsqrt(row_sum<kThreads>(squares, scratch.first) / static_cast<float>(cols) + eps);
+  r.each(cols, [&](float& value, int, int) { value *= rstd; });
+  if (weight) r.scale(weight, cols);
+  r.store(y + at, cols);
+  if (rstd_out && thread_index() % kThreads == 0) rstd_out[row] = rstd;
+}
+
+// Rows part, part + parts, ... belong to a block (or, with a warp a row, to its warps in turn).
+template <class T, int kThreads, int kElements>
+PLINTH_KERNEL void backward_kernel(int64_t rows, int64_t cols, Global<const T> dy,
+                                   Global<const T> dsum, Global<const T> x, Global<const T> weight,
+                                   Global<const float> rstd_in, Global<T> dx,
+                                   Global<float> partials) {
+  using R = Row<T, kThreads, kElements>;
+  const Scratch<float> scratch;
+  const int64_t rows_a_block = block_threads() / kThreads;
+  const int64_t slot = thread_index() / kThreads;
+  const int64_t parts = grid_blocks().x * rows_a_block;
+  const int64_t part = block_index().x * rows_a_block + slot;
+  R dweight = {};
+  int64_t turn = 0;
+  for (int64_t row = part; row < rows; row += parts, ++turn) {
+    const float rstd = rstd_in[row];
+    R g, n;
+    g.load(dy + row * cols, cols);
+    n.load(x + row * cols, cols);
+    n.each(cols, [&](float& value, int v, int e) {
+      value *= rstd;
+      dweight.values[v][e] += g.values[v][e] * value;
+    });
+    if (weight) g.scale(weight, cols);
+    float sum_gn = 0.0f;
+    n.each(cols, [&](float& value, int v, int e) { sum_gn += g.values[v][e] * value; });
+    const float mean_gn =
+        row_sum<kThreads>(sum_gn, scratch_of_turn(scratch, turn)) / static_cast<float>(cols);
+    g.each(cols,
+           [&](float& value, int v, int e) { value = rstd * (value - n.values[v][e] * mean_gn); });
+    if (dsum) g.add(dsum + row * cols, cols);
+    if (dx) g.store(dx + row * cols, cols);
+  }
+  if (partials) dweight.write_to(partials + part * cols, cols);
+}
+
+// ---- any other row: a block walks along it ----
+
+template <class T>
+PLINTH_KERNEL void forward_any_kernel(int64_t cols, int64_t offset, Global<const T> x,
+                                      Global<const T> residual, Global<const T> weight,
+                                      compute_t<T> eps, Global<T> sum, Global<T> y,
+                                      Global<compute_t<T>> rstd_out) {
+  using C = compute_t<T>;
+  const Scratch<C> scratch;
+  const int64_t row = block_index().x, at = row * cols;
+  C squares = 0;
+  for_row<T>(row, cols, offset, [&](int64_t j, auto part) {
+    C v[part.kSize];
+    read<T>(x + at + j, v);
+    if (residual) {
+      C r[part.kSize];
+      read<T>(residual + at + j, r);
+      for (int e = 0; e < part.kSize; ++e) v[e] = C(T(v[e] + r[e]));
+      write<T>(sum + at + j, v);
+    }
+    for (int e = 0; e < part.kSize; ++e) squares += v[e] * v[e];
+  });
+  // Each thread reads again what it read, or wrote, itself.
+  const Global<const T> input = residual ? Global<const T>(sum) : x;
+  const C mean_square = block_reduce<Sum>(squares, C(0), scratch.first) / static_cast<C>(cols);
+  const C rstd = reciprocal_sqrt(mean_square + eps);
+  for_row<T>(row, cols, offset, [&](int64_t j, auto part) {
+    C v[part.kSize];
+    read<T>(input + at + j, v);
+    for (int e = 0; e < part.kSize; ++e) {
+      v[e] *= rstd;
+      if (weight) v[e] *= C(T(weight[j + e]));
+    }
+    write<T>(y + at + j, v);
+  });
+  if (rstd_out && thread_index() == 0) rstd_out[row] = rstd;
+}
+
+template <class T>
+PLINTH_KERNEL void dx_any_kernel(int64_t cols, int64_t offset, Global<const T> dy,
+                                 Global<const T> dsum, Global<const T> x, Global<const T> weight,
+                                 Global<const compute_t<T>> rstd_in, Global<T> dx) {
+  using C = compute_t<T>;
+  const Scratch<C> scratch;
+  const int64_t row = block_index().x, at = row * cols;
+  const C rstd = rstd_in[row];
+  // Calls f(column, g, n) with dy weight and the normalised row.
+  const auto walk = [&](auto f) {
+    for_row<T>(row, cols, offset, [&](int64_t j, auto part) {
+      C g[part.kSize], n[part.kSize];
+      read<T>(dy + at + j, g);
+      read<T>(x + at + j, n);
+      for (int e = 0; e < part.kSize; ++e) {
+        n[e] *= rstd;
+        if (weight) g[e] *= C(T(weight[j + e]));
+      }
+      f(j, g, n);
+    });
+  };
+  C sum_gn = 0;
+  walk([&]<int k>(int64_t, C(&g)[k], C(&n)[k]) {
+    for (int e = 0; e < k; ++e) sum_gn += g[e] * n[e];
+  });
+  const C mean_gn = block_reduce<Sum>(sum_gn, C(0), scratch.first) / static_cast<C>(cols);
+  walk([&]<int k>(int64_t j, C(&g)[k], C(&n)[k]) {
+    for (int e = 0; e < k; ++e) g[e] = rstd * (g[e] - n[e] * mean_gn);
+    if (dsum) {
+      C other[k];
+      read<T>(dsum + at + j, other);
+      for (int e = 0; e < k; ++e) g[e] += other[e];
+    }
+    write<T>(dx + at + j, g);
+  });
+}
+
+// A thread adds one column of a part's rows.
+template <class T>
+PLINTH_KERNEL void dweight_any_kernel(int64_t rows, int64_t cols, Global<const T> dy,
+                                      Global<const T> x, Global<const compute_t<T>> rstd,
+                                      Global<compute_t<T>> partials) {
+  using C = compute_t<T>;
+  const int64_t column = static_cast<int64_t>(block_index().x) * block_threads() + thread_index();
+  if (column >= cols) return;
+  const int64_t part = block_index().y, parts = grid_blocks().y;
+  C dweight = 0;
+  for (int64_t row = part; row < rows; row += parts) {
+    const T slope = dy[row * cols + column], value = x[row * cols + column];
+    const C r = rstd[row];
+    dweight += C(slope) * C(value) * r;
+  }
+  partials[part * cols + column] = dweight;
+}
+
+// ---- launches ----
+
+template <class T>
+void forward(void* stream, int64_t rows, int64_t cols, const T* x, const T* residual,
+             const T* weight, compute_t<T> eps, T* sum, T* y, compute_t<T>* rstd) {
+  if (rows == 0 || cols == 0) return;
+  if constexpr (!std::is_same_v<T, double>) {
+    if (fits_registers(cols, x, residual, weight, sum, y)) {
+      return with_spread(cols, [&]<int kThreads, int kElements>() {
+        launch("rms_norm_forward", forward_kernel<T, kThreads, kElements>,
+               shape_of_rows<kThreads>(rows), static_cast<Stream>(stream), rows, cols, x, residual,
+               weight, eps, sum, y, rstd);
+      });
+    }
+  }
+  launch("rms_norm_forward_any", forward_any_kernel<T>, shape_of_walks<compute_t<T>>(rows, cols),
+         static_cast<Stream>(stream), cols, common_offset(x, residual, sum, y), x, residual, weight,
+         eps, sum, y, rstd);
+}
+
+// Return the number of parts that they wrote to `partials` (null: none).
+template <class T>
+int64_t backward_registers(void* stream, int64_t rows, int64_t cols, const T* dy, const T* dsum,
+                           const T* x, const T* weight, const float* rstd, T* dx, float* partials) {
+  int64_t parts = 0;
+  with_spread(cols, [&]<int kThreads, int kElements>() {
+    parts = parts_in_registers(rows, kThreads);
+    launch("rms_norm_backward", backward_kernel<T, kThreads, kElements>,
+           shape_of_rows<kThreads>(parts), static_cast<Stream>(stream), rows, cols, dy, dsum, x,
+           weight, rstd, dx, partials);
+  });
+  return parts;
+}
+
+template <class T>
+int64_t backward_any(void* stream, int64_t rows, int64_t cols, const T* dy, const T* dsum,
+                     const T* x, const T* weight, const compute_t<T>* rstd, T* dx,
+                     compute_t<T>* partials) {
+  const int64_t parts = parts_of(rows);
+  if (partials) {  // first: dx may overwrite dy or x
+    launch("rms_norm_dweight_any", dweight_any_kernel<T>, shape_of_columns(rows, cols),
+           static_cast<Stream>(stream), rows, cols, dy, x, rstd, partials);
+  }
+  if (dx) {
+    launch("rms_norm_dx_any", dx_any_kernel<T>, shape_of_walks<compute_t<T>>(rows, cols),
+           static_cast<Stream>(stream), cols, common_offset(dy, dsum, x, dx), dy, dsum, x, weight,
+           rstd, dx);
+  }
+  return parts;
+}
+
+template <class T>
+int64_t backward_parts(void* stream, int64_t rows, int64_t cols, const T* dy, const T* dsum,
+                       const T* x, const T* weight, const compute_t<T>* rstd, T* dx,
+                       compute_t<T>* partials) {
+  if (rows == 0) return 0;
+  if constexpr (!std::is_same_v<T, double>) {
+    if (fits_registers(cols, dy, dsum, x, weight, dx))
+      return backward_registers(stream, rows, cols, dy, dsum, x, weight, rstd, dx, partials);
+  }
+  return backward_any(stream, rows, cols, dy, dsum, x, weight, rstd, dx, partials);
+}
+
+}  // namespace
+
+template <class T>
+void rms_norm_forward(void* stream, int64_t rows, int64_t cols, const T* x, const T* weight,
+                      compute_t<T> eps, T* y, compute_t<T>* rstd) {
+  forward<T>(stream, rows, cols, x, nullptr, weight, eps, nullptr, y, rstd);
+}
+
+template <class T>
+void add_rms_norm_forward(void* stream, int64_t rows, int64_t cols, const T* x, const T* residual,
+                          const T* weight, compute_t<T> eps, T* sum, T* y, compute_t<T>* rstd) {
+  forward<T>(stream, rows, cols, x, residual, weight, eps, sum, y, rstd);
+}
+
+template <class T>
+int64_t rms_norm_backward_workspace(int64_t rows, int64_t cols) {
+  return most_parts_of(rows) * cols * static_cast<int64_t>(sizeof(compute_t<T>));
+}
+
+template <class T>
+void rms_norm_backward(void* stream, int64_t rows, int64_t cols, const T* dy, const T* x,
+                       const T* weight, const compute_t<T>* rstd, T* dx, T* dweight,
+                       void* workspace) {
+  add_rms_norm_backward<T>(stream, rows, cols, dy, nullptr, x, weight, rstd, dx, dweight,
+                           workspace);
+}
+
+template <class T>
+void add_rms_norm_backward(void* stream, int64_t rows, int64_t cols, const T* dy, const T* dsum,
+                           const T* sum, const T* weight, const compute_t<T>* rstd, T* dx,
+                           T* dweight, void* workspace) {
+  using C = compute_t<T>;
+  if (cols == 0) return;
+  C* partials = dweight ? static_cast<C*>(workspace) : nullptr;
+  const int64_t parts =
+      backward_parts(stream, rows, cols, dy, dsum, sum, weight, rstd, dx, partials);
+  join_parts("rms_norm_join", stream, parts, cols, cols, partials, dweight);
+}
+
+#define PLINTH_INSTANTIATE(T)                                                                      \
+  template void rms_norm_forward<T>(void*, int64_t, int64_t, const T*, const T*, compute_t<T>, T*, \
+                                    compute_t<T>*);                                                \
+  template void add_rms_norm_forward<T>(void*, int64_t, int64_t, const T*, const T*, const T*,     \
+                                        compute_t<T>, T*, T*, compute_t<T>*);                      \
+  template int64_t rms_norm_backward_workspace<T>(int64_t, int64_t);                               \
+  template void rms_norm_backward<T>(void*, int64_t, int64_t, const T*, const T*, const T*,        \
+                                     const compute_t<T>*, T*, T*, void*);                          \
+  template void add_rms_norm_backward<T>(void*, int64_t, int64_t, const T*, const T*, const T*,    \
+                                         const T*, const compute_t<T>*, T*, T*, void*);
+PLINTH_FOR_EACH_FLOAT(PLINTH_INSTANTIATE)
+#undef PLINTH_INSTANTIATE
+
+}  // namespace plinth::kernels::cuda

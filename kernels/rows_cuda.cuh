@@ -1,0 +1,287 @@
+#pragma once
+
+// Rows of a matrix in GPU kernels: what layer norm, RMS norm, softmax and the losses share.
+//
+// A row that is whole 16-byte vectors, up to kMaxColumns long, is read once and stays in registers
+// (Row). Any other row is walked along by a block, as often as the formula needs it, and comes from
+// the caches after the first time (for_row).
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <type_traits>
+
+#include "kernels/device/device.h"
+
+namespace plinth::kernels::cuda {
+
+using namespace plinth::device;
+
+// ---- rows in registers ----
+
+// A row is owned by `threads` threads, each of which holds up to `elements` of it, in vectors of 16
+// bytes: thread t has vectors t, t + threads, t + 2 threads, ... With 32 threads it is a warp, and
+// four rows share a block.
+//
+//   columns up to   256  512  1024   2048  4096  8192
+//   threads          32   32    32    256   256   256
+//   elements          8   16    32      8    16    32
+//
+// A backward pass holds up to four such arrays, so 32 elements are 128 registers, and no instance
+// spills.
+inline constexpr int kWarpsABlock = 4;
+inline constexpr int64_t kMaxColumns = 8192;
+
+// Calls f.operator()<threads, elements>() with the smallest instance that holds a row.
+template <class F>
+void with_spread(int64_t cols, F f) {
+  if (cols <= 256) return f.template operator()<32, 8>();
+  if (cols <= 512) return f.template operator()<32, 16>();
+  if (cols <= 1024) return f.template operator()<32, 32>();
+  if (cols <= 2048) return f.template operator()<256, 8>();
+  if (cols <= 4096) return f.template operator()<256, 16>();
+  return f.template operator()<256, 32>();
+}
+
+constexpr int64_t ceil_div(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+
+template <class T>
+using RowVector = Vector<T, kVectorWidth<T>>;
+
+template <class T, int kThreads, int kElements>
+struct Row {
+  using C = compute_t<T>;
+  static constexpr int kWidth = kVectorWidth<T>;
+  static constexpr int kVectors = kElements / kWidth;
+  C values[kVectors][kWidth];
+
+  // Column of the first element of this thread's vector v.
+  PLINTH_DEVICE static int64_t column(int v) {
+    return (static_cast<int64_t>(v) * kThreads + thread_index() % kThreads) * kWidth;
+  }
+
+  PLINTH_DEVICE void load(Global<const T> from, int64_t cols) {
+    PLINTH_UNROLL
+    for (int v = 0; v < kVectors; ++v) {
+      if (column(v) >= cols) {
+        PLINTH_UNROLL
+        for (int e = 0; e < kWidth; ++e) values[v][e] = 0;
+        continue;
+      }
+      widened(load_vector<RowVector<T>>(from + column(v)), values[v]);
+    }
+  }
+
+  PLINTH_DEVICE void store(Global<T> to, int64_t cols) const {
+    PLINTH_UNROLL
+    for (int v = 0; v < kVectors; ++v) {
+      if (column(v) < cols) store_vector(to + column(v), rounded<T>(values[v]));
+    }
+  }
+
+  // Multiplies by, or adds, another row of memory, vector by vector: no second array of registers.
+  PLINTH_DEVICE void scale(Global<const T> by, int64_t cols) {
+    combine(by, cols, [](C a, C b) { return a * b; });
+  }
+  PLINTH_DEVICE void add(Global<const T> other, int64_t cols) {
+    combine(other, cols, [](C a, C b) { return a + b; });
+  }
+
+  // Calls f(value, vector, element) for each element that exists.
+  template <class F>
+  PLINTH_DEVICE void each(int64_t cols, F f) {
+    PLINTH_UNROLL
+    for (int v = 0; v < kVectors; ++v) {
+      if (column(v) >= cols) continue;
+      PLINTH_UNROLL
+      for (int e = 0; e < kWidth; ++e) f(values[v][e], v, e);
+    }
+  }
+
+  PLINTH_DEVICE void write_to(Global<C> row, int64_t cols) {
+    each(cols, [&](C& value, int v, int e) { row[column(v) + e] = value; });
+  }
+
+ private:
+  template <class F>
+  PLINTH_DEVICE void combine(Global<const T> other, int64_t cols, F f) {
+    PLINTH_UNROLL
+    for (int v = 0; v < kVectors; ++v) {
+      if (column(v) >= cols) continue;
+      C theirs[kWidth];
+      widened(load_vector<RowVector<T>>(other + column(v)), theirs);
+      PLINTH_UNROLL
+      for (int e = 0; e < kWidth; ++e) values[v][e] = f(values[v][e], theirs[e]);
+    }
+  }
+};
+
+// Shared memory of two reductions: calls that take them in turn need no barrier in between.
+template <class C>
+inline constexpr size_t kScratchBytes = 64 * sizeof(C);
+
+template <class C>
+struct Scratch {
+  Shared<C> first = shared_array<C>(0, 64);
+  Shared<C> second = first + 32;
+};
+
+// A loop with one reduction a turn takes the first in even turns and the second in odd ones.
+template <class C>
+PLINTH_DEVICE Shared<C> scratch_of_turn(const Scratch<C>& scratch, int64_t turn) {
+  return turn % 2 == 0 ? scratch.first : scratch.second;
+}
+
+// The launch in which `rows` rows, or as many parts of all rows, have their `threads` each.
+template <int kThreads>
+LaunchShape shape_of_rows(int64_t rows) {
+  constexpr int64_t kRowsABlock = kThreads == 32 ? kWarpsABlock : 1;
+  return {{static_cast<uint32_t>(ceil_div(rows, kRowsABlock))},
+          {static_cast<uint32_t>(kThreads * kRowsABlock)},
+          kScratchBytes<float>};
+}
+
+// The sum, or the maximum, over the threads that share a row.
+template <int kThreads, class C>
+PLINTH_DEVICE C row_sum(C value, Shared<C> scratch) {
+  if constexpr (kThreads == 32) {
+    return warp_reduce<Sum>(value);
+  } else {
+    return block_reduce<Sum>(value, C(0), scratch);
+  }
+}
+template <int kThreads, class C>
+PLINTH_DEVICE C row_max(C value, Shared<C> scratch) {
+  if constexpr (kThreads == 32) {
+    return warp_reduce<Max>(value);
+  } else {
+    return block_reduce<Max>(value, -std::numeric_limits<C>::infinity(), scratch);
+  }
+}
+
+// ---- any other row ----
+
+// The next `n` columns of a row, n being 1 or a vector.
+template <int n>
+struct Part {
+  static constexpr int kSize = n;
+};
+
+template <class T, int n>
+PLINTH_DEVICE void read(Global<const T> from, compute_t<T> (&values)[n]) {
+  if constexpr (n == 1) {
+    const T value = from[0];
+    values[0] = value;
+  } else {
+    widened(load_vector<Vector<T, n>>(from), values);
+  }
+}
+template <class T, int n>
+PLINTH_DEVICE void write(Global<T> to, const compute_t<T> (&values)[n]) {
+  if constexpr (n == 1) {
+    to[0] = T(values[0]);
+  } else {
+    store_vector(to, rounded<T>(values));
+  }
+}
+
+// Calls f(column, Part) for the columns of row `row` that this thread of the block owns: one by one
+// up to the first 16-byte boundary and after the last, in vectors between. `offset` tells how many
+// elements of T the matrices lie beyond such a boundary (common_offset()).
+template <class T, class F>
+PLINTH_DEVICE void for_row(int64_t row, int64_t cols, int64_t offset, F f) {
+  constexpr int kWidth = kVectorWidth<T>;
+  const int64_t thread = thread_index(), threads = block_threads();
+  int64_t head = cols;
+  if (offset >= 0) {
+    head = (kWidth - (offset + row * cols) % kWidth) % kWidth;
+    if (head > cols) head = cols;
+  }
+  for (int64_t j = thread; j < head; j += threads) f(j, Part<1>{});
+  const int64_t vectors = (cols - head) / kWidth;
+  for (int64_t v = thread; v < vectors; v += threads) f(head + v * kWidth, Part<kWidth>{});
+  for (int64_t j = head + vectors * kWidth + thread; j < cols; j += threads) f(j, Part<1>{});
+}
+
+// How far beyond a 16-byte boundary all the pointers lie, in elements; -1 where they differ. Null
+// pointers are left out.
+template <class T, class... Pointers>
+int64_t common_offset(const T* first, const Pointers*... others) {
+  const auto offset = [](const void* p) { return std::bit_cast<uintptr_t>(p) % 16; };
+  const uintptr_t wanted = offset(first);
+  const bool same = ((others == nullptr || offset(others) == wanted) && ...);
+  return same ? static_cast<int64_t>(wanted / sizeof(T)) : -1;
+}
+
+// Whether rows of `cols` elements at these pointers are whole, aligned vectors.
+template <class T, class... Pointers>
+bool whole_vectors(int64_t cols, const T* first, const Pointers*... others) {
+  return cols % kVectorWidth<T> == 0 && common_offset(first, others...) == 0;
+}
+
+// Whether they are, and fit Row. float64 takes the other path: it would need twice the registers.
+template <class T, class... Pointers>
+bool fits_registers(int64_t cols, const T* first, const Pointers*... others) {
+  return !std::is_same_v<T, double> && cols <= kMaxColumns && whole_vectors(cols, first, others...);
+}
+
+// The launch in which a block walks along each row.
+template <class C>
+LaunchShape shape_of_walks(int64_t rows, int64_t cols) {
+  const uint32_t threads = cols <= 256 ? 64 : cols <= 4096 ? 256 : 512;
+  return {{static_cast<uint32_t>(rows)}, {threads}, kScratchBytes<C>};
+}
+
+// ---- sums over the rows, for the gradients of what all rows share ----
+
+// Rows part, part + parts, ... are one part; each part adds its rows in order, and join_kernel adds
+// the parts. How many there are depends on the shape only; so many fill a GPU.
+inline constexpr int64_t kMaxParts = 256;
+inline constexpr int64_t kRowsAPart = 32;
+
+inline int64_t parts_of(int64_t rows) {
+  const int64_t parts = ceil_div(rows, kRowsAPart);
+  return parts < kMaxParts ? parts : kMaxParts;
+}
+// The same where a block holds whole rows in registers: `threads` threads have a part.
+inline int64_t parts_in_registers(int64_t rows, int threads) {
+  return threads == 32 ? ceil_div(parts_of(rows), kWarpsABlock) * kWarpsABlock : parts_of(rows);
+}
+inline int64_t most_parts_of(int64_t rows) {
+  return parts_in_registers(rows, 32);
+}
+
+// The launch in which a thread adds one column of each part's rows.
+inline LaunchShape shape_of_columns(int64_t rows, int64_t cols) {
+  return {{static_cast<uint32_t>(ceil_div(cols, 128)), static_cast<uint32_t>(parts_of(rows))},
+          {128},
+          0};
+}
+
+// out[j] = sum of partials[part * stride + j] over the parts, in order.
+template <class T>
+PLINTH_KERNEL void join_kernel(int64_t parts, int64_t stride, int64_t cols,
+                               Global<const compute_t<T>> partials, Global<T> out) {
+  const int64_t column = static_cast<int64_t>(block_index().x) * block_threads() + thread_index();
+  if (column >= cols) return;
+  compute_t<T> sum = 0;
+  for (int64_t part = 0; part < parts; ++part) {
+    const compute_t<T> partial = partials[part * stride + column];
+    sum += partial;
+  }
+  out[column] = T(sum);
+}
+
+template <class T>
+void join_parts(const char* name, void* stream, int64_t parts, int64_t stride, int64_t cols,
+                const compute_t<T>* partials, T* out) {
+  if (out == nullptr || cols == 0) return;
+  const auto blocks = static_cast<uint32_t>(ceil_div(cols, 128));
+  launch(name, join_kernel<T>, {{blocks}, {128}, 0}, static_cast<Stream>(stream), parts, stride,
+         cols, partials, out);
+}
+
+}  // namespace plinth::kernels::cuda
