@@ -48,8 +48,9 @@ struct Knowledge {
   explicit Knowledge(uint32_t of_cluster = 0) : cluster(of_cluster) {}
 
   uint32_t cluster;
-  Clock seen;                        // of its own cluster
-  Clock async_seen;                  // how much of it a proxy fence has shown to the async proxy
+  Clock seen;  // of its own cluster
+  // How much of it a proxy fence has shown to the async proxy, in shared and in global memory.
+  Clock async_seen, async_seen_global;
   std::map<uint32_t, Clock> others;  // of other clusters
 
   bool has(const Access& access) const {
@@ -62,6 +63,7 @@ struct Knowledge {
     if (other.cluster == cluster) {
       seen.join(other.seen);
       async_seen.join(other.async_seen);
+      async_seen_global.join(other.async_seen_global);
     } else {
       others[other.cluster].join(other.seen);
     }

@@ -11,17 +11,29 @@
 #include <utility>
 
 #include "kernels/device/emulate/atomics.h"
+#include "kernels/device/emulate/mbarrier.h"
+#include "kernels/device/emulate/mma.h"
 #include "kernels/device/emulate/pointers.h"
+#include "kernels/device/emulate/tma.h"
 #include "kernels/device/emulate/warp.h"
 #include "kernels/types.h"
 
 #define PLINTH_DEVICE inline
 #define PLINTH_KERNEL
 #define PLINTH_UNROLL
+// A kernel of blocks of at most `threads` threads, of which `blocks` fit a multiprocessor.
+#define PLINTH_KERNEL_BOUNDS(threads, blocks)
+// Before a parameter that the kernel takes by address, as TMA does a TensorMap: `const
+// PLINTH_GRID_CONSTANT TensorMap map`.
+#define PLINTH_GRID_CONSTANT
 
 namespace plinth::device {
 
 using emulate::Dim3;
+
+// Whether this is compiled for an architecture that has mbarrier, TMA, wgmma and clusters (sm_90a).
+// A kernel that uses them puts them into `if constexpr (kHopper)`, so that it compiles for all.
+inline constexpr bool kHopper = true;
 
 // ---- where a thread is ----
 
@@ -77,7 +89,7 @@ void copy_async(Shared<T> to, Global<const T> from, bool valid = true,
   static_assert(kBytes == 4 || kBytes == 8 || kBytes == 16);
   Block& block = Block::current();
   const emulate::Agent self = block.thread().generic();
-  if (valid) emulate::check_global(from.raw(), from.origin(), kBytes, false, self, at);
+  if (valid) emulate::check_global(from.raw(), from.origin(), kBytes, kBytes, false, self, at);
   block.shared().check_bounds(to.raw(), kBytes, kBytes, "write", at);
   const size_t offset = block.shared().offset_of(to.raw());
   block.shared().history().begin_write(offset, kBytes, self, at);

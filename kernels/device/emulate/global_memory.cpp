@@ -31,13 +31,13 @@ GlobalRange::~GlobalRange() {
   ranges().erase(reinterpret_cast<uintptr_t>(address_));
 }
 
-void check_global(const void* address, const void* origin, size_t bytes, bool write,
-                  const Agent& agent, Location at) {
+void check_global(const void* address, const void* origin, size_t bytes, size_t alignment,
+                  bool write, const Agent& agent, Location at) {
   const char* const verb = write ? "write" : "read";
   const std::string what = std::string(verb) + " of " + std::to_string(bytes) + " bytes";
   const auto first = reinterpret_cast<uintptr_t>(address);
   Block& block = Block::current();
-  if (bytes > 1 && first % bytes != 0) block.fail("misaligned " + what + " of global memory", at);
+  if (first % alignment != 0) block.fail("misaligned " + what + " of global memory", at);
   auto found = ranges().upper_bound(reinterpret_cast<uintptr_t>(origin));
   if (found == ranges().begin()) block.fail("out-of-bounds " + what + " of global memory", at);
   --found;

@@ -21,10 +21,10 @@ class GlobalRange {
   const void* address_;
 };
 
-// Checks that the running thread may access [address, address + bytes) by a pointer that was made
+// Checks that an agent may access [address, address + bytes), aligned, by a pointer that was made
 // from `origin`: it must lie in origin's range, and accesses of others must be ordered before.
-void check_global(const void* address, const void* origin, size_t bytes, bool write,
-                  const Agent& agent, Location at);
+void check_global(const void* address, const void* origin, size_t bytes, size_t alignment,
+                  bool write, const Agent& agent, Location at);
 
 // Called as a launch begins.
 void forget_global_history();

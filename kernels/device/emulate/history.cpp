@@ -30,6 +30,15 @@ void History::fail(const char* verb, size_t offset, size_t bytes, const std::str
                         at);
 }
 
+// Whether the last write was by the async proxy, or an async proxy fence came after it. Of other
+// clusters' fences nothing is known: they are held to be there.
+bool History::shown_to_async(const Cell& cell, const Agent& agent) const {
+  const Access& writer = cell.written_by;
+  if (!cell.generic || writer.cluster != agent.as.cluster) return true;
+  const Clock& shown = starts_written_ ? agent.knows->async_seen_global : agent.knows->async_seen;
+  return shown.of(writer.agent) >= writer.time;
+}
+
 void History::check_read(const Cell& cell, size_t offset, size_t bytes, const Agent& agent,
                          Location at) const {
   if (cell.barrier) fail("read", offset, bytes, ", where an mbarrier is", at);
@@ -45,8 +54,7 @@ void History::check_read(const Cell& cell, size_t offset, size_t bytes, const Ag
     fail("race: read", offset, bytes,
          ", written by " + Block::current().name_of(writer) + " with no barrier in between", at);
   }
-  if (agent.proxy == Proxy::Async && cell.generic && writer.cluster == agent.as.cluster &&
-      agent.knows->async_seen.of(writer.agent) < writer.time) {
+  if (agent.proxy == Proxy::Async && !shown_to_async(cell, agent)) {
     fail("asynchronous read", offset, bytes,
          ", written by " + Block::current().name_of(writer) +
              " with ordinary stores and no async proxy fence since",
@@ -66,8 +74,7 @@ void History::check_write(const Cell& cell, size_t offset, size_t bytes, const A
            ", also written by " + Block::current().name_of(writer) + " with no barrier in between",
            at);
     }
-    if (agent.proxy == Proxy::Async && cell.generic && writer.cluster == agent.as.cluster &&
-        agent.knows->async_seen.of(writer.agent) < writer.time) {
+    if (agent.proxy == Proxy::Async && !shown_to_async(cell, agent)) {
       fail("asynchronous write", offset, bytes,
            ", written by " + Block::current().name_of(writer) +
                " with ordinary stores and no async proxy fence since",

@@ -67,6 +67,7 @@ class History {
   void for_cells(size_t offset, size_t bytes, F f);
   [[noreturn]] void fail(const char* verb, size_t offset, size_t bytes, const std::string& why,
                          Location at) const;
+  bool shown_to_async(const Cell& cell, const Agent& agent) const;
   void check_read(const Cell& cell, size_t offset, size_t bytes, const Agent& agent,
                   Location at) const;
   void check_write(const Cell& cell, size_t offset, size_t bytes, const Agent& agent,

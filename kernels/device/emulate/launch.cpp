@@ -6,6 +6,7 @@
 #include <sstream>
 #include <utility>
 
+#include "kernels/device/emulate/async_copy.h"
 #include "kernels/device/emulate/block.h"
 #include "kernels/device/emulate/cluster.h"
 #include "kernels/device/emulate/global_memory.h"
@@ -115,6 +116,7 @@ void Launch::start(Thread& thread) {
                                          scheduler_ = std::move(back);
                                          try {
                                            (*body_)();
+                                           end_bulk_copies(*self);
                                          } catch (const KernelError&) {
                                            error_ = std::current_exception();
                                          }

@@ -49,11 +49,11 @@ class Element {
 struct GlobalSpace {
   static void check_read(const void* p, const void* origin, size_t bytes,
                          const emulate::Agent& agent, Location at) {
-    emulate::check_global(p, origin, bytes, false, agent, at);
+    emulate::check_global(p, origin, bytes, bytes, false, agent, at);
   }
   static void check_write(const void* p, const void* origin, size_t bytes,
                           const emulate::Agent& agent, Location at) {
-    emulate::check_global(p, origin, bytes, true, agent, at);
+    emulate::check_global(p, origin, bytes, bytes, true, agent, at);
   }
 };
 

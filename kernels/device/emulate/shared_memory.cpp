@@ -46,6 +46,15 @@ void* SharedMemory::at_offset(size_t offset, size_t bytes, Location at) {
   return data_ + offset;
 }
 
+void* in_peer(void* address, uint32_t rank, Location at) {
+  Block& self = Block::current();
+  const auto& blocks = self.cluster().blocks();
+  if (rank >= blocks.size())
+    self.fail("block " + std::to_string(rank) + " of a cluster of " + std::to_string(blocks.size()),
+              at);
+  return blocks[rank]->shared().data() + self.shared().offset_of(address);
+}
+
 SharedMemory& shared_memory_of(const void* address, Location at) {
   Block& self = Block::current();
   if (self.shared().contains(address)) return self.shared();

@@ -4,10 +4,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <vector>
 
 #include "kernels/device/emulate/block.h"
 #include "kernels/device/emulate/history.h"
+#include "kernels/device/emulate/mbarrier_state.h"
 
 namespace plinth::emulate {
 
@@ -22,6 +24,7 @@ class SharedMemory {
     return static_cast<const std::byte*>(address) - data_;
   }
   History& history() { return history_; }
+  std::map<size_t, MbarrierState>& mbarriers() { return mbarriers_; }  // by offset
 
   // Checks that [address, address + bytes) is inside, and aligned to `alignment`.
   void check_bounds(const void* address, size_t bytes, size_t alignment, const char* verb,
@@ -35,12 +38,16 @@ class SharedMemory {
   std::vector<std::byte> memory_;
   std::byte* data_;  // aligned to 1024, as the hardware's swizzled tiles need
   History history_;
+  std::map<size_t, MbarrierState> mbarriers_;
 };
 
 // Checks that the running thread may access [address, address + bytes) of its block's shared
 // memory, or of another block's of its cluster, and remembers it.
 void check_shared_read(const void* address, size_t bytes, const Agent& agent, Location at);
 void check_shared_write(const void* address, size_t bytes, const Agent& agent, Location at);
+
+// The place in block `rank` of the cluster that `address` is in the running thread's block.
+void* in_peer(void* address, uint32_t rank, Location at);
 
 // The memory that holds `address`, of the running thread's block unless another of its cluster has
 // it; fails if that block has ended.

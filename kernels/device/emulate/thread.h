@@ -17,6 +17,17 @@ class Block;
 // An asynchronous copy on its way: what it will do once the language guarantees it to be done.
 using Completion = std::function<void()>;
 
+// A bulk copy from shared to global memory: reading the one, then writing the other.
+struct BulkStore {
+  Completion read, write;
+};
+// Bulk copies that were committed together.
+struct BulkGroup {
+  uint32_t number;
+  bool read = false;
+  std::vector<BulkStore> stores;
+};
+
 // What a thread that cannot go on waits for.
 struct Wait {
   std::function<bool()> ready;
@@ -38,6 +49,12 @@ struct Thread {
 
   std::vector<Completion> open_group;          // cp.async issued, not committed
   std::deque<std::vector<Completion>> groups;  // committed, oldest first
+
+  // Bulk copies to global memory, and under which names they read and write: made at the first.
+  std::vector<BulkStore> open_stores;
+  std::deque<BulkGroup> bulk_groups;  // committed, oldest first
+  uint32_t bulk_number = 1;           // of the open group
+  uint32_t bulk_reader = 0, bulk_writer = 0;
 
   // An ordinary access of this thread, now.
   Agent generic() const { return {&knows, {knows.cluster, agent, knows.seen.of(agent)}}; }

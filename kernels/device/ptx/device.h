@@ -14,8 +14,14 @@
 #define PLINTH_KERNEL __global__
 #define PLINTH_UNROLL _Pragma("unroll")
 
+#define PLINTH_KERNEL_BOUNDS(threads, blocks) __launch_bounds__(threads, blocks)
+#define PLINTH_GRID_CONSTANT __grid_constant__
+
 // After the macros.
 #include "kernels/device/ptx/atomics.h"
+#include "kernels/device/ptx/mbarrier.h"
+#include "kernels/device/ptx/mma.h"
+#include "kernels/device/ptx/tma.h"
 #include "kernels/device/ptx/warp.h"
 
 namespace plinth::device {
@@ -26,6 +32,12 @@ template <class T>
 using Shared = T*;
 using Index = int64_t;
 using Dim3 = dim3;
+
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+inline constexpr bool kHopper = true;
+#else
+inline constexpr bool kHopper = false;
+#endif
 
 // ---- where a thread is ----
 
