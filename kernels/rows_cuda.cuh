@@ -188,16 +188,17 @@ PLINTH_DEVICE void write(Global<T> to, const compute_t<T> (&values)[n]) {
   }
 }
 
-// Calls f(column, Part) for the columns of row `row` that this thread of the block owns: one by one
-// up to the first 16-byte boundary and after the last, in vectors between. `offset` tells how many
-// elements of T the matrices lie beyond such a boundary (common_offset()).
+// Calls f(column, Part) for those columns of a row that this thread of the block owns: one by one
+// up to the first 16-byte boundary and after the last, in vectors between. The row's first element
+// is number `start` of its matrix, which lies `offset` elements beyond such a boundary
+// (common_offset()).
 template <class T, class F>
-PLINTH_DEVICE void for_row(int64_t row, int64_t cols, int64_t offset, F f) {
+PLINTH_DEVICE void for_row(int64_t start, int64_t cols, int64_t offset, F f) {
   constexpr int kWidth = kVectorWidth<T>;
   const int64_t thread = thread_index(), threads = block_threads();
   int64_t head = cols;
   if (offset >= 0) {
-    head = (kWidth - (offset + row * cols) % kWidth) % kWidth;
+    head = (kWidth - (offset + start) % kWidth) % kWidth;
     if (head > cols) head = cols;
   }
   for (int64_t j = thread; j < head; j += threads) f(j, Part<1>{});

@@ -100,7 +100,7 @@ PLINTH_KERNEL void forward_any_kernel(int64_t cols, int64_t offset, Global<const
   const Scratch<C> scratch;
   const int64_t row = block_index().x, at = row * cols;
   C total = 0;
-  for_row<T>(row, cols, offset, [&](int64_t j, auto part) {
+  for_row<T>(at, cols, offset, [&](int64_t j, auto part) {
     C v[part.kSize];
     read<T>(x + at + j, v);
     if (residual) {
@@ -115,14 +115,14 @@ PLINTH_KERNEL void forward_any_kernel(int64_t cols, int64_t offset, Global<const
   const Global<const T> input = residual ? Global<const T>(sum) : x;
   const C mean = block_reduce<Sum>(total, C(0), scratch.first) / static_cast<C>(cols);
   C squares = 0;
-  for_row<T>(row, cols, offset, [&](int64_t j, auto part) {
+  for_row<T>(at, cols, offset, [&](int64_t j, auto part) {
     C v[part.kSize];
     read<T>(input + at + j, v);
     for (int e = 0; e < part.kSize; ++e) squares += (v[e] - mean) * (v[e] - mean);
   });
   const C variance = block_reduce<Sum>(squares, C(0), scratch.second) / static_cast<C>(cols);
   const C rstd = reciprocal_sqrt(variance + eps);
-  for_row<T>(row, cols, offset, [&](int64_t j, auto part) {
+  for_row<T>(at, cols, offset, [&](int64_t j, auto part) {
     C v[part.kSize];
     read<T>(input + at + j, v);
     for (int e = 0; e < part.kSize; ++e) {
@@ -149,7 +149,7 @@ PLINTH_KERNEL void dx_any_kernel(int64_t cols, int64_t offset, Global<const T> d
   const C mean = mean_in[row], rstd = rstd_in[row];
   // Calls f(column, g, n) with dy weight and the normalised row.
   const auto walk = [&](auto f) {
-    for_row<T>(row, cols, offset, [&](int64_t j, auto part) {
+    for_row<T>(at, cols, offset, [&](int64_t j, auto part) {
       C g[part.kSize], n[part.kSize];
       read<T>(dy + at + j, g);
       read<T>(x + at + j, n);

@@ -83,7 +83,7 @@ PLINTH_KERNEL void forward_any_kernel(int64_t cols, int64_t offset, Global<const
   const Scratch<C> scratch;
   const int64_t row = block_index().x, at = row * cols;
   C squares = 0;
-  for_row<T>(row, cols, offset, [&](int64_t j, auto part) {
+  for_row<T>(at, cols, offset, [&](int64_t j, auto part) {
     C v[part.kSize];
     read<T>(x + at + j, v);
     if (residual) {
@@ -98,7 +98,7 @@ PLINTH_KERNEL void forward_any_kernel(int64_t cols, int64_t offset, Global<const
   const Global<const T> input = residual ? Global<const T>(sum) : x;
   const C mean_square = block_reduce<Sum>(squares, C(0), scratch.first) / static_cast<C>(cols);
   const C rstd = reciprocal_sqrt(mean_square + eps);
-  for_row<T>(row, cols, offset, [&](int64_t j, auto part) {
+  for_row<T>(at, cols, offset, [&](int64_t j, auto part) {
     C v[part.kSize];
     read<T>(input + at + j, v);
     for (int e = 0; e < part.kSize; ++e) {
@@ -120,7 +120,7 @@ PLINTH_KERNEL void dx_any_kernel(int64_t cols, int64_t offset, Global<const T> d
   const C rstd = rstd_in[row];
   // Calls f(column, g, n) with dy weight and the normalised row.
   const auto walk = [&](auto f) {
-    for_row<T>(row, cols, offset, [&](int64_t j, auto part) {
+    for_row<T>(at, cols, offset, [&](int64_t j, auto part) {
       C g[part.kSize], n[part.kSize];
       read<T>(dy + at + j, g);
       read<T>(x + at + j, n);

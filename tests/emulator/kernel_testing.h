@@ -78,6 +78,18 @@ void expect_close(const std::vector<double>& actual, const std::vector<double>& 
   }
 }
 
+// Each |actual - expected| within `factor` roundings of that value, or of the smallest normal one.
+template <class T>
+void expect_relative(const std::vector<double>& actual, const std::vector<double>& expected,
+                     double factor) {
+  constexpr double kSmallest = std::is_same_v<T, Float16> ? 0x1p-14 : 0x1p-126;
+  ASSERT_EQ(actual.size(), expected.size());
+  for (size_t i = 0; i < actual.size(); ++i) {
+    const double size = std::max(kSmallest, std::fabs(expected[i]));
+    ASSERT_NEAR(actual[i], expected[i], factor * rounding<T>() * size) << "element " << i;
+  }
+}
+
 inline std::vector<double> added(std::vector<double> a, const std::vector<double>& b) {
   for (size_t i = 0; i < a.size(); ++i) a[i] += b[i];
   return a;
