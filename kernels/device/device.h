@@ -19,5 +19,6 @@
 
 #include "kernels/device/collective.h"
 #include "kernels/device/math.h"
+#include "kernels/device/operand.h"
 #include "kernels/device/round.h"
 #include "kernels/device/vector.h"

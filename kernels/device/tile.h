@@ -25,6 +25,45 @@ PLINTH_HOST_DEVICE constexpr uint32_t swizzled(uint32_t offset, Swizzle swizzle)
   return offset ^ ((offset >> 3) & (units << 4));
 }
 
+// ---- descriptors of matrices in shared memory, for wgmma ----
+
+// Which index of a matrix is adjacent in memory: K, along which products are summed, or M (of A)
+// and N (of B).
+enum class Major : uint8_t { K, MN };
+
+// A matrix is made of 8 rows of 16 bytes, 8 elements each; along K for Major::K, else along M or N.
+// Unit (i, j) is 16 bytes: i counts the rows (of M or N for Major::K, of K else), j the units along
+// the adjacent index. With S the swizzle's span, u = S / 16 its units, and swizzled() applied to
+// the sum, it lies at
+//
+//   Major::K,  no swizzle   start + i / 8 stride  + i % 8 16 + j leading
+//              swizzle      start + i / 8 stride  + i % 8 S  + j 16             (j = 0, 1)
+//   Major::MN, no swizzle   start + i / 8 leading + i % 8 16 + j stride
+//              swizzle      start + i / 8 stride  + i % 8 S  + j / u leading + j % u 16
+//
+// A tile that TMA brought with a swizzle, its rows as long as the span, therefore has the stride 8
+// S. `start` is aligned to 16 bytes, with a swizzle to 8 S but for steps within the first S bytes.
+struct MatrixDescriptor {
+  uint64_t bits = 0;
+
+  // The matrix `bytes` further: the next 16 of K are 32 bytes further in a tile of Major::K.
+  PLINTH_HOST_DEVICE friend MatrixDescriptor operator+(MatrixDescriptor d, uint32_t bytes) {
+    return {d.bits + (bytes >> 4)};
+  }
+};
+
+// The start is an address in shared memory.
+PLINTH_HOST_DEVICE inline MatrixDescriptor encode_descriptor(uint32_t start, uint32_t leading_bytes,
+                                                             uint32_t stride_bytes,
+                                                             Swizzle swizzle) {
+  const uint32_t mode = swizzle == Swizzle::None ? 0 : 4 - static_cast<uint32_t>(swizzle);
+  const auto field = [](uint32_t bytes) { return static_cast<uint64_t>((bytes & 0x3ffffu) >> 4); };
+  return {field(start) | field(leading_bytes) << 16 | field(stride_bytes) << 32 |
+          static_cast<uint64_t>(mode) << 62};
+}
+
+// ---- tensors that TMA reads and writes ----
+
 // A tensor in global memory and the box of it that one copy moves; dimensions from the innermost,
 // whose elements are adjacent.
 struct TileShape {

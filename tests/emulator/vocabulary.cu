@@ -2,10 +2,13 @@
 // kernels/device/ptx/ is assembled for the architectures that have it.
 
 #include "tests/emulator/vocabulary/atomics.h"
+#include "tests/emulator/vocabulary/gemm_mma.h"
+#include "tests/emulator/vocabulary/gemm_wgmma.h"
 #include "tests/emulator/vocabulary/mbarrier.h"
 #include "tests/emulator/vocabulary/mma.h"
 #include "tests/emulator/vocabulary/tma.h"
 #include "tests/emulator/vocabulary/warp.h"
+#include "tests/emulator/vocabulary/wgmma.h"
 
 namespace plinth::device {
 
@@ -55,6 +58,55 @@ const Kernel kVocabularyKernels[] = {
     erased(store_box<5>),
     erased(read_back<true>),
     erased(copy_own_stores<true>),
+    erased(wgmma_tile<BFloat16, 8, Major::K, Major::K, Swizzle::Bytes128, false>),
+    erased(wgmma_tile<BFloat16, 16, Major::K, Major::K, Swizzle::Bytes128, false>),
+    erased(wgmma_tile<BFloat16, 24, Major::K, Major::K, Swizzle::Bytes128, false>),
+    erased(wgmma_tile<BFloat16, 32, Major::K, Major::K, Swizzle::Bytes128, false>),
+    erased(wgmma_tile<BFloat16, 40, Major::K, Major::K, Swizzle::Bytes128, false>),
+    erased(wgmma_tile<BFloat16, 48, Major::K, Major::K, Swizzle::Bytes128, false>),
+    erased(wgmma_tile<BFloat16, 56, Major::K, Major::K, Swizzle::Bytes128, false>),
+    erased(wgmma_tile<BFloat16, 64, Major::K, Major::K, Swizzle::Bytes128, false>),
+    erased(wgmma_tile<BFloat16, 72, Major::K, Major::K, Swizzle::Bytes128, false>),
+    erased(wgmma_tile<BFloat16, 80, Major::K, Major::K, Swizzle::Bytes128, false>),
+    erased(wgmma_tile<BFloat16, 88, Major::K, Major::K, Swizzle::Bytes128, false>),
+    erased(wgmma_tile<BFloat16, 96, Major::K, Major::K, Swizzle::Bytes128, false>),
+    erased(wgmma_tile<BFloat16, 104, Major::K, Major::K, Swizzle::Bytes128, false>),
+    erased(wgmma_tile<BFloat16, 112, Major::K, Major::K, Swizzle::Bytes128, false>),
+    erased(wgmma_tile<BFloat16, 120, Major::K, Major::K, Swizzle::Bytes128, false>),
+    erased(wgmma_tile<BFloat16, 128, Major::K, Major::K, Swizzle::Bytes128, false>),
+    erased(wgmma_tile<BFloat16, 136, Major::K, Major::K, Swizzle::Bytes128, false>),
+    erased(wgmma_tile<BFloat16, 144, Major::K, Major::K, Swizzle::Bytes128, false>),
+    erased(wgmma_tile<BFloat16, 152, Major::K, Major::K, Swizzle::Bytes128, false>),
+    erased(wgmma_tile<BFloat16, 160, Major::K, Major::K, Swizzle::Bytes128, false>),
+    erased(wgmma_tile<BFloat16, 168, Major::K, Major::K, Swizzle::Bytes128, false>),
+    erased(wgmma_tile<BFloat16, 176, Major::K, Major::K, Swizzle::Bytes128, false>),
+    erased(wgmma_tile<BFloat16, 184, Major::K, Major::K, Swizzle::Bytes128, false>),
+    erased(wgmma_tile<BFloat16, 192, Major::K, Major::K, Swizzle::Bytes128, false>),
+    erased(wgmma_tile<BFloat16, 200, Major::K, Major::K, Swizzle::Bytes128, false>),
+    erased(wgmma_tile<BFloat16, 208, Major::K, Major::K, Swizzle::Bytes128, false>),
+    erased(wgmma_tile<BFloat16, 216, Major::K, Major::K, Swizzle::Bytes128, false>),
+    erased(wgmma_tile<BFloat16, 224, Major::K, Major::K, Swizzle::Bytes128, false>),
+    erased(wgmma_tile<BFloat16, 232, Major::K, Major::K, Swizzle::Bytes128, false>),
+    erased(wgmma_tile<BFloat16, 240, Major::K, Major::K, Swizzle::Bytes128, false>),
+    erased(wgmma_tile<BFloat16, 248, Major::K, Major::K, Swizzle::Bytes128, false>),
+    erased(wgmma_tile<BFloat16, 256, Major::K, Major::K, Swizzle::Bytes128, false>),
+    erased(wgmma_tile<BFloat16, 64, Major::K, Major::MN, Swizzle::Bytes128, false>),
+    erased(wgmma_tile<BFloat16, 64, Major::MN, Major::K, Swizzle::Bytes128, true>),
+    erased(wgmma_tile<Float16, 128, Major::MN, Major::MN, Swizzle::Bytes128, false>),
+    erased(wgmma_of_registers<BFloat16, 64>),
+    erased(wgmma_of_registers<BFloat16, 80>),
+    erased(wgmma_of_registers<BFloat16, 96>),
+    erased(wgmma_of_registers<BFloat16, 128>),
+    erased(wgmma_of_registers<BFloat16, 192>),
+    erased(wgmma_of_registers<BFloat16, 256>),
+    erased(wgmma_of_registers<Float16, 64>),
+    erased(gemm_mma<BFloat16>),
+    erased(gemm_mma<Float16>),
+    erased(gemm_wgmma<BFloat16, 64, 4>),
+    erased(gemm_wgmma<BFloat16, 128, 4>),
+    erased(gemm_wgmma<BFloat16, 256, 3>),
+    erased(gemm_wgmma<Float16, 256, 3>),
+    erased(share_registers<SetRegistersMistake::None>),
 };
 
 }  // namespace plinth::device

@@ -1,5 +1,6 @@
 #include "kernels/device/emulate/async_copy.h"
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -234,8 +235,11 @@ void wait_for_bulk_copies(uint32_t newest, bool only_read) {
                            self.bulk_groups.begin() + static_cast<ptrdiff_t>(done));
 }
 
-void end_bulk_copies(Thread& thread) {
+void end_asynchronous_work(Thread& thread) {
   const Location here = Location::current();
+  if (thread.open_product != 0 ||
+      std::ranges::any_of(thread.product_groups, [](uint32_t last) { return last != 0; }))
+    thread.block->fail("ends before it has waited for its wgmma", here);
   if (!thread.open_stores.empty())
     thread.block->fail("ends with a bulk copy to global memory that it never committed", here);
   for (const BulkGroup& group : thread.bulk_groups) {

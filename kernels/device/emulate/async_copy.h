@@ -30,7 +30,8 @@ void store_bulk(const void* from, void* to, const void* origin, uint32_t bytes, 
 void commit_bulk_copies();
 void wait_for_bulk_copies(uint32_t newest, bool only_read);
 
-// Called as a thread ends: it must have waited until its copies had read shared memory.
-void end_bulk_copies(Thread& thread);
+// Called as a thread ends: it must have waited until its copies and products had read shared
+// memory.
+void end_asynchronous_work(Thread& thread);
 
 }  // namespace plinth::emulate

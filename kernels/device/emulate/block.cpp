@@ -15,7 +15,7 @@ Block::Block(Launch& launch, Cluster& cluster, uint32_t rank, Dim3 index)
       rank_(rank),
       index_(index),
       warps_((threads().count() + 31) / 32, Meetings("warp", 32)),
-      warpgroups_(threads().count() / 128, Meetings("warpgroup", 128)),
+      warpgroups_(threads().count() / 128),
       shared_(std::make_unique<SharedMemory>(launch.shape().shared_bytes)) {
   const uint32_t count = threads().count();
   for (uint32_t id = 0; id < count; ++id) {
@@ -109,7 +109,7 @@ void Block::meet_warpgroup(void* data, const Combine& combine, Location at) {
   if (id / 128 >= warpgroups_.size())
     fail("operation of a warpgroup by a warp that is in none: the block has no 128 such threads",
          at);
-  warpgroups_[id / 128].meet(*this, id % 128, 0xffffffffu, data, combine, false, at);
+  warpgroups_[id / 128].meetings.meet(*this, id % 128, 0xffffffffu, data, combine, false, at);
 }
 
 }  // namespace plinth::emulate

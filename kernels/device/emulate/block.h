@@ -28,6 +28,14 @@ struct Barrier {
   Knowledge gathering, released;
 };
 
+// Four warps that make wgmma's products together.
+struct Warpgroup {
+  Meetings meetings{"warpgroup", 128};
+  uint32_t agent = 0;      // under whose name its products read
+  uint32_t products = 0;   // so far
+  uint32_t registers = 0;  // a thread, once it has set them
+};
+
 class Block {
  public:
   Block(Launch& launch, Cluster& cluster, uint32_t rank, Dim3 index);
@@ -47,6 +55,9 @@ class Block {
   Dim3 threads() const { return launch_.shape().block; }
   const std::vector<std::unique_ptr<Thread>>& all_threads() const { return all_; }
   SharedMemory& shared() { return *shared_; }
+  // Of the running thread, which must be in one.
+  Warpgroup& warpgroup() { return warpgroups_[thread().id / 128]; }
+  const std::vector<Warpgroup>& all_warpgroups() const { return warpgroups_; }
   bool done() const;
 
   // bar.sync / bar.arrive of barrier `id` with `count` threads.
@@ -81,7 +92,8 @@ class Block {
   uint32_t rank_;
   Dim3 index_;
   std::vector<std::unique_ptr<Thread>> all_;
-  std::vector<Meetings> warps_, warpgroups_;
+  std::vector<Meetings> warps_;
+  std::vector<Warpgroup> warpgroups_;
   std::array<Barrier, 16> barriers_;
   std::unique_ptr<SharedMemory> shared_;
 };

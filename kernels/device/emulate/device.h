@@ -11,11 +11,13 @@
 #include <utility>
 
 #include "kernels/device/emulate/atomics.h"
+#include "kernels/device/emulate/cluster_operations.h"
 #include "kernels/device/emulate/mbarrier.h"
 #include "kernels/device/emulate/mma.h"
 #include "kernels/device/emulate/pointers.h"
 #include "kernels/device/emulate/tma.h"
 #include "kernels/device/emulate/warp.h"
+#include "kernels/device/emulate/wgmma.h"
 #include "kernels/types.h"
 
 #define PLINTH_DEVICE inline

@@ -116,7 +116,7 @@ void Launch::start(Thread& thread) {
                                          scheduler_ = std::move(back);
                                          try {
                                            (*body_)();
-                                           end_bulk_copies(*self);
+                                           end_asynchronous_work(*self);
                                          } catch (const KernelError&) {
                                            error_ = std::current_exception();
                                          }

@@ -56,6 +56,12 @@ struct Thread {
   uint32_t bulk_number = 1;           // of the open group
   uint32_t bulk_reader = 0, bulk_writer = 0;
 
+  // wgmma, by the numbers of their warpgroup: the last issued and not committed, the last of each
+  // committed group, oldest first, and the last that was waited for.
+  uint32_t open_product = 0;
+  std::deque<uint32_t> product_groups;
+  uint32_t products_done = 0;
+
   // An ordinary access of this thread, now.
   Agent generic() const { return {&knows, {knows.cluster, agent, knows.seen.of(agent)}}; }
   Agent atomic() const {

@@ -19,7 +19,7 @@ namespace plinth::device {
 
 // Where and how TMA finds tiles of a tensor. Kernels take it as `const PLINTH_GRID_CONSTANT
 // TensorMap`.
-struct alignas(64) TensorMap {
+struct TensorMap {
   const void* base = nullptr;
   TileShape shape;
 };

@@ -19,10 +19,12 @@
 
 // After the macros.
 #include "kernels/device/ptx/atomics.h"
+#include "kernels/device/ptx/cluster.h"
 #include "kernels/device/ptx/mbarrier.h"
 #include "kernels/device/ptx/mma.h"
 #include "kernels/device/ptx/tma.h"
 #include "kernels/device/ptx/warp.h"
+#include "kernels/device/ptx/wgmma.h"
 
 namespace plinth::device {
 

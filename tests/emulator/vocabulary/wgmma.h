@@ -1,0 +1,156 @@
+#pragma once
+
+#include "kernels/device/device.h"
+
+namespace plinth::device {
+
+enum class WgmmaMistake {
+  None,
+  NoCopyWait,
+  NoFence,
+  TouchesAfterFence,
+  NoCommit,
+  NoWait,
+  WaitsForTooFew,
+  WaitNamesNone,
+  OverwritesBeforeWait,
+  WarpMissing,
+  OtherSwizzle,
+  OtherStride,
+  OtherStart,
+  StartInsidePattern
+};
+
+// d = a b (sign included) for a of 64 x 64 and b of 64 x N, which come by TMA in boxes of the
+// operands' layouts; two groups of two products each.
+template <class T, int n, Major a_major, Major b_major, Swizzle swizzle, bool negate,
+          WgmmaMistake mistake = WgmmaMistake::None>
+PLINTH_KERNEL void wgmma_tile(const PLINTH_GRID_CONSTANT TensorMap a_map,
+                              const PLINTH_GRID_CONSTANT TensorMap b_map, Global<float> d) {
+  if constexpr (kHopper) {
+    using A = Operand<a_major, swizzle, 64>;
+    using B = Operand<b_major, swizzle, b_major == Major::K ? n : 64>;
+    constexpr int kDepth = 64;
+    constexpr uint32_t kABytes = 64 * kDepth * 2, kBBytes = n * kDepth * 2;
+    const Shared<T> a = shared_array<T>(0, kABytes / 2);
+    const Shared<T> b = shared_array<T>(kABytes, kBBytes / 2);
+    const Shared<Mbarrier> barrier = shared_array<Mbarrier>(kABytes + kBBytes, 1);
+    if (thread_index() == 0) {
+      mbarrier_init(barrier, 1);
+      mbarrier_fence_init();
+      mbarrier_arrive_expect(barrier, kABytes + kBBytes);
+      for (uint32_t box = 0; box < kABytes / A::kBoxBytes; ++box)
+        tma_load(a + box * A::kBoxBytes / 2, a_map, {static_cast<int>(box * A::kRowElements), 0},
+                 barrier);
+      for (uint32_t box = 0; box < kBBytes / B::kBoxBytes; ++box)
+        tma_load(b + box * B::kBoxBytes / 2, b_map, {static_cast<int>(box * B::kRowElements), 0},
+                 barrier);
+    }
+    block_sync();
+    if (mistake != WgmmaMistake::NoCopyWait || warp_index() != 2) mbarrier_wait(barrier, 0);
+
+    Registers<float, n / 2> sum;
+    MatrixDescriptor a_first = A::first(a);
+    const MatrixDescriptor b_first = B::first(b);
+    if (mistake == WgmmaMistake::OtherSwizzle)
+      a_first = matrix_descriptor(a, 16, 8 * A::kRowBytes, Swizzle::None);
+    if (mistake == WgmmaMistake::OtherStride)
+      a_first = matrix_descriptor(a, A::kBoxBytes, 4 * A::kRowBytes, swizzle);
+    if (mistake == WgmmaMistake::OtherStart) a_first = a_first + 8 * A::kRowBytes;
+    if (mistake == WgmmaMistake::StartInsidePattern) a_first = a_first + 128;
+    if (mistake == WgmmaMistake::WarpMissing && warp_index() == 3) return;
+    if (mistake != WgmmaMistake::NoFence) wgmma_fence(sum);
+    if (mistake == WgmmaMistake::TouchesAfterFence) sum[0] = 0.0f;
+    PLINTH_UNROLL
+    for (uint32_t step = 0; step < kDepth / 16; ++step) {
+      wgmma<T, a_major, b_major, negate>(sum, a_first + A::offset(step), b_first + B::offset(step),
+                                         step > 0);
+      if (step % 2 == 1 && (mistake != WgmmaMistake::NoCommit || step < 3)) wgmma_commit();
+    }
+    if (mistake == WgmmaMistake::OverwritesBeforeWait && thread_index() == 0) b[0] = T(0.0f);
+    if constexpr (mistake == WgmmaMistake::WaitsForTooFew) {
+      wgmma_wait<1>(sum);
+    } else if constexpr (mistake == WgmmaMistake::WaitNamesNone) {
+      wgmma_wait<0>();
+    } else if constexpr (mistake != WgmmaMistake::NoWait) {
+      wgmma_wait<0>(sum);
+    }
+    const uint32_t row = warp_index() * 16 + lane_index() / 4, column = lane_index() % 4 * 2;
+    PLINTH_UNROLL
+    for (int i = 0; i < n / 2; ++i)
+      d[(row + i % 4 / 2 * 8) * n + i / 4 * 8 + column + i % 2] = sum[i];
+  }
+}
+
+enum class RegisterMistake { None, NoFence, NamesOnlyAccumulators, ChangesTooEarly, NoAsyncFence };
+
+// The same with A in registers and B, of 16 x N, put into shared memory by ordinary stores; then
+// minus the same product of twice A: d = -a b.
+template <class T, int n, RegisterMistake mistake = RegisterMistake::None>
+PLINTH_KERNEL void wgmma_of_registers(Global<const T> a, Global<const T> b, Global<float> d) {
+  if constexpr (kHopper) {
+    using B = Operand<Major::K, Swizzle::Bytes32, n>;
+    const Shared<T> tile = shared_array<T>(0, n * 16);
+    for (uint32_t i = thread_index(); i < n * 16; i += 128) {
+      const T value = b[i];
+      tile[swizzled(i * 2, Swizzle::Bytes32) / 2] = value;
+    }
+    if (mistake != RegisterMistake::NoAsyncFence) fence_async_shared();
+    block_sync();
+
+    const uint32_t row = warp_index() * 16 + lane_index() / 4, k = lane_index() % 4 * 2;
+    Registers<uint32_t, 4> fragment;
+    Registers<float, n / 2> sum;
+    const auto load = [&](float factor) {
+      PLINTH_UNROLL
+      for (int i = 0; i < 4; ++i) {
+        const uint32_t at = (row + i % 2 * 8) * 16 + k + i / 2 * 8;
+        const T low = a[at], high = a[at + 1];
+        fragment[i] = pack<T>(factor * float(low), factor * float(high));
+      }
+    };
+    load(1.0f);
+    if (mistake == RegisterMistake::NamesOnlyAccumulators) {
+      wgmma_fence(sum);
+    } else if (mistake != RegisterMistake::NoFence) {
+      wgmma_fence(sum, fragment);
+    }
+    wgmma_from_registers<T>(sum, fragment, B::first(tile), false);
+    wgmma_commit();
+    if (mistake == RegisterMistake::ChangesTooEarly) load(2.0f);
+    wgmma_wait<0>(sum, fragment);
+    load(2.0f);
+    wgmma_fence(sum, fragment);
+    wgmma_from_registers<T, Major::K, true>(sum, fragment, B::first(tile), true);
+    wgmma_commit();
+    wgmma_wait<0>(sum, fragment);
+    PLINTH_UNROLL
+    for (int i = 0; i < n / 2; ++i) d[(row + i % 4 / 2 * 8) * n + i / 4 * 8 + k + i % 2] = sum[i];
+  }
+}
+
+enum class SetRegistersMistake { None, DecreasesOneWarp, IncreasesFirst, TakesTooMany };
+
+// A producer warpgroup gives registers to two consumers.
+template <SetRegistersMistake mistake>
+PLINTH_KERNEL_BOUNDS(384, 1)
+PLINTH_KERNEL void share_registers(Global<uint32_t> out) {
+  if constexpr (kHopper) {
+    if (thread_index() < 128) {
+      if (mistake != SetRegistersMistake::DecreasesOneWarp || warp_index() == 0) {
+        if constexpr (mistake == SetRegistersMistake::IncreasesFirst) {
+          registers_increase<24>();
+        } else {
+          registers_decrease<24>();
+        }
+      }
+    } else if constexpr (mistake == SetRegistersMistake::TakesTooMany) {
+      registers_increase<248>();
+    } else {
+      registers_increase<240>();
+    }
+    out[thread_index()] = thread_index();
+  }
+}
+
+}  // namespace plinth::device
