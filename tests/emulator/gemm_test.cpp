@@ -69,14 +69,16 @@ void expect_mma_fails() {
 }
 
 TEST(GemmMma, FailsWithoutAnyOfItsWaitsAndBarriers) {
-  for_seeds([] {
-    EXPECT_EQ((run_mma<BFloat16>({70, 67, 200})), "ran");
-    expect_mma_fails<GemmMistake::NoCopyWait>();
-    expect_mma_fails<GemmMistake::WaitsForTooFew>();
-    expect_mma_fails<GemmMistake::NoBarrier>();
-    expect_mma_fails<GemmMistake::NoCommit>();
-    expect_mma_fails<GemmMistake::LoadsTooEarly>();
-  });
+  for_seeds(
+      [] {
+        EXPECT_EQ((run_mma<BFloat16>({70, 67, 200})), "ran");
+        expect_mma_fails<GemmMistake::NoCopyWait>();
+        expect_mma_fails<GemmMistake::WaitsForTooFew>();
+        expect_mma_fails<GemmMistake::NoBarrier>();
+        expect_mma_fails<GemmMistake::NoCommit>();
+        expect_mma_fails<GemmMistake::LoadsTooEarly>();
+      },
+      3);
 }
 
 template <class T, int kColumns, int kStages, HopperGemmMistake mistake = HopperGemmMistake::None>
@@ -113,26 +115,28 @@ std::string run_wgmma_mistake() {
 }
 
 TEST(GemmWgmma, FailsWithoutAnyOfItsWaitsFencesAndBarriers) {
-  for_seeds([] {
-    EXPECT_EQ((run_wgmma<BFloat16, 64, 2>({100, 72, 312})), "ran");
-    run_wgmma_mistake<HopperGemmMistake::NoInitFence>();
-    run_wgmma_mistake<HopperGemmMistake::NoBarrierAfterInit>();
-    run_wgmma_mistake<HopperGemmMistake::NoEmptyWait>();
-    run_wgmma_mistake<HopperGemmMistake::WrongEmptyParity>();
-    run_wgmma_mistake<HopperGemmMistake::NoExpect>();
-    run_wgmma_mistake<HopperGemmMistake::NoFullWait>();
-    run_wgmma_mistake<HopperGemmMistake::WrongFullParity>();
-    run_wgmma_mistake<HopperGemmMistake::NoProductFence>();
-    run_wgmma_mistake<HopperGemmMistake::NoProductCommit>();
-    run_wgmma_mistake<HopperGemmMistake::NoProductWait>();
-    run_wgmma_mistake<HopperGemmMistake::ReleasesTooEarly>();
-    run_wgmma_mistake<HopperGemmMistake::NoRelease>();
-    EXPECT_THAT(run_wgmma_mistake<HopperGemmMistake::NoAsyncFence>(),
-                HasSubstr("no async proxy fence since"));
-    run_wgmma_mistake<HopperGemmMistake::NoBarrierBeforeStore>();
-    run_wgmma_mistake<HopperGemmMistake::NoStoreCommit>();
-    run_wgmma_mistake<HopperGemmMistake::NoStoreWait>();
-  });
+  for_seeds(
+      [] {
+        EXPECT_EQ((run_wgmma<BFloat16, 64, 2>({100, 72, 312})), "ran");
+        run_wgmma_mistake<HopperGemmMistake::NoInitFence>();
+        run_wgmma_mistake<HopperGemmMistake::NoBarrierAfterInit>();
+        run_wgmma_mistake<HopperGemmMistake::NoEmptyWait>();
+        run_wgmma_mistake<HopperGemmMistake::WrongEmptyParity>();
+        run_wgmma_mistake<HopperGemmMistake::NoExpect>();
+        run_wgmma_mistake<HopperGemmMistake::NoFullWait>();
+        run_wgmma_mistake<HopperGemmMistake::WrongFullParity>();
+        run_wgmma_mistake<HopperGemmMistake::NoProductFence>();
+        run_wgmma_mistake<HopperGemmMistake::NoProductCommit>();
+        run_wgmma_mistake<HopperGemmMistake::NoProductWait>();
+        run_wgmma_mistake<HopperGemmMistake::ReleasesTooEarly>();
+        run_wgmma_mistake<HopperGemmMistake::NoRelease>();
+        EXPECT_THAT(run_wgmma_mistake<HopperGemmMistake::NoAsyncFence>(),
+                    HasSubstr("no async proxy fence since"));
+        run_wgmma_mistake<HopperGemmMistake::NoBarrierBeforeStore>();
+        run_wgmma_mistake<HopperGemmMistake::NoStoreCommit>();
+        run_wgmma_mistake<HopperGemmMistake::NoStoreWait>();
+      },
+      3);
 }
 
 }  // namespace

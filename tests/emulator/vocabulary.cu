@@ -2,6 +2,7 @@
 // kernels/device/ptx/ is assembled for the architectures that have it.
 
 #include "tests/emulator/vocabulary/atomics.h"
+#include "tests/emulator/vocabulary/cluster.h"
 #include "tests/emulator/vocabulary/gemm_mma.h"
 #include "tests/emulator/vocabulary/gemm_wgmma.h"
 #include "tests/emulator/vocabulary/mbarrier.h"
@@ -106,6 +107,8 @@ const Kernel kVocabularyKernels[] = {
     erased(gemm_wgmma<BFloat16, 128, 4>),
     erased(gemm_wgmma<BFloat16, 256, 3>),
     erased(gemm_wgmma<Float16, 256, 3>),
+    erased(read_next_block<ClusterMistake::None>),
+    erased(sum_multicast_tiles<MulticastMistake::None>),
     erased(share_registers<SetRegistersMistake::None>),
 };
 

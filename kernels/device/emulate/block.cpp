@@ -4,6 +4,7 @@
 #include <sstream>
 #include <utility>
 
+#include "kernels/device/emulate/async_copy.h"
 #include "kernels/device/emulate/cluster.h"
 #include "kernels/device/emulate/shared_memory.h"
 
@@ -35,6 +36,17 @@ Block::~Block() = default;
 
 bool Block::done() const {
   return std::ranges::all_of(all_, [](const auto& thread) { return thread->done; });
+}
+
+void Block::end_thread() {
+  Thread& self = thread();
+  end_asynchronous_work(self);
+  const auto others = std::ranges::count_if(all_, [](const auto& other) { return !other->done; });
+  if (others > 1 || launch_.shape().cluster.count() == 1) return;
+  // The last thread: other blocks' accesses to this block's memory must be known to be over.
+  Knowledge known(cluster_.id());
+  for (const auto& other : all_) known.join(other->knows);
+  shared_->history().check_end(known, Location::current());
 }
 
 std::string Block::name_of(const Access& access) const {

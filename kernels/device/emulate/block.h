@@ -60,6 +60,9 @@ class Block {
   const std::vector<Warpgroup>& all_warpgroups() const { return warpgroups_; }
   bool done() const;
 
+  // Called by each thread as it ends.
+  void end_thread();
+
   // bar.sync / bar.arrive of barrier `id` with `count` threads.
   void sync(uint32_t id, uint32_t count, Location at);
   void arrive(uint32_t id, uint32_t count, Location at);

@@ -144,6 +144,25 @@ void History::finish_write(size_t offset, size_t bytes, const Agent& agent) {
   });
 }
 
+void History::check_end(const Knowledge& known, Location at) {
+  const auto check = [&](const Access& access) {
+    if (!known.has(access)) {
+      Block::current().fail("the block ends while others may access its " + what_ + ", last " +
+                                Block::current().name_of(access),
+                            at);
+    }
+  };
+  for (const auto& page : pages_) {
+    if (!page) continue;
+    for (const Cell& cell : *page) {
+      if (cell.written) check(cell.written_by);
+      if (cell.read) check(cell.read_by);
+      if (!cell.more_readers) continue;
+      for (const Access& reader : *cell.more_readers) check(reader);
+    }
+  }
+}
+
 void History::set_barrier(size_t offset, size_t bytes, bool is_barrier) {
   for_cells(offset, bytes, [&](Cell& cell) {
     cell.barrier = is_barrier;

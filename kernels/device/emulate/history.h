@@ -43,6 +43,9 @@ class History {
   // Bytes that hold an mbarrier take no ordinary access until it is given up.
   void set_barrier(size_t offset, size_t bytes, bool is_barrier);
 
+  // Checks that all accesses so far are known: the memory is about to go.
+  void check_end(const Knowledge& known, Location at);
+
   void clear() {
     for (auto& page : pages_) page.reset();
   }

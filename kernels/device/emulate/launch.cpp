@@ -6,7 +6,6 @@
 #include <sstream>
 #include <utility>
 
-#include "kernels/device/emulate/async_copy.h"
 #include "kernels/device/emulate/block.h"
 #include "kernels/device/emulate/cluster.h"
 #include "kernels/device/emulate/global_memory.h"
@@ -15,6 +14,7 @@ namespace plinth::emulate {
 namespace {
 
 constexpr size_t kStackBytes = size_t{128} << 10;
+constexpr size_t kMostSharedBytes = size_t{227} << 10;  // that sm_90 gives a block
 // Rounds in which threads do nothing but look at flags, before these are held to be waiting.
 constexpr int kIdleRounds = 100;
 
@@ -74,6 +74,11 @@ void Launch::run(const std::function<void()>& body) {
     throw KernelError(kernel_ + ": a grid of " + to_string(shape_.grid) +
                       " blocks in clusters of " + to_string(shape_.cluster));
   }
+  if (shape_.block.count() > 1024 || shape_.shared_bytes > kMostSharedBytes) {
+    throw KernelError(kernel_ + ": a block of " + std::to_string(shape_.block.count()) +
+                      " threads with " + std::to_string(shape_.shared_bytes) +
+                      " bytes of shared memory");
+  }
   body_ = &body;
   Launch* const outer = std::exchange(current_launch, this);
   forget_global_history();
@@ -116,7 +121,7 @@ void Launch::start(Thread& thread) {
                                          scheduler_ = std::move(back);
                                          try {
                                            (*body_)();
-                                           end_asynchronous_work(*self);
+                                           self->block->end_thread();
                                          } catch (const KernelError&) {
                                            error_ = std::current_exception();
                                          }
