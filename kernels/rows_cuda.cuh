@@ -188,14 +188,14 @@ PLINTH_DEVICE void write(Global<T> to, const compute_t<T> (&values)[n]) {
   }
 }
 
-// Calls f(column, Part) for those columns of a row that this thread of the block owns: one by one
-// up to the first 16-byte boundary and after the last, in vectors between. The row's first element
-// is number `start` of its matrix, which lies `offset` elements beyond such a boundary
+// Calls f(column, Part) for those columns of a row that thread `thread` of `threads` owns: one by
+// one up to the first 16-byte boundary and after the last, in vectors between. The row's first
+// element is number `start` of its matrix, which lies `offset` elements beyond such a boundary
 // (common_offset()).
 template <class T, class F>
-PLINTH_DEVICE void for_row(int64_t start, int64_t cols, int64_t offset, F f) {
+PLINTH_DEVICE void for_columns(int64_t thread, int64_t threads, int64_t start, int64_t cols,
+                               int64_t offset, F f) {
   constexpr int kWidth = kVectorWidth<T>;
-  const int64_t thread = thread_index(), threads = block_threads();
   int64_t head = cols;
   if (offset >= 0) {
     head = (kWidth - (offset + start) % kWidth) % kWidth;
@@ -205,6 +205,12 @@ PLINTH_DEVICE void for_row(int64_t start, int64_t cols, int64_t offset, F f) {
   const int64_t vectors = (cols - head) / kWidth;
   for (int64_t v = thread; v < vectors; v += threads) f(head + v * kWidth, Part<kWidth>{});
   for (int64_t j = head + vectors * kWidth + thread; j < cols; j += threads) f(j, Part<1>{});
+}
+
+// The same for a row that a block walks along.
+template <class T, class F>
+PLINTH_DEVICE void for_row(int64_t start, int64_t cols, int64_t offset, F f) {
+  for_columns<T>(thread_index(), block_threads(), start, cols, offset, f);
 }
 
 // How far beyond a 16-byte boundary all the pointers lie, in elements; -1 where they differ. Null
@@ -234,6 +240,30 @@ template <class C>
 LaunchShape shape_of_walks(int64_t rows, int64_t cols) {
   const uint32_t threads = cols <= 256 ? 64 : cols <= 4096 ? 256 : 512;
   return {{static_cast<uint32_t>(rows)}, {threads}, kScratchBytes<C>};
+}
+
+// Calls f(row, column, Part) for all elements of a matrix, in a launch of
+// shape_of_rows_and_columns(); `offset` is 0 where every row is whole, aligned vectors in each
+// matrix, else -1.
+template <class T, class F>
+PLINTH_DEVICE void for_rows_and_columns(int64_t rows, int64_t cols, int64_t offset, F f) {
+  const int64_t thread = static_cast<int64_t>(block_index().x) * block_threads() + thread_index();
+  const int64_t threads = static_cast<int64_t>(grid_blocks().x) * block_threads();
+  for (int64_t row = block_index().y; row < rows; row += grid_blocks().y)
+    for_columns<T>(thread, threads, 0, cols, offset,
+                   [&](int64_t j, auto part) { f(row, j, part); });
+}
+
+// A thread for each vector of a row, blocks as small as a row allows.
+template <class T>
+LaunchShape shape_of_rows_and_columns(int64_t rows, int64_t cols) {
+  constexpr int64_t kMaxRows = 65535;  // of a grid
+  const int64_t vectors = ceil_div(cols, kVectorWidth<T>);
+  const int64_t threads = vectors < 256 ? ceil_div(vectors, 32) * 32 : 256;
+  return {{static_cast<uint32_t>(ceil_div(vectors, threads)),
+           static_cast<uint32_t>(rows < kMaxRows ? rows : kMaxRows)},
+          {static_cast<uint32_t>(threads)},
+          0};
 }
 
 // ---- sums over the rows, for the gradients of what all rows share ----

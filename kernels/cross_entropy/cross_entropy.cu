@@ -1,5 +1,6 @@
 #include "kernels/cross_entropy/cross_entropy_cuda.h"
 
+#include "kernels/first_outside_cuda.cuh"
 #include "kernels/instantiate.h"
 #include "kernels/softmax/online_softmax.cuh"
 
@@ -69,25 +70,6 @@ PLINTH_KERNEL void backward_kernel(int64_t classes, int64_t ignore_index, comput
   });
 }
 
-struct Min {
-  template <class T>
-  PLINTH_DEVICE T operator()(T a, T b) const {
-    return a < b ? a : b;
-  }
-};
-
-PLINTH_KERNEL void first_bad_kernel(int64_t rows, int64_t classes, int64_t ignore_index,
-                                    Global<const int64_t> target, Global<int64_t> first) {
-  const Shared<int64_t> scratch = shared_array<int64_t>(0, 32);
-  int64_t bad = rows;
-  for (int64_t row = thread_index(); row < rows && bad == rows; row += block_threads()) {
-    const int64_t t = target[row];
-    if (t != ignore_index && (t < 0 || t >= classes)) bad = row;
-  }
-  bad = block_reduce<Min>(bad, rows, scratch);
-  if (thread_index() == 0) first[0] = bad == rows ? int64_t{-1} : bad;
-}
-
 }  // namespace
 
 template <class T>
@@ -114,9 +96,7 @@ void cross_entropy_backward(void* stream, const CrossEntropyDesc& desc, const co
 
 void first_bad_target(void* stream, int64_t rows, int64_t classes, int64_t ignore_index,
                       const int64_t* target, int64_t* first) {
-  constexpr uint32_t kThreads = 1024;
-  launch("first_bad_target", first_bad_kernel, {{1}, {kThreads}, 32 * sizeof(int64_t)},
-         static_cast<Stream>(stream), rows, classes, ignore_index, target, first);
+  first_outside(stream, rows, classes, true, ignore_index, target, first);
 }
 
 #define PLINTH_INSTANTIATE(T)                                                                      \

@@ -90,6 +90,17 @@ void expect_relative(const std::vector<double>& actual, const std::vector<double
   }
 }
 
+// Results of one rounding, from functions whose error in float32 is absolute, and a few 1e-6.
+template <class T>
+void expect_each(const std::vector<double>& actual, const std::vector<double>& expected) {
+  const double absolute = std::is_same_v<T, double> ? 1e-13 : 6e-6;
+  ASSERT_EQ(actual.size(), expected.size());
+  for (size_t i = 0; i < actual.size(); ++i) {
+    const double size = std::fabs(expected[i]);
+    ASSERT_NEAR(actual[i], expected[i], 2 * rounding<T>() * size + absolute) << "element " << i;
+  }
+}
+
 inline std::vector<double> added(std::vector<double> a, const std::vector<double>& b) {
   for (size_t i = 0; i < a.size(); ++i) a[i] += b[i];
   return a;

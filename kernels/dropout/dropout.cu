@@ -1,0 +1,78 @@
+#include "kernels/dropout/dropout_cuda.h"
+
+#include <cmath>
+
+#include "kernels/instantiate.h"
+#include "kernels/rows_cuda.cuh"
+
+namespace plinth::kernels::cuda {
+namespace {
+
+// Elements of a thread: whole vectors, and whole blocks of Philox's four numbers.
+template <class T>
+constexpr int kUnit = kVectorWidth<T> > 4 ? kVectorWidth<T> : 4;
+
+constexpr uint32_t kThreads = 256;
+
+template <class T, bool kWhole>
+PLINTH_KERNEL void dropout_kernel(int64_t n_samples, int64_t elements, uint32_t threshold,
+                                  compute_t<T> scale, Philox2 stream, int64_t first_sample,
+                                  Global<const T> x, Global<T> y) {
+  constexpr int kWidth = kWhole ? kVectorWidth<T> : 1;
+  const int64_t unit = static_cast<int64_t>(block_index().x) * block_threads() + thread_index();
+  const int64_t begin = unit * kUnit<T>;
+  if (begin >= elements) return;
+  for (int64_t sample = block_index().y; sample < n_samples; sample += grid_blocks().y) {
+    uint32_t words[kUnit<T>];
+    PLINTH_UNROLL
+    for (int block = 0; block < kUnit<T> / 4; ++block) {
+      const Philox4 numbers = philox(stream, first_sample + sample, begin / 4 + block);
+      PLINTH_UNROLL
+      for (int e = 0; e < 4; ++e) words[4 * block + e] = numbers[e];
+    }
+    PLINTH_UNROLL
+    for (int i = 0; i < kUnit<T>; i += kWidth) {
+      if (begin + i >= elements) break;
+      const int64_t at = sample * elements + begin + i;
+      compute_t<T> v[kWidth];
+      read<T>(x + at, v);
+      PLINTH_UNROLL
+      for (int e = 0; e < kWidth; ++e)
+        v[e] = (words[i + e] >> 8) >= threshold ? v[e] * scale : compute_t<T>(0);
+      write<T>(y + at, v);
+    }
+  }
+}
+
+// uniform(word) >= p exactly where word >> 8 >= this, both being multiples of 2^-24.
+uint32_t keep_threshold(double p) {
+  return static_cast<uint32_t>(std::ceil(static_cast<double>(static_cast<float>(p)) * 0x1p24));
+}
+
+}  // namespace
+
+template <class T>
+void dropout_forward(void* stream, int64_t n_samples, int64_t elements_per_sample, double p,
+                     const PhiloxKey& key, const T* x, T* y) {
+  using C = compute_t<T>;
+  if (n_samples == 0 || elements_per_sample == 0) return;
+  constexpr int64_t kMaxSamples = 65535;  // of a grid
+  const C scale = p < 1 ? static_cast<C>(1 / (1 - p)) : C(0);
+  const int64_t units = ceil_div(elements_per_sample, kUnit<T>);
+  const LaunchShape shape{
+      {static_cast<uint32_t>(ceil_div(units, kThreads)),
+       static_cast<uint32_t>(n_samples < kMaxSamples ? n_samples : kMaxSamples)},
+      {kThreads},
+      0};
+  const bool whole = elements_per_sample % kUnit<T> == 0 && common_offset(x, y) == 0;
+  launch("dropout", whole ? dropout_kernel<T, true> : dropout_kernel<T, false>, shape,
+         static_cast<Stream>(stream), n_samples, elements_per_sample, keep_threshold(p), scale,
+         philox_stream(key), key.sample, x, y);
+}
+
+#define PLINTH_INSTANTIATE(T) \
+  template void dropout_forward<T>(void*, int64_t, int64_t, double, const PhiloxKey&, const T*, T*);
+PLINTH_FOR_EACH_FLOAT(PLINTH_INSTANTIATE)
+#undef PLINTH_INSTANTIATE
+
+}  // namespace plinth::kernels::cuda
