@@ -1,0 +1,233 @@
+#include "kernels/attention/attention_tiles.cuh"
+#include "kernels/instantiate.h"
+
+namespace plinth::kernels::cuda {
+namespace attention {
+namespace {
+
+// delta[i] = dout[i] . out[i], in the order of lse: a warp takes a query.
+template <class T>
+PLINTH_KERNEL void delta_kernel(AttentionDesc d, Global<const T> dout, Global<const T> out,
+                                Global<compute_t<T>> delta) {
+  using C = compute_t<T>;
+  const int64_t number = static_cast<int64_t>(block_index().x) * kWarps + warp_index();
+  if (number >= d.batch * d.heads * d.q_len) return;
+  const int64_t i = number % d.q_len, head = number / d.q_len % d.heads;
+  const int64_t batch = number / d.q_len / d.heads;
+  const Global<const T> slopes = row_of(dout, d.dout, batch, head, i);
+  const Global<const T> values = row_of(out, d.out, batch, head, i);
+  C sum = 0;
+  for (int64_t x = lane_index(); x < d.head_dim; x += 32) sum += C(T(slopes[x])) * C(T(values[x]));
+  sum = warp_reduce<Sum>(sum);
+  if (lane_index() == 0) delta[number] = sum;
+}
+
+// What both kernels read.
+template <class T>
+struct Inputs {
+  using C = compute_t<T>;
+  Global<const T> dout, q, k, v;
+  Global<const C> lse, delta;
+  bool whole;
+};
+
+// The block's own two tiles, then those of the other side.
+template <class C, int kColumns>
+struct Tiles {
+  static constexpr int kRowPitch = kPitch<C, kColumns>;
+  static constexpr int kAllRows = 2 * kOwn<C> + 2 * kOther;
+  Shared<C> own = shared_array<C>(0, kAllRows* kRowPitch);
+  Shared<C> own_second = own + kOwn<C> * kRowPitch;
+  Shared<C> other = own_second + kOwn<C> * kRowPitch;
+  Shared<C> other_second = other + kOther * kRowPitch;
+};
+
+// Loads rows of two matrices into two tiles.
+template <int kTileRows, int kColumns, class T>
+PLINTH_DEVICE void load_tiles(Global<const T> a, int64_t a_stride, Global<const T> b,
+                              int64_t b_stride, int64_t rows, int64_t head_dim, bool whole,
+                              Shared<compute_t<T>> a_tile, Shared<compute_t<T>> b_tile) {
+  load_tile<kTileRows, kColumns>(a, a_stride, rows, head_dim, whole, a_tile);
+  load_tile<kTileRows, kColumns>(b, b_stride, rows, head_dim, whole, b_tile);
+}
+
+// A block owns queries, a lane a key of each tile.
+template <class T, int kColumns>
+PLINTH_KERNEL void dq_kernel(AttentionDesc d, Lengths lengths, Dropout<compute_t<T>> dropout,
+                             Inputs<T> in, Global<T> dq) {
+  using C = compute_t<T>;
+  const Tiles<C, kColumns> tiles;
+  const Problem p = problem_of(d, lengths, block_index().x, kOwn<C>, false);
+  if (p.first >= p.q_len) return;  // the whole block
+  const int64_t head = block_index().y, kv_head = head / (d.heads / d.kv_heads);
+  const int64_t own = p.first + warp_index() * kRows<C>;  // the warp's first query
+  const int64_t end = least(p.first + kOwn<C>, p.q_len);
+  const C scale = C(d.scale * std::numbers::log2e);
+
+  const int64_t begin = p.q_begin + p.first;
+  load_tiles<kOwn<C>, kColumns>(row_of(in.q, d.q, p.batch, head, begin), d.q.seq,
+                                row_of(in.dout, d.dout, p.batch, head, begin), d.dout.seq,
+                                end - p.first, d.head_dim, in.whole, tiles.own, tiles.own_second);
+  C lse[kRows<C>], delta[kRows<C>];
+  PLINTH_UNROLL
+  for (int r = 0; r < kRows<C>; ++r) {
+    lse[r] = std::numeric_limits<C>::infinity();
+    delta[r] = 0;
+    if (own + r >= p.q_len) continue;
+    const int64_t at = (p.batch * d.heads + head) * d.q_len + p.q_begin + own + r;
+    lse[r] = lse_of_weights<C>(in.lse[at]);
+    delta[r] = in.delta[at];
+  }
+  Sums<C, kColumns> sums;
+  const Range keys{p.keys_of(d, p.first).begin, p.keys_of(d, end - 1).end};
+  for (int64_t key = keys.begin / kOther * kOther; key < keys.end; key += kOther) {
+    block_sync();  // the tiles before are used up
+    load_tiles<kOther, kColumns>(row_of(in.k, d.k, p.batch, kv_head, p.k_begin + key), d.k.seq,
+                                 row_of(in.v, d.v, p.batch, kv_head, p.k_begin + key), d.v.seq,
+                                 least(kOther, p.kv_visible - key), d.head_dim, in.whole,
+                                 tiles.other, tiles.other_second);
+    block_sync();
+    C scores[kRows<C>], slopes[kRows<C>];
+    multiply<kColumns>(tiles.own, tiles.other, d.head_dim, scores);
+    multiply<kColumns>(tiles.own_second, tiles.other_second, d.head_dim, slopes);
+    const int64_t j = key + lane_index();
+    PLINTH_UNROLL
+    for (int r = 0; r < kRows<C>; ++r) {
+      const Range seen = p.keys_of(d, own + r);
+      const bool visible = j >= seen.begin && j < seen.end;
+      const C weight = visible ? power_of_two(scores[r] * scale - lse[r]) : C(0);
+      const C factor = dropout.factor(d, p, head, own + r, j);
+      slopes[r] = weight * (factor * slopes[r] - delta[r]);
+    }
+    sums.add(slopes, tiles.other);
+  }
+  PLINTH_UNROLL
+  for (int r = 0; r < kRows<C>; ++r) {
+    if (own + r < p.q_len)
+      sums.write_row(r, C(d.scale), d.head_dim,
+                     row_of(dq, d.dq, p.batch, head, p.q_begin + own + r));
+  }
+}
+
+// The terms of dk and dv that the block's keys get from one query head: a lane has a query of each
+// tile.
+template <class T, int kColumns>
+PLINTH_DEVICE void add_head(const AttentionDesc& d, const Problem& p,
+                            const Dropout<compute_t<T>>& dropout, const Inputs<T>& in,
+                            const Tiles<compute_t<T>, kColumns>& tiles, int64_t head,
+                            Sums<compute_t<T>, kColumns>& dk, Sums<compute_t<T>, kColumns>& dv) {
+  using C = compute_t<T>;
+  const int64_t own = p.first + warp_index() * kRows<C>;  // the warp's first key
+  const C scale = C(d.scale * std::numbers::log2e);
+  const Range queries = p.queries_of(d, p.first, least(p.first + kOwn<C>, p.kv_visible) - 1);
+  for (int64_t query = queries.begin; query < queries.end; query += kOther) {
+    block_sync();  // the tiles before are used up
+    const int64_t begin = p.q_begin + query;
+    load_tiles<kOther, kColumns>(row_of(in.q, d.q, p.batch, head, begin), d.q.seq,
+                                 row_of(in.dout, d.dout, p.batch, head, begin), d.dout.seq,
+                                 least(kOther, p.q_len - query), d.head_dim, in.whole, tiles.other,
+                                 tiles.other_second);
+    block_sync();
+    C weights[kRows<C>], slopes[kRows<C>];
+    multiply<kColumns>(tiles.own, tiles.other, d.head_dim, weights);
+    multiply<kColumns>(tiles.own_second, tiles.other_second, d.head_dim, slopes);
+    const int64_t i = query + lane_index();
+    C lse = std::numeric_limits<C>::infinity(), delta = 0;
+    if (i < p.q_len) {
+      const int64_t at = (p.batch * d.heads + head) * d.q_len + p.q_begin + i;
+      lse = lse_of_weights<C>(in.lse[at]);
+      delta = in.delta[at];
+    }
+    const Range seen = p.keys_of(d, i);
+    PLINTH_UNROLL
+    for (int r = 0; r < kRows<C>; ++r) {
+      const int64_t j = own + r;
+      const bool visible = j >= seen.begin && j < seen.end;
+      const C weight = visible ? power_of_two(weights[r] * scale - lse) : C(0);
+      const C factor = dropout.factor(d, p, head, i, j);
+      weights[r] = factor * weight;
+      slopes[r] = weight * (factor * slopes[r] - delta);
+    }
+    dv.add(weights, tiles.other_second);
+    dk.add(slopes, tiles.other);
+  }
+}
+
+// A block owns keys and adds the query heads that share them, in order.
+template <class T, int kColumns>
+PLINTH_KERNEL void dk_dv_kernel(AttentionDesc d, Lengths lengths, Dropout<compute_t<T>> dropout,
+                                Inputs<T> in, Global<T> dk, Global<T> dv) {
+  using C = compute_t<T>;
+  const Tiles<C, kColumns> tiles;
+  const Problem p = problem_of(d, lengths, block_index().x, kOwn<C>, true);
+  if (p.first >= p.kv_len) return;  // the whole block
+  const int64_t kv_head = block_index().y, group = d.heads / d.kv_heads;
+  const int64_t begin = p.k_begin + p.first;
+  load_tiles<kOwn<C>, kColumns>(row_of(in.k, d.k, p.batch, kv_head, begin), d.k.seq,
+                                row_of(in.v, d.v, p.batch, kv_head, begin), d.v.seq,
+                                least(kOwn<C>, p.kv_visible - p.first), d.head_dim, in.whole,
+                                tiles.own, tiles.own_second);
+  Sums<C, kColumns> dk_sums, dv_sums;
+  for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head)
+    add_head<T, kColumns>(d, p, dropout, in, tiles, head, dk_sums, dv_sums);
+  PLINTH_UNROLL
+  for (int r = 0; r < kRows<C>; ++r) {
+    const int64_t j = p.first + warp_index() * kRows<C> + r;
+    if (j >= p.kv_len) continue;
+    dk_sums.write_row(r, C(d.scale), d.head_dim, row_of(dk, d.dk, p.batch, kv_head, p.k_begin + j));
+    dv_sums.write_row(r, C(1), d.head_dim, row_of(dv, d.dv, p.batch, kv_head, p.k_begin + j));
+  }
+}
+
+}  // namespace
+}  // namespace attention
+
+template <class T>
+int64_t attention_backward_workspace(const AttentionDesc& d) {
+  return d.batch * d.heads * d.q_len * static_cast<int64_t>(sizeof(compute_t<T>));
+}
+
+template <class T>
+void attention_backward(void* stream, const AttentionDesc& d, const T* dout, const T* q, const T* k,
+                        const T* v, const T* out, const compute_t<T>* lse, T* dq, T* dk, T* dv,
+                        void* workspace) {
+  using namespace attention;
+  using C = compute_t<T>;
+  const auto s = static_cast<Stream>(stream);
+  C* delta = static_cast<C*>(workspace);
+  const int64_t queries = d.batch * d.heads * d.q_len;
+  if (queries > 0) {
+    launch("attention_delta", delta_kernel<T>,
+           {{static_cast<uint32_t>(ceil_div(queries, kWarps))}, {kThreads}, 0}, s, d, dout, out,
+           delta);
+  }
+  const bool whole = whole_rows(d, d.q, q) && whole_rows(d, d.k, k) && whole_rows(d, d.v, v) &&
+                     whole_rows(d, d.dout, dout);
+  const Lengths lengths{d.kv_lengths, d.cu_seqlens_q, d.cu_seqlens_k};
+  const Inputs<T> inputs{dout, q, k, v, lse, delta, whole};
+  with_columns(d.head_dim, [&]<int kColumns>() {
+    const auto shape = [&](int64_t length, int64_t heads) {
+      return LaunchShape{
+          {static_cast<uint32_t>(tiles_of(d, length, kOwn<C>)), static_cast<uint32_t>(heads)},
+          {kThreads},
+          bytes_of_rows<C, kColumns>(Tiles<C, kColumns>::kAllRows)};
+    };
+    if (queries > 0) {
+      launch("attention_dq", dq_kernel<T, kColumns>, shape(d.q_len, d.heads), s, d, lengths,
+             Dropout<C>(d), inputs, dq);
+    }
+    if (d.batch * d.kv_heads * d.kv_len > 0) {
+      launch("attention_dk_dv", dk_dv_kernel<T, kColumns>, shape(d.kv_len, d.kv_heads), s, d,
+             lengths, Dropout<C>(d), inputs, dk, dv);
+    }
+  });
+}
+
+#define PLINTH_INSTANTIATE(T)                                                                    \
+  template int64_t attention_backward_workspace<T>(const AttentionDesc&);                        \
+  template void attention_backward<T>(void*, const AttentionDesc&, const T*, const T*, const T*, \
+                                      const T*, const T*, const compute_t<T>*, T*, T*, T*, void*);
+PLINTH_FOR_EACH_FLOAT(PLINTH_INSTANTIATE)
+#undef PLINTH_INSTANTIATE
+
+}  // namespace plinth::kernels::cuda

@@ -1,0 +1,306 @@
+#include "kernels/attention/attention_cuda.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/emulator/kernel_testing.h"
+
+namespace plinth::kernels::cuda {
+namespace {
+
+struct Case {
+  const char* name;
+  int64_t batch, heads, kv_heads, q_len, kv_len, head_dim;
+  bool causal = false;
+  int64_t window = 0;
+  float dropout = 0;
+  std::vector<int64_t> kv_lengths = {};
+  std::vector<int64_t> cu_seqlens_q = {}, cu_seqlens_k = {};
+  int64_t gap = 0;    // elements between the heads of a token
+  int64_t shift = 0;  // of q, in elements beyond a 16-byte boundary
+};
+
+const Case kCases[] = {
+    {.name = "one key",
+     .batch = 1,
+     .heads = 1,
+     .kv_heads = 1,
+     .q_len = 1,
+     .kv_len = 1,
+     .head_dim = 8},
+    {.name = "full",
+     .batch = 2,
+     .heads = 2,
+     .kv_heads = 2,
+     .q_len = 37,
+     .kv_len = 45,
+     .head_dim = 16},
+    {.name = "causal",
+     .batch = 1,
+     .heads = 2,
+     .kv_heads = 2,
+     .q_len = 70,
+     .kv_len = 70,
+     .head_dim = 8,
+     .causal = true},
+    {.name = "causal, queries after keys",
+     .batch = 1,
+     .heads = 1,
+     .kv_heads = 1,
+     .q_len = 9,
+     .kv_len = 50,
+     .head_dim = 8,
+     .causal = true},
+    {.name = "causal, queries before all keys",
+     .batch = 1,
+     .heads = 1,
+     .kv_heads = 1,
+     .q_len = 50,
+     .kv_len = 9,
+     .head_dim = 8,
+     .causal = true},
+    {.name = "window",
+     .batch = 1,
+     .heads = 1,
+     .kv_heads = 1,
+     .q_len = 80,
+     .kv_len = 80,
+     .head_dim = 8,
+     .causal = true,
+     .window = 5},
+    {.name = "window on both sides",
+     .batch = 1,
+     .heads = 1,
+     .kv_heads = 1,
+     .q_len = 66,
+     .kv_len = 75,
+     .head_dim = 8,
+     .window = 7},
+    {.name = "grouped queries",
+     .batch = 2,
+     .heads = 6,
+     .kv_heads = 2,
+     .q_len = 11,
+     .kv_len = 11,
+     .head_dim = 8,
+     .causal = true},
+    {.name = "padding",
+     .batch = 4,
+     .heads = 2,
+     .kv_heads = 1,
+     .q_len = 12,
+     .kv_len = 40,
+     .head_dim = 8,
+     .kv_lengths = {33, 40, 0, 7}},
+    {.name = "packed",
+     .batch = 1,
+     .heads = 2,
+     .kv_heads = 1,
+     .q_len = 60,
+     .kv_len = 77,
+     .head_dim = 8,
+     .causal = true,
+     .cu_seqlens_q = {0, 3, 3, 41, 60},
+     .cu_seqlens_k = {0, 5, 9, 50, 77}},
+    {.name = "dropout",
+     .batch = 2,
+     .heads = 2,
+     .kv_heads = 1,
+     .q_len = 10,
+     .kv_len = 42,
+     .head_dim = 8,
+     .dropout = 0.3f},
+    {.name = "packed with dropout",
+     .batch = 1,
+     .heads = 2,
+     .kv_heads = 2,
+     .q_len = 40,
+     .kv_len = 40,
+     .head_dim = 8,
+     .causal = true,
+     .dropout = 0.25f,
+     .cu_seqlens_q = {0, 33, 40},
+     .cu_seqlens_k = {0, 33, 40}},
+    {.name = "odd head_dim",
+     .batch = 1,
+     .heads = 2,
+     .kv_heads = 2,
+     .q_len = 7,
+     .kv_len = 33,
+     .head_dim = 13},
+    {.name = "head_dim 80",
+     .batch = 1,
+     .heads = 1,
+     .kv_heads = 1,
+     .q_len = 5,
+     .kv_len = 34,
+     .head_dim = 80,
+     .gap = 8},
+    {.name = "head_dim 256",
+     .batch = 1,
+     .heads = 1,
+     .kv_heads = 1,
+     .q_len = 3,
+     .kv_len = 33,
+     .head_dim = 256,
+     .causal = true},
+    {.name = "strides of no whole vector",
+     .batch = 1,
+     .heads = 2,
+     .kv_heads = 2,
+     .q_len = 6,
+     .kv_len = 6,
+     .head_dim = 16,
+     .gap = 3},
+    {.name = "misaligned",
+     .batch = 1,
+     .heads = 2,
+     .kv_heads = 2,
+     .q_len = 6,
+     .kv_len = 6,
+     .head_dim = 16,
+     .shift = 1},
+    {.name = "no keys",
+     .batch = 1,
+     .heads = 1,
+     .kv_heads = 1,
+     .q_len = 5,
+     .kv_len = 0,
+     .head_dim = 8},
+    {.name = "no queries",
+     .batch = 1,
+     .heads = 1,
+     .kv_heads = 1,
+     .q_len = 0,
+     .kv_len = 5,
+     .head_dim = 8},
+};
+
+// A description, with tokens before heads in memory, whose arrays are the caller's.
+AttentionDesc describe(const Case& c, const int64_t* kv_lengths, const int64_t* cu_q,
+                       const int64_t* cu_k) {
+  const int64_t pitch = c.head_dim + c.gap;
+  const AttentionDesc::Strides q{c.q_len * c.heads * pitch, pitch, c.heads * pitch};
+  const AttentionDesc::Strides k{c.kv_len * c.kv_heads * pitch, pitch, c.kv_heads * pitch};
+  AttentionDesc d;
+  d.batch = c.batch, d.heads = c.heads, d.kv_heads = c.kv_heads;
+  d.q_len = c.q_len, d.kv_len = c.kv_len, d.head_dim = c.head_dim;
+  d.q = d.out = d.dq = d.dout = q;
+  d.k = d.v = d.dk = d.dv = k;
+  d.scale = 1 / std::sqrt(static_cast<double>(c.head_dim));
+  d.causal = c.causal, d.window = c.window;
+  d.kv_lengths = kv_lengths, d.cu_seqlens_q = cu_q, d.cu_seqlens_k = cu_k;
+  d.sequences = static_cast<int64_t>(c.cu_seqlens_q.size()) - 1;
+  d.dropout = c.dropout, d.philox = {9, 3, 1, 1000};
+  return d;
+}
+
+// An array on the device, and null where it is empty.
+class DeviceArray {
+ public:
+  explicit DeviceArray(const std::vector<int64_t>& values)
+      : buffer_(static_cast<int64_t>(values.size())), empty_(values.empty()) {
+    buffer_.copy_from(values);
+  }
+  const int64_t* data() const { return empty_ ? nullptr : buffer_.data(); }
+
+ private:
+  Buffer<int64_t> buffer_;
+  bool empty_;
+};
+
+const int64_t* host_array(const std::vector<int64_t>& values) {
+  return values.empty() ? nullptr : values.data();
+}
+
+// Both passes against the CPU's float64 kernels, on the numbers that T holds.
+template <class T>
+void expect_attention(const Case& c) {
+  SCOPED_TRACE(c.name);
+  using C = compute_t<T>;
+  const DeviceArray kv_lengths(c.kv_lengths), cu_q(c.cu_seqlens_q), cu_k(c.cu_seqlens_k);
+  const AttentionDesc d = describe(c, kv_lengths.data(), cu_q.data(), cu_k.data());
+  const int64_t queries = c.batch * d.q.batch, keys = c.batch * d.k.batch;
+  const int64_t rows = c.batch * c.heads * c.q_len;
+  Buffer<T> q(queries, c.shift), k(keys), v(keys), out(queries), dout(queries), dq(queries),
+      dk(keys), dv(keys);
+  Buffer<C> lse(rows);
+  Buffer<uint8_t> workspace(attention_backward_workspace<T>(d));
+  uint64_t seed = 0;
+  // What lies between the heads is the same in results and their references.
+  for (auto* buffer : {&q, &k, &v, &dout, &out, &dq, &dk, &dv}) buffer->fill_random(++seed);
+  std::vector<double> out64 = out.values(), dq64 = dq.values(), dk64 = dk.values(),
+                      dv64 = dv.values(), lse64(rows);
+  attention_forward<T>(nullptr, d, q.data(), k.data(), v.data(), out.data(), lse.data());
+  attention_backward<T>(nullptr, d, dout.data(), q.data(), k.data(), v.data(), out.data(),
+                        lse.data(), dq.data(), dk.data(), dv.data(), workspace.data());
+
+  const AttentionDesc host =
+      describe(c, host_array(c.kv_lengths), host_array(c.cu_seqlens_q), host_array(c.cu_seqlens_k));
+  const std::vector<double> q64 = q.values(), k64 = k.values(), v64 = v.values();
+  const std::vector<double> dout64 = dout.values();
+  cpu::attention_forward<double>(host, q64.data(), k64.data(), v64.data(), out64.data(),
+                                 lse64.data());
+  expect_close<T>(out.values(), out64, 2);
+  for (int64_t i = 0; i < rows; ++i) {
+    if (std::isinf(lse64[i])) {
+      ASSERT_EQ(lse[i], lse64[i]) << i;
+    } else {
+      ASSERT_NEAR(lse[i], lse64[i], 16 * rounding<C>() * std::max(1.0, std::fabs(lse64[i]))) << i;
+    }
+  }
+  const std::vector<double> rounded_out = out.values();
+  cpu::attention_backward<double>(host, dout64.data(), q64.data(), k64.data(), v64.data(),
+                                  rounded_out.data(), lse64.data(), dq64.data(), dk64.data(),
+                                  dv64.data());
+  expect_close<T>(dq.values(), dq64, 8);
+  expect_close<T>(dk.values(), dk64, 8);
+  expect_close<T>(dv.values(), dv64, 8);
+}
+
+template <class T>
+void expect_all() {
+  for (const Case& c : kCases) expect_attention<T>(c);
+}
+
+TEST(AttentionKernel, Float32MatchesFloat64) {
+  expect_all<float>();
+}
+TEST(AttentionKernel, BFloat16MatchesFloat64) {
+  expect_all<BFloat16>();
+}
+TEST(AttentionKernel, Float16MatchesFloat64) {
+  expect_all<Float16>();
+}
+TEST(AttentionKernel, Float64MatchesFloat64) {
+  expect_all<double>();
+}
+
+TEST(AttentionKernel, SameBitsInEveryOrderOfThreads) {
+  const Case c{.name = "",
+               .batch = 1,
+               .heads = 4,
+               .kv_heads = 2,
+               .q_len = 40,
+               .kv_len = 40,
+               .head_dim = 8,
+               .causal = true,
+               .dropout = 0.1f};
+  const auto gradients = [&](uint64_t seed) {
+    device::emulation_seed() = seed;
+    const AttentionDesc d = describe(c, nullptr, nullptr, nullptr);
+    const int64_t queries = d.q.batch, keys = d.k.batch;
+    Buffer<float> q(queries), k(keys), v(keys), out(queries), lse(160), dq(queries), dk(keys),
+        dv(keys);
+    Buffer<uint8_t> workspace(attention_backward_workspace<float>(d));
+    uint64_t number = 0;
+    for (auto* buffer : {&q, &k, &v}) buffer->fill_random(++number);
+    attention_forward<float>(nullptr, d, q.data(), k.data(), v.data(), out.data(), lse.data());
+    attention_backward<float>(nullptr, d, out.data(), q.data(), k.data(), v.data(), out.data(),
+                              lse.data(), dq.data(), dk.data(), dv.data(), workspace.data());
+    return std::vector{dq.values(), dk.values(), dv.values(), lse.values()};
+  };
+  EXPECT_EQ(gradients(1), gradients(2));
+}
+
+}  // namespace
+}  // namespace plinth::kernels::cuda
