@@ -24,7 +24,9 @@ PLINTH_HOST_DEVICE C sign(C x) {
 
 template <class C>
 PLINTH_HOST_DEVICE C absolute(C x) {
-  if constexpr (std::is_integral_v<C>) {
+  if constexpr (std::is_unsigned_v<C>) {
+    return x;
+  } else if constexpr (std::is_integral_v<C>) {
     return x < 0 ? static_cast<C>(-x) : x;
   } else {
     return std::fabs(x);
