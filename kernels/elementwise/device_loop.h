@@ -75,21 +75,12 @@ int64_t elements(const Loop<kOperands>& loop) {
   return loop.rows() * loop.inner();
 }
 
-// The same elements in the order of the output's memory, with as few dimensions as possible; the
-// last is innermost still.
+// The same elements with neighbouring dimensions joined where every operand allows it.
 template <int kOperands>
-Loop<kOperands> simplified(const Loop<kOperands>& loop) {
-  int order[kMaxLoopDims] = {};
-  int dims = 0;
-  for (int d = 0; d < loop.dims; ++d) {
-    if (loop.size[d] != 1) order[dims++] = d;
-  }
-  std::stable_sort(order, order + dims, [&](int a, int b) {
-    return std::llabs(loop.stride[0][a]) > std::llabs(loop.stride[0][b]);
-  });
+Loop<kOperands> joined(const Loop<kOperands>& loop) {
   Loop<kOperands> result;
-  for (int i = 0; i < dims; ++i) {
-    const int d = order[i];
+  for (int d = 0; d < loop.dims; ++d) {
+    if (loop.size[d] == 1) continue;
     bool joins = result.dims > 0;
     for (int k = 0; joins && k < kOperands; ++k)
       joins = result.stride[k][result.dims - 1] == loop.stride[k][d] * loop.size[d];
@@ -106,6 +97,24 @@ Loop<kOperands> simplified(const Loop<kOperands>& loop) {
     for (int k = 0; k < kOperands; ++k) result.stride[k][0] = 1;
   }
   return result;
+}
+
+// The same elements in the order of the output's memory, joined; the last dimension is innermost
+// still.
+template <int kOperands>
+Loop<kOperands> simplified(const Loop<kOperands>& loop) {
+  int order[kMaxLoopDims] = {};
+  for (int d = 0; d < loop.dims; ++d) order[d] = d;
+  std::stable_sort(order, order + loop.dims, [&](int a, int b) {
+    return std::llabs(loop.stride[0][a]) > std::llabs(loop.stride[0][b]);
+  });
+  Loop<kOperands> sorted;
+  for (int d = 0; d < loop.dims; ++d) {
+    if (loop.size[order[d]] == 1) continue;
+    for (int k = 0; k < kOperands; ++k) sorted.stride[k][sorted.dims] = loop.stride[k][order[d]];
+    sorted.size[sorted.dims++] = loop.size[order[d]];
+  }
+  return joined(sorted);
 }
 
 // Calls f(part, offsets) for parts of fewer than 2^31 elements, in halves of the longest dimension.
