@@ -5,6 +5,7 @@
 #include <map>
 #include <mutex>
 
+#include "core/cuda/caching_allocator.h"
 #include "core/error.h"
 
 namespace plinth {
@@ -49,6 +50,12 @@ class CpuAllocator final : public Allocator {
     } else {
       free_block(block, size);
     }
+  }
+
+  void used_on(void*, Stream) override {}  // the CPU's work is done at once
+
+  std::string snapshot() const override {
+    throw Error(ErrorKind::Device, "snapshot", "got cpu, expected a CUDA device");
   }
 
   MemoryStats stats() const override {
@@ -110,8 +117,7 @@ class CpuAllocator final : public Allocator {
 Allocator& allocator(Device device) {
   // Never destroyed: tensors in static variables are freed after it would be.
   static auto* cpu = new CpuAllocator;
-  check(device.is_cpu(), ErrorKind::Device, "allocator", "got device ", device,
-        ", but this build has no CUDA backend (configure with PLINTH_CUDA=ON)");
+  if (device.is_cuda()) return cuda::caching_allocator(device);
   return *cpu;
 }
 

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 #include "core/device.h"
 
@@ -28,6 +29,14 @@ class Allocator {
   virtual void* allocate(size_t bytes, Stream stream) = 0;
   // Takes back a block of allocate(bytes, ...); never throws.
   virtual void deallocate(void* block, size_t bytes, Stream stream) noexcept = 0;
+
+  // Says that work of `stream` uses a block that was allocated for another stream: it is not given
+  // away before that work is done.
+  virtual void used_on(void* block, Stream stream) = 0;
+
+  // Every segment and block as JSON, for a reader of who holds what. Throws Error(Device) where the
+  // allocator keeps no such list.
+  virtual std::string snapshot() const = 0;
 
   virtual MemoryStats stats() const = 0;
   virtual void reset_peak() = 0;

@@ -13,7 +13,7 @@ namespace plinth {
 
 class Storage {
  public:
-  // Uninitialised memory from the device's allocator.
+  // Uninitialised memory from the device's allocator, for this thread's stream.
   Storage(size_t bytes, Device device);
   // Borrowed memory; `release` is called when the last tensor lets go.
   Storage(void* data, size_t bytes, Device device, std::function<void()> release);
@@ -33,6 +33,7 @@ class Storage {
   void* data_;
   size_t bytes_;
   Device device_;
+  Stream stream_ = {};
   uint32_t version_ = 0;
   std::function<void()> release_;
 };

@@ -15,6 +15,7 @@
 #include "kernels/device/emulate/mbarrier.h"
 #include "kernels/device/emulate/mma.h"
 #include "kernels/device/emulate/pointers.h"
+#include "kernels/device/emulate/stream.h"
 #include "kernels/device/emulate/tma.h"
 #include "kernels/device/emulate/warp.h"
 #include "kernels/device/emulate/wgmma.h"
@@ -140,11 +141,14 @@ inline uint64_t& emulation_seed() {
   return seed;
 }
 
+// Its blocks run when the stream's work is done: at once where `stream` is null.
 template <class... Parameters, class... Arguments>
-void launch(const char* name, void (*kernel)(Parameters...), const LaunchShape& shape, Stream,
-            Arguments... arguments) {
-  emulate::Launch(name, shape, emulation_seed()).run([&] {
-    kernel(static_cast<Parameters>(arguments)...);
+void launch(const char* name, void (*kernel)(Parameters...), const LaunchShape& shape,
+            Stream stream, Arguments... arguments) {
+  emulate::submit(stream, [=] {
+    emulate::Launch(name, shape, emulation_seed()).run([&] {
+      kernel(static_cast<Parameters>(arguments)...);
+    });
   });
 }
 

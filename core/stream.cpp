@@ -1,0 +1,93 @@
+#include "core/stream.h"
+
+#include <map>
+#include <mutex>
+#include <utility>
+
+#include "core/cuda/runtime.h"
+
+namespace plinth {
+namespace {
+
+std::map<int, Stream>& chosen() {
+  thread_local std::map<int, Stream> of_thread;
+  return of_thread;
+}
+
+// Not the legacy default stream, which no graph can capture.
+Stream own_stream(Device device) {
+  static std::mutex mutex;
+  static auto* const streams = new std::map<int, Stream>;
+  const std::lock_guard lock(mutex);
+  const auto found = streams->find(device.index);
+  if (found != streams->end()) return found->second;
+  const Stream created{device, cuda::stream_create(device)};
+  return streams->emplace(device.index, created).first->second;
+}
+
+}  // namespace
+
+Stream current_stream(Device device) {
+  if (device.is_cpu()) return {device, nullptr};
+  const auto found = chosen().find(device.index);
+  return found != chosen().end() ? found->second : own_stream(device);
+}
+
+void synchronize(Device device) {
+  if (device.is_cuda()) cuda::synchronize(device);
+}
+
+void synchronize(Stream stream) {
+  if (stream.device.is_cuda()) cuda::synchronize(stream);
+}
+
+OwnedStream::OwnedStream(Device device)
+    : stream_{device, device.is_cuda() ? cuda::stream_create(device) : nullptr} {}
+
+OwnedStream::~OwnedStream() {
+  if (stream_.handle) cuda::stream_destroy(stream_);
+}
+
+StreamGuard::StreamGuard(Stream stream) : previous_(current_stream(stream.device)) {
+  if (stream.device.is_cuda()) chosen()[stream.device.index] = stream;
+}
+
+StreamGuard::~StreamGuard() {
+  if (previous_.device.is_cuda()) chosen()[previous_.device.index] = previous_;
+}
+
+Event::Event(Device device, bool timed)
+    : handle_(device.is_cuda() ? cuda::event_create(device, timed) : nullptr) {}
+
+Event::~Event() {
+  if (handle_) cuda::event_destroy(handle_);
+}
+
+Event::Event(Event&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
+
+Event& Event::operator=(Event&& other) noexcept {
+  std::swap(handle_, other.handle_);
+  return *this;
+}
+
+void Event::record(Stream stream) {
+  if (handle_) cuda::event_record(handle_, stream);
+}
+
+bool Event::is_done() const {
+  return !handle_ || cuda::event_query(handle_);
+}
+
+void Event::synchronize() const {
+  if (handle_) cuda::event_synchronize(handle_);
+}
+
+void Event::hold_back(Stream stream) const {
+  if (handle_) cuda::stream_wait(stream, handle_);
+}
+
+double Event::elapsed_ms(const Event& later) const {
+  return handle_ ? cuda::elapsed_ms(handle_, later.handle_) : 0;
+}
+
+}  // namespace plinth

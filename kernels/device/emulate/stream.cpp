@@ -1,0 +1,42 @@
+#include "kernels/device/emulate/stream.h"
+
+#include <utility>
+
+namespace plinth::emulate {
+
+void StreamQueue::push(std::function<void()> work) {
+  if (capturing_) {
+    captured_.push_back(std::move(work));
+    return;
+  }
+  waiting_.push_back(std::move(work));
+  ++pushed_;
+}
+
+void StreamQueue::run_until(uint64_t count) {
+  while (done_ < count && !waiting_.empty()) {
+    const std::function<void()> work = std::move(waiting_.front());
+    waiting_.pop_front();
+    ++done_;
+    work();
+  }
+}
+
+void StreamQueue::begin_capture() {
+  capturing_ = true;
+}
+
+std::deque<std::function<void()>> StreamQueue::end_capture() {
+  capturing_ = false;
+  return std::exchange(captured_, {});
+}
+
+void submit(void* stream, std::function<void()> work) {
+  if (stream == nullptr) {
+    work();
+  } else {
+    static_cast<StreamQueue*>(stream)->push(std::move(work));
+  }
+}
+
+}  // namespace plinth::emulate

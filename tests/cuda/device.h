@@ -1,0 +1,39 @@
+#pragma once
+
+// Tests of the CUDA backend. They run on a GPU, and on every machine on the emulator's device.
+
+#include <gtest/gtest.h>
+
+#include "core/cuda/runtime.h"
+#include "core/device.h"
+
+#ifdef PLINTH_EMULATE
+#include "core/cuda/emulated/emulated.h"
+#endif
+
+namespace plinth {
+
+inline constexpr Device kDevice{DeviceType::CUDA, 0};
+
+class OnDevice : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (cuda::device_count() == 0) GTEST_SKIP() << cuda::why_no_device();
+  }
+
+#ifdef PLINTH_EMULATE
+  void TearDown() override {
+    cuda::emulated::set_memory(int64_t{1} << 30);
+  }
+  void limit_memory(int64_t bytes) {
+    cuda::emulated::set_memory(bytes);
+  }
+#else
+  // A GPU's memory is as large as it is.
+  void limit_memory(int64_t) {
+    GTEST_SKIP();
+  }
+#endif
+};
+
+}  // namespace plinth
