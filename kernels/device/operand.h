@@ -1,13 +1,29 @@
 #pragma once
 
-// A matrix in shared memory as TMA brings it for wgmma: boxes of `rows` rows, each as long as the
-// swizzle's span (16 bytes without a swizzle), one box after another. Rows are of M or N for
-// Major::K, of K for Major::MN; boxes follow each other along the other index.
-
 #include "kernels/device/tile.h"
 
 namespace plinth::device {
 
+// Where the i-th accumulator of wgmma, Registers<float, N / 2>, lies in the 64 x N sums.
+PLINTH_DEVICE uint32_t accumulator_row(int i) {
+  return warp_index() % 4 * 16 + lane_index() / 4 + static_cast<uint32_t>(i) % 4 / 2 * 8;
+}
+PLINTH_DEVICE uint32_t accumulator_column(int i) {
+  return static_cast<uint32_t>(i) / 4 * 8 + lane_index() % 4 * 2 + static_cast<uint32_t>(i) % 2;
+}
+
+// Sums rounded to T as the A of another product, or of a store_matrix(): its 16 columns `step`.
+template <class T, int half>
+PLINTH_DEVICE void sums_to_fragment(Registers<float, half>& sums, int step,
+                                    Registers<uint32_t, 4>& fragment) {
+  PLINTH_UNROLL
+  for (int i = 0; i < 4; ++i)
+    fragment[i] = pack<T>(sums[8 * step + 2 * i], sums[8 * step + 2 * i + 1]);
+}
+
+// A matrix in shared memory as TMA brings it for wgmma: boxes of `rows` rows, each as long as the
+// swizzle's span (16 bytes without a swizzle), one box after another. Rows are of M or N for
+// Major::K, of K for Major::MN; boxes follow each other along the other index.
 template <Major major, Swizzle swizzle, uint32_t rows>
 struct Operand {
   static_assert(rows % 8 == 0);

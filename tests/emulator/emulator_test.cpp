@@ -1,31 +1,15 @@
 // The emulator's guarantees. For each, a small kernel that is right, and wrong ones that must fail.
 
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
+#include <array>
 #include <numeric>
 
-#include "kernels/device/device.h"
+#include "tests/emulator/vocabulary/basics.h"
+#include "tests/emulator/vocabulary_testing.h"
 
 namespace plinth::device {
 namespace {
 
 using emulate::GlobalRange;
-using emulate::KernelError;
-using testing::HasSubstr;
-
-constexpr int kSeeds = 8;
-
-// The message of the KernelError that running f ends in, or "ran".
-template <class F>
-std::string outcome(F f) {
-  try {
-    f();
-  } catch (const KernelError& error) {
-    return error.what();
-  }
-  return "ran";
-}
 
 // ---- barriers: reversing an array through shared memory ----
 
@@ -55,13 +39,13 @@ std::string run_reverse(uint64_t seed) {
 }
 
 TEST(Emulator, BarrierOrdersSharedMemory) {
-  for (int seed = 0; seed < kSeeds; ++seed) EXPECT_EQ(run_reverse<true>(seed), "ran");
+  for (uint64_t seed = 0; seed < kSeeds; ++seed) EXPECT_EQ(run_reverse<true>(seed), "ran");
 }
 
 TEST(Emulator, MissingBarrierFailsForEverySeed) {
-  for (int seed = 0; seed < kSeeds; ++seed) {
-    EXPECT_THAT(run_reverse<false>(seed), testing::AnyOf(HasSubstr("which nobody has written"),
-                                                         HasSubstr("no barrier in between")));
+  for (uint64_t seed = 0; seed < kSeeds; ++seed) {
+    EXPECT_THAT(run_reverse<false>(seed),
+                AnyOf(HasSubstr("which nobody has written"), HasSubstr("no barrier in between")));
   }
 }
 
@@ -79,7 +63,7 @@ PLINTH_KERNEL void reuse_without_barrier(Global<float> x) {
 TEST(Emulator, WriteAfterReadWithoutBarrierFailsForEverySeed) {
   std::vector<float> x(64, 1.0f);
   const GlobalRange range(x.data(), x.size() * sizeof(float), true);
-  for (int seed = 0; seed < kSeeds; ++seed) {
+  for (uint64_t seed = 0; seed < kSeeds; ++seed) {
     emulation_seed() = seed;
     EXPECT_THAT(outcome([&] {
                   launch("reuse", reuse_without_barrier, {{1}, {64}, 256}, nullptr, x.data());
@@ -111,24 +95,10 @@ TEST(Emulator, BarrierWithDifferentCountsFails) {
               HasSubstr("divergent barrier 1"));
 }
 
-// The first warp hands a value to the second through a named barrier.
-template <bool arrives>
-PLINTH_KERNEL void hand_over(Global<float> x) {
-  const Shared<float> cell = shared_array<float>(0, 1);
-  if (warp_index() == 0) {
-    if (lane_index() == 0) cell[0] = 7.0f;
-    if constexpr (arrives) named_arrive(1, 64);
-  } else {
-    if constexpr (arrives) named_sync(1, 64);
-    const float got = cell[0];
-    x[lane_index()] = got;
-  }
-}
-
 TEST(Emulator, NamedBarrierHandsOver) {
   std::vector<float> x(32);
   const GlobalRange range(x.data(), x.size() * sizeof(float), true);
-  for (int seed = 0; seed < kSeeds; ++seed) {
+  for (uint64_t seed = 0; seed < kSeeds; ++seed) {
     emulation_seed() = seed;
     EXPECT_EQ(outcome([&] {
                 launch("hand_over", hand_over<true>, {{1}, {64}, 4}, nullptr, x.data());
@@ -151,7 +121,7 @@ PLINTH_KERNEL void warp_sums(Global<float> out) {
 TEST(Emulator, ButterflyGivesEveryLaneTheSum) {
   std::vector<float> x(64);
   const GlobalRange range(x.data(), x.size() * sizeof(float), true);
-  for (int seed = 0; seed < kSeeds; ++seed) {
+  for (uint64_t seed = 0; seed < kSeeds; ++seed) {
     emulation_seed() = seed;
     launch("warp_sums", warp_sums, {{1}, {64}, 0}, nullptr, x.data());
     for (int i = 0; i < 64; ++i) EXPECT_EQ(x[i], i < 32 ? 496.0f : 1520.0f);
@@ -189,7 +159,7 @@ PLINTH_KERNEL void pass_through_warp(Global<float> out) {
 TEST(Emulator, WarpSyncOrdersSharedMemoryWithinAWarp) {
   std::vector<float> x(32);
   const GlobalRange range(x.data(), x.size() * sizeof(float), true);
-  for (int seed = 0; seed < kSeeds; ++seed) {
+  for (uint64_t seed = 0; seed < kSeeds; ++seed) {
     emulation_seed() = seed;
     EXPECT_EQ(outcome([&] {
                 launch("pass", pass_through_warp<true>, {{1}, {32}, 128}, nullptr, x.data());
@@ -244,18 +214,32 @@ std::string run_copy(uint64_t seed) {
 }
 
 TEST(Emulator, AsyncCopyArrivesAtItsWait) {
-  for (int seed = 0; seed < kSeeds; ++seed) EXPECT_EQ(run_copy<Mistake::None>(seed), "ran");
+  for (uint64_t seed = 0; seed < kSeeds; ++seed) EXPECT_EQ(run_copy<Mistake::None>(seed), "ran");
 }
 
 TEST(Emulator, AsyncCopyWithoutItsWaitFails) {
-  for (int seed = 0; seed < kSeeds; ++seed) {
+  for (uint64_t seed = 0; seed < kSeeds; ++seed) {
     EXPECT_THAT(run_copy<Mistake::NoWait>(seed), HasSubstr("has not been waited for"));
     EXPECT_THAT(run_copy<Mistake::WaitForTooFew>(seed), HasSubstr("has not been waited for"));
-    EXPECT_THAT(
-        run_copy<Mistake::NoBarrier>(seed),
-        testing::AnyOf(HasSubstr("has not been waited for"), HasSubstr("no barrier in between"),
-                       HasSubstr("nobody has written")));
+    EXPECT_THAT(run_copy<Mistake::NoBarrier>(seed),
+                AnyOf(HasSubstr("has not been waited for"), HasSubstr("no barrier in between"),
+                      HasSubstr("nobody has written")));
   }
+}
+
+template <int kBytes>
+void expect_copied() {
+  Buffer<float> x(64), y(64);
+  x.fill_random(1);
+  launch("copy", copy_array<kBytes>, {{1}, {32}, 256}, nullptr, static_cast<const float*>(x.data()),
+         y.data());
+  EXPECT_EQ(x.values(), y.values());
+}
+
+TEST(Emulator, AsyncCopiesOfEverySize) {
+  expect_copied<4>();
+  expect_copied<8>();
+  expect_copied<16>();
 }
 
 // ---- bounds and alignment ----
@@ -312,6 +296,27 @@ TEST(Emulator, MisalignedVectorFails) {
   };
   EXPECT_EQ(read(60), "ran");
   EXPECT_THAT(read(2), HasSubstr("misaligned read of 16 bytes"));
+}
+
+// Two threads write the two bytes of a cell of the memory's history.
+PLINTH_KERNEL void write_neighbouring_bytes(Global<uint8_t> out) {
+  const Shared<uint8_t> bytes = shared_array<uint8_t>(0, 32);
+  bytes[thread_index()] = static_cast<uint8_t>(thread_index());
+  block_sync();
+  const uint8_t value = bytes[31 - thread_index()];
+  out[thread_index()] = value;
+}
+
+TEST(Emulator, NeighbouringBytesDoNotRace) {
+  std::vector<uint8_t> out(32);
+  const GlobalRange range(out.data(), out.size(), true);
+  for_seeds([&] {
+    EXPECT_EQ(outcome([&] {
+                launch("bytes", write_neighbouring_bytes, {{1}, {32}, 32}, nullptr, out.data());
+              }),
+              "ran");
+    EXPECT_EQ(out[0], 31);
+  });
 }
 
 // ---- order ----

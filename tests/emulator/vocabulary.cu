@@ -2,6 +2,7 @@
 // kernels/device/ptx/ is assembled for the architectures that have it.
 
 #include "tests/emulator/vocabulary/atomics.h"
+#include "tests/emulator/vocabulary/basics.h"
 #include "tests/emulator/vocabulary/cluster.h"
 #include "tests/emulator/vocabulary/gemm_mma.h"
 #include "tests/emulator/vocabulary/gemm_wgmma.h"
@@ -29,6 +30,10 @@ const Kernel kVocabularyKernels[] = {
     erased(use_atomics<uint32_t>),
     erased(use_atomics<int64_t>),
     erased(use_atomics<uint64_t>),
+    erased(hand_over<true>),
+    erased(copy_array<4>),
+    erased(copy_array<8>),
+    erased(copy_array<16>),
     erased(load_matrices<1, false>),
     erased(load_matrices<2, false>),
     erased(load_matrices<4, false>),
@@ -101,6 +106,9 @@ const Kernel kVocabularyKernels[] = {
     erased(wgmma_of_registers<BFloat16, 192>),
     erased(wgmma_of_registers<BFloat16, 256>),
     erased(wgmma_of_registers<Float16, 64>),
+    erased(two_products<BFloat16, 64>),
+    erased(two_products<BFloat16, 128>),
+    erased(two_products<BFloat16, 256>),
     erased(gemm_mma<BFloat16>),
     erased(gemm_mma<Float16>),
     erased(gemm_wgmma<BFloat16, 64, 4>),
@@ -111,5 +119,20 @@ const Kernel kVocabularyKernels[] = {
     erased(sum_multicast_tiles<MulticastMistake::None>),
     erased(share_registers<SetRegistersMistake::None>),
 };
+
+// The host's side: maps, and a launch with clusters and overlap.
+void launch_product(const BFloat16* a, const BFloat16* b, BFloat16* c, int64_t m, int64_t n,
+                    int64_t k, Stream stream);
+void launch_product(const BFloat16* a, const BFloat16* b, BFloat16* c, int64_t m, int64_t n,
+                    int64_t k, Stream stream) {
+  using G = HopperGemm<128, 4>;
+  const auto map = [](const BFloat16* data, int64_t rows, int64_t columns, int64_t box_rows) {
+    return make_tensor_map(data, {columns, rows}, {columns}, {64, box_rows}, G::kSwizzle);
+  };
+  const Dim3 grid(static_cast<uint32_t>(n / 128), static_cast<uint32_t>(m / G::kRows));
+  launch("gemm", gemm_wgmma<BFloat16, 128, 4>, {grid, {G::kThreads}, G::kSharedBytes, {2}, true},
+         stream, map(a, m, k, G::kRows), map(b, n, k, 128), map(c, m, n, 64),
+         static_cast<int>(k / G::kDepth));
+}
 
 }  // namespace plinth::device

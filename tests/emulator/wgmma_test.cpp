@@ -154,8 +154,47 @@ TEST(WgmmaFromRegisters, MistakesFailForEverySeed) {
                 HasSubstr("accessed after the last wgmma_fence()"));
     EXPECT_THAT((run_registers<BFloat16, 64, RegisterMistake::ChangesTooEarly>()),
                 HasSubstr("no wgmma_wait() naming them"));
+    EXPECT_THAT((run_registers<BFloat16, 64, RegisterMistake::FenceAfterBarrier>()),
+                HasSubstr("with ordinary stores and no async proxy fence since"));
     EXPECT_THAT((run_registers<BFloat16, 64, RegisterMistake::NoAsyncFence>()),
                 HasSubstr("with ordinary stores and no async proxy fence since"));
+  });
+}
+
+template <class T, int n, bool names_fragments = true>
+std::string run_two_products() {
+  Buffer<T> a(64 * 64), b(64 * 64), v(64 * n);
+  Buffer<float> d(64 * n);
+  a.fill_random(1);
+  b.fill_random(2);
+  v.fill_random(3);
+  const std::string result = outcome([&] {
+    launch("two", two_products<T, n, names_fragments>, {{1}, {128}, 16384 + n * 128 + 8}, nullptr,
+           operand_map<T>(a.data(), Major::K, Swizzle::Bytes128, 64),
+           operand_map<T>(b.data(), Major::K, Swizzle::Bytes128, 64),
+           operand_map<T>(v.data(), Major::MN, Swizzle::Bytes128, n), d.data());
+  });
+  if (result != "ran") return result;
+  const std::vector<double> x = a.values(), y = b.values(), z = v.values();
+  std::vector<double> expected(64 * n);
+  for (int i = 0; i < 64; ++i) {
+    for (int j = 0; j < 64; ++j) {
+      double score = 0;
+      for (int k = 0; k < 64; ++k) score += x[i * 64 + k] * y[j * 64 + k];
+      const double rounded = static_cast<float>(T(static_cast<float>(score)));
+      for (int c = 0; c < n; ++c) expected[i * n + c] += rounded * z[j * n + c];
+    }
+  }
+  expect_close<T>(d.values(), expected, 0.1);
+  return result;
+}
+
+TEST(WgmmaFromRegisters, TakesTheSumsOfAnotherProduct) {
+  for_seeds([] {
+    EXPECT_EQ((run_two_products<BFloat16, 64>()), "ran");
+    EXPECT_EQ((run_two_products<Float16, 128>()), "ran");
+    EXPECT_THAT((run_two_products<BFloat16, 64, false>()),
+                HasSubstr("accessed after the last wgmma_fence()"));
   });
 }
 

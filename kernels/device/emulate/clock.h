@@ -49,7 +49,8 @@ struct Knowledge {
 
   uint32_t cluster;
   Clock seen;  // of its own cluster
-  // How much of it a proxy fence has shown to the async proxy, in shared and in global memory.
+  // How much of it its agents' own fences have shown to the async proxy, in shared and global
+  // memory.
   Clock async_seen, async_seen_global;
   std::map<uint32_t, Clock> others;  // of other clusters
 

@@ -123,7 +123,7 @@ void History::read(size_t offset, size_t bytes, const Agent& agent, Location at)
 void History::write(size_t offset, size_t bytes, const Agent& agent, Location at) {
   for_cells(offset, bytes, [&](Cell& cell) {
     if (bytes > 1) check_write(cell, offset, bytes, agent, at);
-    cell.more_readers.reset();
+    if (cell.more_readers) cell.more_readers->clear();
     cell.read = false;
     cell.written = true;
     cell.atomic = agent.atomic;

@@ -5,7 +5,7 @@
 // committed in groups and waited for.
 //
 // They, and wgmma, reach memory by the async proxy: what threads wrote with ordinary stores they
-// read only after a fence_async_*() by the writer (or by whoever a barrier has told of it).
+// read only after a fence_async_*() by the writer, and a barrier.
 
 #include <initializer_list>
 #include <stdexcept>
@@ -41,13 +41,13 @@ TensorMap make_tensor_map(const T* base, std::initializer_list<int64_t> sizes,
 
 inline void fence_async_shared() {
   emulate::Thread& self = Block::current().thread();
-  self.knows.async_seen = self.knows.seen;
+  self.knows.async_seen.set(self.agent, self.knows.seen.of(self.agent));
   self.knows.seen.tick(self.agent);
 }
 // Of global memory too.
 inline void fence_async_all() {
   emulate::Thread& self = Block::current().thread();
-  self.knows.async_seen_global = self.knows.seen;
+  self.knows.async_seen_global.set(self.agent, self.knows.seen.of(self.agent));
   fence_async_shared();
 }
 

@@ -193,11 +193,11 @@ bool product_done(uint32_t product) {
 
 namespace {
 
-constexpr uint32_t kRegistersABlock = 64 * 1024;
+constexpr uint32_t kRegisters = 64 * 1024;
 
-// What the compiler may give each thread of such a block.
+// What each thread of such a block begins with, if it has the multiprocessor for itself.
 uint32_t registers_at_launch(uint32_t threads) {
-  return std::min(kRegistersABlock / threads, 255u) / 8 * 8;
+  return std::min(kRegisters / threads, 255u) / 8 * 8;
 }
 
 }  // namespace
@@ -233,7 +233,7 @@ void set_registers(uint32_t count, bool increase, Location at) {
     }
     return sum;
   };
-  block.wait([&] { return others() + 128 * count <= kRegistersABlock; },
+  block.wait([&] { return others() + 128 * count <= threads * launched; },
              [&] {
                return std::to_string(count) + " registers a thread (line " +
                       std::to_string(at.line()) + "), which other warps hold";

@@ -73,6 +73,16 @@ void run_wgmma(const WgmmaShape& shape, Registers<float, half>& d,
   if (a_registers) a_registers->use().product = mine.product;
 }
 
+// Calls f for registers, or for each of an array of them.
+template <class R, class F>
+void each_registers(R& registers, F f) {
+  if constexpr (std::is_array_v<R>) {
+    for (auto& element : registers) each_registers(element, f);
+  } else {
+    f(registers);
+  }
+}
+
 template <class T, int n>
 void give_back(Registers<T, n>& registers) {
   emulate::RegisterUse& use = registers.use();
@@ -88,7 +98,7 @@ void give_back(Registers<T, n>& registers) {
 
 template <class... R>
 void wgmma_fence(R&... registers) {
-  ((registers.use().touched = false), ...);
+  (detail::each_registers(registers, [](auto& r) { r.use().touched = false; }), ...);
 }
 
 // d = a b (+ d if `accumulate`), or its negative; A and B in shared memory.
@@ -116,7 +126,7 @@ inline void wgmma_commit() {
 template <int newest, class... R>
 void wgmma_wait(R&... registers) {
   detail::wait_for_products(newest);
-  (detail::give_back(registers), ...);
+  (detail::each_registers(registers, [](auto& r) { detail::give_back(r); }), ...);
 }
 
 // setmaxnreg by all warps of a warpgroup: gives registers back to the block's pool, or takes from

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "kernels/device/ptx/convert.h"
 #include "kernels/types.h"
 
 namespace plinth::device {
@@ -88,14 +89,12 @@ PLINTH_DEVICE void mma(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b
 
 template <class T>
 PLINTH_DEVICE uint32_t pack(float low, float high) {
-  uint32_t packed;
   if constexpr (std::is_same_v<T, BFloat16>) {
-    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
+    return bfloat16_pair(low, high);
   } else {
     static_assert(std::is_same_v<T, Float16>);
-    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
+    return float16_pair(low, high);
   }
-  return packed;
 }
 
 }  // namespace plinth::device

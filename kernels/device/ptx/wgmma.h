@@ -41,6 +41,12 @@ PLINTH_DEVICE void pin(Registers<T, n>& registers) {
   }
 }
 
+template <class T, int n, int count>
+PLINTH_DEVICE void pin(Registers<T, n> (&registers)[count]) {
+  PLINTH_UNROLL
+  for (int i = 0; i < count; ++i) pin(registers[i]);
+}
+
 // m64n<n>k16 of element type T: with A in shared memory, or in registers.
 template <class T, int n>
 struct Wgmma;

@@ -75,17 +75,22 @@ PLINTH_KERNEL void wgmma_tile(const PLINTH_GRID_CONSTANT TensorMap a_map,
     } else if constexpr (mistake != WgmmaMistake::NoWait) {
       wgmma_wait<0>(sum);
     }
-    const uint32_t row = warp_index() * 16 + lane_index() / 4, column = lane_index() % 4 * 2;
     PLINTH_UNROLL
-    for (int i = 0; i < n / 2; ++i)
-      d[(row + i % 4 / 2 * 8) * n + i / 4 * 8 + column + i % 2] = sum[i];
+    for (int i = 0; i < n / 2; ++i) d[accumulator_row(i) * n + accumulator_column(i)] = sum[i];
   }
 }
 
-enum class RegisterMistake { None, NoFence, NamesOnlyAccumulators, ChangesTooEarly, NoAsyncFence };
+enum class RegisterMistake {
+  None,
+  NoFence,
+  NamesOnlyAccumulators,
+  ChangesTooEarly,
+  NoAsyncFence,
+  FenceAfterBarrier
+};
 
-// The same with A in registers and B, of 16 x N, put into shared memory by ordinary stores; then
-// minus the same product of twice A: d = -a b.
+// With A in registers and B, of 16 x N, put into shared memory by ordinary stores: the product, and
+// minus that of twice A: d = -a b.
 template <class T, int n, RegisterMistake mistake = RegisterMistake::None>
 PLINTH_KERNEL void wgmma_of_registers(Global<const T> a, Global<const T> b, Global<float> d) {
   if constexpr (kHopper) {
@@ -95,13 +100,16 @@ PLINTH_KERNEL void wgmma_of_registers(Global<const T> a, Global<const T> b, Glob
       const T value = b[i];
       tile[swizzled(i * 2, Swizzle::Bytes32) / 2] = value;
     }
-    if (mistake != RegisterMistake::NoAsyncFence) fence_async_shared();
+    constexpr bool kFences =
+        mistake != RegisterMistake::NoAsyncFence && mistake != RegisterMistake::FenceAfterBarrier;
+    if (kFences) fence_async_shared();
     block_sync();
+    if (mistake == RegisterMistake::FenceAfterBarrier) fence_async_shared();
 
     const uint32_t row = warp_index() * 16 + lane_index() / 4, k = lane_index() % 4 * 2;
-    Registers<uint32_t, 4> fragment;
+    Registers<uint32_t, 4> fragments[2];
     Registers<float, n / 2> sum;
-    const auto load = [&](float factor) {
+    const auto load = [&](Registers<uint32_t, 4>& fragment, float factor) {
       PLINTH_UNROLL
       for (int i = 0; i < 4; ++i) {
         const uint32_t at = (row + i % 2 * 8) * 16 + k + i / 2 * 8;
@@ -109,23 +117,74 @@ PLINTH_KERNEL void wgmma_of_registers(Global<const T> a, Global<const T> b, Glob
         fragment[i] = pack<T>(factor * float(low), factor * float(high));
       }
     };
-    load(1.0f);
+    load(fragments[0], 1.0f);
+    load(fragments[1], 2.0f);
     if (mistake == RegisterMistake::NamesOnlyAccumulators) {
       wgmma_fence(sum);
     } else if (mistake != RegisterMistake::NoFence) {
-      wgmma_fence(sum, fragment);
+      wgmma_fence(sum, fragments);
     }
-    wgmma_from_registers<T>(sum, fragment, B::first(tile), false);
+    wgmma_from_registers<T>(sum, fragments[0], B::first(tile), false);
+    wgmma_from_registers<T, Major::K, true>(sum, fragments[1], B::first(tile), true);
     wgmma_commit();
-    if (mistake == RegisterMistake::ChangesTooEarly) load(2.0f);
-    wgmma_wait<0>(sum, fragment);
-    load(2.0f);
-    wgmma_fence(sum, fragment);
-    wgmma_from_registers<T, Major::K, true>(sum, fragment, B::first(tile), true);
-    wgmma_commit();
-    wgmma_wait<0>(sum, fragment);
+    if (mistake == RegisterMistake::ChangesTooEarly) load(fragments[1], 3.0f);
+    wgmma_wait<0>(sum, fragments);
     PLINTH_UNROLL
-    for (int i = 0; i < n / 2; ++i) d[(row + i % 4 / 2 * 8) * n + i / 4 * 8 + k + i % 2] = sum[i];
+    for (int i = 0; i < n / 2; ++i) d[accumulator_row(i) * n + accumulator_column(i)] = sum[i];
+  }
+}
+
+// d = (a b^T rounded to T) v for a, b of 64 x 64 and v of 64 x N, all by rows: the first product's
+// sums are the second's A, in registers; v is Major::MN. What attention does, but for the softmax.
+template <class T, int n, bool names_fragments = true>
+PLINTH_KERNEL void two_products(const PLINTH_GRID_CONSTANT TensorMap a_map,
+                                const PLINTH_GRID_CONSTANT TensorMap b_map,
+                                const PLINTH_GRID_CONSTANT TensorMap v_map, Global<float> d) {
+  if constexpr (kHopper) {
+    using A = Operand<Major::K, Swizzle::Bytes128, 64>;
+    using V = Operand<Major::MN, Swizzle::Bytes128, 64>;
+    static_assert(n % V::kRowElements == 0);
+    constexpr uint32_t kVBytes = n * 64 * 2;
+    const Shared<T> a = shared_array<T>(0, A::kBoxBytes / 2);
+    const Shared<T> b = shared_array<T>(A::kBoxBytes, A::kBoxBytes / 2);
+    const Shared<T> v = shared_array<T>(2 * A::kBoxBytes, kVBytes / 2);
+    const Shared<Mbarrier> barrier = shared_array<Mbarrier>(2 * A::kBoxBytes + kVBytes, 1);
+    if (thread_index() == 0) {
+      mbarrier_init(barrier, 1);
+      mbarrier_fence_init();
+      mbarrier_arrive_expect(barrier, 2 * A::kBoxBytes + kVBytes);
+      tma_load(a, a_map, {0, 0}, barrier);
+      tma_load(b, b_map, {0, 0}, barrier);
+      for (int box = 0; box < n / static_cast<int>(V::kRowElements); ++box)
+        tma_load(v + box * V::kBoxBytes / 2, v_map, {box * static_cast<int>(V::kRowElements), 0},
+                 barrier);
+    }
+    block_sync();
+    mbarrier_wait(barrier, 0);
+    Registers<float, 32> scores;
+    Registers<float, n / 2> sums;
+    Registers<uint32_t, 4> fragments[4];
+    wgmma_fence(scores);
+    PLINTH_UNROLL
+    for (uint32_t step = 0; step < 4; ++step)
+      wgmma<T>(scores, A::first(a) + A::offset(step), A::first(b) + A::offset(step), step > 0);
+    wgmma_commit();
+    wgmma_wait<0>(scores);
+    PLINTH_UNROLL
+    for (int step = 0; step < 4; ++step) sums_to_fragment<T>(scores, step, fragments[step]);
+    if constexpr (names_fragments) {
+      wgmma_fence(sums, fragments);
+    } else {
+      wgmma_fence(sums);
+    }
+    PLINTH_UNROLL
+    for (uint32_t step = 0; step < 4; ++step)
+      wgmma_from_registers<T, Major::MN>(sums, fragments[step], V::first(v) + V::offset(step),
+                                         step > 0);
+    wgmma_commit();
+    wgmma_wait<0>(sums, fragments);
+    PLINTH_UNROLL
+    for (int i = 0; i < n / 2; ++i) d[accumulator_row(i) * n + accumulator_column(i)] = sums[i];
   }
 }
 
