@@ -101,8 +101,21 @@ struct Row {
     }
   }
 
-  PLINTH_DEVICE void write_to(Global<C> row, int64_t cols) {
-    each(cols, [&](C& value, int v, int e) { row[column(v) + e] = value; });
+  // To a row of compute_t<T>, aligned to 16 bytes.
+  template <class Pointer>
+  PLINTH_DEVICE void write_wide(Pointer to, int64_t cols) const {
+    constexpr int kPiece = kVectorWidth<C>;
+    PLINTH_UNROLL
+    for (int v = 0; v < kVectors; ++v) {
+      if (column(v) >= cols) continue;
+      PLINTH_UNROLL
+      for (int e = 0; e < kWidth; e += kPiece) {
+        Vector<C, kPiece> piece;
+        PLINTH_UNROLL
+        for (int i = 0; i < kPiece; ++i) piece[i] = values[v][e + i];
+        store_vector(to + (column(v) + e), piece);
+      }
+    }
   }
 
  private:
@@ -135,7 +148,7 @@ PLINTH_DEVICE Shared<C> scratch_of_turn(const Scratch<C>& scratch, int64_t turn)
   return turn % 2 == 0 ? scratch.first : scratch.second;
 }
 
-// The launch in which `rows` rows, or as many parts of all rows, have their `threads` each.
+// The launch in which each row has its `threads`.
 template <int kThreads>
 LaunchShape shape_of_rows(int64_t rows) {
   constexpr int64_t kRowsABlock = kThreads == 32 ? kWarpsABlock : 1;
@@ -268,21 +281,52 @@ LaunchShape shape_of_rows_and_columns(int64_t rows, int64_t cols) {
 
 // ---- sums over the rows, for the gradients of what all rows share ----
 
-// Rows part, part + parts, ... are one part; each part adds its rows in order, and join_kernel adds
-// the parts. How many there are depends on the shape only; so many fill a GPU.
-inline constexpr int64_t kMaxParts = 256;
-inline constexpr int64_t kRowsAPart = 32;
+// The rows are cut into parts; each part is added in an order, and join_kernel adds the parts. How
+// many there are depends on the shape only; so many fill a GPU (three blocks on each of its 132
+// multiprocessors), and are still few rows of float32 beside the matrices.
+inline constexpr int64_t kMaxParts = 384;
+inline constexpr int64_t kRowsAPart = 16;
 
 inline int64_t parts_of(int64_t rows) {
   const int64_t parts = ceil_div(rows, kRowsAPart);
   return parts < kMaxParts ? parts : kMaxParts;
 }
-// The same where a block holds whole rows in registers: `threads` threads have a part.
-inline int64_t parts_in_registers(int64_t rows, int threads) {
-  return threads == 32 ? ceil_div(parts_of(rows), kWarpsABlock) * kWarpsABlock : parts_of(rows);
+
+// The launch in which a block has a part in registers: with a warp a row, its rows are dealt to the
+// block's warps, whose sums write_part_sum() adds.
+template <int kThreads>
+LaunchShape shape_of_parts(int64_t rows, int64_t cols) {
+  const bool warps = kThreads == 32;
+  return {{static_cast<uint32_t>(parts_of(rows))},
+          {static_cast<uint32_t>(warps ? 32 * kWarpsABlock : kThreads)},
+          kScratchBytes<float> + (warps ? kWarpsABlock * cols * sizeof(float) : 0)};
 }
-inline int64_t most_parts_of(int64_t rows) {
-  return parts_in_registers(rows, 32);
+
+// Writes a part's sum, a row of floats aligned to 16 bytes, from the rows of its warps, or of its
+// block.
+template <class T, int kThreads, int kElements>
+PLINTH_DEVICE void write_part_sum(const Row<T, kThreads, kElements>& mine, Global<float> to,
+                                  int64_t cols) {
+  if constexpr (kThreads == 32) {
+    using V = Vector<float, 4>;
+    const Shared<float> sums =
+        shared_array<float>(kScratchBytes<float>, static_cast<size_t>(kWarpsABlock * cols));
+    block_sync();  // the sums before are used up
+    mine.write_wide(sums + warp_index() * cols, cols);
+    block_sync();
+    for (int64_t at = 4 * static_cast<int64_t>(thread_index()); at < cols;
+         at += 4 * block_threads()) {
+      V sum = load_vector<V>(sums + at);
+      for (int warp = 1; warp < kWarpsABlock; ++warp) {
+        const V other = load_vector<V>(sums + (warp * cols + at));
+        PLINTH_UNROLL
+        for (int e = 0; e < 4; ++e) sum[e] += other[e];
+      }
+      store_vector(to + at, sum);
+    }
+  } else {
+    mine.write_wide(to, cols);
+  }
 }
 
 // The launch in which a thread adds one column of each part's rows.
@@ -292,16 +336,29 @@ inline LaunchShape shape_of_columns(int64_t rows, int64_t cols) {
           0};
 }
 
-// out[j] = sum of partials[part * stride + j] over the parts, in order.
+inline constexpr int kJoiningWarps = 8;
+
+// out[j] = sum of partials[part * stride + j] over the parts: a block has 32 columns, a warp parts
+// warp, warp + 8, ...
 template <class T>
 PLINTH_KERNEL void join_kernel(int64_t parts, int64_t stride, int64_t cols,
                                Global<const compute_t<T>> partials, Global<T> out) {
-  const int64_t column = static_cast<int64_t>(block_index().x) * block_threads() + thread_index();
-  if (column >= cols) return;
-  compute_t<T> sum = 0;
-  for (int64_t part = 0; part < parts; ++part) {
-    const compute_t<T> partial = partials[part * stride + column];
-    sum += partial;
+  using C = compute_t<T>;
+  const Shared<C> sums = shared_array<C>(0, 32 * kJoiningWarps);
+  const int64_t column = static_cast<int64_t>(block_index().x) * 32 + lane_index();
+  C sum = 0;
+  if (column < cols) {
+    for (int64_t part = warp_index(); part < parts; part += kJoiningWarps) {
+      const C partial = partials[part * stride + column];
+      sum += partial;
+    }
+  }
+  sums[thread_index()] = sum;
+  block_sync();
+  if (warp_index() != 0 || column >= cols) return;
+  for (int warp = 1; warp < kJoiningWarps; ++warp) {
+    const C other = sums[32 * warp + lane_index()];
+    sum += other;
   }
   out[column] = T(sum);
 }
@@ -310,9 +367,11 @@ template <class T>
 void join_parts(const char* name, void* stream, int64_t parts, int64_t stride, int64_t cols,
                 const compute_t<T>* partials, T* out) {
   if (out == nullptr || cols == 0) return;
-  const auto blocks = static_cast<uint32_t>(ceil_div(cols, 128));
-  launch(name, join_kernel<T>, {{blocks}, {128}, 0}, static_cast<Stream>(stream), parts, stride,
-         cols, partials, out);
+  const LaunchShape shape{{static_cast<uint32_t>(ceil_div(cols, 32))},
+                          {32 * kJoiningWarps},
+                          32 * kJoiningWarps * sizeof(compute_t<T>)};
+  launch(name, join_kernel<T>, shape, static_cast<Stream>(stream), parts, stride, cols, partials,
+         out);
 }
 
 }  // namespace plinth::kernels::cuda

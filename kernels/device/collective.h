@@ -3,6 +3,8 @@
 // Reductions over a warp and a block, in a fixed order: the result depends on the values alone, and
 // all threads get the same bits.
 
+#include "kernels/device/math.h"
+
 namespace plinth::device {
 
 struct Sum {
@@ -14,7 +16,7 @@ struct Sum {
 struct Max {
   template <class T>
   PLINTH_DEVICE T operator()(T a, T b) const {
-    return a > b || a != a ? a : b;
+    return larger(a, b);
   }
 };
 

@@ -8,7 +8,17 @@
 
 #include "kernels/types.h"
 
+#if defined(__CUDACC__)
+#include "kernels/device/ptx/math.h"
+#endif
+
 namespace plinth::device {
+
+// The larger; NaN where either is.
+template <class T>
+PLINTH_DEVICE T larger(T a, T b) {
+  return a > b || a != a ? a : b;
+}
 
 // 1 / sqrt(x); float within 2 ulp.
 PLINTH_DEVICE float reciprocal_sqrt(float x) {

@@ -46,7 +46,7 @@ PLINTH_KERNEL void forward_kernel(int64_t rows, int64_t cols, Global<const T> x,
   }
 }
 
-// Rows part, part + parts, ... belong to a block (or, with a warp a row, to its warps in turn).
+// Rows part, part + parts, ... of the blocks' rows belong to a block: one at a time, or one a warp.
 template <class T, int kThreads, int kElements>
 PLINTH_KERNEL void backward_kernel(int64_t rows, int64_t cols, Global<const T> dy,
                                    Global<const T> dsum, Global<const T> x, Global<const T> weight,
@@ -55,11 +55,10 @@ PLINTH_KERNEL void backward_kernel(int64_t rows, int64_t cols, Global<const T> d
   using R = Row<T, kThreads, kElements>;
   const Scratch<float> scratch;
   const int64_t rows_a_block = block_threads() / kThreads;
-  const int64_t slot = thread_index() / kThreads;
-  const int64_t parts = grid_blocks().x * rows_a_block;
-  const int64_t part = block_index().x * rows_a_block + slot;
+  const int64_t part = block_index().x;
+  const int64_t first = part * rows_a_block + thread_index() / kThreads;
   R dweight = {}, dbias = {};
-  for (int64_t row = part; row < rows; row += parts) {
+  for (int64_t row = first; row < rows; row += grid_blocks().x * rows_a_block) {
     const float mean = mean_in[row], rstd = rstd_in[row];
     R g, n;
     g.load(dy + row * cols, cols);
@@ -84,8 +83,8 @@ PLINTH_KERNEL void backward_kernel(int64_t rows, int64_t cols, Global<const T> d
     if (dx) g.store(dx + row * cols, cols);
   }
   if (!partials) return;
-  dweight.write_to(partials + 2 * part * cols, cols);
-  dbias.write_to(partials + (2 * part + 1) * cols, cols);
+  write_part_sum(dweight, partials + 2 * part * cols, cols);
+  write_part_sum(dbias, partials + (2 * part + 1) * cols, cols);
 }
 
 // ---- any other row: a block walks along it ----
@@ -222,26 +221,22 @@ void forward(void* stream, int64_t rows, int64_t cols, const T* x, const T* resi
          bias, eps, sum, y, mean, rstd);
 }
 
-// Return the number of parts that they wrote to `partials` (null: none).
+// Both write the sums of parts_of(rows) parts to `partials` (null: none).
 template <class T>
-int64_t backward_registers(void* stream, int64_t rows, int64_t cols, const T* dy, const T* dsum,
-                           const T* x, const T* weight, const float* mean, const float* rstd, T* dx,
-                           float* partials) {
-  int64_t parts = 0;
+void backward_registers(void* stream, int64_t rows, int64_t cols, const T* dy, const T* dsum,
+                        const T* x, const T* weight, const float* mean, const float* rstd, T* dx,
+                        float* partials) {
   with_spread(cols, [&]<int kThreads, int kElements>() {
-    parts = parts_in_registers(rows, kThreads);
     launch("layer_norm_backward", backward_kernel<T, kThreads, kElements>,
-           shape_of_rows<kThreads>(parts), static_cast<Stream>(stream), rows, cols, dy, dsum, x,
-           weight, mean, rstd, dx, partials);
+           shape_of_parts<kThreads>(rows, cols), static_cast<Stream>(stream), rows, cols, dy, dsum,
+           x, weight, mean, rstd, dx, partials);
   });
-  return parts;
 }
 
 template <class T>
-int64_t backward_any(void* stream, int64_t rows, int64_t cols, const T* dy, const T* dsum,
-                     const T* x, const T* weight, const compute_t<T>* mean,
-                     const compute_t<T>* rstd, T* dx, compute_t<T>* partials) {
-  const int64_t parts = parts_of(rows);
+void backward_any(void* stream, int64_t rows, int64_t cols, const T* dy, const T* dsum, const T* x,
+                  const T* weight, const compute_t<T>* mean, const compute_t<T>* rstd, T* dx,
+                  compute_t<T>* partials) {
   if (partials) {  // first: dx may overwrite dy or x
     launch("layer_norm_parameters_any", parameters_any_kernel<T>, shape_of_columns(rows, cols),
            static_cast<Stream>(stream), rows, cols, dy, x, mean, rstd, partials);
@@ -251,14 +246,13 @@ int64_t backward_any(void* stream, int64_t rows, int64_t cols, const T* dy, cons
            static_cast<Stream>(stream), cols, common_offset(dy, dsum, x, dx), dy, dsum, x, weight,
            mean, rstd, dx);
   }
-  return parts;
 }
 
 template <class T>
-int64_t backward_parts(void* stream, int64_t rows, int64_t cols, const T* dy, const T* dsum,
-                       const T* x, const T* weight, const compute_t<T>* mean,
-                       const compute_t<T>* rstd, T* dx, compute_t<T>* partials) {
-  if (rows == 0) return 0;
+void backward_parts(void* stream, int64_t rows, int64_t cols, const T* dy, const T* dsum,
+                    const T* x, const T* weight, const compute_t<T>* mean, const compute_t<T>* rstd,
+                    T* dx, compute_t<T>* partials) {
+  if (rows == 0) return;
   if constexpr (!std::is_same_v<T, double>) {
     if (fits_registers(cols, dy, dsum, x, weight, dx))
       return backward_registers(stream, rows, cols, dy, dsum, x, weight, mean, rstd, dx, partials);
@@ -284,7 +278,7 @@ void add_layer_norm_forward(void* stream, int64_t rows, int64_t cols, const T* x
 
 template <class T>
 int64_t layer_norm_backward_workspace(int64_t rows, int64_t cols) {
-  return 2 * most_parts_of(rows) * cols * static_cast<int64_t>(sizeof(compute_t<T>));
+  return 2 * parts_of(rows) * cols * static_cast<int64_t>(sizeof(compute_t<T>));
 }
 
 template <class T>
@@ -304,11 +298,10 @@ void add_layer_norm_backward(void* stream, int64_t rows, int64_t cols, const T* 
   if (cols == 0) return;
   const bool parameters = dweight != nullptr || dbias != nullptr;
   C* partials = parameters ? static_cast<C*>(workspace) : nullptr;
-  const int64_t parts =
-      backward_parts(stream, rows, cols, dy, dsum, sum, weight, mean, rstd, dx, partials);
+  backward_parts(stream, rows, cols, dy, dsum, sum, weight, mean, rstd, dx, partials);
   if (!parameters) return;
-  join_parts("layer_norm_join", stream, parts, 2 * cols, cols, partials, dweight);
-  join_parts("layer_norm_join", stream, parts, 2 * cols, cols, partials + cols, dbias);
+  join_parts("layer_norm_join", stream, parts_of(rows), 2 * cols, cols, partials, dweight);
+  join_parts("layer_norm_join", stream, parts_of(rows), 2 * cols, cols, partials + cols, dbias);
 }
 
 #define PLINTH_INSTANTIATE(T)                                                                      \

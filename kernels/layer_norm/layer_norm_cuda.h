@@ -29,7 +29,7 @@ void add_layer_norm_forward(void* stream, int64_t rows, int64_t cols, const T* x
                             const T* weight, const T* bias, compute_t<T> eps, T* sum, T* y,
                             compute_t<T>* mean, compute_t<T>* rstd);
 
-// Bytes of workspace that the backward pass needs where dweight or dbias is not null.
+// Bytes of workspace, aligned to 16, that the backward pass needs where dweight or dbias is not null.
 template <class T>
 int64_t layer_norm_backward_workspace(int64_t rows, int64_t cols);
 

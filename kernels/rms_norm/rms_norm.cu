@@ -36,7 +36,7 @@ PLINTH_KERNEL void forward_kernel(int64_t rows, int64_t cols, Global<const T> x,
   if (rstd_out && thread_index() % kThreads == 0) rstd_out[row] = rstd;
 }
 
-// Rows part, part + parts, ... belong to a block (or, with a warp a row, to its warps in turn).
+// Rows part, part + parts, ... of the blocks' rows belong to a block: one at a time, or one a warp.
 template <class T, int kThreads, int kElements>
 PLINTH_KERNEL void backward_kernel(int64_t rows, int64_t cols, Global<const T> dy,
                                    Global<const T> dsum, Global<const T> x, Global<const T> weight,
@@ -45,12 +45,11 @@ PLINTH_KERNEL void backward_kernel(int64_t rows, int64_t cols, Global<const T> d
   using R = Row<T, kThreads, kElements>;
   const Scratch<float> scratch;
   const int64_t rows_a_block = block_threads() / kThreads;
-  const int64_t slot = thread_index() / kThreads;
-  const int64_t parts = grid_blocks().x * rows_a_block;
-  const int64_t part = block_index().x * rows_a_block + slot;
+  const int64_t part = block_index().x;
+  const int64_t first = part * rows_a_block + thread_index() / kThreads;
   R dweight = {};
   int64_t turn = 0;
-  for (int64_t row = part; row < rows; row += parts, ++turn) {
+  for (int64_t row = first; row < rows; row += grid_blocks().x * rows_a_block, ++turn) {
     const float rstd = rstd_in[row];
     R g, n;
     g.load(dy + row * cols, cols);
@@ -69,7 +68,7 @@ PLINTH_KERNEL void backward_kernel(int64_t rows, int64_t cols, Global<const T> d
     if (dsum) g.add(dsum + row * cols, cols);
     if (dx) g.store(dx + row * cols, cols);
   }
-  if (partials) dweight.write_to(partials + part * cols, cols);
+  if (partials) write_part_sum(dweight, partials + part * cols, cols);
 }
 
 // ---- any other row: a block walks along it ----
@@ -185,25 +184,20 @@ void forward(void* stream, int64_t rows, int64_t cols, const T* x, const T* resi
          eps, sum, y, rstd);
 }
 
-// Return the number of parts that they wrote to `partials` (null: none).
+// Both write the sums of parts_of(rows) parts to `partials` (null: none).
 template <class T>
-int64_t backward_registers(void* stream, int64_t rows, int64_t cols, const T* dy, const T* dsum,
-                           const T* x, const T* weight, const float* rstd, T* dx, float* partials) {
-  int64_t parts = 0;
+void backward_registers(void* stream, int64_t rows, int64_t cols, const T* dy, const T* dsum,
+                        const T* x, const T* weight, const float* rstd, T* dx, float* partials) {
   with_spread(cols, [&]<int kThreads, int kElements>() {
-    parts = parts_in_registers(rows, kThreads);
     launch("rms_norm_backward", backward_kernel<T, kThreads, kElements>,
-           shape_of_rows<kThreads>(parts), static_cast<Stream>(stream), rows, cols, dy, dsum, x,
-           weight, rstd, dx, partials);
+           shape_of_parts<kThreads>(rows, cols), static_cast<Stream>(stream), rows, cols, dy, dsum,
+           x, weight, rstd, dx, partials);
   });
-  return parts;
 }
 
 template <class T>
-int64_t backward_any(void* stream, int64_t rows, int64_t cols, const T* dy, const T* dsum,
-                     const T* x, const T* weight, const compute_t<T>* rstd, T* dx,
-                     compute_t<T>* partials) {
-  const int64_t parts = parts_of(rows);
+void backward_any(void* stream, int64_t rows, int64_t cols, const T* dy, const T* dsum, const T* x,
+                  const T* weight, const compute_t<T>* rstd, T* dx, compute_t<T>* partials) {
   if (partials) {  // first: dx may overwrite dy or x
     launch("rms_norm_dweight_any", dweight_any_kernel<T>, shape_of_columns(rows, cols),
            static_cast<Stream>(stream), rows, cols, dy, x, rstd, partials);
@@ -213,14 +207,13 @@ int64_t backward_any(void* stream, int64_t rows, int64_t cols, const T* dy, cons
            static_cast<Stream>(stream), cols, common_offset(dy, dsum, x, dx), dy, dsum, x, weight,
            rstd, dx);
   }
-  return parts;
 }
 
 template <class T>
-int64_t backward_parts(void* stream, int64_t rows, int64_t cols, const T* dy, const T* dsum,
-                       const T* x, const T* weight, const compute_t<T>* rstd, T* dx,
-                       compute_t<T>* partials) {
-  if (rows == 0) return 0;
+void backward_parts(void* stream, int64_t rows, int64_t cols, const T* dy, const T* dsum,
+                    const T* x, const T* weight, const compute_t<T>* rstd, T* dx,
+                    compute_t<T>* partials) {
+  if (rows == 0) return;
   if constexpr (!std::is_same_v<T, double>) {
     if (fits_registers(cols, dy, dsum, x, weight, dx))
       return backward_registers(stream, rows, cols, dy, dsum, x, weight, rstd, dx, partials);
@@ -244,7 +237,7 @@ void add_rms_norm_forward(void* stream, int64_t rows, int64_t cols, const T* x, 
 
 template <class T>
 int64_t rms_norm_backward_workspace(int64_t rows, int64_t cols) {
-  return most_parts_of(rows) * cols * static_cast<int64_t>(sizeof(compute_t<T>));
+  return parts_of(rows) * cols * static_cast<int64_t>(sizeof(compute_t<T>));
 }
 
 template <class T>
@@ -262,9 +255,8 @@ void add_rms_norm_backward(void* stream, int64_t rows, int64_t cols, const T* dy
   using C = compute_t<T>;
   if (cols == 0) return;
   C* partials = dweight ? static_cast<C*>(workspace) : nullptr;
-  const int64_t parts =
-      backward_parts(stream, rows, cols, dy, dsum, sum, weight, rstd, dx, partials);
-  join_parts("rms_norm_join", stream, parts, cols, cols, partials, dweight);
+  backward_parts(stream, rows, cols, dy, dsum, sum, weight, rstd, dx, partials);
+  join_parts("rms_norm_join", stream, parts_of(rows), cols, cols, partials, dweight);
 }
 
 #define PLINTH_INSTANTIATE(T)                                                                      \

@@ -25,7 +25,7 @@ template <class T>
 void add_rms_norm_forward(void* stream, int64_t rows, int64_t cols, const T* x, const T* residual,
                           const T* weight, compute_t<T> eps, T* sum, T* y, compute_t<T>* rstd);
 
-// Bytes of workspace that the backward pass needs where dweight is not null.
+// Bytes of workspace, aligned to 16, that the backward pass needs where dweight is not null.
 template <class T>
 int64_t rms_norm_backward_workspace(int64_t rows, int64_t cols);
 
