@@ -183,8 +183,8 @@ PLINTH_KERNEL void dk_dv_kernel(AttentionDesc d, Lengths lengths, Dropout<comput
 }  // namespace attention
 
 template <class T>
-int64_t attention_backward_workspace(const AttentionDesc& d) {
-  return d.batch * d.heads * d.q_len * static_cast<int64_t>(sizeof(compute_t<T>));
+size_t attention_backward_workspace(const AttentionDesc& d) {
+  return static_cast<size_t>(d.batch * d.heads * d.q_len) * sizeof(compute_t<T>);
 }
 
 template <class T>
@@ -224,7 +224,7 @@ void attention_backward(void* stream, const AttentionDesc& d, const T* dout, con
 }
 
 #define PLINTH_INSTANTIATE(T)                                                                    \
-  template int64_t attention_backward_workspace<T>(const AttentionDesc&);                        \
+  template size_t attention_backward_workspace<T>(const AttentionDesc&);                         \
   template void attention_backward<T>(void*, const AttentionDesc&, const T*, const T*, const T*, \
                                       const T*, const T*, const compute_t<T>*, T*, T*, T*, void*);
 PLINTH_FOR_EACH_FLOAT(PLINTH_INSTANTIATE)

@@ -17,6 +17,7 @@
 //
 // Determinism: no sum is shared between blocks, and each has one order.
 
+#include <cstddef>
 #include <cstdint>
 
 #include "kernels/attention/attention.h"
@@ -32,7 +33,7 @@ void attention_forward(void* stream, const AttentionDesc& desc, const T* q, cons
 
 // Bytes of workspace that the backward pass needs.
 template <class T>
-int64_t attention_backward_workspace(const AttentionDesc& desc);
+size_t attention_backward_workspace(const AttentionDesc& desc);
 
 // Overwrites dq, dk, dv.
 template <class T>

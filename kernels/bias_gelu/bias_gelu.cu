@@ -107,8 +107,8 @@ void bias_gelu_tanh_forward(void* stream, int64_t rows, int64_t cols, const T* x
 }
 
 template <class T>
-int64_t bias_gelu_backward_workspace(int64_t rows, int64_t cols) {
-  return parts_of(rows) * cols * static_cast<int64_t>(sizeof(compute_t<T>));
+size_t bias_gelu_backward_workspace(int64_t rows, int64_t cols) {
+  return static_cast<size_t>(parts_of(rows) * cols) * sizeof(compute_t<T>);
 }
 
 template <class T>
@@ -125,7 +125,7 @@ void bias_gelu_tanh_backward(void* stream, int64_t rows, int64_t cols, const T* 
 #define PLINTH_INSTANTIATE(T)                                                                     \
   template void bias_gelu_forward<T>(void*, int64_t, int64_t, const T*, const T*, T*);            \
   template void bias_gelu_tanh_forward<T>(void*, int64_t, int64_t, const T*, const T*, T*);       \
-  template int64_t bias_gelu_backward_workspace<T>(int64_t, int64_t);                             \
+  template size_t bias_gelu_backward_workspace<T>(int64_t, int64_t);                              \
   template void bias_gelu_backward<T>(void*, int64_t, int64_t, const T*, const T*, const T*, T*,  \
                                       T*, void*);                                                 \
   template void bias_gelu_tanh_backward<T>(void*, int64_t, int64_t, const T*, const T*, const T*, \

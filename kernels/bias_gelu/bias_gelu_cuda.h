@@ -8,6 +8,7 @@
 // backward 3; about 20 and 40 operations an element (the form with erf), which the memory hides but
 // for 16-bit types. Rows that are not whole, aligned vectors go element by element.
 
+#include <cstddef>
 #include <cstdint>
 
 namespace plinth::kernels::cuda {
@@ -20,7 +21,7 @@ void bias_gelu_tanh_forward(void* stream, int64_t rows, int64_t cols, const T* x
 
 // Bytes of workspace that either backward pass needs where dbias is not null.
 template <class T>
-int64_t bias_gelu_backward_workspace(int64_t rows, int64_t cols);
+size_t bias_gelu_backward_workspace(int64_t rows, int64_t cols);
 
 template <class T>
 void bias_gelu_backward(void* stream, int64_t rows, int64_t cols, const T* dy, const T* x,

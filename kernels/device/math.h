@@ -28,16 +28,13 @@ PLINTH_DEVICE double reciprocal_sqrt(double x) {
   return 1 / std::sqrt(x);
 }
 
-// a / b; float within 2 ulp, and 0 where |b| > 2^126.
-PLINTH_DEVICE float fast_divide(float a, float b) {
-#if defined(__CUDA_ARCH__)
-  return __fdividef(a, b);
-#else
-  return a / b;
-#endif
+#if !defined(__CUDACC__)
+inline float fast_reciprocal(float x) {
+  return 1 / x;
 }
-PLINTH_DEVICE double fast_divide(double a, double b) {
-  return a / b;
+#endif
+PLINTH_DEVICE double fast_reciprocal(double x) {
+  return 1 / x;
 }
 
 // e^x for a result that is rounded to T: where T has 16 bits, by one multiplication and the GPU's
@@ -54,7 +51,7 @@ PLINTH_DEVICE compute_t<T> exp_as(compute_t<T> x) {
 // 1 / (1 + e^-x), likewise.
 template <class T>
 PLINTH_DEVICE compute_t<T> sigmoid_as(compute_t<T> x) {
-  return fast_divide(compute_t<T>(1), 1 + exp_as<T>(-x));
+  return fast_reciprocal(1 + exp_as<T>(-x));
 }
 
 }  // namespace plinth::device

@@ -278,7 +278,7 @@ void add_layer_norm_forward(void* stream, int64_t rows, int64_t cols, const T* x
 
 template <class T>
 int64_t layer_norm_backward_workspace(int64_t rows, int64_t cols) {
-  return 2 * parts_of(rows) * cols * static_cast<int64_t>(sizeof(compute_t<T>));
+  return static_cast<size_t>(2 * parts_of(rows) * cols) * sizeof(compute_t<T>);
 }
 
 template <class T>

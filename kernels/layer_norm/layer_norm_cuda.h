@@ -13,6 +13,7 @@
 // aligned pointers. Other rows are read three times forward, the second and third time from the
 // caches; backward reads four matrices where it makes the gradients of weight or bias, else two.
 
+#include <cstddef>
 #include <cstdint>
 
 #include "kernels/types.h"
@@ -29,7 +30,8 @@ void add_layer_norm_forward(void* stream, int64_t rows, int64_t cols, const T* x
                             const T* weight, const T* bias, compute_t<T> eps, T* sum, T* y,
                             compute_t<T>* mean, compute_t<T>* rstd);
 
-// Bytes of workspace, aligned to 16, that the backward pass needs where dweight or dbias is not null.
+// Bytes of workspace, aligned to 16, that the backward pass needs where dweight or dbias is not
+// null.
 template <class T>
 int64_t layer_norm_backward_workspace(int64_t rows, int64_t cols);
 

@@ -237,7 +237,7 @@ void add_rms_norm_forward(void* stream, int64_t rows, int64_t cols, const T* x, 
 
 template <class T>
 int64_t rms_norm_backward_workspace(int64_t rows, int64_t cols) {
-  return parts_of(rows) * cols * static_cast<int64_t>(sizeof(compute_t<T>));
+  return static_cast<size_t>(parts_of(rows) * cols) * sizeof(compute_t<T>);
 }
 
 template <class T>

@@ -11,6 +11,7 @@
 // aligned pointers. Other rows are read twice forward, the second time from the caches; backward
 // reads four matrices where it makes the weight's gradient, else two.
 
+#include <cstddef>
 #include <cstdint>
 
 #include "kernels/types.h"

@@ -11,4 +11,11 @@ PLINTH_DEVICE float larger(float a, float b) {
   return result;
 }
 
+// 1 / x within 1 ulp; 0 where that is below 2^-126.
+PLINTH_DEVICE float fast_reciprocal(float x) {
+  float result;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+  return result;
+}
+
 }  // namespace plinth::device
