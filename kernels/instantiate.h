@@ -1,6 +1,6 @@
 #pragma once
 
-// PLINTH_FOR_EACH_FLOAT(X) expands X(T) for each type that the fused CPU kernels are compiled for.
+// PLINTH_FOR_EACH_FLOAT(X) expands X(T) for each type that the fused kernels are compiled for.
 
 #include "kernels/types.h"
 

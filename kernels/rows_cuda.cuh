@@ -248,10 +248,12 @@ bool fits_registers(int64_t cols, const T* first, const Pointers*... others) {
   return !std::is_same_v<T, double> && cols <= kMaxColumns && whole_vectors(cols, first, others...);
 }
 
-// The launch in which a block walks along each row.
+// The launch in which a block walks along each row. Few blocks with long rows keep the rows that
+// are read a second time in the second cache; float64 has no registers for so many threads.
 template <class C>
 LaunchShape shape_of_walks(int64_t rows, int64_t cols) {
-  const uint32_t threads = cols <= 256 ? 64 : cols <= 4096 ? 256 : 512;
+  constexpr uint32_t kMost = sizeof(C) == 8 ? 512 : 1024;
+  const uint32_t threads = cols <= 256 ? 64 : cols <= 4096 ? 256 : cols <= 16384 ? 512 : kMost;
   return {{static_cast<uint32_t>(rows)}, {threads}, kScratchBytes<C>};
 }
 
