@@ -1,4 +1,4 @@
-#include "kernels/elementwise/device_loop.h"
+#include "kernels/device_loop.cuh"
 #include "kernels/elementwise/elementwise_cuda.h"
 #include "kernels/elementwise/functions.h"
 

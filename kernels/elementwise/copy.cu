@@ -1,7 +1,7 @@
-#include "kernels/elementwise/device_loop.h"
+#include "kernels/device_loop.cuh"
 #include "kernels/elementwise/elementwise_cuda.h"
 #include "kernels/elementwise/functions.h"
-#include "kernels/elementwise/transpose.h"
+#include "kernels/elementwise/transpose.cuh"
 
 namespace plinth::kernels::cuda {
 namespace {

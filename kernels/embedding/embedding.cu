@@ -1,8 +1,8 @@
 #include "kernels/embedding/embedding_cuda.h"
 
 #include "kernels/index/index_cuda.h"
-#include "kernels/index/segment_add.h"
 #include "kernels/instantiate.h"
+#include "kernels/segment_add.cuh"
 
 namespace plinth::kernels::cuda {
 

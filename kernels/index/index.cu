@@ -1,6 +1,6 @@
 #include "kernels/index/index_cuda.h"
 
-#include "kernels/index/segment_add.h"
+#include "kernels/segment_add.cuh"
 
 namespace plinth::kernels::cuda {
 namespace {

@@ -1,6 +1,6 @@
 #include "kernels/instantiate.h"
 #include "kernels/optimizer/optimizer_cuda.h"
-#include "kernels/optimizer/tensor_table.h"
+#include "kernels/optimizer/tensor_table.cuh"
 
 namespace plinth::kernels::cuda {
 namespace {

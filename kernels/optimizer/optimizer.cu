@@ -2,7 +2,7 @@
 
 #include "kernels/device/exact.h"
 #include "kernels/optimizer/optimizer_cuda.h"
-#include "kernels/optimizer/tensor_table.h"
+#include "kernels/optimizer/tensor_table.cuh"
 
 namespace plinth::kernels::cuda {
 namespace {

@@ -1,4 +1,4 @@
-#include "kernels/reduce/fold.h"
+#include "kernels/reduce/fold.cuh"
 #include "kernels/reduce/reduce_cuda.h"
 
 namespace plinth::kernels::cuda {

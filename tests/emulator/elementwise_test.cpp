@@ -3,7 +3,7 @@
 #include <bit>
 #include <cstring>
 
-#include "kernels/elementwise/device_loop.h"
+#include "kernels/device_loop.cuh"
 #include "kernels/elementwise/elementwise_cuda.h"
 #include "tests/emulator/kernel_testing.h"
 

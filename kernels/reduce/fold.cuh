@@ -7,7 +7,7 @@
 #include <limits>
 #include <type_traits>
 
-#include "kernels/elementwise/device_loop.h"
+#include "kernels/device_loop.cuh"
 #include "kernels/reduce/reduce.h"
 
 namespace plinth::kernels::cuda {

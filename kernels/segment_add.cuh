@@ -10,7 +10,7 @@
 
 #include <cstdint>
 
-#include "kernels/elementwise/device_loop.h"
+#include "kernels/device_loop.cuh"
 #include "kernels/index/sort_cuda.h"
 
 namespace plinth::kernels::cuda {

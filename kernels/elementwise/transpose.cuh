@@ -6,7 +6,7 @@
 // output, 32 lanes beside each other on either side. The tile's rows are one word longer than their
 // elements, so that a column lies in 32 different banks.
 
-#include "kernels/elementwise/device_loop.h"
+#include "kernels/device_loop.cuh"
 
 namespace plinth::kernels::cuda {
 
