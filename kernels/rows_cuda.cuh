@@ -2,9 +2,9 @@
 
 // Rows of a matrix in GPU kernels: what layer norm, RMS norm, softmax and the losses share.
 //
-// A row that is whole 16-byte vectors, up to kMaxColumns long, is read once and stays in registers
-// (Row). Any other row is walked along by a block, as often as the formula needs it, and comes from
-// the caches after the first time (for_row).
+// A row that is whole 16-byte vectors, and not too long, is read once and stays in registers (Row).
+// Any other row is walked along by a block, as often as the formula needs it, and comes from the
+// caches after the first time (for_row).
 
 #include <bit>
 #include <cstddef>
@@ -24,24 +24,28 @@ using namespace plinth::device;
 // bytes: thread t has vectors t, t + threads, t + 2 threads, ... With 32 threads it is a warp, and
 // four rows share a block.
 //
-//   columns up to   256  512  1024   2048  4096  8192
-//   threads          32   32    32    256   256   256
-//   elements          8   16    32      8    16    32
+//   columns up to   256  512  1024   2048  4096  8192   16384
+//   threads          32   32    32    256   256   256     512
+//   elements          8   16    32      8    16    32      32
 //
-// A backward pass holds up to four such arrays, so 32 elements are 128 registers, and no instance
+// A norm's backward pass holds up to four such arrays, so 32 elements are 128 registers: too many
+// for 512 threads, so that the last column is for kernels that hold one array or two. No instance
 // spills.
 inline constexpr int kWarpsABlock = 4;
 inline constexpr int64_t kMaxColumns = 8192;
+inline constexpr int64_t kMaxColumnsOfTwo = 16384;
 
 // Calls f.operator()<threads, elements>() with the smallest instance that holds a row.
-template <class F>
+template <int64_t kMost, class F>
 void with_spread(int64_t cols, F f) {
+  static_assert(kMost == kMaxColumns || kMost == kMaxColumnsOfTwo);
   if (cols <= 256) return f.template operator()<32, 8>();
   if (cols <= 512) return f.template operator()<32, 16>();
   if (cols <= 1024) return f.template operator()<32, 32>();
   if (cols <= 2048) return f.template operator()<256, 8>();
   if (cols <= 4096) return f.template operator()<256, 16>();
-  return f.template operator()<256, 32>();
+  if (kMost == kMaxColumns || cols <= kMaxColumns) return f.template operator()<256, 32>();
+  if constexpr (kMost == kMaxColumnsOfTwo) return f.template operator()<512, 32>();
 }
 
 constexpr int64_t ceil_div(int64_t a, int64_t b) {
@@ -243,9 +247,9 @@ bool whole_vectors(int64_t cols, const T* first, const Pointers*... others) {
 }
 
 // Whether they are, and fit Row. float64 takes the other path: it would need twice the registers.
-template <class T, class... Pointers>
+template <int64_t kMost, class T, class... Pointers>
 bool fits_registers(int64_t cols, const T* first, const Pointers*... others) {
-  return !std::is_same_v<T, double> && cols <= kMaxColumns && whole_vectors(cols, first, others...);
+  return !std::is_same_v<T, double> && cols <= kMost && whole_vectors(cols, first, others...);
 }
 
 // The launch in which a block walks along each row. Few blocks with long rows keep the rows that

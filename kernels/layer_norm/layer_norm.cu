@@ -208,8 +208,8 @@ void forward(void* stream, int64_t rows, int64_t cols, const T* x, const T* resi
              compute_t<T>* rstd) {
   if (rows == 0 || cols == 0) return;
   if constexpr (!std::is_same_v<T, double>) {
-    if (fits_registers(cols, x, residual, weight, bias, sum, y)) {
-      return with_spread(cols, [&]<int kThreads, int kElements>() {
+    if (fits_registers<kMaxColumnsOfTwo>(cols, x, residual, weight, bias, sum, y)) {
+      return with_spread<kMaxColumnsOfTwo>(cols, [&]<int kThreads, int kElements>() {
         launch("layer_norm_forward", forward_kernel<T, kThreads, kElements>,
                shape_of_rows<kThreads>(rows), static_cast<Stream>(stream), rows, cols, x, residual,
                weight, bias, eps, sum, y, mean, rstd);
@@ -226,7 +226,7 @@ template <class T>
 void backward_registers(void* stream, int64_t rows, int64_t cols, const T* dy, const T* dsum,
                         const T* x, const T* weight, const float* mean, const float* rstd, T* dx,
                         float* partials) {
-  with_spread(cols, [&]<int kThreads, int kElements>() {
+  with_spread<kMaxColumns>(cols, [&]<int kThreads, int kElements>() {
     launch("layer_norm_backward", backward_kernel<T, kThreads, kElements>,
            shape_of_parts<kThreads>(rows, cols), static_cast<Stream>(stream), rows, cols, dy, dsum,
            x, weight, mean, rstd, dx, partials);
@@ -254,7 +254,7 @@ void backward_parts(void* stream, int64_t rows, int64_t cols, const T* dy, const
                     T* dx, compute_t<T>* partials) {
   if (rows == 0) return;
   if constexpr (!std::is_same_v<T, double>) {
-    if (fits_registers(cols, dy, dsum, x, weight, dx))
+    if (fits_registers<kMaxColumns>(cols, dy, dsum, x, weight, dx))
       return backward_registers(stream, rows, cols, dy, dsum, x, weight, mean, rstd, dx, partials);
   }
   return backward_any(stream, rows, cols, dy, dsum, x, weight, mean, rstd, dx, partials);

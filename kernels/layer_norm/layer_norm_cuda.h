@@ -9,9 +9,10 @@
 // shape only. Bound: forward moves 2 rows cols sizeof(T) bytes, backward 3; about 8 and 14
 // operations an element are far below what the memory allows.
 //
-// That holds for rows of whole 16-byte vectors, up to 8192 columns, of 16 or 32-bit floats, at
-// aligned pointers. Other rows are read three times forward, the second and third time from the
-// caches; backward reads four matrices where it makes the gradients of weight or bias, else two.
+// That holds for rows of whole 16-byte vectors, up to 16384 columns (backward 8192), of 16 or
+// 32-bit floats, at aligned pointers. Other rows are read three times forward, the second and third
+// time from the caches; backward reads four matrices where it makes the gradients of weight or
+// bias, else two.
 
 #include <cstddef>
 #include <cstdint>

@@ -171,8 +171,8 @@ void forward(void* stream, int64_t rows, int64_t cols, const T* x, const T* resi
              const T* weight, compute_t<T> eps, T* sum, T* y, compute_t<T>* rstd) {
   if (rows == 0 || cols == 0) return;
   if constexpr (!std::is_same_v<T, double>) {
-    if (fits_registers(cols, x, residual, weight, sum, y)) {
-      return with_spread(cols, [&]<int kThreads, int kElements>() {
+    if (fits_registers<kMaxColumnsOfTwo>(cols, x, residual, weight, sum, y)) {
+      return with_spread<kMaxColumnsOfTwo>(cols, [&]<int kThreads, int kElements>() {
         launch("rms_norm_forward", forward_kernel<T, kThreads, kElements>,
                shape_of_rows<kThreads>(rows), static_cast<Stream>(stream), rows, cols, x, residual,
                weight, eps, sum, y, rstd);
@@ -188,7 +188,7 @@ void forward(void* stream, int64_t rows, int64_t cols, const T* x, const T* resi
 template <class T>
 void backward_registers(void* stream, int64_t rows, int64_t cols, const T* dy, const T* dsum,
                         const T* x, const T* weight, const float* rstd, T* dx, float* partials) {
-  with_spread(cols, [&]<int kThreads, int kElements>() {
+  with_spread<kMaxColumns>(cols, [&]<int kThreads, int kElements>() {
     launch("rms_norm_backward", backward_kernel<T, kThreads, kElements>,
            shape_of_parts<kThreads>(rows, cols), static_cast<Stream>(stream), rows, cols, dy, dsum,
            x, weight, rstd, dx, partials);
@@ -215,7 +215,7 @@ void backward_parts(void* stream, int64_t rows, int64_t cols, const T* dy, const
                     compute_t<T>* partials) {
   if (rows == 0) return;
   if constexpr (!std::is_same_v<T, double>) {
-    if (fits_registers(cols, dy, dsum, x, weight, dx))
+    if (fits_registers<kMaxColumns>(cols, dy, dsum, x, weight, dx))
       return backward_registers(stream, rows, cols, dy, dsum, x, weight, rstd, dx, partials);
   }
   return backward_any(stream, rows, cols, dy, dsum, x, weight, rstd, dx, partials);

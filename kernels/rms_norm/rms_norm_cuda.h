@@ -7,9 +7,9 @@
 // forward moves 2 rows cols sizeof(T) bytes, backward 3, with the residual one and two more; about
 // 5 and 10 operations an element are far below what the memory allows.
 //
-// That holds for rows of whole 16-byte vectors, up to 8192 columns, of 16 or 32-bit floats, at
-// aligned pointers. Other rows are read twice forward, the second time from the caches; backward
-// reads four matrices where it makes the weight's gradient, else two.
+// That holds for rows of whole 16-byte vectors, up to 16384 columns (backward 8192), of 16 or
+// 32-bit floats, at aligned pointers. Other rows are read twice forward, the second time from the
+// caches; backward reads four matrices where it makes the weight's gradient, else two.
 
 #include <cstddef>
 #include <cstdint>

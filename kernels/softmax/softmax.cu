@@ -108,8 +108,8 @@ template <bool kLog, class T>
 void forward(void* stream, int64_t rows, int64_t cols, const T* x, T* y) {
   if (rows == 0 || cols == 0) return;
   if constexpr (!std::is_same_v<T, double>) {
-    if (fits_registers(cols, x, y)) {
-      return with_spread(cols, [&]<int kThreads, int kElements>() {
+    if (fits_registers<kMaxColumnsOfTwo>(cols, x, y)) {
+      return with_spread<kMaxColumnsOfTwo>(cols, [&]<int kThreads, int kElements>() {
         launch("softmax_forward", forward_kernel<T, kLog, kThreads, kElements>,
                shape_of_rows<kThreads>(rows), static_cast<Stream>(stream), rows, cols, x, y);
       });
@@ -124,8 +124,8 @@ template <bool kLog, class T>
 void backward(void* stream, int64_t rows, int64_t cols, const T* dy, const T* y, T* dx) {
   if (rows == 0 || cols == 0) return;
   if constexpr (!std::is_same_v<T, double>) {
-    if (fits_registers(cols, dy, y, dx)) {
-      return with_spread(cols, [&]<int kThreads, int kElements>() {
+    if (fits_registers<kMaxColumnsOfTwo>(cols, dy, y, dx)) {
+      return with_spread<kMaxColumnsOfTwo>(cols, [&]<int kThreads, int kElements>() {
         launch("softmax_backward", backward_kernel<T, kLog, kThreads, kElements>,
                shape_of_rows<kThreads>(rows), static_cast<Stream>(stream), rows, cols, dy, y, dx);
       });

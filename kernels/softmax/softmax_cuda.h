@@ -7,7 +7,7 @@
 // and one exponential an element, which take as long as the memory only for 16-bit types on a GPU
 // whose arithmetic is slow for its memory.
 //
-// That holds for rows of whole 16-byte vectors, up to 8192 columns, of 16 or 32-bit floats, at
+// That holds for rows of whole 16-byte vectors, up to 16384 columns, of 16 or 32-bit floats, at
 // aligned pointers. Other rows are read twice, the second time from the caches: the first pass of
 // forward finds maximum and sum together (online_softmax.cuh).
 

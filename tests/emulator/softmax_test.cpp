@@ -17,9 +17,10 @@ struct Case {
 
 // Each instance of the kernel, whole and with a remainder of rows and columns; then rows that no
 // instance holds: odd, too long, or not aligned.
-const Case kCases[] = {{1, 8},    {5, 256},  {9, 264},   {3, 512},   {7, 1000}, {2, 1032},
-                       {3, 2048}, {1, 4096}, {2, 4104},  {3, 1},     {5, 7},    {3, 257},
-                       {1, 8200}, {1, 8203}, {1, 16387}, {3, 64, 1}, {5, 63, 3}};
+const Case kCases[] = {{1, 8},    {5, 256},   {9, 264},   {3, 512},   {7, 1000},
+                       {2, 1032}, {3, 2048},  {1, 4096},  {2, 4104},  {3, 1},
+                       {5, 7},    {3, 257},   {1, 8200},  {1, 16384}, {1, 16392},
+                       {1, 8203}, {1, 16387}, {3, 64, 1}, {5, 63, 3}};
 
 // Against the CPU's float64 kernels, on the numbers that T holds.
 template <class T>
