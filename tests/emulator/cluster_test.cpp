@@ -66,6 +66,8 @@ TEST(Cluster, MulticastMistakesFailForEverySeed) {
     EXPECT_THAT(run_multicast<MulticastMistake::NoClusterWait>(),
                 HasSubstr("with no barrier in between"));
     EXPECT_THAT(run_multicast<MulticastMistake::NoRemoteArrive>(), HasSubstr("deadlock"));
+    EXPECT_THAT(run_multicast<MulticastMistake::NoSyncAtEnd>(),
+                AnyOf(HasSubstr("which has ended"), HasSubstr("ends while others may")));
     EXPECT_THAT(run_multicast<MulticastMistake::NoWait>(),
                 AnyOf(HasSubstr("has not been waited for"), HasSubstr("nobody has written")));
   });

@@ -47,6 +47,8 @@ void Block::end_thread() {
   Knowledge known(cluster_.id());
   for (const auto& other : all_) known.join(other->knows);
   shared_->history().check_end(known, Location::current());
+  for (const auto& [offset, barrier] : shared_->mbarriers())
+    barrier.check_end(known, Location::current());
 }
 
 std::string Block::name_of(const Access& access) const {

@@ -64,8 +64,9 @@ inline bool mbarrier_try_wait(Shared<Mbarrier> barrier, uint32_t parity,
 // Arrives at the mbarrier that block `rank` of the cluster has at the same place as this block.
 inline void mbarrier_arrive_peer(Shared<Mbarrier> barrier, uint32_t rank,
                                  Location at = Location::current()) {
-  const bool from_peer = rank != Block::current().rank();
-  emulate::mbarrier_at(emulate::in_peer(barrier.raw(), rank, at), at).arrive(1, from_peer, at);
+  emulate::MbarrierState& there =
+      emulate::mbarrier_at(emulate::in_peer(barrier.raw(), rank, at), at);
+  there.arrive(1, rank != Block::current().rank(), at);
 }
 // The wait that sees what blocks that arrived from elsewhere wrote before.
 inline void mbarrier_wait_cluster(Shared<Mbarrier> barrier, uint32_t parity,

@@ -35,6 +35,7 @@ void MbarrierState::arrive(uint32_t count, bool from_peer, Location at) {
                at);
   }
   pending_ -= count;
+  if (from_peer) last_of_peers_[block.thread().agent] = block.thread().generic().as;
   block.thread().release(from_peer ? peers_gathering_ : gathering_);
   if (pending_ == 0 && bytes_ < 0)
     block.fail("more bytes came to an mbarrier than were expected", at);
@@ -63,6 +64,16 @@ void MbarrierState::end_phase_if_done() {
   peers_gathering_ = Knowledge(made_.cluster);
   pending_ = count_;
   ++phase_;
+}
+
+void MbarrierState::check_end(const Knowledge& known, Location at) const {
+  for (const auto& [agent, arrival] : last_of_peers_) {
+    if (!known.has(arrival)) {
+      Block::current().fail("the block ends while others may arrive at its mbarriers, last " +
+                                Block::current().name_of(arrival),
+                            at);
+    }
+  }
 }
 
 void MbarrierState::learn(Knowledge& knows, bool of_cluster) const {

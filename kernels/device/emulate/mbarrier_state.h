@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 
 #include "kernels/device/emulate/clock.h"
 #include "kernels/device/emulate/error.h"
@@ -20,6 +21,8 @@ class MbarrierState {
   void arrive(uint32_t count, bool from_peer, Location at);
   void expect(uint32_t bytes, Location at);
   void complete(uint32_t bytes, Location at);
+  // Checks that all arrivals of peers are known: the memory is about to go.
+  void check_end(const Knowledge& known, Location at) const;
   // After the phase is over. Only a wait of the cluster's scope learns from arrivals of peers.
   void learn(Knowledge& knows, bool of_cluster) const;
 
@@ -39,6 +42,7 @@ class MbarrierState {
   uint32_t copies_;  // the agent of copies that end here
   Knowledge gathering_, released_;
   Knowledge peers_gathering_, peers_released_;
+  std::map<uint32_t, Access> last_of_peers_;  // arrivals, by agent
 };
 
 // The mbarrier at an address, that the running thread may use.

@@ -94,8 +94,6 @@ PLINTH_KERNEL void gemm_mma(int64_t m, int64_t n, int64_t k, Global<const T> a, 
     if (mistake != GemmMistake::LoadsTooEarly) load(step + kGemmStages - 1);
     sums.add(tile(step, 0), tile(step, 1), warp_row, warp_column);
   }
-  copy_async_wait<0>();
-
   PLINTH_UNROLL
   for (int i = 0; i < 2; ++i) {
     PLINTH_UNROLL
