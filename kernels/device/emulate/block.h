@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -78,7 +79,7 @@ class Block {
   template <class Ready, class What>
   void wait(Ready ready, What what) {
     if (ready()) return;
-    const Wait wait{ready, what};
+    const Wait wait{std::ref(ready), std::ref(what)};
     launch_.suspend(wait);
   }
 

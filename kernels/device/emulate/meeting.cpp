@@ -1,11 +1,28 @@
 #include "kernels/device/emulate/meeting.h"
 
+#include <algorithm>
 #include <bit>
 #include <string>
 
 #include "kernels/device/emulate/block.h"
 
 namespace plinth::emulate {
+
+std::shared_ptr<Meetings::Meeting> Meetings::open(uint32_t mask, Location at) {
+  const auto idle = std::ranges::find_if(all_, [](const auto& m) { return m.use_count() == 1; });
+  if (idle == all_.end()) {
+    open_.push_back(all_.emplace_back(std::make_shared<Meeting>()));
+  } else {
+    open_.push_back(*idle);
+    std::fill_n((*idle)->data.begin(), size_, nullptr);
+    (*idle)->arrived = 0;
+    (*idle)->over = false;
+    (*idle)->gathering = Knowledge();
+  }
+  open_.back()->mask = mask;
+  open_.back()->line = at.line();
+  return open_.back();
+}
 
 std::shared_ptr<Meetings::Meeting> Meetings::join(const Block& block, uint32_t self, uint32_t mask,
                                                   Location at) {
@@ -24,10 +41,7 @@ std::shared_ptr<Meetings::Meeting> Meetings::join(const Block& block, uint32_t s
     }
     return meeting;
   }
-  open_.push_back(std::make_shared<Meeting>());
-  open_.back()->mask = mask;
-  open_.back()->line = at.line();
-  return open_.back();
+  return open(mask, at);
 }
 
 void Meetings::meet(Block& block, uint32_t self, uint32_t mask, void* data, const Combine& combine,

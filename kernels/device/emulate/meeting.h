@@ -38,11 +38,13 @@ class Meetings {
     bool over = false;
     Knowledge gathering;
   };
+  std::shared_ptr<Meeting> open(uint32_t mask, Location at);
   std::shared_ptr<Meeting> join(const Block& block, uint32_t self, uint32_t mask, Location at);
 
   const char* what_;
   uint32_t size_;
   std::vector<std::shared_ptr<Meeting>> open_;  // of disjoint masks
+  std::vector<std::shared_ptr<Meeting>> all_;   // those that no one holds are used again
 };
 
 }  // namespace plinth::emulate
