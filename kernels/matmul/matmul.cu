@@ -19,39 +19,48 @@ constexpr int kLoads = kSide * kSlice / static_cast<int>(kThreads);
 struct Operand {
   int64_t rows, row, along;
   bool along_k;  // whether neighbours in memory are neighbours along k
+};
 
-  // Which element of a slice load e of this thread is: neighbouring lanes take neighbours in
-  // memory.
-  PLINTH_DEVICE int row_of(int e) const {
-    const int number = e * static_cast<int>(kThreads) + static_cast<int>(thread_index());
-    return along_k ? number / kSlice : number % kSide;
+// A thread's elements of a slice: neighbouring lanes take neighbours in memory, and element e lies
+// `rows` rows or `places` places after element e - 1.
+struct Share {
+  int row, place, rows, places;
+  int64_t offset, step;  // of its first element, and from one to the next, in memory
+
+  PLINTH_DEVICE explicit Share(const Operand& x) {
+    const int thread = static_cast<int>(thread_index());
+    row = x.along_k ? thread / kSlice : thread % kSide;
+    place = x.along_k ? thread % kSlice : thread / kSide;
+    rows = x.along_k ? static_cast<int>(kThreads) / kSlice : 0;
+    places = x.along_k ? 0 : static_cast<int>(kThreads) / kSide;
+    offset = row * x.row + place * x.along;
+    step = rows * x.row + places * x.along;
   }
-  PLINTH_DEVICE int place_of(int e) const {
-    const int number = e * static_cast<int>(kThreads) + static_cast<int>(thread_index());
-    return along_k ? number % kSlice : number / kSide;
+
+  // Of the slice at `from`, of which rows_left and places_left exist; zeros beyond them.
+  template <class T>
+  PLINTH_DEVICE void load(Global<const T> from, int rows_left, int places_left,
+                          compute_t<T> (&held)[kLoads]) const {
+    PLINTH_UNROLL
+    for (int e = 0; e < kLoads; ++e) {
+      held[e] = compute_t<T>(0);
+      if (row + e * rows < rows_left && place + e * places < places_left) {
+        const T element = from[offset + e * step];
+        held[e] = element;
+      }
+    }
+  }
+
+  template <class C>
+  PLINTH_DEVICE void store(const C (&held)[kLoads], Shared<C> slice) const {
+    PLINTH_UNROLL
+    for (int e = 0; e < kLoads; ++e)
+      slice[(place + e * places) * kPitch + row + e * rows] = held[e];
   }
 };
 
-// This thread's part of the slice that begins at row `first` and place `p`; zeros beyond the
-// matrix.
-template <class T>
-PLINTH_DEVICE void load_slice(const Operand& x, Global<const T> from, int64_t first, int64_t p,
-                              int64_t k, compute_t<T> (&held)[kLoads]) {
-  PLINTH_UNROLL
-  for (int e = 0; e < kLoads; ++e) {
-    const int64_t row = first + x.row_of(e), place = p + x.place_of(e);
-    held[e] = compute_t<T>(0);
-    if (row < x.rows && place < k) {
-      const T element = from[row * x.row + place * x.along];
-      held[e] = element;
-    }
-  }
-}
-
-template <class C>
-PLINTH_DEVICE void store_slice(const Operand& x, const C (&held)[kLoads], Shared<C> slice) {
-  PLINTH_UNROLL
-  for (int e = 0; e < kLoads; ++e) slice[x.place_of(e) * kPitch + x.row_of(e)] = held[e];
+PLINTH_DEVICE int at_most(int64_t left, int most) {
+  return left < most ? static_cast<int>(left) : most;
 }
 
 // kOwn neighbours of a slice's row.
@@ -76,23 +85,29 @@ PLINTH_KERNEL void matmul_kernel(MatmulDesc desc, Operand rows, Operand columns,
   const int64_t block = block_index().x;
   const int64_t j0 = block % tiles_n * kSide, i0 = block / tiles_n % tiles_m * kSide;
   const int64_t batch = block / tiles_n / tiles_m;
-  const Global<const T> from_a = a + batch * desc.a[0], from_b = b + batch * desc.b[0];
+  const Share share_a(rows), share_b(columns);
+  const int rows_left = at_most(desc.m - i0, kSide), columns_left = at_most(desc.n - j0, kSide);
+  Global<const T> from_a = a + (batch * desc.a[0] + i0 * rows.row);
+  Global<const T> from_b = b + (batch * desc.b[0] + j0 * columns.row);
   const int own_row = static_cast<int>(thread_index()) / (kSide / kOwn) * kOwn;
   const int own_column = static_cast<int>(thread_index()) % (kSide / kOwn) * kOwn;
 
   C sum[kOwn][kOwn] = {};
   C held_a[kLoads], held_b[kLoads];
-  load_slice<T>(rows, from_a, i0, 0, desc.k, held_a);
-  load_slice<T>(columns, from_b, j0, 0, desc.k, held_b);
+  share_a.template load<T>(from_a, rows_left, at_most(desc.k, kSlice), held_a);
+  share_b.template load<T>(from_b, columns_left, at_most(desc.k, kSlice), held_b);
   int buffer = 0;
   for (int64_t p = 0; p < desc.k; p += kSlice, buffer ^= 1) {
     const Shared<C> slice_a = shared + buffer * kBuffer;
     const Shared<C> slice_b = slice_a + kSlice * kPitch;
-    store_slice(rows, held_a, slice_a);
-    store_slice(columns, held_b, slice_b);
+    share_a.store(held_a, slice_a);
+    share_b.store(held_b, slice_b);
     block_sync();
-    load_slice<T>(rows, from_a, i0, p + kSlice, desc.k, held_a);
-    load_slice<T>(columns, from_b, j0, p + kSlice, desc.k, held_b);
+    const int places_left = at_most(desc.k - p - kSlice, kSlice);  // of the next slice
+    from_a = from_a + kSlice * rows.along;
+    from_b = from_b + kSlice * columns.along;
+    share_a.template load<T>(from_a, rows_left, places_left, held_a);
+    share_b.template load<T>(from_b, columns_left, places_left, held_b);
     PLINTH_UNROLL
     for (int q = 0; q < kSlice; ++q) {
       C x[kOwn], y[kOwn];
