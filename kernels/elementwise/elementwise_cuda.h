@@ -8,8 +8,11 @@
 // element (a bias, a scalar, a column), and two such vectors a thread are on their way at once.
 // Other layouts move one element a time, four a thread; a copy whose inner dimensions are swapped
 // goes through a tile of shared memory, so that both sides are read and written along their own
-// rows. Bound: memory, one read an input element and one write an output element; an operand that
-// repeats is read from cache. Functions are CUDA's own, within 2 ulp.
+// rows.
+//
+// Bound: memory, one read an input element and one write an output element; an operand that
+// repeats is read from cache. Functions are CUDA's own, within
+// 4 ulp.
 
 #include <cstdint>
 

@@ -1,5 +1,6 @@
 #include "kernels/index/index_cuda.h"
 
+#include "kernels/first_outside_cuda.cuh"
 #include "kernels/segment_add.cuh"
 
 namespace plinth::kernels::cuda {
@@ -123,35 +124,6 @@ void with_bits(size_t element_size, const void* x, void* out, F f) {
   }
 }
 
-constexpr uint32_t kCheckThreads = 1024;
-
-struct Smaller {
-  PLINTH_DEVICE int64_t operator()(int64_t a, int64_t b) const { return a < b ? a : b; }
-};
-
-// One block: the smallest position with a bad index, `count` if there is none.
-PLINTH_KERNEL void first_bad_kernel(int64_t count, int64_t length, Global<const int64_t> index,
-                                    Global<int64_t> result) {
-  const Shared<int64_t> scratch = shared_array<int64_t>(0, 32);
-  int64_t first = count;
-  for (int64_t i = thread_index(); i < count; i += kInFlight * int64_t{kCheckThreads}) {
-    int64_t values[kInFlight];
-    PLINTH_UNROLL
-    for (int k = 0; k < kInFlight; ++k) {
-      const int64_t here = i + k * int64_t{kCheckThreads};
-      values[k] = index[here < count ? here : i];
-    }
-    PLINTH_UNROLL
-    for (int k = kInFlight - 1; k >= 0; --k) {
-      const int64_t here = i + k * int64_t{kCheckThreads};
-      const bool bad = values[k] < 0 || values[k] >= length;
-      if (bad && here < first) first = here;
-    }
-  }
-  first = block_reduce<Smaller>(first, count, scratch);
-  if (thread_index() == 0) result[0] = first < count ? first : int64_t{-1};
-}
-
 }  // namespace
 
 void index_select(void* stream, const IndexShape& shape, size_t element_size, const void* x,
@@ -207,8 +179,7 @@ void scatter(void* stream, const IndexShape& shape, size_t element_size, const v
 
 void first_bad_index(void* stream, int64_t count, int64_t length, const int64_t* index,
                      int64_t* result) {
-  launch("first_bad_index", first_bad_kernel, {{1}, {kCheckThreads}, 32 * sizeof(int64_t)},
-         static_cast<Stream>(stream), count, length, index, result);
+  first_outside(stream, count, length, false, 0, index, result);
 }
 
 #define PLINTH_INSTANTIATE(T)                                                                \

@@ -5,7 +5,7 @@
 // An index outside [0, length) reads zeros and writes nothing, so that nothing has to wait for the
 // check: first_bad_index() leaves its answer in device memory.
 //
-// Trick: index_select and gather move the widest words that row and pointers allow. index_add sorts
+// Trick: index_select moves the widest words that row and pointers allow. index_add sorts
 // the indices (sort_cuda.h) and adds the rows of equal ones in their order, in the compute type,
 // rounding once; long runs are cut at multiples of 64 and their parts added in order. scatter and
 // scatter_add give each line (outer, inner) to a thread that goes through its indices in order.

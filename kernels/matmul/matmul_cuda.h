@@ -8,8 +8,10 @@
 // Trick: a block has a tile of 64 x 64, a thread 4 x 4 of it in registers; slices of 16 along k are
 // read from memory along whichever dimension is contiguous, one slice ahead, into two buffers of
 // shared memory in turn, so that one barrier a slice is enough.
-// Bound: shared memory, from which each thread reads 8 elements for 16 multiply-adds; half of what
-// the multipliers could do.
+//
+// Bound: operations, 2 m n k a batch, and about as much shared memory, of which a thread reads 8
+// elements for 16 multiply-adds.
+//
 // Determinism: one chain of multiply-adds along k for each element; no split of k, so that few
 // elements with a long k leave most of the GPU idle.
 

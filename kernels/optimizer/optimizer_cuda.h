@@ -7,18 +7,16 @@
 // copied, and a captured launch keeps it. A block takes a chunk of one tensor, 16 bytes an access
 // of the narrowest type. Every operation rounds by itself in the CPU's order, and stochastic
 // rounding draws the CPU's numbers, so that parameters and state have the CPU's bits (but for
-// bfloat16 results below 2^-126, which some CPUs flush to zero). Bound: memory; bytes an element as
-// in optimizer.h.
+// bfloat16 results below 2^-126, which some CPUs flush to zero).
 //
-// What a replayed CUDA graph must change from step to step lies in device memory:
+// Bound: memory; bytes an element as in optimizer.h.
 //
-//   - OptimizerScalars, one a parameter group: made on the host by scalars_of(options), copied
-//   there
-//     before the replay. It stands in for the options' lr, step, grad_scale and rounding key;
-//   - GradientNorm, one a step: written by gradient_norm() on the device. Its clip factor
-//   multiplies
-//     grad_scale, and with skip_nonfinite a step whose gradients have a NaN or infinity changes
-//     nothing. The host reads it when it likes: no step waits for it.
+// What a replayed CUDA graph must change from step to step lies in device memory. OptimizerScalars,
+// one a parameter group, is made on the host by scalars_of(options) and copied there before the
+// replay: it stands in for the options' lr, step, grad_scale and rounding key. GradientNorm, one a
+// step, is written by gradient_norm() on the device: its clip factor multiplies grad_scale, and
+// with skip_nonfinite a step whose gradients have a NaN or infinity changes nothing. The host reads
+// it when it likes: no step waits for it.
 
 #include <cstddef>
 #include <cstdint>

@@ -8,7 +8,11 @@
 // and the block's warps take rows in turn. Each thread has four vectors on their way, adds those
 // pairwise, and only then adds to what it has, so that a chain of additions is short; the threads'
 // values join in a tree. Few outputs of many elements are cut into up to 1024 segments, whose
-// values a second kernel joins. Bound: memory, one read an input element. Determinism: the order
+// values a second kernel joins.
+//
+// Bound: memory, one read an input element.
+//
+// Determinism: the order
 // depends on sizes and strides only. It is not the CPU's order; the error grows like its, with the
 // logarithm of the count (and with count / 2^22 beyond four million).
 
