@@ -3,10 +3,12 @@
 #include <cmath>
 
 #include "core/autograd.h"
+#include "core/cuda/runtime.h"
 #include "core/error.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
 #include "core/ops/reduce.h"
+#include "core/stream.h"
 
 namespace plinth {
 namespace {
@@ -22,21 +24,32 @@ bool differentiable(const Tensor& tensor) {
 
 // The scalar that is differentiated: every output, weighted and added.
 Tensor weighted_sum(const Tensors& outputs) {
-  Tensor total = scalar(0, {DType::Float64, {}});
+  Tensor total;
   for (uint32_t i = 0; i < outputs.size(); ++i) {
-    if (differentiable(outputs[i])) total = total + sum(outputs[i] * weights(outputs[i], i));
+    if (!differentiable(outputs[i])) continue;
+    const Tensor part = sum(outputs[i] * weights(outputs[i], i)).to(DType::Float64);
+    total = total.defined() ? total + part : part;
   }
-  return total;
+  return total.defined() ? total : scalar(0, {DType::Float64, {}});
+}
+
+// Writes one element past autograd and its version counters.
+void write(const Tensor& x, int64_t element, double value) {
+  double* const to = x.data<double>() + element;
+  if (x.device().is_cpu()) {
+    *to = value;
+  } else {
+    cuda::copy(to, &value, sizeof(value), current_stream(x.device()));
+  }
 }
 
 double central_difference(const std::function<Tensors(const Tensors&)>& f, const Tensors& inputs,
-                          double& element, double step) {
-  const double at = element;
-  element = at + step;
+                          const Tensor& input, int64_t element, double at, double step) {
+  write(input, element, at + step);
   const double above = weighted_sum(f(inputs)).item();
-  element = at - step;
+  write(input, element, at - step);
   const double below = weighted_sum(f(inputs)).item();
-  element = at;
+  write(input, element, at);
   return (above - below) / (2 * step);
 }
 
@@ -61,9 +74,9 @@ std::string gradcheck(const std::function<Tensors(const Tensors&)>& f, const Ten
   for (size_t k = 0; k < wanted.size(); ++k) {
     const std::vector<double> expected =
         analytic[k].defined() ? to_vector(analytic[k]) : std::vector<double>(wanted[k].numel());
+    const std::vector<double> at = to_vector(wanted[k]);
     for (int64_t i = 0; i < wanted[k].numel(); ++i) {
-      const double numeric =
-          central_difference(f, inputs, wanted[k].data<double>()[i], options.step);
+      const double numeric = central_difference(f, inputs, wanted[k], i, at[i], options.step);
       if (!(std::fabs(numeric - expected[i]) <=
             options.absolute + options.relative * std::fabs(expected[i]))) {
         return detail::concat("gradient of input ", numbers[k], ", element ", i,

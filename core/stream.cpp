@@ -16,6 +16,7 @@ std::map<int, Stream>& chosen() {
 
 // Not the legacy default stream, which no graph can capture.
 Stream own_stream(Device device) {
+  cuda::check_device(device);
   static std::mutex mutex;
   static auto* const streams = new std::map<int, Stream>;
   const std::lock_guard lock(mutex);

@@ -141,7 +141,7 @@ int64_t Tensor::item_int() const {
   check(numel() == 1, ErrorKind::Shape, "item_int", "shape ", shape(), " has ", numel(),
         " elements, expected 1");
   const NoGradGuard no_grad;
-  return *to(DType::Int64).data<int64_t>();
+  return *to(DType::Int64).to(Device{}).data<int64_t>();
 }
 
 // ---- autograd ----

@@ -7,9 +7,13 @@
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
 #include "core/ops/loops.h"
+#include "core/ops/on_device.h"
 #include "kernels/activation/activation.h"
+#include "kernels/activation/activation_cuda.h"
 #include "kernels/bias_gelu/bias_gelu.h"
+#include "kernels/bias_gelu/bias_gelu_cuda.h"
 #include "kernels/swiglu/swiglu.h"
+#include "kernels/swiglu/swiglu_cuda.h"
 
 // Each gradient is written twice: as a fused kernel, and in differentiable ops for a backward pass
 // that is itself recorded.
@@ -44,12 +48,12 @@ Tensor gelu_tanh_slope(const Tensor& x) {
 
 // ---- functions of one tensor ----
 
-// Runs a kernel (n, inputs..., out).
+// Runs a kernel (x, n, inputs..., out).
 template <class Kernel, class... In>
 Tensor run(std::string_view op, Kernel kernel, const Tensor& x, const In&... more) {
   Tensor out = Tensor::empty(x.shape(), x.options());
   dispatch_floating(x.dtype(), op, [&]<class T>() {
-    kernel.template operator()<T>(x.numel(), x.data<T>(), more.template data<T>()...,
+    kernel.template operator()<T>(x, x.numel(), x.data<T>(), more.template data<T>()...,
                                   out.data<T>());
   });
   return out;
@@ -72,25 +76,30 @@ Tensor activation(std::string_view name, const Tensor& x, Forward forward, Backw
 
 Tensor relu(const Tensor& x) {
   return activation(
-      "relu", x, []<class T>(auto... a) { kernels::cpu::relu_forward<T>(a...); },
-      []<class T>(auto... a) { kernels::cpu::relu_backward<T>(a...); }, relu_slope);
+      "relu", x, []<class T>(const Tensor& x, auto... a) { PLINTH_RUN(x, relu_forward<T>, a...); },
+      []<class T>(const Tensor& x, auto... a) { PLINTH_RUN(x, relu_backward<T>, a...); },
+      relu_slope);
 }
 
 Tensor silu(const Tensor& x) {
   return activation(
-      "silu", x, []<class T>(auto... a) { kernels::cpu::silu_forward<T>(a...); },
-      []<class T>(auto... a) { kernels::cpu::silu_backward<T>(a...); }, silu_slope);
+      "silu", x, []<class T>(const Tensor& x, auto... a) { PLINTH_RUN(x, silu_forward<T>, a...); },
+      []<class T>(const Tensor& x, auto... a) { PLINTH_RUN(x, silu_backward<T>, a...); },
+      silu_slope);
 }
 
 Tensor gelu(const Tensor& x, GeluForm form) {
   if (form == GeluForm::Tanh) {
     return activation(
-        "gelu", x, []<class T>(auto... a) { kernels::cpu::gelu_tanh_forward<T>(a...); },
-        []<class T>(auto... a) { kernels::cpu::gelu_tanh_backward<T>(a...); }, gelu_tanh_slope);
+        "gelu", x,
+        []<class T>(const Tensor& x, auto... a) { PLINTH_RUN(x, gelu_tanh_forward<T>, a...); },
+        []<class T>(const Tensor& x, auto... a) { PLINTH_RUN(x, gelu_tanh_backward<T>, a...); },
+        gelu_tanh_slope);
   }
   return activation(
-      "gelu", x, []<class T>(auto... a) { kernels::cpu::gelu_forward<T>(a...); },
-      []<class T>(auto... a) { kernels::cpu::gelu_backward<T>(a...); }, gelu_slope);
+      "gelu", x, []<class T>(const Tensor& x, auto... a) { PLINTH_RUN(x, gelu_forward<T>, a...); },
+      []<class T>(const Tensor& x, auto... a) { PLINTH_RUN(x, gelu_backward<T>, a...); },
+      gelu_slope);
 }
 
 // ---- SwiGLU ----
@@ -112,9 +121,9 @@ Tensors swiglu_gradients(const Tensor& gate, const Tensor& up, const Tensor& dy)
   const Tensor dgate = Tensor::empty(gate.shape(), gate.options());
   const Tensor dup = Tensor::empty(up.shape(), up.options());
   dispatch_floating(gate.dtype(), "swiglu_backward", [&]<class T>() {
-    kernels::cpu::swiglu_backward(matrix.rows, matrix.cols, g.data<T>(), a.data<T>(),
-                                  a.strides()[0], b.data<T>(), b.strides()[0], dgate.data<T>(),
-                                  matrix.cols, dup.data<T>(), matrix.cols);
+    PLINTH_RUN(g, swiglu_backward, matrix.rows, matrix.cols, g.data<T>(), a.data<T>(),
+               a.strides()[0], b.data<T>(), b.strides()[0], dgate.data<T>(), matrix.cols,
+               dup.data<T>(), matrix.cols);
   });
   return {dgate, dup};
 }
@@ -129,8 +138,8 @@ Tensor swiglu(const Tensor& gate, const Tensor& up) {
   const Tensor a = strided_rows(gate, matrix), b = strided_rows(up, matrix);
   const Tensor y = Tensor::empty(gate.shape(), gate.options());
   dispatch_floating(gate.dtype(), "swiglu", [&]<class T>() {
-    kernels::cpu::swiglu_forward(matrix.rows, matrix.cols, a.data<T>(), a.strides()[0], b.data<T>(),
-                                 b.strides()[0], y.data<T>());
+    PLINTH_RUN(a, swiglu_forward, matrix.rows, matrix.cols, a.data<T>(), a.strides()[0],
+               b.data<T>(), b.strides()[0], y.data<T>());
   });
   return record("swiglu", {gate, up}, y, {gate, up},
                 [](const BackwardContext& c, const Tensor& dy) {
@@ -155,8 +164,15 @@ Tensors bias_gelu_gradients(const BackwardContext& c, const Tensor& dy, GeluForm
   const Tensor dx = Tensor::empty(x.shape(), x.options());
   const Tensor dbias = c.needs(1) ? Tensor::empty(bias.shape(), bias.options()) : Tensor();
   dispatch_floating(x.dtype(), "bias_gelu_backward", [&, rows = rows, cols = cols]<class T>() {
-    const auto backward = form == GeluForm::Tanh ? kernels::cpu::bias_gelu_tanh_backward<T>
-                                                 : kernels::cpu::bias_gelu_backward<T>;
+    const auto backward = [&](auto... arguments) {
+      if (form == GeluForm::Tanh) {
+        PLINTH_RUN_WITH(x, bias_gelu_backward_workspace<T>(rows, cols), bias_gelu_tanh_backward<T>,
+                        arguments...);
+      } else {
+        PLINTH_RUN_WITH(x, bias_gelu_backward_workspace<T>(rows, cols), bias_gelu_backward<T>,
+                        arguments...);
+      }
+    };
     backward(rows, cols, g.data<T>(), in.data<T>(), b.data<T>(), dx.data<T>(),
              data_or_null<T>(dbias));
   });
@@ -173,9 +189,11 @@ Tensor bias_gelu(const Tensor& x, const Tensor& bias, GeluForm form) {
   const Tensor in = plain(x), b = plain(bias);
   const Tensor y = Tensor::empty(x.shape(), x.options());
   dispatch_floating(x.dtype(), "bias_gelu", [&, rows = rows, cols = cols]<class T>() {
-    const auto forward = form == GeluForm::Tanh ? kernels::cpu::bias_gelu_tanh_forward<T>
-                                                : kernels::cpu::bias_gelu_forward<T>;
-    forward(rows, cols, in.data<T>(), b.data<T>(), y.data<T>());
+    if (form == GeluForm::Tanh) {
+      PLINTH_RUN(x, bias_gelu_tanh_forward<T>, rows, cols, in.data<T>(), b.data<T>(), y.data<T>());
+    } else {
+      PLINTH_RUN(x, bias_gelu_forward<T>, rows, cols, in.data<T>(), b.data<T>(), y.data<T>());
+    }
   });
   return record("bias_gelu", {x, bias}, y, {x, bias},
                 [form](const BackwardContext& c, const Tensor& dy) {

@@ -9,8 +9,9 @@
 #include "core/flop_counter.h"
 #include "core/ops/checks.h"
 #include "core/ops/loops.h"
+#include "core/ops/on_device.h"
 #include "core/random.h"
-#include "kernels/attention/attention.h"
+#include "kernels/attention/attention_cuda.h"
 
 namespace plinth {
 namespace {
@@ -45,7 +46,7 @@ Tensor checked_lengths(const Tensor& lengths, int64_t batch, int64_t keys) {
   if (!lengths.defined()) return {};
   check_int64(lengths, "attention", "kv_lengths");
   check_shape(lengths, {batch}, "attention", "kv_lengths", "batch size of q");
-  const Tensor result = plain(lengths);
+  const Tensor result = plain(lengths).to(Device{});
   for (int64_t b = 0; b < batch; ++b) {
     const int64_t length = result.data<int64_t>()[b];
     check(length >= 0 && length <= keys, ErrorKind::Argument, "attention", "kv_lengths[", b,
@@ -59,7 +60,7 @@ Tensor checked_offsets(const Tensor& offsets, int64_t total, std::string_view ar
   check_int64(offsets, "attention", argument);
   check(offsets.dim() == 1 && offsets.size(0) >= 1, ErrorKind::Shape, "attention", argument,
         " has shape ", offsets.shape(), ", expected [sequences + 1]");
-  const Tensor result = plain(offsets);
+  const Tensor result = plain(offsets).to(Device{});
   const int64_t* values = result.data<int64_t>();
   const int64_t last = offsets.size(0) - 1;
   for (int64_t s = 0; s <= last; ++s) {
@@ -72,11 +73,25 @@ Tensor checked_offsets(const Tensor& offsets, int64_t total, std::string_view ar
   return result;
 }
 
-// What attention must remember besides its operands: the lengths to which the description points.
+// What attention must remember besides its operands: the lengths to which the description points,
+// on the CPU, where they are checked and counted.
 struct Plan {
   AttentionDesc desc;
   Tensor kv_lengths, cu_seqlens_q, cu_seqlens_k;
 };
+
+// The plan's lengths on the device of its operands, and the description that points to them there.
+Plan beside(const Plan& plan, const Tensor& q) {
+  Plan there = plan;
+  for (auto [tensor, pointer] : {std::pair(&there.kv_lengths, &there.desc.kv_lengths),
+                                 {&there.cu_seqlens_q, &there.desc.cu_seqlens_q},
+                                 {&there.cu_seqlens_k, &there.desc.cu_seqlens_k}}) {
+    if (!tensor->defined()) continue;
+    *tensor = tensor->to(q.device());
+    *pointer = tensor->data<int64_t>();
+  }
+  return there;
+}
 
 Plan plan(const Tensor& q, const Tensor& k, const AttentionOptions& o) {
   Plan plan;
@@ -159,15 +174,16 @@ Tensors attention_backward(const BackwardContext& c, const Tensor& dy, const Pla
   const Tensor q = adjacent(c.saved(0)), k = adjacent(c.saved(1)), v = adjacent(c.saved(2));
   const Tensor out = adjacent(c.saved(3)), dout = adjacent(dy);
   const Tensor &lse = c.saved(4), dq = room_like(q), dk = room_like(k), dv = room_like(v);
-  AttentionDesc desc = plan.desc;
+  const Plan placed = beside(plan, q);
+  AttentionDesc desc = placed.desc;
   desc.q = strides_of(q), desc.k = strides_of(k), desc.v = strides_of(v);
   desc.out = strides_of(out), desc.dout = strides_of(dout);
   desc.dq = strides_of(dq), desc.dk = strides_of(dk), desc.dv = strides_of(dv);
-  count_flops(desc, 10);
+  count_flops(plan.desc, 10);
   dispatch_floating(q.dtype(), "attention_backward", [&]<class T>() {
-    kernels::cpu::attention_backward(desc, dout.data<T>(), q.data<T>(), k.data<T>(), v.data<T>(),
-                                     out.data<T>(), lse.data<compute_t<T>>(), dq.data<T>(),
-                                     dk.data<T>(), dv.data<T>());
+    PLINTH_RUN_WITH(q, attention_backward_workspace<T>(desc), attention_backward, desc,
+                    dout.data<T>(), q.data<T>(), k.data<T>(), v.data<T>(), out.data<T>(),
+                    lse.data<compute_t<T>>(), dq.data<T>(), dk.data<T>(), dv.data<T>());
   });
   const Tensors inputs = {dy, c.saved(0), c.saved(1), c.saved(2)};
   return {record_undifferentiable("attention_backward", inputs, dq),
@@ -187,13 +203,14 @@ Tensor attention(const Tensor& queries, const Tensor& keys, const Tensor& values
   const Tensor out = room_like(q);
   const Tensor lse =
       Tensor::empty({q.size(0), q.size(1), q.size(2)}, {compute_dtype(q.dtype()), q.device()});
-  AttentionDesc desc = p.desc;
+  const Plan placed = beside(p, q);
+  AttentionDesc desc = placed.desc;
   desc.q = strides_of(from_q), desc.k = strides_of(from_k), desc.v = strides_of(from_v);
   desc.out = strides_of(out);
-  count_flops(desc, 4);
+  count_flops(p.desc, 4);
   dispatch_floating(q.dtype(), "attention", [&]<class T>() {
-    kernels::cpu::attention_forward(desc, from_q.data<T>(), from_k.data<T>(), from_v.data<T>(),
-                                    out.data<T>(), lse.data<compute_t<T>>());
+    PLINTH_RUN(q, attention_forward, desc, from_q.data<T>(), from_k.data<T>(), from_v.data<T>(),
+               out.data<T>(), lse.data<compute_t<T>>());
   });
   return record(
       "attention", {q, k, v}, out, {q, k, v, out, lse},

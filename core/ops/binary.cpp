@@ -3,11 +3,14 @@
 #include <algorithm>
 
 #include "core/autograd.h"
+#include "core/ops/checks.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
 #include "core/ops/loops.h"
+#include "core/ops/on_device.h"
 #include "core/ops/reduce.h"
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/elementwise/elementwise_cuda.h"
 
 namespace plinth {
 namespace {
@@ -21,8 +24,7 @@ struct Operands {
 
 // Both operands in their common dtype, and room for the result.
 Operands meet(const Tensor& a, const Tensor& b, std::string_view op) {
-  check(a.device() == b.device(), ErrorKind::Device, op, "a is on ", a.device(), ", b is on ",
-        b.device());
+  check_same_device(op, {&a, &b});
   const DType dtype = promote(a.dtype(), b.dtype());
   Operands operands{a.detach().to(dtype), b.detach().to(dtype), {}};
   operands.out = Tensor::empty(broadcast_shape(a.shape(), b.shape(), op), {dtype, a.device()});
@@ -32,8 +34,8 @@ Operands meet(const Tensor& a, const Tensor& b, std::string_view op) {
 Tensor run(BinaryOp op, const Tensor& a, const Tensor& b, std::string_view name) {
   const Operands o = meet(a, b, name);
   dispatch_numeric(o.out.dtype(), name, [&]<class T>() {
-    kernels::cpu::binary(op, loop_over(o.out, o.a, o.b), o.a.data<T>(), o.b.data<T>(),
-                         o.out.data<T>());
+    PLINTH_RUN(o.a, binary, op, loop_over(o.out, o.a, o.b), o.a.data<T>(), o.b.data<T>(),
+               o.out.data<T>());
   });
   return o.out;
 }

@@ -1,6 +1,7 @@
 // Joining tensors, and rearrangements that copy.
 
 #include "core/autograd.h"
+#include "core/ops/checks.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
 #include "core/ops/loops.h"
@@ -19,6 +20,7 @@ Tensor cat(const Tensors& tensors, int64_t dim) {
   for (const Tensor& tensor : tensors) {
     Shape expected = tensors[0].shape();
     if (tensor.dim() == expected.dim()) expected[d] = tensor.size(d);
+    check_same_device("cat", {&tensors[0], &tensor});
     check(tensor.shape() == expected, ErrorKind::Shape, "cat", "tensor ", sizes.size(),
           " has shape ", tensor.shape(), ", expected ", tensors[0].shape(), " but for dimension ",
           d);
@@ -77,7 +79,8 @@ Tensor pad(const Tensor& x, int64_t dim, int64_t before, int64_t after) {
 Tensor tril(const Tensor& x, int64_t diagonal) {
   check(x.dim() >= 2, ErrorKind::Shape, "tril", "x has shape ", x.shape(),
         ", expected at least two dimensions");
-  return where(tril_mask(x.size(-2), x.size(-1), diagonal), x, scalar(0, x.options()));
+  return where(tril_mask(x.size(-2), x.size(-1), diagonal).to(x.device()), x,
+               scalar(0, x.options()));
 }
 
 }  // namespace plinth

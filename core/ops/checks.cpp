@@ -37,11 +37,25 @@ Tensor checked_index(const Tensor& index, int64_t length, std::string_view op,
                      std::string_view argument) {
   check_int64(index, op, argument);
   const Tensor at = plain(index);
-  const int64_t* values = at.data<int64_t>();
+  const Tensor host = at.to(Device{});
+  const int64_t* values = host.data<int64_t>();
   const int64_t bad = kernels::cpu::first_bad_index(at.numel(), length, values);
   check(bad < 0, ErrorKind::Argument, op, argument, " ", bad < 0 ? 0 : values[bad], " (element ",
         bad, ") is out of range for a size of ", length);
   return at;
+}
+
+void check_same_device(std::string_view op, std::initializer_list<const Tensor*> tensors) {
+  const Device expected = (*tensors.begin())->device();
+  for (const Tensor* x : tensors) {
+    check(x->device() == expected, ErrorKind::Device, op, "operands are on ", expected, " and ",
+          x->device(), ", expected one device");
+  }
+}
+
+void check_on_cpu(const Tensor& x, std::string_view op) {
+  check(x.device().is_cpu(), ErrorKind::Device, op, "got a tensor on ", x.device(),
+        "; this op runs on the CPU only");
 }
 
 Rows rows_of(const Tensor& x, std::string_view op, std::string_view argument) {

@@ -3,6 +3,7 @@
 // Checks that ops share, one line a check, and the matrix that a row-wise kernel sees. Only
 // core/ops includes this.
 
+#include <initializer_list>
 #include <string_view>
 
 #include "core/tensor.h"
@@ -17,6 +18,10 @@ void check_like(const Tensor& x, const Tensor& like, std::string_view op, std::s
 // `why` says where the expected shape comes from.
 void check_shape(const Tensor& x, const Shape& expected, std::string_view op,
                  std::string_view argument, std::string_view why);
+// All must be on one device; they are defined.
+void check_same_device(std::string_view op, std::initializer_list<const Tensor*> tensors);
+// Throws Error(Device) for a tensor on a GPU: the op has no kernel there.
+void check_on_cpu(const Tensor& x, std::string_view op);
 // x must be int64.
 void check_int64(const Tensor& x, std::string_view op, std::string_view argument);
 

@@ -1,10 +1,13 @@
 // Comparisons, logic and choice.
 
 #include "core/autograd.h"
+#include "core/ops/checks.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
 #include "core/ops/loops.h"
+#include "core/ops/on_device.h"
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/elementwise/elementwise_cuda.h"
 
 namespace plinth {
 namespace {
@@ -13,16 +16,17 @@ using kernels::CompareOp;
 using kernels::LogicalOp;
 
 Tensor run(CompareOp op, const Tensor& a, const Tensor& b, std::string_view name) {
+  check_same_device(name, {&a, &b});
   const DType dtype = promote(a.dtype(), b.dtype());
   const Tensor x = a.detach().to(dtype), y = b.detach().to(dtype);
   Tensor out =
       Tensor::empty(broadcast_shape(a.shape(), b.shape(), name), {DType::Bool, a.device()});
   const auto loop = loop_over(out, x, y);
   if (dtype == DType::Bool) {
-    kernels::cpu::compare(op, loop, x.data<bool>(), y.data<bool>(), out.data<bool>());
+    PLINTH_RUN(x, compare, op, loop, x.data<bool>(), y.data<bool>(), out.data<bool>());
   } else {
     dispatch_numeric(dtype, name, [&]<class T>() {
-      kernels::cpu::compare(op, loop, x.data<T>(), y.data<T>(), out.data<bool>());
+      PLINTH_RUN(x, compare, op, loop, x.data<T>(), y.data<T>(), out.data<bool>());
     });
   }
   return out;
@@ -36,10 +40,12 @@ Tensor run(CompareOp op, const Tensor& a, double b, std::string_view name) {
 }
 
 Tensor run(LogicalOp op, const Tensor& a, const Tensor& b, std::string_view name) {
+  check_same_device(name, {&a, &b});
   const Tensor x = a.detach().to(DType::Bool), y = b.detach().to(DType::Bool);
   Tensor out =
       Tensor::empty(broadcast_shape(a.shape(), b.shape(), name), {DType::Bool, a.device()});
-  kernels::cpu::logical(op, loop_over(out, x, y), x.data<bool>(), y.data<bool>(), out.data<bool>());
+  PLINTH_RUN(x, logical, op, loop_over(out, x, y), x.data<bool>(), y.data<bool>(),
+             out.data<bool>());
   return out;
 }
 
@@ -95,14 +101,15 @@ Tensor logical_not(const Tensor& a) {
 Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
   check(condition.dtype() == DType::Bool, ErrorKind::DType, "where", "condition has dtype ",
         name(condition.dtype()), ", expected bool");
+  check_same_device("where", {&condition, &a, &b});
   const DType dtype = promote(a.dtype(), b.dtype());
   const Tensor x = a.detach().to(dtype), y = b.detach().to(dtype);
   const Shape shape =
       broadcast_shape(condition.shape(), broadcast_shape(a.shape(), b.shape(), "where"), "where");
   Tensor out = Tensor::empty(shape, {dtype, a.device()});
   const auto choose = [&]<class T>() {
-    kernels::cpu::where(loop_over(out, condition, x, y), condition.data<bool>(), x.data<T>(),
-                        y.data<T>(), out.data<T>());
+    PLINTH_RUN(condition, where, loop_over(out, condition, x, y), condition.data<bool>(),
+               x.data<T>(), y.data<T>(), out.data<T>());
   };
   if (dtype == DType::Bool) {
     choose.operator()<bool>();

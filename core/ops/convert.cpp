@@ -5,11 +5,14 @@
 #include "core/autograd.h"
 #include "core/autograd/node.h"
 #include "core/error.h"
+#include "core/ops/checks.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
 #include "core/ops/loops.h"
+#include "core/ops/on_device.h"
 #include "core/tensor_impl.h"
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/elementwise/elementwise_cuda.h"
 
 namespace plinth {
 
@@ -24,9 +27,16 @@ Tensor Tensor::to(DType dtype) const {
 }
 
 Tensor Tensor::to(Device target) const {
-  check(target == device(), ErrorKind::Device, "to", "got device ", target,
-        ", but this build has only ", device());
-  return *this;
+  if (target == device()) return *this;
+  check(target.is_cpu() || device().is_cpu(), ErrorKind::Device, "to", "got device ", target,
+        " for a tensor on ", device(), "; go through the CPU");
+  const Tensor source = detach().contiguous();
+  const Tensor out = empty(shape(), {dtype(), target});
+  transfer(out, source);
+  return record("to", {*this}, out, {},
+                [from = device()](const BackwardContext&, const Tensor& dy) -> Tensors {
+                  return {dy.to(from)};
+                });
 }
 
 Tensor Tensor::clone() const {
@@ -103,7 +113,7 @@ Tensor& Tensor::copy_(const Tensor& source) {
     storage()->bump_version();
     return *this;
   }
-  return assign(*this, source.to(dtype()).expand(shape()));
+  return assign(*this, source.to(device()).to(dtype()).expand(shape()));
 }
 
 Tensor& Tensor::fill_(double value) {
@@ -114,13 +124,14 @@ namespace {
 
 Tensor& add_scaled(Tensor& self, const Tensor& other, double alpha, std::string_view op) {
   check_writable(self, op);
+  check_same_device(op, {&self, &other});
   check_broadcasts(self, other, op);
   if (records(self, other))
     return assign(self, add(self, alpha == 1 ? other : mul(other, alpha)).to(self.dtype()));
   const Tensor added = apart_from(self, other.detach().to(self.dtype()));
   dispatch_numeric(self.dtype(), op, [&]<class T>() {
-    kernels::cpu::add_scaled(loop_over(self, self, added), self.data<T>(), added.data<T>(), alpha,
-                             self.data<T>());
+    PLINTH_RUN(self, add_scaled, loop_over(self, self, added), self.data<T>(), added.data<T>(),
+               alpha, self.data<T>());
   });
   self.storage()->bump_version();
   return self;
@@ -138,6 +149,7 @@ Tensor& Tensor::sub_(const Tensor& other) {
 
 Tensor& Tensor::mul_(const Tensor& other) {
   check_writable(*this, "mul_");
+  check_same_device("mul_", {this, &other});
   check_broadcasts(*this, other, "mul_");
   if (records(*this, other)) {
     const auto [before, factor] = operands_before_write(*this, other);
@@ -145,8 +157,8 @@ Tensor& Tensor::mul_(const Tensor& other) {
   }
   const Tensor factor = apart_from(*this, other.detach().to(dtype()));
   dispatch_numeric(dtype(), "mul_", [&]<class T>() {
-    kernels::cpu::binary(kernels::BinaryOp::Mul, loop_over(*this, *this, factor), data<T>(),
-                         factor.data<T>(), data<T>());
+    PLINTH_RUN(*this, binary, kernels::BinaryOp::Mul, loop_over(*this, *this, factor), data<T>(),
+               factor.data<T>(), data<T>());
   });
   storage()->bump_version();
   return *this;
@@ -158,6 +170,7 @@ Tensor& Tensor::mul_(double factor) {
 
 Tensor& Tensor::div_(const Tensor& other) {
   check_writable(*this, "div_");
+  check_same_device("div_", {this, &other});
   check_broadcasts(*this, other, "div_");
   const auto [before, divisor] = operands_before_write(*this, other);
   return assign(*this, div(before, divisor).to(dtype()));

@@ -4,8 +4,10 @@
 #include "core/error.h"
 #include "core/ops/checks.h"
 #include "core/ops/loops.h"
+#include "core/ops/on_device.h"
 #include "core/random.h"
 #include "kernels/dropout/dropout.h"
+#include "kernels/dropout/dropout_cuda.h"
 
 namespace plinth {
 namespace {
@@ -17,7 +19,7 @@ Tensor masked(const Tensor& x, double p, const kernels::PhiloxKey& key) {
   const int64_t samples = x.dim() > 0 ? x.size(0) : 1;
   const int64_t elements = samples > 0 ? x.numel() / samples : 0;
   dispatch_floating(x.dtype(), "dropout", [&]<class T>() {
-    kernels::cpu::dropout_forward(samples, elements, p, key, from.data<T>(), out.data<T>());
+    PLINTH_RUN(from, dropout_forward, samples, elements, p, key, from.data<T>(), out.data<T>());
   });
   return record("dropout", {x}, out, {},
                 [p, key](const BackwardContext&, const Tensor& dy) -> Tensors {

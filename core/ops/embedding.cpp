@@ -5,6 +5,8 @@
 #include "core/ops/factories.h"
 #include "core/ops/index.h"
 #include "core/ops/loops.h"
+#include "core/ops/on_device.h"
+#include "kernels/embedding/embedding_cuda.h"
 
 namespace plinth {
 namespace {
@@ -16,8 +18,10 @@ Tensor embedding_backward(const Tensor& dy, const Tensor& indices, int64_t vocab
   const Tensor source = plain(dy);
   const Tensor sums = zeros({vocab, dim}, {compute_dtype(dy.dtype()), dy.device()});
   dispatch_floating(dy.dtype(), "embedding_backward", [&]<class T>() {
-    kernels::cpu::embedding_backward(indices.numel(), vocab, dim, indices.data<int64_t>(),
-                                     source.data<T>(), sums.data<compute_t<T>>());
+    const int64_t n = indices.numel();
+    PLINTH_RUN_WITH(source, embedding_backward_workspace<T>(n, vocab, dim), embedding_backward, n,
+                    vocab, dim, indices.data<int64_t>(), source.data<T>(),
+                    sums.data<compute_t<T>>());
   });
   Tensor dw;
   {
@@ -37,14 +41,15 @@ Tensor embedding(const Tensor& weight, const Tensor& indices) {
   check(weight.dim() == 2, ErrorKind::Shape, "embedding", "weight has shape ", weight.shape(),
         ", expected [vocab, dim]");
   const int64_t vocab = weight.size(0), dim = weight.size(1);
+  check_same_device("embedding", {&weight, &indices});
   const Tensor ids = checked_index(indices, vocab, "embedding", "index");
   const Tensor table = plain(weight);
   Shape shape = indices.shape();
   shape.push_back(dim);
   Tensor out = Tensor::empty(shape, weight.options());
   dispatch_floating(weight.dtype(), "embedding", [&]<class T>() {
-    kernels::cpu::embedding_forward(ids.numel(), vocab, dim, ids.data<int64_t>(), table.data<T>(),
-                                    out.data<T>());
+    PLINTH_RUN(table, embedding_forward, ids.numel(), vocab, dim, ids.data<int64_t>(),
+               table.data<T>(), out.data<T>());
   });
   return record("embedding", {weight}, out, {ids},
                 [vocab](const BackwardContext& c, const Tensor& dy) -> Tensors {

@@ -7,16 +7,37 @@
 #include "core/error.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/loops.h"
+#include "core/ops/on_device.h"
 #include "core/random.h"
+#include "kernels/elementwise/elementwise.h"
+#include "kernels/elementwise/elementwise_cuda.h"
 #include "kernels/parallel.h"
 
 namespace plinth {
+namespace {
+
+// A scalar as a kernel's argument: no copy from memory that a captured graph would read again.
+Tensor filled_on_gpu(const Tensor& value, Device device) {
+  Tensor out = Tensor::empty({}, {value.dtype(), device});
+#ifdef PLINTH_CUDA_BACKEND
+  dispatch_all(value.dtype(), [&]<class T>() {
+    kernels::cuda::fill(stream_of(out), loop_over(out), *value.data<T>(), out.data<T>());
+  });
+#endif
+  return out;
+}
+
+}  // namespace
 
 Tensor zeros(const Shape& shape, TensorOptions options) {
   Tensor out = Tensor::empty(shape, options);
   // All dtypes have zero as zero bits.
-  if (out.numel() > 0)
-    std::memset(out.raw_data(), 0, static_cast<size_t>(out.numel()) * size_of(options.dtype));
+  const size_t bytes = static_cast<size_t>(out.numel()) * size_of(options.dtype);
+  if (options.device.is_cuda()) {
+    cuda::fill_bytes(out.raw_data(), 0, bytes, current_stream(options.device));
+  } else if (bytes > 0) {
+    std::memset(out.raw_data(), 0, bytes);
+  }
   return out;
 }
 
@@ -37,9 +58,10 @@ Tensor ones_like(const Tensor& x) {
 }
 
 Tensor scalar(double value, TensorOptions options) {
-  Tensor wide = Tensor::empty({}, {DType::Float64, options.device});
+  const Tensor wide = Tensor::empty({}, {DType::Float64, {}});
   *wide.data<double>() = value;
-  return wide.to(options.dtype);
+  const Tensor host = wide.to(options.dtype);
+  return options.device.is_cpu() ? host : filled_on_gpu(host, options.device);
 }
 
 Tensor arange(double start, double end, double step, TensorOptions options) {
@@ -47,15 +69,15 @@ Tensor arange(double start, double end, double step, TensorOptions options) {
         ErrorKind::Argument, "arange", "start ", start, ", end ", end, ", step ", step,
         " are not a finite range with a step other than 0");
   const int64_t count = std::max<int64_t>(0, static_cast<int64_t>(std::ceil((end - start) / step)));
-  const Tensor wide = Tensor::empty({count}, {DType::Float64, options.device});
+  const Tensor wide = Tensor::empty({count}, {DType::Float64, {}});
   double* values = wide.data<double>();
   for (int64_t i = 0; i < count; ++i) values[i] = start + static_cast<double>(i) * step;
-  return wide.to(options.dtype);
+  return wide.to(options.dtype).to(options.device);
 }
 
 Tensor eye(int64_t n, TensorOptions options) {
   const Tensor index = arange(0, static_cast<double>(n));
-  return eq(index.unsqueeze(1), index).to(options.dtype);
+  return eq(index.unsqueeze(1), index).to(options.dtype).to(options.device);
 }
 
 Tensor tril_mask(int64_t rows, int64_t cols, int64_t diagonal) {
@@ -79,7 +101,7 @@ template Tensor from_values<uint8_t>(std::span<const uint8_t>, const Shape&);
 
 std::vector<double> to_vector(const Tensor& x) {
   const NoGradGuard no_grad;
-  const Tensor wide = x.detach().to(DType::Float64).contiguous();
+  const Tensor wide = x.detach().to(Device{}).to(DType::Float64).contiguous();
   const double* values = wide.data<double>();
   return {values, values + wide.numel()};
 }
@@ -104,7 +126,7 @@ Tensor uniform(const Shape& shape, double low, double high, const kernels::Philo
                TensorOptions options) {
   check(low <= high, ErrorKind::Argument, "uniform", "low is ", low, ", expected at most high, ",
         high);
-  const Tensor out = Tensor::empty(shape, {DType::Float32, options.device});
+  const Tensor out = Tensor::empty(shape, {DType::Float32, {}});
   float* values = out.data<float>();
   const float width = static_cast<float>(high - low), start = static_cast<float>(low);
   for_each_block(out.numel(), key, [&](int64_t first, const kernels::Philox4& words) {
@@ -112,13 +134,13 @@ Tensor uniform(const Shape& shape, double low, double high, const kernels::Philo
       values[i] = start + width * kernels::uniform(words[i - first]);
     }
   });
-  return out.to(options.dtype);
+  return out.to(options.dtype).to(options.device);
 }
 
 Tensor normal(const Shape& shape, double mean, double stddev, const kernels::PhiloxKey& key,
               TensorOptions options) {
   check(stddev >= 0, ErrorKind::Argument, "normal", "stddev is ", stddev, ", expected at least 0");
-  const Tensor out = Tensor::empty(shape, {DType::Float32, options.device});
+  const Tensor out = Tensor::empty(shape, {DType::Float32, {}});
   float* values = out.data<float>();
   for_each_block(out.numel(), key, [&](int64_t first, const kernels::Philox4& words) {
     for (int64_t pair = 0; pair < 4 && first + pair < out.numel(); pair += 2) {
@@ -131,7 +153,7 @@ Tensor normal(const Shape& shape, double mean, double stddev, const kernels::Phi
         values[first + pair + 1] = a + s * radius * std::sin(angle);
     }
   });
-  return out.to(options.dtype);
+  return out.to(options.dtype).to(options.device);
 }
 
 Tensor rand(const Shape& shape, TensorOptions options) {

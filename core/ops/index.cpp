@@ -5,8 +5,10 @@
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
 #include "core/ops/loops.h"
+#include "core/ops/on_device.h"
 #include "core/tensor_impl.h"
 #include "kernels/index/index.h"
+#include "kernels/index/index_cuda.h"
 
 namespace plinth {
 namespace {
@@ -27,6 +29,7 @@ Tensor checked_gather_index(const Tensor& x, int64_t d, const Tensor& index, std
   if (index.dim() == x.dim()) expected[d] = index.size(d);
   check(index.shape() == expected, ErrorKind::Shape, op, "index has shape ", index.shape(),
         ", expected x's ", x.shape(), " but for dimension ", d);
+  check_same_device(op, {&x, &index});
   return checked_index(index, x.size(d), op);
 }
 
@@ -36,6 +39,7 @@ void check_source(const Tensor& x, const Tensor& source, const Shape& expected,
         ", expected ", expected);
   check(source.dtype() == x.dtype(), ErrorKind::DType, op, "source has dtype ",
         name(source.dtype()), ", expected x's ", name(x.dtype()));
+  check_same_device(op, {&x, &source});
 }
 
 }  // namespace
@@ -44,13 +48,14 @@ Tensor index_select(const Tensor& x, int64_t dim, const Tensor& index) {
   const int64_t d = wrap_dim(dim, x.dim(), "index_select");
   check(index.dim() == 1, ErrorKind::Shape, "index_select", "index has shape ", index.shape(),
         ", expected one dimension");
+  check_same_device("index_select", {&x, &index});
   const Tensor at = checked_index(index, x.size(d), "index_select");
   const Tensor from = x.detach().contiguous();
   Shape shape = x.shape();
   shape[d] = index.size(0);
   Tensor out = Tensor::empty(shape, x.options());
-  kernels::cpu::index_select(around(x.shape(), d, index.size(0)), size_of(x.dtype()),
-                             from.raw_data(), at.data<int64_t>(), out.raw_data());
+  PLINTH_RUN(x, index_select, around(x.shape(), d, index.size(0)), size_of(x.dtype()),
+             from.raw_data(), at.data<int64_t>(), out.raw_data());
   return record("index_select", {x}, out, {at},
                 [d, shape = x.shape()](const BackwardContext& c, const Tensor& dy) -> Tensors {
                   return {index_add(zeros(shape, dy.options()), d, c.saved(0), dy)};
@@ -61,14 +66,16 @@ Tensor index_add(const Tensor& x, int64_t dim, const Tensor& index, const Tensor
   const int64_t d = wrap_dim(dim, x.dim(), "index_add");
   check(index.dim() == 1, ErrorKind::Shape, "index_add", "index has shape ", index.shape(),
         ", expected one dimension");
+  check_same_device("index_add", {&x, &index});
   const Tensor at = checked_index(index, x.size(d), "index_add");
   Shape expected = x.shape();
   expected[d] = index.size(0);
   check_source(x, source, expected, "index_add");
   const Tensor out = x.detach().clone(), from = source.detach().contiguous();
   dispatch_numeric(x.dtype(), "index_add", [&]<class T>() {
-    kernels::cpu::index_add(around(x.shape(), d, index.size(0)), from.data<T>(), at.data<int64_t>(),
-                            out.data<T>());
+    const IndexShape place = around(x.shape(), d, index.size(0));
+    PLINTH_RUN_WITH(x, index_add_workspace<T>(place), index_add, place, from.data<T>(),
+                    at.data<int64_t>(), out.data<T>());
   });
   return record("index_add", {x, source}, out, {at},
                 [d](const BackwardContext& c, const Tensor& dy) -> Tensors {
@@ -81,8 +88,8 @@ Tensor gather(const Tensor& x, int64_t dim, const Tensor& index) {
   const Tensor at = checked_gather_index(x, d, index, "gather");
   const Tensor from = x.detach().contiguous();
   Tensor out = Tensor::empty(index.shape(), x.options());
-  kernels::cpu::gather(around(x.shape(), d, index.size(d)), size_of(x.dtype()), from.raw_data(),
-                       at.data<int64_t>(), out.raw_data());
+  PLINTH_RUN(x, gather, around(x.shape(), d, index.size(d)), size_of(x.dtype()), from.raw_data(),
+             at.data<int64_t>(), out.raw_data());
   return record("gather", {x}, out, {at},
                 [d, shape = x.shape()](const BackwardContext& c, const Tensor& dy) -> Tensors {
                   return {scatter_add(zeros(shape, dy.options()), d, c.saved(0), dy)};
@@ -95,8 +102,8 @@ Tensor scatter_add(const Tensor& x, int64_t dim, const Tensor& index, const Tens
   check_source(x, source, index.shape(), "scatter_add");
   const Tensor out = x.detach().clone(), from = source.detach().contiguous();
   dispatch_numeric(x.dtype(), "scatter_add", [&]<class T>() {
-    kernels::cpu::scatter_add(around(x.shape(), d, index.size(d)), from.data<T>(),
-                              at.data<int64_t>(), out.data<T>());
+    PLINTH_RUN(x, scatter_add, around(x.shape(), d, index.size(d)), from.data<T>(),
+               at.data<int64_t>(), out.data<T>());
   });
   return record("scatter_add", {x, source}, out, {at},
                 [d](const BackwardContext& c, const Tensor& dy) -> Tensors {
@@ -109,8 +116,8 @@ Tensor scatter(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& 
   const Tensor at = checked_gather_index(x, d, index, "scatter");
   check_source(x, source, index.shape(), "scatter");
   const Tensor out = x.detach().clone(), from = source.detach().contiguous();
-  kernels::cpu::scatter(around(x.shape(), d, index.size(d)), size_of(x.dtype()), from.raw_data(),
-                        at.data<int64_t>(), out.raw_data());
+  PLINTH_RUN(x, scatter, around(x.shape(), d, index.size(d)), size_of(x.dtype()), from.raw_data(),
+             at.data<int64_t>(), out.raw_data());
   return record("scatter", {x, source}, out, {at},
                 [d](const BackwardContext& c, const Tensor& dy) -> Tensors {
                   const Tensor& at = c.saved(0);
@@ -121,7 +128,9 @@ Tensor scatter(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& 
 
 Tensor one_hot(const Tensor& indices, int64_t classes, DType dtype) {
   checked_index(indices, classes, "one_hot");
-  return eq(indices.unsqueeze(-1), arange(0, static_cast<double>(classes))).to(dtype);
+  return eq(indices.unsqueeze(-1),
+            arange(0, static_cast<double>(classes), 1, {DType::Int64, indices.device()}))
+      .to(dtype);
 }
 
 }  // namespace plinth

@@ -1,7 +1,9 @@
 #include "core/ops/loops.h"
+#include "core/ops/on_device.h"
 
 #include "core/ops/elementwise.h"
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/elementwise/elementwise_cuda.h"
 
 namespace plinth {
 
@@ -18,12 +20,22 @@ Shape broadcast_strides(const Tensor& x, const Shape& shape) {
   return strides;
 }
 
+void transfer(const Tensor& out, const Tensor& x) {
+  const bool from_gpu = x.device().is_cuda();
+  const Stream stream = current_stream(from_gpu ? x.device() : out.device());
+  cuda::copy(out.raw_data(), x.raw_data(), static_cast<size_t>(x.numel()) * size_of(x.dtype()),
+             stream);
+  // The CPU reads its memory without asking, and may free it.
+  if (from_gpu) synchronize(stream);
+}
+
 void copy_into(const Tensor& out, const Tensor& x) {
   if (out.numel() == 0) return;
+  if (out.device() != x.device()) return copy_into(out, x.detach().to(out.device()));
   const auto loop = loop_over(out, x);
   dispatch_all(x.dtype(), [&]<class From>() {
     dispatch_all(out.dtype(),
-                 [&]<class To>() { kernels::cpu::copy(loop, x.data<From>(), out.data<To>()); });
+                 [&]<class To>() { PLINTH_RUN(x, copy, loop, x.data<From>(), out.data<To>()); });
   });
 }
 

@@ -93,7 +93,10 @@ kernels::Loop<1 + sizeof...(In)> loop_over(const Tensor& out, const In&... input
                                       {out.strides(), broadcast_strides(inputs, out.shape())...});
 }
 
-// out[:] = x broadcast and converted, without recording.
+// out[:] = x from the CPU to a GPU or back: contiguous, of one shape and dtype, without recording.
+void transfer(const Tensor& out, const Tensor& x);
+
+// out[:] = x broadcast and converted, from any device, without recording.
 void copy_into(const Tensor& out, const Tensor& x);
 
 }  // namespace plinth

@@ -11,9 +11,12 @@
 #include "core/ops/factories.h"
 #include "core/ops/loops.h"
 #include "core/ops/matmul.h"
+#include "core/ops/on_device.h"
 #include "core/ops/reduce.h"
 #include "kernels/cross_entropy/cross_entropy.h"
+#include "kernels/cross_entropy/cross_entropy_cuda.h"
 #include "kernels/linear_cross_entropy/linear_cross_entropy.h"
+#include "kernels/linear_cross_entropy/linear_cross_entropy_cuda.h"
 
 namespace plinth {
 namespace {
@@ -36,11 +39,13 @@ Tensor checked_target(const Tensor& target, const Tensor& rows, int64_t classes,
                       const CrossEntropyOptions& options, std::string_view op,
                       std::string_view rows_name) {
   check_int64(target, op, "target");
+  check_same_device(op, {&rows, &target});
   Shape expected = rows.shape();
   expected.erase(expected.dim() - 1);
   check_shape(target, expected, op, "target", detail::concat(rows_name, " without its last size"));
   const Tensor classes_of = plain(target);
-  const int64_t* values = classes_of.data<int64_t>();
+  const Tensor host = classes_of.to(Device{});
+  const int64_t* values = host.data<int64_t>();
   const int64_t bad =
       kernels::cpu::first_bad_target(values, classes_of.numel(), classes, options.ignore_index);
   check(bad < 0, ErrorKind::Argument, op, "target ", bad < 0 ? 0 : values[bad], " (element ", bad,
@@ -49,7 +54,8 @@ Tensor checked_target(const Tensor& target, const Tensor& rows, int64_t classes,
 }
 
 int64_t count_of(const Tensor& target, const CrossEntropyOptions& options) {
-  const int64_t* values = target.data<int64_t>();
+  const Tensor host = target.to(Device{});
+  const int64_t* values = host.data<int64_t>();
   return target.numel() - std::count(values, values + target.numel(), options.ignore_index);
 }
 
@@ -73,9 +79,8 @@ Tensor cross_entropy_backward(const BackwardContext& c, const Tensor& dy,
   const Tensor &target = c.saved(1), &lse = c.saved(2);
   const Tensor dlogits = Tensor::empty(logits.shape(), logits.options());
   dispatch_floating(logits.dtype(), "cross_entropy_backward", [&]<class T>() {
-    kernels::cpu::cross_entropy_backward(desc, dloss.data<compute_t<T>>(), logits.data<T>(),
-                                         target.data<int64_t>(), lse.data<compute_t<T>>(),
-                                         dlogits.data<T>());
+    PLINTH_RUN(dloss, cross_entropy_backward, desc, dloss.data<compute_t<T>>(), logits.data<T>(),
+               target.data<int64_t>(), lse.data<compute_t<T>>(), dlogits.data<T>());
   });
   return record_undifferentiable("cross_entropy_backward", {dy, c.saved(0)}, dlogits);
 }
@@ -94,8 +99,8 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& target, CrossEntropyOpt
   const Tensor losses = Tensor::empty(target.shape(), wide),
                lse = Tensor::empty({matrix.rows}, wide);
   dispatch_floating(logits.dtype(), "cross_entropy", [&]<class T>() {
-    kernels::cpu::cross_entropy_forward(desc, from.data<T>(), classes.data<int64_t>(),
-                                        losses.data<compute_t<T>>(), lse.data<compute_t<T>>());
+    PLINTH_RUN(from, cross_entropy_forward, desc, from.data<T>(), classes.data<int64_t>(),
+               losses.data<compute_t<T>>(), lse.data<compute_t<T>>());
   });
   const Tensor rows = record("cross_entropy", {logits}, losses, {logits, classes, lse},
                              [desc](const BackwardContext& c, const Tensor& dy) -> Tensors {
@@ -115,6 +120,40 @@ struct HeadGradients {
   Tensor dx, dw;
 };
 
+#ifdef PLINTH_CUDA_BACKEND
+// On the GPU the products are ordinary ones, and a chunk of rows is worked on at a time, so that
+// the logits of all rows are never in memory. Logits and the weight's gradient are float32.
+void run_head_in_chunks(const kernels::cpu::LinearCrossEntropyDesc& desc, const Tensor& x,
+                        const Tensor& weight, const Tensor& target, const Tensor& losses,
+                        const HeadGradients& gradients, double scale) {
+  constexpr int64_t kLogits = int64_t{1} << 26;  // of a chunk
+  const NoGradGuard no_grad;
+  const DType wide = compute_dtype(x.dtype());
+  const Tensor rows = x.reshape({desc.rows, desc.dim}), head = weight.to(wide);
+  const Tensor dx = gradients.dx.defined() ? gradients.dx.reshape(rows.shape()) : Tensor();
+  const bool differentiates = gradients.dx.defined() || gradients.dw.defined();
+  const int64_t chunk = std::max<int64_t>(1, kLogits / std::max<int64_t>(1, desc.vocab));
+  for (int64_t first = 0; first < desc.rows; first += chunk) {
+    kernels::cpu::LinearCrossEntropyDesc part = desc;
+    part.rows = std::min(chunk, desc.rows - first);
+    const Tensor some = rows.narrow(0, first, part.rows);
+    const Tensor logits = matmul(some.to(wide), head.transpose(0, 1));
+    const Tensor dlogits = differentiates ? Tensor::empty(logits.shape(), x.options()) : Tensor();
+    dispatch_floating(x.dtype(), "linear_cross_entropy", [&]<class T>() {
+      using C = compute_t<T>;
+      kernels::cuda::linear_cross_entropy_rows<C, T>(
+          stream_of(x), part, desc.vocab, logits.data<C>(), target.data<int64_t>() + first,
+          losses.data<C>() + first, data_or_null<T>(dlogits), static_cast<C>(scale));
+    });
+    if (dx.defined()) dx.narrow(0, first, part.rows).copy_(matmul(dlogits, weight));
+    if (gradients.dw.defined()) {
+      Tensor dw = gradients.dw;
+      dw.add_(matmul(dlogits.to(wide).transpose(0, 1), some.to(wide)));
+    }
+  }
+}
+#endif
+
 // Each row's loss, and the gradients for which there is room.
 Tensor run_head(const Tensor& x, const Tensor& weight, const Tensor& target,
                 const CrossEntropyOptions& options, double scale, const HeadGradients& gradients) {
@@ -126,6 +165,12 @@ Tensor run_head(const Tensor& x, const Tensor& weight, const Tensor& target,
                                                   .label_smoothing = options.label_smoothing};
   const Tensor rows = plain(x), head = plain(weight);
   const Tensor losses = Tensor::empty(target.shape(), {compute_dtype(x.dtype()), x.device()});
+#ifdef PLINTH_CUDA_BACKEND
+  if (x.device().is_cuda()) {
+    run_head_in_chunks(desc, rows, head, target, losses, gradients, scale);
+    return losses;
+  }
+#endif
   if (FlopCounter::counting()) {
     const int64_t products = 1 + gradients.dx.defined() + gradients.dw.defined();
     FlopCounter::add(2 * products * count_of(target, options) * desc.dim * desc.vocab);
@@ -140,8 +185,10 @@ Tensor run_head(const Tensor& x, const Tensor& weight, const Tensor& target,
 }
 
 Tensor scaled(const Tensor& gradient, const Tensor& factor) {
-  return gradient.defined() && factor.item() != 1 ? (gradient * factor).to(gradient.dtype())
-                                                  : gradient;
+  if (!gradient.defined()) return gradient;
+  // Reading the factor would make the host wait for a GPU.
+  const bool is_one = factor.device().is_cpu() && factor.item() == 1;
+  return is_one ? gradient : (gradient * factor).to(gradient.dtype());
 }
 
 }  // namespace

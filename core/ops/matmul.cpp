@@ -7,9 +7,12 @@
 #include "core/ops/checks.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/loops.h"
+#include "core/ops/on_device.h"
 #include "core/ops/reduce.h"
 #include "kernels/column_sum/column_sum.h"
+#include "kernels/column_sum/column_sum_cuda.h"
 #include "kernels/matmul/matmul.h"
+#include "kernels/matmul/matmul_cuda.h"
 
 namespace plinth {
 namespace {
@@ -46,12 +49,13 @@ Tensor run(const Tensor& a, const Tensor& b, const Tensor& bias, std::string_vie
   FlopCounter::add(2 * desc.batch * desc.m * desc.n * desc.k);
   dispatch_floating(a.dtype(), op, [&]<class T>() {
     const T* added = bias.defined() ? bias.data<T>() : nullptr;
-    kernels::cpu::matmul(desc, left.data<T>(), right.data<T>(), out.data<T>(), added);
+    PLINTH_RUN(left, matmul, desc, left.data<T>(), right.data<T>(), out.data<T>(), added);
   });
   return out;
 }
 
 void check_dtypes(const Tensor& a, const Tensor& b, std::string_view op) {
+  check_same_device(op, {&a, &b});
   check(a.dtype() == b.dtype(), ErrorKind::DType, op, "operands have dtypes ", name(a.dtype()),
         " and ", name(b.dtype()), ", expected one dtype");
 }
@@ -120,7 +124,8 @@ Tensor column_sum(const Tensor& x) {
   const Tensor from = plain(x);
   const Tensor out = Tensor::empty({x.size(1)}, x.options());
   dispatch_floating(x.dtype(), "column_sum", [&]<class T>() {
-    kernels::cpu::column_sum(x.size(0), x.size(1), from.data<T>(), out.data<T>());
+    PLINTH_RUN_WITH(x, column_sum_workspace(x.size(0), x.size(1)), column_sum, x.size(0), x.size(1),
+                    from.data<T>(), out.data<T>());
   });
   return record("column_sum", {x}, out, {},
                 [shape = x.shape()](const BackwardContext&, const Tensor& dy) -> Tensors {

@@ -5,8 +5,11 @@
 #include "core/error.h"
 #include "core/ops/checks.h"
 #include "core/ops/loops.h"
+#include "core/ops/on_device.h"
 #include "kernels/layer_norm/layer_norm.h"
+#include "kernels/layer_norm/layer_norm_cuda.h"
 #include "kernels/rms_norm/rms_norm.h"
+#include "kernels/rms_norm/rms_norm_cuda.h"
 
 namespace plinth {
 namespace {
@@ -57,10 +60,10 @@ Tensors layer_norm_gradients(const BackwardContext& c, const Tensor& dy, const T
   const Tensor vector = Tensor::empty({cols}, x.options());
   const Tensor dweight = room_if(needs_dweight, vector), dbias = room_if(needs_dbias, vector);
   dispatch_floating(x.dtype(), "layer_norm_backward", [&, rows = rows, cols = cols]<class T>() {
-    kernels::cpu::add_layer_norm_backward(
-        rows, cols, g.data<T>(), data_or_null<T>(extra), x.data<T>(), data_or_null<T>(weight),
-        c.saved(kMean).data<compute_t<T>>(), c.saved(kRstd).data<compute_t<T>>(),
-        data_or_null<T>(dx), data_or_null<T>(dweight), data_or_null<T>(dbias));
+    PLINTH_RUN_WITH(x, layer_norm_backward_workspace<T>(rows, cols), add_layer_norm_backward, rows,
+                    cols, g.data<T>(), data_or_null<T>(extra), x.data<T>(), data_or_null<T>(weight),
+                    c.saved(kMean).data<compute_t<T>>(), c.saved(kRstd).data<compute_t<T>>(),
+                    data_or_null<T>(dx), data_or_null<T>(dweight), data_or_null<T>(dbias));
   });
   return without_second_derivative("layer_norm_backward", {dy, dsum, c.saved(kX), c.saved(kWeight)},
                                    {dx, dweight, dbias});
@@ -74,9 +77,10 @@ Tensors rms_norm_gradients(const BackwardContext& c, const Tensor& dy, const Ten
   const Tensor dx = room_if(needs_dx, x);
   const Tensor dweight = room_if(needs_dweight, Tensor::empty({cols}, x.options()));
   dispatch_floating(x.dtype(), "rms_norm_backward", [&, rows = rows, cols = cols]<class T>() {
-    kernels::cpu::add_rms_norm_backward(
-        rows, cols, g.data<T>(), data_or_null<T>(extra), x.data<T>(), data_or_null<T>(weight),
-        c.saved(kRstd).data<compute_t<T>>(), data_or_null<T>(dx), data_or_null<T>(dweight));
+    PLINTH_RUN_WITH(x, rms_norm_backward_workspace<T>(rows, cols), add_rms_norm_backward, rows,
+                    cols, g.data<T>(), data_or_null<T>(extra), x.data<T>(), data_or_null<T>(weight),
+                    c.saved(kRstd).data<compute_t<T>>(), data_or_null<T>(dx),
+                    data_or_null<T>(dweight));
   });
   return without_second_derivative("rms_norm_backward", {dy, dsum, c.saved(kX), c.saved(kWeight)},
                                    {dx, dweight});
@@ -95,10 +99,9 @@ Tensor layer_norm(const Tensor& input, const Tensor& scale, const Tensor& shift,
   const Tensor mean = saves ? row_statistic(x, rows) : Tensor(),
                rstd = saves ? row_statistic(x, rows) : Tensor();
   dispatch_floating(x.dtype(), "layer_norm", [&, rows = rows, cols = cols]<class T>() {
-    kernels::cpu::layer_norm_forward(rows, cols, from.data<T>(), data_or_null<T>(w),
-                                     data_or_null<T>(b), static_cast<compute_t<T>>(eps),
-                                     y.data<T>(), data_or_null<compute_t<T>>(mean),
-                                     data_or_null<compute_t<T>>(rstd));
+    PLINTH_RUN(from, layer_norm_forward, rows, cols, from.data<T>(), data_or_null<T>(w),
+               data_or_null<T>(b), static_cast<compute_t<T>>(eps), y.data<T>(),
+               data_or_null<compute_t<T>>(mean), data_or_null<compute_t<T>>(rstd));
   });
   return record("layer_norm", {x, weight, bias}, y, {x, weight, rstd, mean},
                 [](const BackwardContext& c, const Tensor& dy) {
@@ -114,9 +117,8 @@ Tensor rms_norm(const Tensor& input, const Tensor& scale, double eps) {
   const Tensor y = Tensor::empty(x.shape(), x.options());
   const Tensor rstd = needs_grad({x, weight}) ? row_statistic(x, rows) : Tensor();
   dispatch_floating(x.dtype(), "rms_norm", [&, rows = rows, cols = cols]<class T>() {
-    kernels::cpu::rms_norm_forward(rows, cols, from.data<T>(), data_or_null<T>(w),
-                                   static_cast<compute_t<T>>(eps), y.data<T>(),
-                                   data_or_null<compute_t<T>>(rstd));
+    PLINTH_RUN(from, rms_norm_forward, rows, cols, from.data<T>(), data_or_null<T>(w),
+               static_cast<compute_t<T>>(eps), y.data<T>(), data_or_null<compute_t<T>>(rstd));
   });
   return record("rms_norm", {x, weight}, y, {x, weight, rstd},
                 [](const BackwardContext& c, const Tensor& dy) {
@@ -138,10 +140,10 @@ AddNorm add_layer_norm(const Tensor& input, const Tensor& stream, const Tensor& 
   const Tensor mean = saves ? row_statistic(x, rows) : Tensor(),
                rstd = saves ? row_statistic(x, rows) : Tensor();
   dispatch_floating(x.dtype(), "add_layer_norm", [&, rows = rows, cols = cols]<class T>() {
-    kernels::cpu::add_layer_norm_forward(
-        rows, cols, from.data<T>(), added.data<T>(), data_or_null<T>(w), data_or_null<T>(b),
-        static_cast<compute_t<T>>(eps), sum.data<T>(), normed.data<T>(),
-        data_or_null<compute_t<T>>(mean), data_or_null<compute_t<T>>(rstd));
+    PLINTH_RUN(from, add_layer_norm_forward, rows, cols, from.data<T>(), added.data<T>(),
+               data_or_null<T>(w), data_or_null<T>(b), static_cast<compute_t<T>>(eps),
+               sum.data<T>(), normed.data<T>(), data_or_null<compute_t<T>>(mean),
+               data_or_null<compute_t<T>>(rstd));
   });
   const Tensors outputs = record_multi(
       "add_layer_norm", {x, residual, weight, bias}, {sum, normed}, {sum, weight, rstd, mean},
@@ -164,10 +166,9 @@ AddNorm add_rms_norm(const Tensor& input, const Tensor& stream, const Tensor& sc
   const Tensor normed = Tensor::empty(x.shape(), x.options());
   const Tensor rstd = needs_grad({x, residual, weight}) ? row_statistic(x, rows) : Tensor();
   dispatch_floating(x.dtype(), "add_rms_norm", [&, rows = rows, cols = cols]<class T>() {
-    kernels::cpu::add_rms_norm_forward(rows, cols, from.data<T>(), added.data<T>(),
-                                       data_or_null<T>(w), static_cast<compute_t<T>>(eps),
-                                       sum.data<T>(), normed.data<T>(),
-                                       data_or_null<compute_t<T>>(rstd));
+    PLINTH_RUN(from, add_rms_norm_forward, rows, cols, from.data<T>(), added.data<T>(),
+               data_or_null<T>(w), static_cast<compute_t<T>>(eps), sum.data<T>(), normed.data<T>(),
+               data_or_null<compute_t<T>>(rstd));
   });
   const Tensors outputs =
       record_multi("add_rms_norm", {x, residual, weight}, {sum, normed}, {sum, weight, rstd},

@@ -9,8 +9,11 @@
 #include "core/ops/factories.h"
 #include "core/ops/index.h"
 #include "core/ops/loops.h"
+#include "core/ops/on_device.h"
 #include "core/ops/views.h"
 #include "core/tensor_impl.h"
+#include "kernels/reduce/reduce.h"
+#include "kernels/reduce/reduce_cuda.h"
 
 namespace plinth {
 namespace {
@@ -67,7 +70,8 @@ Tensor run(ReduceOp op, const Tensor& x, const Plan& plan, std::string_view name
   check(!extremum || plan.count > 0 || out.numel() == 0, ErrorKind::Shape, name, "x has shape ",
         x.shape(), ": nothing has no extremum");
   dispatch_numeric(x.dtype(), name, [&]<class T>() {
-    kernels::cpu::reduce(op, reduction_over(x, out, plan), x.data<T>(), out.data<T>());
+    const kernels::Reduction shape = reduction_over(x, out, plan);
+    PLINTH_RUN_WITH(x, reduce_workspace(shape), reduce, op, shape, x.data<T>(), out.data<T>());
   });
   return out;
 }
@@ -190,8 +194,8 @@ Tensor cumsum(const Tensor& x, int64_t dim) {
   Tensor sums = Tensor::empty(rows.shape(), rows.options());
   dispatch_numeric(x.dtype(), "cumsum", [&]<class T>() {
     const int64_t length = rows.size(-1);
-    kernels::cpu::cumsum(length == 0 ? 0 : rows.numel() / length, length, rows.data<T>(),
-                         sums.data<T>());
+    PLINTH_RUN(rows, cumsum, length == 0 ? 0 : rows.numel() / length, length, rows.data<T>(),
+               sums.data<T>());
   });
   return record("cumsum", {x}, sums.transpose(d, -1).contiguous(), {},
                 [d](const BackwardContext&, const Tensor& dy) -> Tensors {
@@ -205,7 +209,7 @@ Tensor argmax(const Tensor& x, int64_t dim, bool keepdim) {
   check(p.count > 0 || out.numel() == 0, ErrorKind::Shape, "argmax", "x has shape ", x.shape(),
         ": nothing has no maximum");
   dispatch_numeric(x.dtype(), "argmax", [&]<class T>() {
-    kernels::cpu::argmax(reduction_over(x, out, p), x.data<T>(), out.data<int64_t>());
+    PLINTH_RUN(x, argmax, reduction_over(x, out, p), x.data<T>(), out.data<int64_t>());
   });
   return dropped(out, p, keepdim);
 }
@@ -213,20 +217,23 @@ Tensor argmax(const Tensor& x, int64_t dim, bool keepdim) {
 Tensor any(const Tensor& x) {
   const Tensor b = x.detach().to(DType::Bool);
   Tensor out = Tensor::empty({}, b.options());
-  kernels::cpu::any(reduction_over(b, out, plan(b, {}, "any")), b.data<bool>(), out.data<bool>());
+  const kernels::Reduction shape = reduction_over(b, out, plan(b, {}, "any"));
+  PLINTH_RUN_WITH(b, reduce_workspace(shape), any, shape, b.data<bool>(), out.data<bool>());
   return out;
 }
 
 Tensor all(const Tensor& x) {
   const Tensor b = x.detach().to(DType::Bool);
   Tensor out = Tensor::empty({}, b.options());
-  kernels::cpu::all(reduction_over(b, out, plan(b, {}, "all")), b.data<bool>(), out.data<bool>());
+  const kernels::Reduction shape = reduction_over(b, out, plan(b, {}, "all"));
+  PLINTH_RUN_WITH(b, reduce_workspace(shape), all, shape, b.data<bool>(), out.data<bool>());
   return out;
 }
 
 TopK topk(const Tensor& x, int64_t k) {
   check(x.dim() >= 1 && k >= 0 && k <= x.size(-1), ErrorKind::Argument, "topk", "k is ", k,
         ", x has shape ", x.shape(), "; k goes up to the last dimension's size");
+  check_on_cpu(x, "topk");
   const Tensor rows = x.detach().contiguous();
   Shape shape = x.shape();
   shape[shape.dim() - 1] = k;

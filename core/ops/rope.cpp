@@ -4,6 +4,9 @@
 #include "core/error.h"
 #include "core/ops/checks.h"
 #include "core/ops/loops.h"
+#include "core/ops/on_device.h"
+#include "kernels/rope/rope.h"
+#include "kernels/rope/rope_cuda.h"
 
 namespace plinth {
 namespace {
@@ -39,9 +42,9 @@ Tensor rotate(const Tensor& x, const Rotation& by) {
                       .inverse = by.inverse,
                       .offset = by.offset};
   dispatch_floating(x.dtype(), "rope", [&]<class T>() {
-    kernels::cpu::rope(
-        desc, from.data<T>(), by.table.cos.data<compute_t<T>>(), by.table.sin.data<compute_t<T>>(),
-        by.positions.defined() ? by.positions.data<int64_t>() : nullptr, y.data<T>());
+    PLINTH_RUN(from, rope, desc, from.data<T>(), by.table.cos.data<compute_t<T>>(),
+               by.table.sin.data<compute_t<T>>(),
+               by.positions.defined() ? by.positions.data<int64_t>() : nullptr, y.data<T>());
   });
   Rotation back = by;
   back.inverse = !by.inverse;
@@ -59,6 +62,8 @@ void check_operands(const Tensor& x, const RopeTable& table) {
   check_shape(table.sin, table.cos.shape(), "rope", "table.sin", "that of table.cos");
   const DType expected = compute_dtype(x.dtype());
   for (const Tensor& half : {table.cos, table.sin}) {
+    check(half.device() == x.device(), ErrorKind::Device, "rope", "table is on ", half.device(),
+          ", expected ", x.device(), " (that of x)");
     check(half.dtype() == expected && half.is_contiguous(), ErrorKind::DType, "rope", "table is ",
           name(half.dtype()), half.is_contiguous() ? "" : " and not contiguous", ", expected ",
           name(expected), " for an x of ", name(x.dtype()));
@@ -105,6 +110,7 @@ Tensor rope(const Tensor& x, const RopeTable& table, int64_t offset, bool interl
 Tensor rope(const Tensor& x, const RopeTable& table, const Tensor& positions, bool interleaved) {
   check_operands(x, table);
   check_int64(positions, "rope", "positions");
+  check_same_device("rope", {&x, &positions});
   check_shape(positions, {x.size(0), x.size(1)}, "rope", "positions", "batch and time of x");
   const Tensor at = checked_index(positions, table.cos.size(0), "rope", "positions");
   return rotate(x, {.table = table, .positions = at, .interleaved = interleaved});

@@ -13,6 +13,8 @@ using RopeScaling = kernels::cpu::RopeScaling;
 // cos and sin of position times frequency, each [positions, rotary_dim / 2].
 struct RopeTable {
   Tensor cos, sin;
+
+  RopeTable to(Device device) const { return {cos.to(device), sin.to(device)}; }
 };
 
 // For positions 0 .. positions - 1, with frequencies theta^(-2 i / rotary_dim), scaled. dtype is

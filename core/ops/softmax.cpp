@@ -5,20 +5,22 @@
 #include "core/ops/checks.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/loops.h"
+#include "core/ops/on_device.h"
 #include "core/ops/reduce.h"
 #include "core/tensor_impl.h"
 #include "kernels/softmax/softmax.h"
+#include "kernels/softmax/softmax_cuda.h"
 
 namespace plinth {
 namespace {
 
-// Runs a kernel (rows, cols, inputs..., out) on the last dimension.
+// Runs a kernel (x, rows, cols, inputs..., out) on the last dimension.
 template <class Kernel, class... In>
 Tensor run(std::string_view op, Kernel kernel, const Tensor& x, const In&... more) {
   const auto [rows, cols] = rows_of(x, op);
   Tensor out = Tensor::empty(x.shape(), x.options());
   dispatch_floating(x.dtype(), op, [&, rows = rows, cols = cols]<class T>() {
-    kernel.template operator()<T>(rows, cols, x.data<T>(), more.template data<T>()...,
+    kernel.template operator()<T>(x, rows, cols, x.data<T>(), more.template data<T>()...,
                                   out.data<T>());
   });
   return out;
@@ -26,14 +28,19 @@ Tensor run(std::string_view op, Kernel kernel, const Tensor& x, const In&... mor
 
 Tensor softmax_last(const Tensor& x) {
   const Tensor y = run(
-      "softmax", []<class T>(auto... arguments) { kernels::cpu::softmax_forward<T>(arguments...); },
+      "softmax",
+      []<class T>(const Tensor& x, auto... arguments) {
+        PLINTH_RUN(x, softmax_forward<T>, arguments...);
+      },
       plain(x));
   return record("softmax", {x}, y, {y}, [](const BackwardContext& c, const Tensor& dy) -> Tensors {
     const Tensor& y = c.saved(0);
     if (grad_enabled()) return {y * (dy - sum(dy * y, {-1}, true))};
     return {run(
         "softmax_backward",
-        []<class T>(auto... arguments) { kernels::cpu::softmax_backward<T>(arguments...); },
+        []<class T>(const Tensor& x, auto... arguments) {
+          PLINTH_RUN(x, softmax_backward<T>, arguments...);
+        },
         plain(dy), y)};
   });
 }
@@ -41,17 +48,21 @@ Tensor softmax_last(const Tensor& x) {
 Tensor log_softmax_last(const Tensor& x) {
   const Tensor y = run(
       "log_softmax",
-      []<class T>(auto... arguments) { kernels::cpu::log_softmax_forward<T>(arguments...); },
+      []<class T>(const Tensor& x, auto... arguments) {
+        PLINTH_RUN(x, log_softmax_forward<T>, arguments...);
+      },
       plain(x));
-  return record(
-      "log_softmax", {x}, y, {y}, [](const BackwardContext& c, const Tensor& dy) -> Tensors {
-        const Tensor& y = c.saved(0);
-        if (grad_enabled()) return {dy - exp(y) * sum(dy, {-1}, true)};
-        return {run(
-            "log_softmax_backward",
-            []<class T>(auto... arguments) { kernels::cpu::log_softmax_backward<T>(arguments...); },
-            plain(dy), y)};
-      });
+  return record("log_softmax", {x}, y, {y},
+                [](const BackwardContext& c, const Tensor& dy) -> Tensors {
+                  const Tensor& y = c.saved(0);
+                  if (grad_enabled()) return {dy - exp(y) * sum(dy, {-1}, true)};
+                  return {run(
+                      "log_softmax_backward",
+                      []<class T>(const Tensor& x, auto... arguments) {
+                        PLINTH_RUN(x, log_softmax_backward<T>, arguments...);
+                      },
+                      plain(dy), y)};
+                });
 }
 
 // f along dim, given f along the last dimension.

@@ -6,7 +6,9 @@
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
 #include "core/ops/loops.h"
+#include "core/ops/on_device.h"
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/elementwise/elementwise_cuda.h"
 
 namespace plinth {
 namespace {
@@ -16,7 +18,7 @@ using kernels::UnaryOp;
 Tensor run_floating(UnaryOp op, const Tensor& x, std::string_view name) {
   Tensor out = Tensor::empty(x.shape(), x.options());
   dispatch_floating(x.dtype(), name, [&]<class T>() {
-    kernels::cpu::unary(op, loop_over(out, x), x.data<T>(), out.data<T>());
+    PLINTH_RUN(x, unary, op, loop_over(out, x), x.data<T>(), out.data<T>());
   });
   return out;
 }
@@ -24,7 +26,7 @@ Tensor run_floating(UnaryOp op, const Tensor& x, std::string_view name) {
 Tensor run_numeric(UnaryOp op, const Tensor& x, std::string_view name) {
   Tensor out = Tensor::empty(x.shape(), x.options());
   dispatch_numeric(x.dtype(), name, [&]<class T>() {
-    kernels::cpu::unary(op, loop_over(out, x), x.data<T>(), out.data<T>());
+    PLINTH_RUN(x, unary, op, loop_over(out, x), x.data<T>(), out.data<T>());
   });
   return out;
 }

@@ -5,6 +5,7 @@
 #include "core/autograd.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
+#include "core/ops/index.h"
 #include "core/ops/loops.h"
 #include "core/tensor_impl.h"
 
@@ -56,15 +57,22 @@ Shape resolved(const Shape& wanted, int64_t numel) {
   return shape;
 }
 
-// The gradient of as_strided: zeros of x's shape with dy added at the view's elements, in order.
-Tensor as_strided_backward(const Tensor& dy, const Shape& x_shape, const Shape& strides,
-                           int64_t offset) {
-  const Tensor dx = zeros(x_shape, dy.options());
-  const Tensor source = dy.detach().contiguous();
-  dispatch_floating(dy.dtype(), "as_strided", [&]<class T>() {
-    const auto loop = make_loop<2>(dy.shape(), {strides, source.strides()});
-    T* to = dx.data<T>() + offset;
-    const T* from = source.data<T>();
+// Zeros of x_shape with `values`, which are contiguous, added in order where as_strided would find
+// them.
+Tensor strided_sums(const Tensor& values, const Shape& x_shape, const Shape& strides,
+                    int64_t offset) {
+  const Tensor sums = zeros(x_shape, values.options());
+  if (values.device().is_cuda()) {
+    const Tensor places = arange(0, static_cast<double>(sums.numel()), 1, {DType::Int64, {}});
+    const Tensor index = as_strided(places, values.shape(), strides, offset).contiguous();
+    return index_add(sums.reshape({-1}), 0, index.reshape({-1}).to(values.device()),
+                     values.reshape({-1}))
+        .reshape(x_shape);
+  }
+  dispatch_floating(values.dtype(), "as_strided", [&]<class T>() {
+    const auto loop = make_loop<2>(values.shape(), {strides, values.strides()});
+    T* to = sums.data<T>() + offset;
+    const T* from = values.data<T>();
     for (int64_t row = 0; row < loop.rows() && loop.inner() > 0; ++row) {
       const auto at = loop.offsets(row);
       for (int64_t i = 0; i < loop.inner(); ++i) {
@@ -74,6 +82,13 @@ Tensor as_strided_backward(const Tensor& dy, const Shape& x_shape, const Shape& 
       }
     }
   });
+  return sums;
+}
+
+// The gradient of as_strided.
+Tensor as_strided_backward(const Tensor& dy, const Shape& x_shape, const Shape& strides,
+                           int64_t offset) {
+  const Tensor dx = strided_sums(dy.detach().contiguous(), x_shape, strides, offset);
   return record(
       "as_strided_backward", {dy}, dx, {},
       [shape = dy.shape(), strides, offset](const BackwardContext&, const Tensor& ddx) -> Tensors {

@@ -66,6 +66,8 @@ struct Row {
   // False for ops whose kernels may add in another order if an operand lies otherwise in memory, or
   // that take contiguous tensors only.
   bool same_bits_in_any_layout = true;
+  // False for ops that have no kernel for the GPU.
+  bool on_gpu = true;
 };
 
 struct Family {

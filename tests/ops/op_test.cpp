@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "core/autograd.h"
+#include "core/cuda/runtime.h"
 #include "core/gradcheck.h"
 #include "core/ops/factories.h"
 #include "core/ops/views.h"
@@ -32,14 +33,17 @@ bool is_input_floating(const Tensor& x) {
   return x.defined() && is_floating_point(x.dtype());
 }
 
+// Where the ops of the running test compute; references stay on the CPU.
+Device device_under_test;
+
 // The case's inputs in dtype, as new leaves.
 Tensors inputs_in(const Case& c, DType dtype, bool requires_grad = true) {
   Tensors inputs;
   for (const Tensor& x : c.inputs) {
     if (is_input_floating(x)) {
-      inputs.push_back(x.to(dtype).clone().set_requires_grad(requires_grad));
+      inputs.push_back(x.to(dtype).clone().to(device_under_test).set_requires_grad(requires_grad));
     } else {
-      inputs.push_back(x.defined() ? x.clone() : x);
+      inputs.push_back(x.defined() ? x.clone().to(device_under_test) : x);
     }
   }
   return inputs;
@@ -62,7 +66,8 @@ Tensors output_gradients(const Tensors& outputs) {
     gradients.push_back(uniform(y.shape(), -1, 1, {.seed = 2, .op = number++})
                             .to(DType::BFloat16)
                             .to(DType::Float16)
-                            .to(y.dtype()));
+                            .to(y.dtype())
+                            .to(y.device()));
   }
   return gradients;
 }
@@ -110,8 +115,21 @@ void expect_close(const Tensor& actual, const Tensor& expected, double units, do
   }
 }
 
+void expect_close(const Result& actual, const Result& expected, const Tolerance& tolerance,
+                  double magnitude, DType precision, const std::string& what) {
+  for (size_t i = 0; i < actual.outputs.size(); ++i)
+    expect_close(actual.outputs[i], expected.outputs[i], 2 * tolerance.units, magnitude, precision,
+                 what);
+  for (size_t i = 0; i < actual.gradients.size(); ++i) {
+    ASSERT_EQ(actual.gradients[i].defined(), expected.gradients[i].defined()) << what;
+    if (!actual.gradients[i].defined()) continue;
+    expect_close(actual.gradients[i], expected.gradients[i], 2 * tolerance.gradient_units,
+                 magnitude, precision, what);
+  }
+}
+
 std::vector<char> bytes_of(const Tensor& x) {
-  const Tensor flat = x.detach().contiguous();
+  const Tensor flat = x.detach().to(Device{}).contiguous();
   const char* bytes = static_cast<const char*>(flat.raw_data());
   return {bytes, bytes + flat.numel() * static_cast<int64_t>(size_of(flat.dtype()))};
 }
@@ -141,15 +159,24 @@ Tensor reversed(const Tensor& x) {
   return x.permute(order).clone().permute(order).detach();
 }
 
-class OpFamily : public testing::TestWithParam<size_t> {
+class OpFamily : public testing::TestWithParam<std::tuple<Device, size_t>> {
  protected:
   // One thread is quickest for small tensors; one test says that more give the same bits.
-  void SetUp() override { omp_set_num_threads(1); }
+  void SetUp() override {
+    omp_set_num_threads(1);
+    device_under_test = std::get<Device>(GetParam());
+    if (device_under_test.is_cuda() && cuda::device_count() == 0)
+      GTEST_SKIP() << cuda::why_no_device();
+  }
+  void TearDown() override { device_under_test = {}; }
+
+  static const std::vector<Row>& rows() { return families()[std::get<size_t>(GetParam())].rows; }
 
   // Calls f(row, case) for all cases, and says which one failed or threw.
   template <class F>
   void for_each_case(F f) {
-    for (const Row& row : families()[GetParam()].rows) {
+    for (const Row& row : rows()) {
+      if (device_under_test.is_cuda() && !row.on_gpu) continue;
       Sampler sampler;
       for (const Case& c : row.cases(sampler)) {
         SCOPED_TRACE(row.name + ", " + c.label);
@@ -177,7 +204,18 @@ TEST_P(OpFamily, ValuesAgreeWithFloat64InEveryDtype) {
   });
 }
 
+// Finite differences of emulated kernels take minutes, and say no more than the test below, which
+// compares with the CPU's gradients.
+bool skips_finite_differences() {
+#ifdef PLINTH_EMULATE
+  return device_under_test.is_cuda();
+#else
+  return false;
+#endif
+}
+
 TEST_P(OpFamily, GradientsAgreeWithFiniteDifferences) {
+  if (skips_finite_differences()) GTEST_SKIP();
   for_each_case([](const Row&, const Case& c) {
     if (c.gradcheck) {
       EXPECT_EQ(gradcheck(c.op, inputs_in(c, DType::Float64)), "");
@@ -206,6 +244,7 @@ TEST_P(OpFamily, GradientsAgreeWithFloat64InEveryDtype) {
 }
 
 TEST_P(OpFamily, SecondDerivativesAreRightOrRefused) {
+  if (skips_finite_differences()) GTEST_SKIP();
   for_each_case([](const Row& row, const Case& c) {
     if (!c.gradcheck) return;
     const Tensors inputs = inputs_in(c, DType::Float64);
@@ -235,7 +274,14 @@ TEST_P(OpFamily, LayoutInMemoryChangesNoBit) {
           x = relaid(x.detach());
           if (requires_grad) x.set_requires_grad();
         }
-        if (row.same_bits_in_any_layout) expect_same_bits(run(c, inputs), expected, layout);
+        if (!row.same_bits_in_any_layout) continue;
+        const Result result = run(c, inputs);
+        if (device_under_test.is_cpu()) {
+          expect_same_bits(result, expected, layout);
+        } else {
+          // Kernels there add in an order that depends on the strides as well.
+          expect_close(result, expected, row.tolerance, c.magnitude, dtype, layout);
+        }
       }
     }
   });
@@ -251,6 +297,7 @@ TEST_P(OpFamily, BitsAreTheSameOnAnyNumberOfThreadsAndInputsStay) {
       omp_set_num_threads(1);
       const Result expected = run(c, inputs);
       for (int count : {1, 2, 3}) {
+        if (device_under_test.is_cuda() && count > 1) break;
         omp_set_num_threads(count);
         expect_same_bits(run(c, inputs), expected, std::to_string(count) + " threads");
       }
@@ -264,7 +311,8 @@ TEST_P(OpFamily, BitsAreTheSameOnAnyNumberOfThreadsAndInputsStay) {
 }
 
 TEST_P(OpFamily, BadArgumentsAreNamed) {
-  for (const Row& row : families()[GetParam()].rows) {
+  if (device_under_test.is_cuda()) GTEST_SKIP() << "checks come before the choice of a kernel";
+  for (const Row& row : rows()) {
     for (const ErrorCase& bad : row.errors) {
       SCOPED_TRACE(row.name + ", expecting \"" + bad.message + "\"");
       try {
@@ -278,8 +326,20 @@ TEST_P(OpFamily, BadArgumentsAreNamed) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(, OpFamily, testing::Range(size_t{0}, families().size()),
-                         [](const auto& info) { return families()[info.param].name; });
+std::string name_of(const testing::TestParamInfo<std::tuple<Device, size_t>>& info) {
+  return families()[std::get<size_t>(info.param)].name;
+}
+
+INSTANTIATE_TEST_SUITE_P(Cpu, OpFamily,
+                         testing::Combine(testing::Values(Device{}),
+                                          testing::Range(size_t{0}, families().size())),
+                         name_of);
+#ifdef PLINTH_CUDA_BACKEND
+INSTANTIATE_TEST_SUITE_P(Gpu, OpFamily,
+                         testing::Combine(testing::Values(Device{DeviceType::CUDA, 0}),
+                                          testing::Range(size_t{0}, families().size())),
+                         name_of);
+#endif
 
 }  // namespace
 }  // namespace plinth::op_table

@@ -194,7 +194,7 @@ constexpr int64_t kRotary = 4;
 
 RopeTable table_for(const Tensor& x) {
   const DType dtype = x.dtype() == DType::Float64 ? DType::Float64 : DType::Float32;
-  return rope_table(12, kRotary, kTheta, {}, dtype);
+  return rope_table(12, kRotary, kTheta, {}, dtype).to(x.device());
 }
 
 // Each pair turned by position theta^(-2 pair / rotary), as complex numbers are.

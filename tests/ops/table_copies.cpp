@@ -214,7 +214,7 @@ std::vector<Row> copy_rows() {
        .errors = {{[] {
                      zeros({2}).to(Device{DeviceType::CUDA, 1});
                    },
-                   ErrorKind::Device, "to: got device cuda:1"}}},
+                   ErrorKind::Device, "device: got cuda:1, but"}}},
       {.name = "clone",
        .cases = [](Sampler& s) -> std::vector<Case> {
          return {same_values("a matrix", s({3, 5}), [](const Tensor& x) { return x.clone(); }),
