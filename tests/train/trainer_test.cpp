@@ -258,6 +258,9 @@ TEST(Trainer, FullDiskEndsTheRunAndLeavesTheCheckpointBefore) {
 }
 
 TEST(Trainer, SteadyStateAsksTheSystemForNoMemory) {
+#if defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "the allocator keeps no blocks here, so that a use after free is seen";
+#endif
   TestRun run;
   run.options.steps = 1000;
   Trainer trainer(
