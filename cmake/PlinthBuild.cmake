@@ -49,4 +49,23 @@ function(plinth_library name)
   set_property(GLOBAL APPEND PROPERTY PLINTH_LIBRARIES ${name})
 endfunction()
 
+# plinth_emulated(<folder> DEPENDS <folders> LINK <targets> SOURCES <files>)
+# For tests: plinth_<folder>_emulated, the same code with the emulator as its CUDA device.
+function(plinth_emulated name)
+  if(NOT TARGET plinth_emulated_kernels)
+    return()
+  endif()
+  cmake_parse_arguments(arg "" "EXCLUDE" "DEPENDS;LINK;SOURCES" ${ARGN})
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
+  if(arg_EXCLUDE)
+    list(FILTER sources EXCLUDE REGEX ${arg_EXCLUDE})
+  endif()
+  add_library(plinth_${name}_emulated STATIC EXCLUDE_FROM_ALL ${sources} ${arg_SOURCES})
+  target_compile_definitions(plinth_${name}_emulated PUBLIC PLINTH_CUDA_BACKEND PLINTH_EMULATE)
+  target_include_directories(plinth_${name}_emulated PUBLIC ${PROJECT_SOURCE_DIR}
+                             ${PROJECT_BINARY_DIR}/generated)
+  list(TRANSFORM arg_DEPENDS REPLACE "(.+)" "plinth_\\1_emulated")
+  target_link_libraries(plinth_${name}_emulated PUBLIC ${arg_DEPENDS} PRIVATE plinth_options ${arg_LINK})
+endfunction()
+
 configure_file(${PROJECT_SOURCE_DIR}/cmake/version.h.in ${PROJECT_BINARY_DIR}/generated/core/version.h)

@@ -6,11 +6,28 @@
 
 #include "core/autograd.h"
 #include "core/error.h"
+#include "core/ops/factories.h"
+#include "core/ops/on_device.h"
 #include "kernels/optimizer/optimizer.h"
+#include "kernels/optimizer/optimizer_cuda.h"
 
 namespace plinth::nn {
 namespace {
 
+template <class T>
+double on_gpu(std::span<const std::span<const T>> spans, const Tensor& beside) {
+  const Tensor sum = zeros({}, {DType::Float64, beside.device()});
+#ifdef PLINTH_CUDA_BACKEND
+  const auto bytes = static_cast<int64_t>(kernels::cuda::gradient_workspace(spans));
+  kernels::cuda::sum_of_squares(stream_of(beside), spans, sum.data<double>(),
+                                workspace_beside(beside, bytes).raw_data());
+#else
+  static_cast<void>(spans);
+#endif
+  return sum.item();
+}
+
+// Of the tensors of type T.
 template <class T>
 double sum_of_squares(const Tensors& tensors) {
   std::vector<std::span<const T>> spans;
@@ -19,7 +36,9 @@ double sum_of_squares(const Tensors& tensors) {
       spans.emplace_back(tensor.data<T>(), static_cast<size_t>(tensor.numel()));
     }
   }
-  return kernels::cpu::sum_of_squares(std::span<const std::span<const T>>(spans));
+  const std::span<const std::span<const T>> all(spans);
+  if (tensors.empty() || tensors[0].device().is_cpu()) return kernels::cpu::sum_of_squares(all);
+  return on_gpu(all, tensors[0]);
 }
 
 Tensors gradients_of(const Tensors& parameters) {
@@ -39,6 +58,9 @@ double global_norm(const Tensors& tensors) {
     check(is_floating_point(tensor.dtype()) && !is_float8(tensor.dtype()), ErrorKind::DType,
           "global_norm", "got a tensor of dtype ", name(tensor.dtype()),
           ", expected float64, float32, bfloat16 or float16");
+    check(tensor.device() == tensors[0].device(), ErrorKind::Device, "global_norm",
+          "tensors are on ", tensors[0].device(), " and ", tensor.device(),
+          ", expected one device");
     contiguous.push_back(tensor.detach().contiguous());
   }
   return std::sqrt(sum_of_squares<double>(contiguous) + sum_of_squares<float>(contiguous) +

@@ -112,7 +112,7 @@ Initializer trunc_normal(double mean, double stddev, double low, double high) {
   check(inside >= 0.01, ErrorKind::Argument, "trunc_normal", "only ", inside,
         " of the distribution lies in [", low, ", ", high, "], expected at least 0.01");
   return [=](Tensor& parameter, const kernels::PhiloxKey& key) {
-    const Tensor values = Tensor::empty(parameter.shape(), {DType::Float32, parameter.device()});
+    const Tensor values = Tensor::empty(parameter.shape(), {DType::Float32, {}});
     float* out = values.data<float>();
     const auto stream = kernels::philox_stream(key);
     kernels::parallel_for(values.numel(), kernels::grain_for(32), [&](int64_t begin, int64_t end) {

@@ -195,6 +195,16 @@ void Module::to(DType dtype) {
   for (const NamedTensor& buffer : named_buffers()) convert(buffer.tensor);
 }
 
+void Module::to(Device device) {
+  const NoGradGuard no_grad;
+  const auto move = [device](Tensor tensor) {
+    if (tensor.device() != device) tensor.set_data(tensor.to(device));
+  };
+  for (const Tensor& parameter : parameters()) move(parameter);
+  for (const NamedTensor& buffer : named_buffers()) move(buffer.tensor);
+  apply([device](Module& module) { module.moved_to(device); });
+}
+
 void Module::reset_parameters(uint64_t seed) {
   std::unordered_set<const TensorImpl*> seen;
   visit_parameters([&](const std::string& name, const Parameter& parameter) {

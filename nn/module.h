@@ -108,11 +108,18 @@ class Module {
   // Converts floating-point parameters and buffers in place, and drops gradients. Optimizers made
   // before must be made again.
   void to(DType dtype);
+  // Moves every parameter and buffer in place, and drops gradients. Optimizers made before must be
+  // made again.
+  void to(Device device);
 
   // "Linear": the class, without namespaces.
   virtual std::string type_name() const;
 
  protected:
+  // Called by to(Device) after this module's tensors moved: for tensors that are neither parameters
+  // nor buffers.
+  virtual void moved_to(Device) {}
+
   // A parameter with the given value, which may be another module's parameter: then both share it.
   // Returns the handle to keep. Names are not empty, have no dot, and are used once; otherwise
   // Error(Argument).

@@ -77,6 +77,13 @@ void MultiHeadAttention::check_inputs(const Tensor& x, const AttentionInputs& in
         ErrorKind::Argument, kName, "packed sequences go with neither a cache nor a context");
 }
 
+// The layers of a model share one table: the first of them moves it for all.
+void MultiHeadAttention::moved_to(Device device) {
+  for (Tensor half : {options_.rope.cos, options_.rope.sin}) {
+    if (half.defined() && half.device() != device) half.set_data(half.to(device));
+  }
+}
+
 Tensor MultiHeadAttention::rotated(const Tensor& x, const AttentionInputs& inputs) const {
   if (!options_.rope.cos.defined()) return x;
   RopeTable table = options_.rope;

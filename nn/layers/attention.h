@@ -63,6 +63,9 @@ class MultiHeadAttention final : public ModuleOf<MultiHeadAttention> {
   // An empty cache for this layer.
   KVCache make_cache(int64_t batch, int64_t capacity) const;
 
+ protected:
+  void moved_to(Device device) override;
+
  private:
   struct Heads {
     Tensor q, k, v;  // [batch, tokens, heads, head_dim]; k and v undefined if a cache has them

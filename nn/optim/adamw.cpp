@@ -30,7 +30,7 @@ void AdamW::update(const Bucket& bucket, double grad_scale) {
       .rounding = rounding_of(narrow(), seed(), bucket.step, bucket.number)};
   for_step(step_tensors(bucket.parameter_dtype, bucket.gradient_dtype, bucket.slots),
            [&]<class P, class G>(kernels::cpu::OptimizerTensors<P, G> tensors) {
-             kernels::cpu::adamw_step<P, G>(tensors, options);
+             PLINTH_RUN(bucket.slots[0]->parameter, adamw_step, tensors, options);
            });
 }
 

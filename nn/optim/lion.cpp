@@ -25,7 +25,7 @@ void Lion::update(const Bucket& bucket, double grad_scale) {
       .rounding = rounding_of(narrow(), seed(), bucket.step, bucket.number)};
   for_step(step_tensors(bucket.parameter_dtype, bucket.gradient_dtype, bucket.slots),
            [&]<class P, class G>(kernels::cpu::OptimizerTensors<P, G> tensors) {
-             kernels::cpu::lion_step<P, G>(tensors, options);
+             PLINTH_RUN(bucket.slots[0]->parameter, lion_step, tensors, options);
            });
 }
 

@@ -5,7 +5,9 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/ops/on_device.h"
 #include "kernels/optimizer/optimizer.h"
+#include "kernels/optimizer/optimizer_cuda.h"
 #include "nn/optim/optimizer.h"
 
 namespace plinth::nn {
@@ -62,6 +64,10 @@ template <class Slots>
 StepTensors step_tensors(DType parameter_dtype, DType gradient_dtype, const Slots& slots) {
   StepTensors tensors{parameter_dtype, gradient_dtype, {}, {}, {}, {}, {}};
   for (const auto* slot : slots) {
+    const Device expected = (*slots.begin())->parameter.device();
+    check(slot->parameter.device() == expected, ErrorKind::Device, "optimizer",
+          "parameters of one group are on ", expected, " and ", slot->parameter.device(),
+          ", expected one device");
     tensors.parameters.push_back(slot->parameter);
     tensors.gradients.push_back(slot->parameter.grad().contiguous());
     tensors.first.push_back(slot->state.size() > 0 ? slot->state[0] : Tensor());

@@ -94,14 +94,14 @@ void Muon::update_matrices(const Bucket& bucket, double grad_scale) {
         step_tensors(bucket.parameter_dtype, bucket.gradient_dtype, std::vector<Slot*>{slot});
     for_step(tensors, [&]<class P, class G>(kernels::cpu::OptimizerTensors<P, G> list) {
       compute_t<P>* const updates[] = {update.data<compute_t<P>>()};
-      kernels::cpu::muon_momentum<P, G>(list, updates, options);
+      PLINTH_RUN(update, muon_momentum, list, updates, options);
     });
     update = newton_schulz(update.to(options_.iteration_dtype), options_.iterations);
     update = update.to(dtype).contiguous();
     update.mul_(scale_of(options_.scale, slot->parameter.shape()));
     for_step(tensors, [&]<class P, class G>(kernels::cpu::OptimizerTensors<P, G> list) {
       const compute_t<P>* const updates[] = {update.data<compute_t<P>>()};
-      kernels::cpu::muon_update<P, G>(list, updates, options);
+      PLINTH_RUN(update, muon_update, list, updates, options);
     });
     ++options.rounding.key.sample;
   }
@@ -119,7 +119,7 @@ void Muon::update_others(const Bucket& bucket, double grad_scale) {
       .rounding = rounding_of(narrow(), seed(), bucket.step, bucket.number)};
   for_step(step_tensors(bucket.parameter_dtype, bucket.gradient_dtype, bucket.slots),
            [&]<class P, class G>(kernels::cpu::OptimizerTensors<P, G> tensors) {
-             kernels::cpu::adamw_step<P, G>(tensors, options);
+             PLINTH_RUN(bucket.slots[0]->parameter, adamw_step, tensors, options);
            });
 }
 

@@ -27,7 +27,7 @@ void Sgd::update(const Bucket& bucket, double grad_scale) {
       .rounding = rounding_of(narrow(), seed(), bucket.step, bucket.number)};
   for_step(step_tensors(bucket.parameter_dtype, bucket.gradient_dtype, bucket.slots),
            [&]<class P, class G>(kernels::cpu::OptimizerTensors<P, G> tensors) {
-             kernels::cpu::sgd_step<P, G>(tensors, options);
+             PLINTH_RUN(bucket.slots[0]->parameter, sgd_step, tensors, options);
            });
 }
 
