@@ -26,6 +26,7 @@ struct BenchArguments {
   bool json = false;
   bool serve = false;
   DeviceOptions device;
+  Device placed;  // what `device` came to
   std::vector<int64_t> shape;
   TrainBench train;
 
@@ -93,7 +94,8 @@ void report_json(const BenchArguments& arguments, const BenchCase& bench, const 
     if (bench.tokens()) json["tokens_per_s"] = 1e3 * bench.tokens() / median(times);
     if (bench.flops() > 0) json["flops_per_s"] = 1e3 * bench.flops() / median(times);
   }
-  json["peak_bytes"] = allocator(Device{}).stats().peak_allocated;
+  json["device"] = to_string(arguments.placed);
+  json["peak_bytes"] = allocator(arguments.placed).stats().peak_allocated;
   json["version"] = PLINTH_VERSION;
   print(json);
 }
@@ -108,7 +110,7 @@ void report_text(const BenchArguments& arguments, const BenchCase& bench, const 
     if (bench.flops() > 0) std::printf(", %.1f GFLOP/s", 1e-6 * bench.flops() / median(times));
     std::printf("\n");
   }
-  const auto peak = static_cast<uint64_t>(allocator(Device{}).stats().peak_allocated);
+  const auto peak = static_cast<uint64_t>(allocator(arguments.placed).stats().peak_allocated);
   std::printf("peak memory of tensors: %s\n", format_bytes(peak).c_str());
 }
 
@@ -148,8 +150,9 @@ void add_train(CLI::App& bench) {
   command->footer(
       "\nExample: plinth bench train --layers 4 --dim 256 --heads 8 --seq 256 --batch 8");
   command->callback([arguments] {
-    arguments->device.apply();
+    arguments->placed = arguments->device.apply();
     TrainBench& train = arguments->train;
+    train.device = arguments->placed;
     if (train.size.type == "gpt") train.size.type = "gpt2";
     train.precision = arguments->type();
     run(*arguments, *make_train_case(train));
@@ -171,8 +174,8 @@ void add_op(CLI::App& bench, const OpBench& op) {
     shape += (shape.empty() ? "" : ",") + std::to_string(size);
   command->footer("\nExample: plinth bench " + arguments->name + " --shape " + shape);
   command->callback([arguments, &op] {
-    arguments->device.apply();
-    run(*arguments, *make_op_case(op, arguments->shape, arguments->type()));
+    arguments->placed = arguments->device.apply();
+    run(*arguments, *make_op_case(op, arguments->shape, {arguments->type(), arguments->placed}));
   });
 }
 

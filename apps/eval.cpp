@@ -53,9 +53,10 @@ void report(const EvalArguments& arguments, const Evaluation& result) {
 void run(EvalArguments& arguments) {
   check(arguments.data.empty() != arguments.text.empty(), ErrorKind::Argument, "eval",
         "takes either --data or --text");
-  arguments.device.apply();
+  const Device device = arguments.device.apply();
   const fs::path directory = model_directory(arguments.model);
   const std::unique_ptr<LanguageModel> model = load_model(directory, arguments.average);
+  model->to(device);
   std::optional<Tokenizer> tokenizer;
   const bool is_there = fs::exists(directory / "tokenizer.json");
   if (!arguments.text.empty() || !arguments.tokenizer.empty() || is_there)

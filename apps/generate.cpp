@@ -31,10 +31,11 @@ void print(const std::string& text) {
 }
 
 void run(GenerateArguments& arguments) {
-  arguments.device.apply();
+  const Device device = arguments.device.apply();
   const std::filesystem::path directory = model_directory(arguments.model);
   const Tokenizer tokenizer = load_tokenizer(arguments.tokenizer, directory);
   const std::unique_ptr<LanguageModel> model = load_model(directory, arguments.average);
+  model->to(device);
   const std::vector<int32_t> prompt = tokenizer.encode(arguments.prompt);
   check(!prompt.empty(), ErrorKind::Argument, "--prompt", "is empty, takes at least one character");
   arguments.options.use_cache = !arguments.no_cache;

@@ -54,12 +54,12 @@ void run(const PretrainArguments& arguments) {
   schema.load(arguments.file);
   for (const std::string& assignment : arguments.overrides) schema.set(assignment);
   schema.finish();
-  arguments.device.apply();
+  const Device device = arguments.device.apply();
   const auto tell = [](const std::string& line) {
     std::printf("%s\n", line.c_str());
     std::fflush(stdout);
   };
-  report(config, pretrain(config, schema, arguments.resume, tell));
+  report(config, pretrain(config, schema, arguments.resume, tell, device));
 }
 
 }  // namespace

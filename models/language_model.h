@@ -51,6 +51,8 @@ class LanguageModel : public nn::Module {
   // How the parameters lie in a Hugging Face file.
   virtual std::vector<WeightSlice> weight_slices() const = 0;
 
+  // Where its weights are, and its inputs must be.
+  Device device() const { return head_weight().device(); }
   // Logits [..., vocab_size] of hidden(): x [..., dim].
   Tensor head(const Tensor& x) const;
   // Logits [batch, time, vocab_size].

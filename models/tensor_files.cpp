@@ -33,6 +33,8 @@ std::vector<TensorEntry> entries_of(const nn::StateDict& tensors) {
   std::vector<TensorEntry> entries;
   for (const auto& [name, tensor] : tensors) {
     check(tensor.is_contiguous(), ErrorKind::Argument, name, "is not contiguous");
+    check(tensor.device().is_cpu(), ErrorKind::Device, name, "is on ", tensor.device(),
+          ", expected a copy on the CPU");
     const Shape& shape = tensor.shape();
     entries.push_back({name,
                        tensor.dtype(),
@@ -46,7 +48,10 @@ std::vector<TensorEntry> entries_of(const nn::StateDict& tensors) {
 nn::StateDict copies_of(const nn::StateDict& tensors) {
   const NoGradGuard no_grad;
   nn::StateDict copies;
-  for (const auto& [name, tensor] : tensors) copies.push_back({name, tensor.clone()});
+  for (const auto& [name, tensor] : tensors) {
+    const bool is_here = tensor.device().is_cpu();
+    copies.push_back({name, is_here ? tensor.clone() : tensor.to(Device{})});
+  }
   return copies;
 }
 

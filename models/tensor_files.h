@@ -17,10 +17,11 @@ Tensor tensor_of(const TensorRecord& record, std::span<const std::byte> bytes);
 // Copies of all tensors of a file. Throws Error(Io) or Error(Format).
 nn::StateDict read_tensors(const std::filesystem::path& path);
 
-// The tensors, which must be contiguous and outlive the entries, as a writer takes them.
+// The tensors, which must be contiguous, on the CPU, and outlive the entries, as a writer takes
+// them.
 std::vector<TensorEntry> entries_of(const nn::StateDict& tensors);
 
-// Contiguous copies that nobody else writes to.
+// Contiguous copies on the CPU that nobody else writes to.
 nn::StateDict copies_of(const nn::StateDict& tensors);
 
 }  // namespace plinth

@@ -40,7 +40,9 @@ int64_t bytes_of(const Tensor& targets, const Tokenizer& tokenizer) {
 void add(Evaluation& sum, LanguageModel& model, const Windows& windows,
          const Tokenizer* tokenizer) {
   const int64_t tokens = windows.targets.numel();
-  const double nats = model.loss(windows.ids, windows.targets).item() * static_cast<double>(tokens);
+  const Device device = model.device();
+  const Tensor loss = model.loss(windows.ids.to(device), windows.targets.to(device));
+  const double nats = loss.item() * static_cast<double>(tokens);
   sum.loss = (sum.tokens ? sum.loss : 0) + nats;
   sum.tokens += tokens;
   if (tokenizer) sum.bytes += bytes_of(windows.targets, *tokenizer);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/device.h"
+#include "core/tensor.h"
 #include "kernels/dtype.h"
 #include "models/model_size.h"
 
@@ -35,6 +36,7 @@ struct TrainBench {
   int64_t micro_batch = 0;
   DType precision = DType::Float32;  // bfloat16: by autocast
   bool activation_checkpointing = false;
+  Device device;
 };
 
 // A whole training step: forward, mean cross-entropy, backward, gradients clipped to norm 1, AdamW
@@ -51,6 +53,6 @@ const std::vector<OpBench>& op_benches();
 
 // An op of op_benches() on random inputs. Throws Error(Argument) for a shape of other dimensions.
 std::unique_ptr<BenchCase> make_op_case(const OpBench& op, const std::vector<int64_t>& shape,
-                                        DType dtype);
+                                        TensorOptions options);
 
 }  // namespace plinth::apps

@@ -8,20 +8,21 @@
 #include "core/ops/loss.h"
 #include "core/ops/normalization.h"
 #include "core/random.h"
+#include "core/stream.h"
 #include "nn/optim/adamw.h"
 
 namespace plinth::apps {
 
 namespace {
 
-Tensor random_classes(int64_t count, int64_t classes) {
+Tensor random_classes(int64_t count, int64_t classes, Device device) {
   Tensor ids = Tensor::empty({count}, {DType::Int64, {}});
   const auto stream = kernels::philox_stream(generator().next());
   int64_t* out = ids.data<int64_t>();
   for (int64_t i = 0; i < count; ++i)
     out[i] =
         static_cast<int64_t>(kernels::philox(stream, 0, i)[0] % static_cast<uint64_t>(classes));
-  return ids;
+  return ids.to(device);
 }
 
 // An op with a gradient for each of its floating-point inputs; forward and backward are timed
@@ -44,11 +45,15 @@ class DifferentiableCase : public BenchCase {
   }
 
   BenchTimes run() override {
+    const Device device = gradient_.device();
+    synchronize(device);
     const Stopwatch forward;
     output_ = op_(inputs_);
+    synchronize(device);
     const double forward_ms = forward.milliseconds();
     const Stopwatch backward;
     output_.backward(gradient_);
+    synchronize(device);
     return {{"forward_ms", forward_ms}, {"backward_ms", backward.milliseconds()}};
   }
 
@@ -61,7 +66,7 @@ class DifferentiableCase : public BenchCase {
 
 class AdamWCase : public BenchCase {
  public:
-  AdamWCase(int64_t count, int64_t size, TensorOptions options) {
+  AdamWCase(int64_t count, int64_t size, TensorOptions options) : device_(options.device) {
     for (int64_t i = 0; i < count; ++i) {
       Tensor parameter = randn({size}, options);
       parameter.set_requires_grad();
@@ -76,10 +81,12 @@ class AdamWCase : public BenchCase {
   BenchTimes run() override {
     const Stopwatch time;
     optimizer_->step();
+    synchronize(device_);
     return {{"forward_ms", time.milliseconds()}};
   }
 
  private:
+  Device device_;
   nn::ParameterGroup group_;
   std::unique_ptr<nn::AdamW> optimizer_;
 };
@@ -99,12 +106,11 @@ const std::vector<OpBench>& op_benches() {
 }
 
 std::unique_ptr<BenchCase> make_op_case(const OpBench& op, const std::vector<int64_t>& shape,
-                                        DType dtype) {
+                                        TensorOptions options) {
   const auto dimensions = static_cast<size_t>(std::ranges::count(op.dimensions, ',') + 1);
   check(shape.size() == dimensions && std::ranges::all_of(shape, [](int64_t n) { return n > 0; }),
         ErrorKind::Argument, "bench", op.name, " got a --shape of ", shape.size(), " sizes, takes ",
         op.dimensions, ", each 1 or more");
-  const TensorOptions options{dtype, {}};
   const auto differentiable = [](DifferentiableCase::Op function, Tensors inputs) {
     return std::make_unique<DifferentiableCase>(std::move(function), std::move(inputs));
   };
@@ -128,11 +134,13 @@ std::unique_ptr<BenchCase> make_op_case(const OpBench& op, const std::vector<int
     return differentiable([](const Tensors& in) { return rms_norm(in[0], in[1]); },
                           {randn(matrix, options), randn({shape[1]}, options)});
   if (op.name == "cross_entropy")
-    return differentiable([](const Tensors& in) { return cross_entropy(in[0], in[1]); },
-                          {randn(matrix, options), random_classes(shape[0], shape[1])});
+    return differentiable(
+        [](const Tensors& in) { return cross_entropy(in[0], in[1]); },
+        {randn(matrix, options), random_classes(shape[0], shape[1], options.device)});
   Tensor weight = normal({shape[2], shape[1]}, 0, 0.02, generator().next(), options);
-  return differentiable([](const Tensors& in) { return linear_cross_entropy(in[0], in[1], in[2]); },
-                        {randn(matrix, options), weight, random_classes(shape[0], shape[2])});
+  return differentiable(
+      [](const Tensors& in) { return linear_cross_entropy(in[0], in[1], in[2]); },
+      {randn(matrix, options), weight, random_classes(shape[0], shape[2], options.device)});
 }
 
 }  // namespace plinth::apps

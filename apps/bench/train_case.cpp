@@ -1,6 +1,7 @@
 #include "apps/bench/bench_case.h"
 #include "apps/bench/stopwatch.h"
 #include "core/random.h"
+#include "core/stream.h"
 #include "models/registry.h"
 #include "nn/optim/adamw.h"
 #include "train/trainer.h"
@@ -44,11 +45,14 @@ class TrainCase : public BenchCase {
  public:
   explicit TrainCase(const TrainBench& bench)
       : bench_(bench),
-        model_(make_model(bench.size, 0)),
+        model_(placed_model(bench)),
         data_(bench.size.vocab_size, bench.size.context, bench.batch),
         optimizer_(nn::decay_matrices(*model_, 0.1), {.lr = 3e-4, .beta1 = 0.9, .beta2 = 0.95}),
         trainer_(
-            *model_, [this](const Batch& batch) { return model_->loss(batch[0], batch[1]); },
+            *model_,
+            [this](const Batch& batch) {
+              return model_->loss(batch[0].to(bench_.device), batch[1].to(bench_.device));
+            },
             optimizer_, nn::Schedule{.peak = 3e-4}, data_, options_of(bench)) {
     model_->set_activation_checkpointing(bench.activation_checkpointing);
   }
@@ -57,6 +61,7 @@ class TrainCase : public BenchCase {
   BenchTimes run() override {
     const Stopwatch time;
     trainer_.step();
+    synchronize(bench_.device);
     return {{"step_ms", time.milliseconds()}};
   }
   int64_t tokens() const override { return bench_.batch * bench_.size.context; }
@@ -65,6 +70,11 @@ class TrainCase : public BenchCase {
   }
 
  private:
+  static std::unique_ptr<LanguageModel> placed_model(const TrainBench& bench) {
+    std::unique_ptr<LanguageModel> model = make_model(bench.size, 0);
+    model->to(bench.device);
+    return model;
+  }
   static TrainerOptions options_of(const TrainBench& bench) {
     TrainerOptions options;
     options.steps = INT64_MAX;

@@ -34,10 +34,10 @@ class Reader {
       read_ = begin_;
     }
     const int64_t first = use_cache_ ? read_ : begin_;
-    const Tensor ids = row_of(text.subspan(first, end - first));
+    const Tensor ids = row_of(text.subspan(first, end - first)).to(model_.device());
     const Tensor hidden = model_.hidden(ids, use_cache_ ? &caches_ : nullptr);
     const Tensor last = hidden.narrow(1, ids.size(1) - 1, 1);
-    logits_ = model_.head(last).to(DType::Float32).contiguous();
+    logits_ = model_.head(last).to(DType::Float32).to(Device{}).contiguous();
     read_ = end;
     return {logits_.data<float>(), static_cast<size_t>(logits_.numel())};
   }

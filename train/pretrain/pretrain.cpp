@@ -46,7 +46,7 @@ PretrainData open_data(const PretrainConfig& config) {
 }
 
 std::unique_ptr<LanguageModel> build_model(const PretrainConfig& config, const PretrainData& data,
-                                           const Tell& tell) {
+                                           Device device, const Tell& tell) {
   std::unique_ptr<LanguageModel> model;
   if (!config.init_from.empty()) {
     model = load_pretrained(resolve_model_directory(config.init_from, tell));
@@ -57,6 +57,7 @@ std::unique_ptr<LanguageModel> build_model(const PretrainConfig& config, const P
     model = make_model(size, config.run.seed);
   }
   model->set_activation_checkpointing(config.activation_checkpointing);
+  model->to(device);
   return model;
 }
 
@@ -206,10 +207,10 @@ std::string last_good(const PretrainConfig& config) {
 }  // namespace
 
 PretrainResult pretrain(const PretrainConfig& config, const ConfigSchema& schema, bool resume,
-                        const Tell& tell) {
+                        const Tell& tell, Device device) {
   validate(config);
   const PretrainData data = open_data(config);
-  const std::unique_ptr<LanguageModel> model = build_model(config, data, tell);
+  const std::unique_ptr<LanguageModel> model = build_model(config, data, device, tell);
   check_vocabulary(data, *model);
   PretrainResult result;
   result.parameters = model->parameter_count();
@@ -222,8 +223,9 @@ PretrainResult pretrain(const PretrainConfig& config, const ConfigSchema& schema
 
   const std::unique_ptr<nn::Optimizer> optimizer = build_optimizer(config, *model);
   Trainer trainer(
-      *model, [&](const Batch& batch) { return model->loss(batch[0], batch[1]); }, *optimizer,
-      build_schedule(config), batches, trainer_options(config, schema, *model, resume),
+      *model,
+      [&](const Batch& batch) { return model->loss(batch[0].to(device), batch[1].to(device)); },
+      *optimizer, build_schedule(config), batches, trainer_options(config, schema, *model, resume),
       build_hooks(config, schema, data, *model));
   try {
     result.training = trainer.run();

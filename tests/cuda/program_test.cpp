@@ -1,0 +1,90 @@
+// The plinth program with --device cuda, against --device cpu.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/apps/plinth_program.h"
+#include "tests/cuda/device.h"
+
+namespace plinth {
+namespace {
+
+using testing::HasSubstr;
+
+class DeviceProgram : public OnDevice {};
+
+std::vector<std::string> short_run(const std::string& device, const std::string& steps) {
+  return {"train.steps=" + steps,
+          "train.batch=2",
+          "train.micro_batch=1",
+          "sample.every=0",
+          "validation.every=0",
+          "checkpoint.every=1",
+          "model.context=8",
+          "run.directory=" + device,
+          "--device",
+          device};
+}
+
+// The value of a column in the last row of a run's metrics.
+double last_metric(const Workplace& here, const std::string& run, const std::string& column) {
+  const std::string text = read_text_file(here / (run + "/metrics.jsonl"));
+  const size_t row = text.rfind('{');
+  const size_t at = text.find('"' + column + "\":", row);
+  EXPECT_NE(at, std::string::npos) << text;
+  return std::stod(text.substr(at + column.size() + 3));
+}
+
+TEST_F(DeviceProgram, TrainsResumesEvaluatesAndGeneratesAsOnTheCpu) {
+  const Workplace here;
+  for (const std::string device : {"cuda", "cpu"}) {
+    ASSERT_EQ(here.pretrain(short_run(device, "2")).status, 0);
+    EXPECT_NEAR(last_metric(here, "cuda", "loss"), last_metric(here, device, "loss"), 1e-4);
+    EXPECT_NEAR(last_metric(here, "cuda", "grad_norm"), last_metric(here, device, "grad_norm"),
+                1e-4);
+    // From the checkpoint before the last, to the same bits.
+    const double loss = last_metric(here, device, "loss");
+    const std::string last = read_text_file(here / (device + "/step-000002/model.safetensors"));
+    std::filesystem::remove_all(here / (device + "/step-000002"));
+    std::vector<std::string> resumed = short_run(device, "2");
+    resumed.push_back("--resume");
+    const Outcome outcome = here.pretrain(resumed);
+    EXPECT_EQ(outcome.status, 0) << outcome.errors;
+    EXPECT_EQ(last_metric(here, device, "loss"), loss);
+    EXPECT_TRUE(read_text_file(here / (device + "/step-000002/model.safetensors")) == last);
+  }
+  std::vector<std::string> said, lost;
+  for (const std::string device : {"cuda", "cpu"}) {
+    said.push_back(here.run({"generate", "cuda", "--prompt", "the", "--tokens", "4",
+                             "--temperature", "0", "--device", device})
+                       .output);
+    const Outcome evaluated = here.run({"eval", "cuda", "--data", "data/validation_00000.bin",
+                                        "--windows", "2", "--device", device});
+    EXPECT_EQ(evaluated.status, 0) << evaluated.errors;
+    lost.push_back(evaluated.output);
+  }
+  EXPECT_THAT(said[0], HasSubstr("the"));
+  EXPECT_EQ(said[0], said[1]);
+  EXPECT_EQ(lost[0], lost[1]);
+}
+
+TEST_F(DeviceProgram, BenchSaysWhereItRan) {
+  const TemporaryDirectory here;
+  const Outcome outcome = plinth_program(
+      here.path(),
+      {"bench", "layer_norm", "--shape", "4,16", "--steps", "1", "--device", "cuda", "--json"});
+  EXPECT_THAT(outcome.output, HasSubstr("\"device\":\"cuda:0\""));
+  EXPECT_EQ(outcome.errors, "");
+}
+
+TEST_F(DeviceProgram, ADeviceThatThereIsNotFallsBackToTheCpuInOneLine) {
+  const TemporaryDirectory here;
+  const Outcome outcome = plinth_program(here.path(), {"bench", "layer_norm", "--shape", "4,16",
+                                                       "--steps", "1", "--device", "cuda:9"});
+  EXPECT_EQ(outcome.status, 0);
+  EXPECT_THAT(outcome.errors,
+              testing::MatchesRegex("plinth: warning: [^\n]*cuda:9[^\n]*; using the CPU\n"));
+}
+
+}  // namespace
+}  // namespace plinth
