@@ -23,6 +23,7 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <tuple>
 #include <unordered_map>
 #include <vector>
 
@@ -63,7 +64,9 @@ class CachingAllocator final : public Allocator {
     int pool;
     bool small;
     void* stream;
-    auto operator<=>(const Place&) const = default;
+    bool operator<(const Place& other) const {
+      return std::tie(pool, small, stream) < std::tie(other.pool, other.small, other.stream);
+    }
   };
 
   Block* find_free(size_t size, const Place& place);
