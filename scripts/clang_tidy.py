@@ -36,7 +36,9 @@ def read_commands(build):
         source = Path(entry["file"]).resolve()
         if source.suffix != ".cpp" or not source.is_relative_to(ROOT):
             continue
-        if source.relative_to(ROOT).parts[0] not in LEFT_OUT:
+        # A file that is compiled for the emulated device as well is read once, as users compile it.
+        is_twin = "_emulated.dir" in entry["command"] and source in commands
+        if source.relative_to(ROOT).parts[0] not in LEFT_OUT and not is_twin:
             arguments = shlex.split(entry["command"])
             if Path(arguments[0]).name == "ccache":
                 arguments = arguments[1:]
@@ -44,8 +46,8 @@ def read_commands(build):
     return commands
 
 
-def headers_of(arguments, folder):
-    """The files that a translation unit reads, without those of the system."""
+def without_output(arguments):
+    """The command without -c and -o."""
     command, skip = [], False
     for argument in arguments:
         if skip or argument == "-c":
@@ -54,7 +56,13 @@ def headers_of(arguments, folder):
             skip = True
         else:
             command.append(argument)
-    text = subprocess.run(command + ["-MM"], cwd=folder, check=True, capture_output=True, text=True).stdout
+    return command
+
+
+def headers_of(arguments, folder):
+    """The files that a translation unit reads, without those of the system."""
+    command = without_output(arguments) + ["-MM"]
+    text = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
     names = text.replace("\\\n", " ").split(":", 1)[1].split()
     return sorted((folder / name).resolve() for name in names)
 
@@ -79,7 +87,9 @@ def check(source, arguments, build, cache, common):
     if mark.exists():
         return ""
     run = subprocess.run(
-        ["clang-tidy", "-p", str(build), "--quiet", *EXTRA_ARGUMENTS, str(source)],
+        # Not by -p, which reads a file once for each of its commands.
+        ["clang-tidy", "--quiet", *EXTRA_ARGUMENTS, str(source), "--", *without_output(arguments)[1:]],
+        cwd=build,
         capture_output=True,
         text=True,
         check=False,
