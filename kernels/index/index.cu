@@ -1,6 +1,7 @@
 #include "kernels/index/index_cuda.h"
 
 #include "kernels/first_outside_cuda.cuh"
+#include "kernels/index/with_bits.h"
 #include "kernels/segment_add.cuh"
 
 namespace plinth::kernels::cuda {
@@ -110,18 +111,6 @@ void scatter_by(const char* name, void* stream, const IndexShape& shape, const T
   const auto blocks = static_cast<uint32_t>((lines + kThreads - 1) / kThreads);
   launch(name, scatter_kernel<T, F>, {{blocks}, {kThreads}, 0}, static_cast<Stream>(stream), shape,
          x, index, out, join);
-}
-
-// Calls f(typed x, typed out) with an unsigned type of the element's size.
-template <class F>
-void with_bits(size_t element_size, const void* x, void* out, F f) {
-  const auto call = [&]<class T>(T) { f(static_cast<const T*>(x), static_cast<T*>(out)); };
-  switch (element_size) {
-    case 1: return call(uint8_t{});
-    case 2: return call(uint16_t{});
-    case 4: return call(uint32_t{});
-    default: return call(uint64_t{});
-  }
 }
 
 }  // namespace

@@ -2,22 +2,11 @@
 
 #include <cstring>
 
+#include "kernels/index/with_bits.h"
 #include "kernels/parallel.h"
 
 namespace plinth::kernels::cpu {
 namespace {
-
-// Calls f(typed x, typed out) with an unsigned type of the element's size.
-template <class F>
-void with_bits(size_t element_size, const void* x, void* out, F f) {
-  const auto call = [&]<class T>(T) { f(static_cast<const T*>(x), static_cast<T*>(out)); };
-  switch (element_size) {
-    case 1: return call(uint8_t{});
-    case 2: return call(uint16_t{});
-    case 4: return call(uint32_t{});
-    default: return call(uint64_t{});
-  }
-}
 
 // Calls f(o, k) for each outer index and each inner element, from several threads.
 template <class F>
