@@ -35,9 +35,10 @@ template <class C>
 [[gnu::always_inline]] inline void store(C* to, Vec<C> value) {
   *reinterpret_cast<typename Simd<C>::Unaligned*>(to) = value;
 }
+// Minus zero: plus zero is not what compilers drop, since it makes -0 to 0.
 template <class C>
 [[gnu::always_inline]] inline Vec<C> broadcast(C value) {
-  return Vec<C>{} + value;
+  return value - Vec<C>{};
 }
 
 template <class C>
