@@ -2,10 +2,11 @@
 
 // Mixed precision. While an AutocastGuard lives, the thread's ops choose the dtype they work in:
 //
-//   matmul, linear, attention, linear_cross_entropy      the guard's (bfloat16 or float16)
-//   softmax, log_softmax, layer_norm, rms_norm           float32
-//   losses                                               whatever they get, computed in float32
-//   all others                                           whatever they get, promoted
+//   matmul, linear, conv1d, conv2d, attention,
+//   linear_cross_entropy                          the guard's (bfloat16 or float16)
+//   softmax, log_softmax, layer_norm, rms_norm    float32
+//   losses                                        whatever they get, computed in float32
+//   all others                                    whatever they get, promoted
 //
 // Inputs are converted by a recorded conversion, so that a float32 parameter gets a float32
 // gradient. float64 and integers are left alone. Backward works in the dtypes of forward: it may
@@ -32,9 +33,9 @@ DType autocast_dtype();
 
 // ---- for the authors of ops ----
 
-// x as an op of the first line above takes it: converted if a guard lives.
+// x as an op of the first group above takes it: converted if a guard lives.
 Tensor autocast(const Tensor& x);
-// x as an op of the second line takes it.
+// x as an op of the second group takes it.
 Tensor autocast_float32(const Tensor& x);
 
 }  // namespace plinth

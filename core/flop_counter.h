@@ -1,8 +1,9 @@
 #pragma once
 
-// Counting the floating-point operations of matrix products and attention as they run. A product of
-// [m, k] and [k, n] counts 2 m n k, of attention each product of scores and values the pairs that
-// the mask leaves; elementwise work is not counted, as is usual.
+// Counting the floating-point operations of matrix products, convolutions and attention as they
+// run. A product of [m, k] and [k, n] counts 2 m n k, a convolution 2 for each pair of an output's
+// element and a weight that it is summed over (padding included), of attention each product of
+// scores and values the pairs that the mask leaves; elementwise work is not counted, as is usual.
 
 #include <cstdint>
 

@@ -4,6 +4,7 @@
 
 #include "nn/layers/attention.h"
 #include "nn/layers/basic.h"
+#include "nn/layers/conv.h"
 #include "nn/layers/embedding.h"
 #include "nn/layers/kv_cache.h"
 #include "nn/layers/linear.h"

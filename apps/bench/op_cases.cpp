@@ -4,6 +4,7 @@
 #include "apps/bench/stopwatch.h"
 #include "core/error.h"
 #include "core/ops/attention.h"
+#include "core/ops/conv.h"
 #include "core/ops/factories.h"
 #include "core/ops/loss.h"
 #include "core/ops/normalization.h"
@@ -96,6 +97,7 @@ class AdamWCase : public BenchCase {
 const std::vector<OpBench>& op_benches() {
   static const std::vector<OpBench> ops = {
       {"attention", "batch,heads,time,head_dim", {8, 8, 256, 32}},
+      {"conv2d", "batch,channels,size,out,kernel,stride", {8, 3, 224, 768, 16, 16}},
       {"layer_norm", "rows,dim", {2048, 256}},
       {"rms_norm", "rows,dim", {2048, 256}},
       {"cross_entropy", "rows,vocab", {2048, 8192}},
@@ -125,6 +127,13 @@ std::unique_ptr<BenchCase> make_op_case(const OpBench& op, const std::vector<int
         },
         {randn(full, options), randn(full, options), randn(full, options)});
   }
+  if (op.name == "conv2d")
+    return differentiable(
+        [stride = shape[5]](const Tensors& in) {
+          return conv2d(in[0], in[1], in[2], {.stride = stride});
+        },
+        {randn({shape[0], shape[1], shape[2], shape[2]}, options),
+         randn({shape[3], shape[1], shape[4], shape[4]}, options), randn({shape[3]}, options)});
   const Shape matrix{shape[0], shape[1]};
   if (op.name == "layer_norm")
     return differentiable(

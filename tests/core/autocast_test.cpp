@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/ops/activation.h"
 #include "core/ops/attention.h"
+#include "core/ops/conv.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
 #include "core/ops/loss.h"
@@ -31,6 +32,9 @@ TEST(Autocast, ProductsTakeItsDtypeAndNormsFloat32) {
   EXPECT_EQ(matmul(x, w).dtype(), DType::BFloat16);
   const Tensor q = sample({1, 2, 3, 4}, 2);
   EXPECT_EQ(attention(q, q, q).dtype(), DType::BFloat16);
+  const Tensor image = sample({1, 2, 3, 4}, 3), kernel = sample({5, 2, 2, 2}, 4);
+  EXPECT_EQ(conv2d(image, kernel).dtype(), DType::BFloat16);
+  EXPECT_EQ(conv1d(image.select(2, 0), kernel.select(2, 0)).dtype(), DType::BFloat16);
   const Tensor narrow = linear(x, w);
   EXPECT_EQ(softmax(narrow, -1).dtype(), DType::Float32);
   EXPECT_EQ(layer_norm(narrow, ones({4})).dtype(), DType::Float32);

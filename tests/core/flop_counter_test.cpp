@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "core/ops/attention.h"
+#include "core/ops/conv.h"
 #include "core/ops/factories.h"
 #include "core/ops/loss.h"
 #include "core/ops/matmul.h"
@@ -24,6 +25,15 @@ TEST(FlopCounter, CountsBatches) {
   FlopCounter counter;
   matmul(ones({7, 2, 3}), ones({7, 3, 4}));
   EXPECT_EQ(counter.count(), 7 * 2 * 2 * 3 * 4);
+}
+
+TEST(FlopCounter, CountsConvolutionsForwardAndBackward) {
+  Tensor x = ones({2, 4, 5, 6}).set_requires_grad(), w = ones({6, 2, 3, 3}).set_requires_grad();
+  FlopCounter counter;
+  const Tensor y = conv2d(x, w, {}, {.padding = 1, .groups = 2});
+  EXPECT_EQ(counter.count(), 2 * (2 * 6 * 5 * 6) * (2 * 3 * 3));
+  sum(y).backward();
+  EXPECT_EQ(counter.count(), 3 * 2 * (2 * 6 * 5 * 6) * (2 * 3 * 3));
 }
 
 TEST(FlopCounter, NestedCountersAddUp) {

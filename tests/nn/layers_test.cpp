@@ -104,6 +104,38 @@ TEST(Linear, SharesAWeight) {
   expect_close(head(x), table.logits(x), 0);
 }
 
+TEST(Conv, HasThePatchesProductAsItsOutput) {
+  // A patch embedding is a linear map of each patch.
+  Conv2d layer(3, 5, {2, 4}, {.stride = {2, 4}}, {.options = kFloat64});
+  const Tensor x = values({2, 3, 4, 8});
+  const Tensor patches =
+      x.reshape({2, 3, 2, 2, 2, 4}).permute({0, 2, 4, 1, 3, 5}).reshape({2, 4, 24});
+  const Tensor y = linear(patches, layer.weight().reshape({5, 24}), layer.bias());
+  expect_close(layer(x).flatten(2), y.transpose(1, 2), 1e-14);
+}
+
+TEST(Conv, OfOneDimensionIsAConvolutionOfHeightOne) {
+  Conv1d layer(4, 6, 3, {.stride = 2, .padding = 1, .groups = 2}, {.options = kFloat64});
+  EXPECT_THAT(parameter_names(layer), testing::ElementsAre("weight", "bias"));
+  EXPECT_EQ(layer.weight().shape(), Shape({6, 2, 3}));
+  Conv2d flat(4, 6, {1, 3}, {.stride = {1, 2}, .padding = {0, 1}, .groups = 2},
+              {.options = kFloat64});
+  flat.load_state_dict({{"weight", layer.weight().unsqueeze(2)}, {"bias", layer.bias()}});
+  const Tensor x = values({2, 4, 9});
+  expect_close(layer(x), flat(x.unsqueeze(2)).squeeze(2), 0);
+  EXPECT_EQ(check_gradients(layer, x), "");
+  EXPECT_EQ(check_gradients(flat, x.unsqueeze(2)), "");
+}
+
+TEST(Conv, DefaultsToUniformWithinTheFanIn) {
+  const Conv2d layer(32, 64, {2, 5}, {.groups = 4});  // a fan in of 8 x 10
+  const double bound = 1 / std::sqrt(80.0);
+  EXPECT_LE(amax(abs(layer.weight())).item(), bound);
+  EXPECT_GE(amax(abs(layer.weight())).item(), 0.99 * bound);
+  EXPECT_LE(amax(abs(layer.bias())).item(), bound);
+  EXPECT_FALSE(Conv1d(2, 3, 1, {}, {.bias = false}).bias().defined());
+}
+
 TEST(Embedding, PicksRowsAndTiesTheHead) {
   Embedding table(5, 3, init::normal(), kFloat64);
   const Tensor ids = from_values<int64_t>({4, 0, 4, 2}, {2, 2});
@@ -172,6 +204,10 @@ TEST(Sequential, NamesItsLayersByNumber) {
 TEST(Layers, WrongSizesAreNamed) {
   EXPECT_THAT(message_of([] { Linear(0, 3); }), HasSubstr("Linear: in is 0"));
   EXPECT_THAT(message_of([] { Linear(ones({3})); }), HasSubstr("weight has shape [3]"));
+  EXPECT_THAT(message_of([] { Conv1d(2, 0, 3); }), HasSubstr("Conv1d: in is 2 and out 0"));
+  EXPECT_THAT(message_of([] { Conv2d(2, 3, {1, 0}); }), HasSubstr("Conv2d: kernel is [1, 0]"));
+  EXPECT_THAT(message_of([] { Conv2d(4, 6, 3, {.groups = 4}); }),
+              HasSubstr("Conv2d: groups is 4, expected a divisor of in (4) and of out (6)"));
   EXPECT_THAT(message_of([] { Embedding(5, 0); }), HasSubstr("Embedding: count is 5 and dim 0"));
   EXPECT_THAT(message_of([] { Dropout(1.5); }), HasSubstr("Dropout: p is 1.5"));
   EXPECT_THAT(message_of([] { LayerNorm(0); }), HasSubstr("LayerNorm: dim is 0"));
