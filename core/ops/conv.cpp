@@ -1,25 +1,31 @@
 #include "core/ops/conv.h"
 
+#include <atomic>
+
 #include "core/autocast.h"
 #include "core/autograd.h"
 #include "core/error.h"
 #include "core/flop_counter.h"
 #include "core/ops/checks.h"
 #include "core/ops/loops.h"
+#include "core/ops/on_device.h"
 #include "core/ops/reduce.h"
 #include "kernels/conv/conv.h"
+#include "kernels/conv/conv_cuda.h"
 
 namespace plinth {
 namespace {
 
 using kernels::cpu::ConvDesc;
+using kernels::cuda::ConvPass;
+
+std::atomic<bool> tf32_allowed = false;
 
 // ---- checks ----
 
 void check_operands(const Tensor& x, const Tensor& weight, const Tensor& bias,
                     std::string_view op) {
   check_floating(x, op, "x");
-  check_on_cpu(x, op);
   check_like(weight, x, op, "weight", "x");
   if (!bias.defined()) return;
   check_like(bias, x, op, "bias", "x");
@@ -90,7 +96,8 @@ Tensor input_gradient(const ConvDesc& d, const Tensor& dy, const Tensor& weight)
   const Tensor from = plain(dy), w = plain(weight);
   count_operations(d);
   dispatch_floating(dy.dtype(), "conv_backward_input", [&]<class T>() {
-    kernels::cpu::conv_backward_input(d, from.data<T>(), w.data<T>(), out.data<T>());
+    PLINTH_RUN_WITH(dy, conv_workspace<T>(d, ConvPass::BackwardInput), conv_backward_input, d,
+                    from.data<T>(), w.data<T>(), out.data<T>());
   });
   return record("conv_backward_input", {dy, weight}, out, saved_operands(dy, weight),
                 [d](const BackwardContext& c, const Tensor& ddx) -> Tensors {
@@ -104,7 +111,8 @@ Tensor weight_gradient(const ConvDesc& d, const Tensor& dy, const Tensor& x) {
   const Tensor from = plain(dy), input = plain(x);
   count_operations(d);
   dispatch_floating(dy.dtype(), "conv_backward_weight", [&]<class T>() {
-    kernels::cpu::conv_backward_weight(d, from.data<T>(), input.data<T>(), out.data<T>());
+    PLINTH_RUN_WITH(dy, conv_workspace<T>(d, ConvPass::BackwardWeight), conv_backward_weight, d,
+                    from.data<T>(), input.data<T>(), out.data<T>());
   });
   return record("conv_backward_weight", {dy, x}, out, saved_operands(dy, x),
                 [d](const BackwardContext& c, const Tensor& ddw) -> Tensors {
@@ -118,7 +126,9 @@ Tensor forward(const ConvDesc& d, const Tensor& x, const Tensor& weight, const T
   const Tensor input = plain(x), w = plain(weight), b = plain(bias);
   count_operations(d);
   dispatch_floating(x.dtype(), "conv", [&]<class T>() {
-    kernels::cpu::conv_forward(d, input.data<T>(), w.data<T>(), data_or_null<T>(b), y.data<T>());
+    const T* added = data_or_null<T>(b);
+    PLINTH_RUN_WITH(x, conv_workspace<T>(d, ConvPass::Forward), conv_forward, d, input.data<T>(),
+                    w.data<T>(), added, y.data<T>());
   });
   return record("conv", {x, weight, bias}, y, saved_operands(x, weight),
                 [d](const BackwardContext& c, const Tensor& dy) -> Tensors {
@@ -141,12 +151,20 @@ Tensor convolve(const Tensor& x, const Tensor& weight, const Tensor& bias,
   d.stride = {options.stride.height, options.stride.width};
   d.padding = {options.padding.height, options.padding.width};
   d.dilation = {options.dilation.height, options.dilation.width};
+  d.allow_tf32 = conv_tf32_allowed();
   check_channels(x, weight, d.groups, op);
   for (int at = has_height ? 0 : 1; at < 2; ++at) check_window(x, weight, d, at, op);
   return forward(d, x, weight, bias);
 }
 
 }  // namespace
+
+void allow_conv_tf32(bool allow) {
+  tf32_allowed = allow;
+}
+bool conv_tf32_allowed() {
+  return tf32_allowed;
+}
 
 Tensor conv1d(const Tensor& input, const Tensor& kernel, const Tensor& added,
               const Conv1dOptions& options) {

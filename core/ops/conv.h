@@ -46,4 +46,10 @@ struct Conv2dOptions {
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
               const Conv2dOptions& options = {});
 
+// Whether convolutions of float32 on a GPU may round their operands to TF32, that is, to 10 bits of
+// mantissa, and so use its tensor cores: PyTorch's torch.backends.cudnn.allow_tf32. For all
+// threads; not allowed at first. Gradients are computed as the forward pass was allowed to.
+void allow_conv_tf32(bool allow);
+bool conv_tf32_allowed();
+
 }  // namespace plinth

@@ -34,6 +34,7 @@ struct ConvDesc {
 
   int64_t batch = 1, in_channels = 1, out_channels = 1, groups = 1;
   Pair input{1, 1}, kernel{1, 1}, stride{1, 1}, padding{0, 0}, dilation{1, 1};
+  bool allow_tf32 = false;  // on a GPU, of float: operands may be rounded to TF32
 
   // The output's size; below 1 where the kernel is larger than the padded input.
   constexpr int64_t output(int d) const {

@@ -154,8 +154,7 @@ std::vector<Row> conv_rows() {
                  conv1d_case(s, {2, 5, 70}, {33, 5, 3}, true, {.stride = 2, .padding = 1}, false)};
        },
        .errors = conv1d_errors(),
-       .tolerance = {.units = 4, .gradient_units = 8},
-       .on_gpu = false},
+       .tolerance = {.units = 4, .gradient_units = 8}},
       {.name = "conv2d",
        .cases = [](Sampler& s) -> std::vector<Case> {
          return {conv2d_case(s, {2, 2, 4, 5}, {3, 2, 3, 3}, true),
@@ -173,8 +172,7 @@ std::vector<Row> conv_rows() {
                  conv2d_case(s, {3, 7, 13, 17}, {9, 7, 3, 3}, true, {.padding = 1}, false)};
        },
        .errors = conv2d_errors(),
-       .tolerance = {.units = 4, .gradient_units = 8},
-       .on_gpu = false},
+       .tolerance = {.units = 4, .gradient_units = 8}},
   };
 }
 

@@ -3,6 +3,8 @@
 #include <map>
 #include <string>
 
+#include "kernels/device/emulate/library/memory.h"
+
 namespace plinth::emulate {
 namespace {
 
@@ -55,6 +57,21 @@ void check_global(const void* address, const void* origin, size_t bytes, size_t 
   } else {
     found->second.history.read(offset, bytes, agent, at);
   }
+}
+
+void check_library_access(const void* address, size_t bytes, bool write, const char* what) {
+  if (bytes == 0) return;
+  const auto fail = [&](const std::string& why) { throw KernelError(what + (": " + why)); };
+  const auto first = reinterpret_cast<uintptr_t>(address);
+  auto found = ranges().upper_bound(first);
+  if (found == ranges().begin()) fail("is not in device memory");
+  --found;
+  const size_t offset = first - found->first;
+  if (offset >= found->second.bytes) fail("is not in device memory");
+  if (bytes > found->second.bytes - offset)
+    fail("is " + std::to_string(found->second.bytes - offset) + " bytes long, but " +
+         std::to_string(bytes) + " are accessed");
+  if (write && !found->second.writable) fail("is a constant buffer");
 }
 
 void forget_global_history() {
