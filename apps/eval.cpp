@@ -8,6 +8,7 @@
 #include "apps/cli.h"
 #include "apps/commands.h"
 #include "apps/model_directory.h"
+#include "apps/profile.h"
 #include "core/error.h"
 #include "core/io/file.h"
 #include "train/evaluation.h"
@@ -26,6 +27,7 @@ struct EvalArguments {
   EvaluationOptions options;
   bool average = false;
   DeviceOptions device;
+  ProfileOptions profile;
   bool json = false;
 };
 
@@ -62,12 +64,17 @@ void run(EvalArguments& arguments) {
   if (!arguments.text.empty() || !arguments.tokenizer.empty() || is_there)
     tokenizer = load_tokenizer(arguments.tokenizer, directory);
   arguments.options.tokenizer = tokenizer ? &*tokenizer : nullptr;
-  if (!arguments.text.empty())
-    return report(arguments,
-                  evaluate(*model, tokens_of(arguments.text, *tokenizer), arguments.options));
-  const TokenDataset data = TokenDataset::open(arguments.data);
-  data.validate(model->info().vocab_size);
-  report(arguments, evaluate(*model, data, arguments.options));
+  ProfiledRun profiled(arguments.profile, "evaluate_batch");
+  Evaluation result;
+  if (!arguments.text.empty()) {
+    result = evaluate(*model, tokens_of(arguments.text, *tokenizer), arguments.options);
+  } else {
+    const TokenDataset data = TokenDataset::open(arguments.data);
+    data.validate(model->info().vocab_size);
+    result = evaluate(*model, data, arguments.options);
+  }
+  report(arguments, result);
+  profiled.finish();
 }
 
 }  // namespace
@@ -96,6 +103,7 @@ void add_eval(CLI::App& program) {
   command->add_flag("--average", arguments->average,
                     "the moving average of the weights (train.ema_decay)");
   arguments->device.add_to(*command);
+  arguments->profile.add_to(*command, "batches");
   command->footer("\nExample: plinth eval runs/kjv --data data/kjv/validation_*.bin");
   command->callback([arguments] { run(*arguments); });
 }

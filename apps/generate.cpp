@@ -7,6 +7,7 @@
 #include "apps/cli.h"
 #include "apps/commands.h"
 #include "apps/model_directory.h"
+#include "apps/profile.h"
 #include "core/error.h"
 #include "train/generation/generate.h"
 
@@ -23,6 +24,7 @@ struct GenerateArguments {
   bool ignore_stop = false;
   bool average = false;
   DeviceOptions device;
+  ProfileOptions profile;
 };
 
 void print(const std::string& text) {
@@ -41,6 +43,7 @@ void run(GenerateArguments& arguments) {
   arguments.options.use_cache = !arguments.no_cache;
   if (!arguments.ignore_stop) arguments.options.stop_token = tokenizer.eos_id();
   StreamDecoder decoder(tokenizer);
+  ProfiledRun profiled(arguments.profile, "generate_token");
   print(arguments.prompt);
   generate(*model, prompt, arguments.options, [&](int32_t token) {
     // An embedding with more rows than the tokenizer has tokens may give one that stands for none.
@@ -48,6 +51,7 @@ void run(GenerateArguments& arguments) {
     return true;
   });
   print(decoder.finish() + "\n");
+  profiled.finish();
 }
 
 }  // namespace
@@ -80,6 +84,7 @@ void add_generate(CLI::App& program) {
   command->add_flag("--average", arguments->average,
                     "the moving average of the weights (train.ema_decay)");
   arguments->device.add_to(*command);
+  arguments->profile.add_to(*command, "tokens");
   command->footer(
       "\nExample: plinth generate runs/kjv --prompt 'In the beginning' --temperature 0.8 --top-k "
       "50");

@@ -6,6 +6,7 @@
 
 #include "apps/cli.h"
 #include "apps/commands.h"
+#include "apps/profile.h"
 #include "core/error.h"
 #include "train/logging/format.h"
 #include "train/pretrain/pretrain.h"
@@ -20,6 +21,7 @@ struct PretrainArguments {
   bool resume = false;
   bool show_keys = false;
   DeviceOptions device;
+  ProfileOptions profile;
 };
 
 void report(const PretrainConfig& config, const PretrainResult& result) {
@@ -59,7 +61,10 @@ void run(const PretrainArguments& arguments) {
     std::printf("%s\n", line.c_str());
     std::fflush(stdout);
   };
-  report(config, pretrain(config, schema, arguments.resume, tell, device));
+  ProfiledRun profiled(arguments.profile, "train_step");
+  const PretrainResult result = pretrain(config, schema, arguments.resume, tell, device);
+  profiled.finish();
+  report(config, result);
 }
 
 }  // namespace
@@ -73,6 +78,7 @@ void add_pretrain(CLI::App& program) {
                     "go on from the run's latest checkpoint, if there is one");
   command->add_flag("--keys", arguments->show_keys, "list every key of the configuration");
   arguments->device.add_to(*command);
+  arguments->profile.add_to(*command, "training steps");
   command->footer("\nExample: plinth pretrain examples/demo/kjv.toml optimizer.lr=1e-3 --resume");
   command->callback([arguments] { run(*arguments); });
 }

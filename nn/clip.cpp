@@ -6,6 +6,7 @@
 
 #include "core/autograd.h"
 #include "core/error.h"
+#include "core/op_scope.h"
 #include "core/ops/factories.h"
 #include "core/ops/on_device.h"
 #include "kernels/optimizer/optimizer.h"
@@ -52,6 +53,7 @@ Tensors gradients_of(const Tensors& parameters) {
 }  // namespace
 
 double global_norm(const Tensors& tensors) {
+  const OpScope scope(__func__);
   const NoGradGuard no_grad;
   Tensors contiguous;
   for (const Tensor& tensor : tensors) {

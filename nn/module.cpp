@@ -81,7 +81,25 @@ Tensor Module::register_buffer(std::string name, const Tensor& value, bool persi
 void Module::add_child(const std::string& name, std::shared_ptr<Module> module) {
   check_name(name, "module");
   check(module != nullptr, ErrorKind::Argument, type_name(), "module \"", name, "\" is null");
+  module->place_at(joined(path_, name));
   children_.push_back({name, std::move(module)});
+}
+
+// ---- where it is ----
+
+void Module::place_at(const std::string& path) {
+  path_ = path;
+  scope_name_ = nullptr;
+  for (const Child& child : children_) child.module->place_at(joined(path, child.name));
+}
+
+const char* Module::scope_name() const {
+  const char* name = scope_name_.load(std::memory_order_relaxed);
+  if (!name) {
+    name = permanent_name(path_.empty() ? type_name() : path_);
+    scope_name_.store(name, std::memory_order_relaxed);
+  }
+  return name;
 }
 
 // ---- walks ----

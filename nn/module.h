@@ -15,6 +15,7 @@
 //     Tensor gain_;
 //   };
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -23,6 +24,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/op_scope.h"
 #include "core/tensor.h"
 #include "nn/init.h"
 #include "nn/state_dict.h"
@@ -146,6 +148,7 @@ class Module {
   // Runs `forward` as this module's: observers see when it starts, and what it gives.
   template <class Forward>
   auto trace(Forward&& forward) const {
+    const OpScope scope(scope_name(), ScopeKind::Module);
     ForwardObserver* observer = ForwardObserver::active();
     if (!observer) return forward();
     observer->enter(*this);
@@ -175,6 +178,9 @@ class Module {
   };
 
   void check_name(std::string_view name, std::string_view what) const;
+  const char* scope_name() const;
+  // Tells this module and those below it where they are in the outermost one.
+  void place_at(const std::string& path);
   void add_child(const std::string& name, std::shared_ptr<Module> module);
   // Calls visit(dotted name, parameter) for all, shared ones more than once.
   void visit_parameters(
@@ -187,6 +193,8 @@ class Module {
   std::vector<Buffer> buffers_;
   std::vector<Child> children_;
   bool training_ = true;
+  std::string path_;  // of a shared module, the last that it was registered under
+  mutable std::atomic<const char*> scope_name_ = nullptr;  // made when the module first runs
 };
 
 // A module of one tensor that gives one tensor.

@@ -6,6 +6,7 @@
 
 #include "core/autograd.h"
 #include "core/error.h"
+#include "core/op_scope.h"
 #include "train/evaluation_mode.h"
 
 namespace plinth {
@@ -39,6 +40,7 @@ int64_t bytes_of(const Tensor& targets, const Tokenizer& tokenizer) {
 
 void add(Evaluation& sum, LanguageModel& model, const Windows& windows,
          const Tokenizer* tokenizer) {
+  const OpScope scope("evaluate_batch", ScopeKind::Phase);
   const int64_t tokens = windows.targets.numel();
   const Device device = model.device();
   const Tensor loss = model.loss(windows.ids.to(device), windows.targets.to(device));

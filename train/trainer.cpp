@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/io/directory.h"
 #include "core/io/file.h"
+#include "core/op_scope.h"
 #include "core/random.h"
 #include "core/version.h"
 #include "models/tensor_files.h"
@@ -128,6 +129,7 @@ double Trainer::step() {
 
 // Forward and backward of each micro-batch, then one update.
 Trainer::StepResult Trainer::train_step() {
+  const OpScope scope("train_step", ScopeKind::Phase);
   const int64_t count = options_.batch / options_.micro_batch;
   StepResult result;
   gradients_.zero();
@@ -179,6 +181,7 @@ void Trainer::record(const StepResult& done, double seconds, double validation_l
 
 double Trainer::validate() {
   if (!hooks_.validate) return StepReport::kUnknown;
+  const OpScope scope("validate", ScopeKind::Phase);
   const NoGradGuard no_grad;
   const EvaluationMode evaluation(module_);
   std::optional<nn::EmaScope> averaged;
@@ -193,6 +196,7 @@ double Trainer::validate() {
 
 void Trainer::sample() {
   if (!hooks_.sample || options_.sample_every == 0) return;
+  const OpScope scope("sample", ScopeKind::Phase);
   const NoGradGuard no_grad;
   const EvaluationMode evaluation(module_);
   std::optional<nn::EmaScope> averaged;
@@ -237,6 +241,7 @@ void Trainer::begin() {
 }
 
 void Trainer::save() {
+  const OpScope scope("save_checkpoint", ScopeKind::Phase);
   saved_step_ = step_;
   if (!outputs_->writer) return;
   outputs_->writer->submit(snapshot(), options_.keep_best ? best_step_ : std::nullopt);

@@ -6,6 +6,7 @@
 #include "core/autograd/anomaly.h"
 #include "core/autograd/node.h"
 #include "core/error.h"
+#include "core/op_scope.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/reduce.h"
 #include "core/ops/views.h"
@@ -32,6 +33,10 @@ std::vector<Edge> edges_of(const Tensors& inputs) {
     if (takes_part(inputs[i])) edges[i] = inputs[i].gradient_edge();
   }
   return edges;
+}
+
+void tell_inputs(const Tensors& inputs) {
+  if (ScopeListener* listener = scope_listener()) listener->inputs(inputs);
 }
 
 }  // namespace
@@ -86,6 +91,7 @@ void set_history(Tensor& output, const std::shared_ptr<Node>& node, uint32_t ind
 
 Tensors record_multi(std::string_view op, const Tensors& inputs, Tensors outputs,
                      const Tensors& saved, BackwardMultiFn backward) {
+  tell_inputs(inputs);
   if (anomaly_mode) {
     for (const Tensor& output : outputs) check_no_nan(output, op);
   }
@@ -102,7 +108,10 @@ Tensors record_multi(std::string_view op, const Tensors& inputs, Tensors outputs
 
 Tensor record(std::string_view op, const Tensors& inputs, Tensor output, const Tensors& saved,
               BackwardManyFn backward) {
-  if (!anomaly_mode && !any_takes_part(inputs)) return output;
+  if (!anomaly_mode && !any_takes_part(inputs)) {
+    tell_inputs(inputs);
+    return output;
+  }
   BackwardMultiFn multi = [backward = std::move(backward)](const BackwardContext& context,
                                                            const Tensors& grads) {
     return backward(context, grads[0]);

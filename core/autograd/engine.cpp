@@ -7,6 +7,7 @@
 #include "core/autograd/anomaly.h"
 #include "core/autograd/node.h"
 #include "core/error.h"
+#include "core/op_scope.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
 #include "core/tensor_impl.h"
@@ -148,6 +149,7 @@ class Pass {
       const bool is_leaf = node->inputs.empty();
       if (capture_ ? state.needed : true) {
         const AnomalyPause pause;
+        const OpScope scope(scope_name(*node), ScopeKind::Backward);
         results = node->backward(state.grads);
         if (is_leaf) results.clear();
       }
@@ -155,6 +157,11 @@ class Pass {
     state.grads.clear();
     if (!options_.retain_graph && arrived && (!capture_ || state.needed)) node->release();
     pass_on(node, std::move(results));
+  }
+
+  // "layer_norm_backward"; a leaf's "accumulate_grad" says what it does.
+  static const char* scope_name(const Node& node) {
+    return permanent_name(node.inputs.empty() ? node.name() : node.name() + "_backward");
   }
 
   static void run_hooks(Node* node, Tensors& grads) {
@@ -202,6 +209,7 @@ class Pass {
 
 Tensors run_backward(const Tensors& roots, const Tensors& root_grads, const Tensors* targets,
                      GradOptions options) {
+  const OpScope scope("backward", ScopeKind::Phase);
   return Pass(roots, root_grads, targets, options).run();
 }
 

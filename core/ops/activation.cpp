@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "core/autograd.h"
+#include "core/op_scope.h"
 #include "core/ops/checks.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
@@ -75,6 +76,7 @@ Tensor activation(std::string_view name, const Tensor& x, Forward forward, Backw
 }  // namespace
 
 Tensor relu(const Tensor& x) {
+  const OpScope scope(__func__);
   return activation(
       "relu", x, []<class T>(const Tensor& x, auto... a) { PLINTH_RUN(x, relu_forward<T>, a...); },
       []<class T>(const Tensor& x, auto... a) { PLINTH_RUN(x, relu_backward<T>, a...); },
@@ -82,6 +84,7 @@ Tensor relu(const Tensor& x) {
 }
 
 Tensor silu(const Tensor& x) {
+  const OpScope scope(__func__);
   return activation(
       "silu", x, []<class T>(const Tensor& x, auto... a) { PLINTH_RUN(x, silu_forward<T>, a...); },
       []<class T>(const Tensor& x, auto... a) { PLINTH_RUN(x, silu_backward<T>, a...); },
@@ -89,6 +92,7 @@ Tensor silu(const Tensor& x) {
 }
 
 Tensor gelu(const Tensor& x, GeluForm form) {
+  const OpScope scope(__func__);
   if (form == GeluForm::Tanh) {
     return activation(
         "gelu", x,
@@ -131,6 +135,7 @@ Tensors swiglu_gradients(const Tensor& gate, const Tensor& up, const Tensor& dy)
 }  // namespace
 
 Tensor swiglu(const Tensor& gate, const Tensor& up) {
+  const OpScope scope(__func__);
   check_floating(gate, "swiglu", "gate");
   check_shape(up, gate.shape(), "swiglu", "up", "that of gate");
   check_like(up, gate, "swiglu", "up", "gate");
@@ -182,6 +187,7 @@ Tensors bias_gelu_gradients(const BackwardContext& c, const Tensor& dy, GeluForm
 }  // namespace
 
 Tensor bias_gelu(const Tensor& x, const Tensor& bias, GeluForm form) {
+  const OpScope scope(__func__);
   check_floating(x, "bias_gelu", "x");
   const auto [rows, cols] = rows_of(x, "bias_gelu");
   check_shape(bias, {cols}, "bias_gelu", "bias", "last dimension of x");

@@ -7,6 +7,7 @@
 #include "core/autograd.h"
 #include "core/error.h"
 #include "core/flop_counter.h"
+#include "core/op_scope.h"
 #include "core/ops/checks.h"
 #include "core/ops/loops.h"
 #include "core/ops/on_device.h"
@@ -195,6 +196,7 @@ Tensors attention_backward(const BackwardContext& c, const Tensor& dy, const Pla
 
 Tensor attention(const Tensor& queries, const Tensor& keys, const Tensor& values,
                  const AttentionOptions& options) {
+  const OpScope scope(__func__);
   const Tensor q = autocast(queries), k = autocast(keys), v = autocast(values);
   check_operands(q, k, v);
   check_options(options);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/autograd.h"
+#include "core/op_scope.h"
 #include "core/ops/checks.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
@@ -91,6 +92,7 @@ Tensor sum_to(const Tensor& x, const Shape& shape) {
 }
 
 Tensor add(const Tensor& a, const Tensor& b) {
+  const OpScope scope(__func__);
   return record(
       "add", {a, b}, run(BinaryOp::Add, a, b, "add"), {},
       [sa = a.shape(), sb = b.shape()](const BackwardContext& c, const Tensor& dy) -> Tensors {
@@ -99,6 +101,7 @@ Tensor add(const Tensor& a, const Tensor& b) {
 }
 
 Tensor sub(const Tensor& a, const Tensor& b) {
+  const OpScope scope(__func__);
   return record(
       "sub", {a, b}, run(BinaryOp::Sub, a, b, "sub"), {},
       [sa = a.shape(), sb = b.shape()](const BackwardContext& c, const Tensor& dy) -> Tensors {
@@ -108,6 +111,7 @@ Tensor sub(const Tensor& a, const Tensor& b) {
 }
 
 Tensor mul(const Tensor& a, const Tensor& b) {
+  const OpScope scope(__func__);
   const Tensors saved = {needs_grad({b}) ? a : Tensor(), needs_grad({a}) ? b : Tensor()};
   return record(
       "mul", {a, b}, run(BinaryOp::Mul, a, b, "mul"), saved,
@@ -118,6 +122,7 @@ Tensor mul(const Tensor& a, const Tensor& b) {
 }
 
 Tensor div(const Tensor& a, const Tensor& b) {
+  const OpScope scope(__func__);
   const Tensors saved = {needs_grad({b}) ? a : Tensor(), b};
   return record(
       "div", {a, b}, run(BinaryOp::Div, a, b, "div"), saved,
@@ -130,6 +135,7 @@ Tensor div(const Tensor& a, const Tensor& b) {
 }
 
 Tensor pow(const Tensor& a, const Tensor& b) {
+  const OpScope scope(__func__);
   const Tensor y = run(BinaryOp::Pow, a, b, "pow");
   return record(
       "pow", {a, b}, y, {a, b, y}, [](const BackwardContext& c, const Tensor& dy) -> Tensors {
@@ -147,6 +153,7 @@ Tensor pow(const Tensor& a, const Tensor& b) {
 }
 
 Tensor maximum(const Tensor& a, const Tensor& b) {
+  const OpScope scope(__func__);
   return record("maximum", {a, b}, run(BinaryOp::Maximum, a, b, "maximum"), {a, b},
                 [](const BackwardContext& c, const Tensor& dy) {
                   const Tensor &a = c.saved(0), &b = c.saved(1);
@@ -155,6 +162,7 @@ Tensor maximum(const Tensor& a, const Tensor& b) {
 }
 
 Tensor minimum(const Tensor& a, const Tensor& b) {
+  const OpScope scope(__func__);
   return record("minimum", {a, b}, run(BinaryOp::Minimum, a, b, "minimum"), {a, b},
                 [](const BackwardContext& c, const Tensor& dy) {
                   const Tensor &a = c.saved(0), &b = c.saved(1);

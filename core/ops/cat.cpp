@@ -1,6 +1,7 @@
 // Joining tensors, and rearrangements that copy.
 
 #include "core/autograd.h"
+#include "core/op_scope.h"
 #include "core/ops/checks.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
@@ -12,6 +13,7 @@
 namespace plinth {
 
 Tensor cat(const Tensors& tensors, int64_t dim) {
+  const OpScope scope(__func__);
   check(!tensors.empty(), ErrorKind::Argument, "cat", "got no tensors");
   const int64_t d = wrap_dim(dim, tensors[0].dim(), "cat");
   Shape shape = tensors[0].shape();
@@ -44,6 +46,7 @@ Tensor cat(const Tensors& tensors, int64_t dim) {
 }
 
 Tensor stack(const Tensors& tensors, int64_t dim) {
+  const OpScope scope(__func__);
   check(!tensors.empty(), ErrorKind::Argument, "stack", "got no tensors");
   const int64_t d = wrap_dim(dim, tensors[0].dim() + 1, "stack");
   Tensors parts;
@@ -56,6 +59,7 @@ Tensor stack(const Tensors& tensors, int64_t dim) {
 }
 
 Tensor repeat_interleave(const Tensor& x, int64_t times, int64_t dim) {
+  const OpScope scope(__func__);
   check(times >= 1, ErrorKind::Argument, "repeat_interleave", "times is ", times,
         ", expected at least 1");
   const int64_t d = wrap_dim(dim, x.dim(), "repeat_interleave");
@@ -65,6 +69,7 @@ Tensor repeat_interleave(const Tensor& x, int64_t times, int64_t dim) {
 }
 
 Tensor pad(const Tensor& x, int64_t dim, int64_t before, int64_t after) {
+  const OpScope scope(__func__);
   const int64_t d = wrap_dim(dim, x.dim(), "pad");
   check(before >= 0 && after >= 0, ErrorKind::Argument, "pad", "got ", before, " before and ",
         after, " after, expected at least 0");
@@ -77,6 +82,7 @@ Tensor pad(const Tensor& x, int64_t dim, int64_t before, int64_t after) {
 }
 
 Tensor tril(const Tensor& x, int64_t diagonal) {
+  const OpScope scope(__func__);
   check(x.dim() >= 2, ErrorKind::Shape, "tril", "x has shape ", x.shape(),
         ", expected at least two dimensions");
   return where(tril_mask(x.size(-2), x.size(-1), diagonal).to(x.device()), x,

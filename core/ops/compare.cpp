@@ -1,6 +1,7 @@
 // Comparisons, logic and choice.
 
 #include "core/autograd.h"
+#include "core/op_scope.h"
 #include "core/ops/checks.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
@@ -52,53 +53,69 @@ Tensor run(LogicalOp op, const Tensor& a, const Tensor& b, std::string_view name
 }  // namespace
 
 Tensor eq(const Tensor& a, const Tensor& b) {
+  const OpScope scope(__func__);
   return run(CompareOp::Eq, a, b, "eq");
 }
 Tensor ne(const Tensor& a, const Tensor& b) {
+  const OpScope scope(__func__);
   return run(CompareOp::Ne, a, b, "ne");
 }
 Tensor lt(const Tensor& a, const Tensor& b) {
+  const OpScope scope(__func__);
   return run(CompareOp::Lt, a, b, "lt");
 }
 Tensor le(const Tensor& a, const Tensor& b) {
+  const OpScope scope(__func__);
   return run(CompareOp::Le, a, b, "le");
 }
 Tensor gt(const Tensor& a, const Tensor& b) {
+  const OpScope scope(__func__);
   return run(CompareOp::Gt, a, b, "gt");
 }
 Tensor ge(const Tensor& a, const Tensor& b) {
+  const OpScope scope(__func__);
   return run(CompareOp::Ge, a, b, "ge");
 }
 Tensor eq(const Tensor& a, double b) {
+  const OpScope scope(__func__);
   return run(CompareOp::Eq, a, b, "eq");
 }
 Tensor ne(const Tensor& a, double b) {
+  const OpScope scope(__func__);
   return run(CompareOp::Ne, a, b, "ne");
 }
 Tensor lt(const Tensor& a, double b) {
+  const OpScope scope(__func__);
   return run(CompareOp::Lt, a, b, "lt");
 }
 Tensor le(const Tensor& a, double b) {
+  const OpScope scope(__func__);
   return run(CompareOp::Le, a, b, "le");
 }
 Tensor gt(const Tensor& a, double b) {
+  const OpScope scope(__func__);
   return run(CompareOp::Gt, a, b, "gt");
 }
 Tensor ge(const Tensor& a, double b) {
+  const OpScope scope(__func__);
   return run(CompareOp::Ge, a, b, "ge");
 }
 
 Tensor logical_and(const Tensor& a, const Tensor& b) {
+  const OpScope scope(__func__);
   return run(LogicalOp::And, a, b, "logical_and");
 }
 Tensor logical_or(const Tensor& a, const Tensor& b) {
+  const OpScope scope(__func__);
   return run(LogicalOp::Or, a, b, "logical_or");
 }
 Tensor logical_not(const Tensor& a) {
+  const OpScope scope(__func__);
   return run(LogicalOp::Xor, a, scalar(1, {DType::Bool, a.device()}), "logical_not");
 }
 
 Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
+  const OpScope scope(__func__);
   check(condition.dtype() == DType::Bool, ErrorKind::DType, "where", "condition has dtype ",
         name(condition.dtype()), ", expected bool");
   check_same_device("where", {&condition, &a, &b});
@@ -126,6 +143,7 @@ Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
 }
 
 Tensor masked_fill(const Tensor& x, const Tensor& mask, double value) {
+  const OpScope scope(__func__);
   check(broadcast_shape(x.shape(), mask.shape(), "masked_fill") == x.shape(), ErrorKind::Shape,
         "masked_fill", "mask has shape ", mask.shape(), ", which does not broadcast to x's ",
         x.shape());

@@ -5,6 +5,7 @@
 #include "core/autograd.h"
 #include "core/autograd/node.h"
 #include "core/error.h"
+#include "core/op_scope.h"
 #include "core/ops/checks.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
@@ -18,6 +19,7 @@ namespace plinth {
 
 Tensor Tensor::to(DType dtype) const {
   if (dtype == this->dtype()) return *this;
+  const OpScope scope(__func__);
   const Tensor out = empty(shape(), {dtype, device()});
   copy_into(out, *this);
   return record("to", {*this}, out, {},
@@ -28,6 +30,7 @@ Tensor Tensor::to(DType dtype) const {
 
 Tensor Tensor::to(Device target) const {
   if (target == device()) return *this;
+  const OpScope scope(__func__);
   check(target.is_cpu() || device().is_cpu(), ErrorKind::Device, "to", "got device ", target,
         " for a tensor on ", device(), "; go through the CPU");
   const Tensor source = detach().contiguous();
@@ -40,6 +43,7 @@ Tensor Tensor::to(Device target) const {
 }
 
 Tensor Tensor::clone() const {
+  const OpScope scope(__func__);
   const Tensor out = empty(shape(), options());
   copy_into(out, *this);
   return record("clone", {*this}, out, {},
@@ -47,7 +51,9 @@ Tensor Tensor::clone() const {
 }
 
 Tensor Tensor::contiguous() const {
-  return is_contiguous() ? *this : clone();
+  if (is_contiguous()) return *this;
+  const OpScope scope(__func__);
+  return clone();
 }
 
 // ---- in place ----
@@ -106,6 +112,7 @@ Tensor& assign(Tensor& self, const Tensor& value) {
 }  // namespace
 
 Tensor& Tensor::copy_(const Tensor& source) {
+  const OpScope scope(__func__);
   check_writable(*this, "copy_");
   check_broadcasts(*this, source, "copy_");
   if (!records(*this, source)) {
@@ -117,6 +124,7 @@ Tensor& Tensor::copy_(const Tensor& source) {
 }
 
 Tensor& Tensor::fill_(double value) {
+  const OpScope scope(__func__);
   return copy_(scalar(value, options()));
 }
 
@@ -140,14 +148,17 @@ Tensor& add_scaled(Tensor& self, const Tensor& other, double alpha, std::string_
 }  // namespace
 
 Tensor& Tensor::add_(const Tensor& other, double alpha) {
+  const OpScope scope(__func__);
   return add_scaled(*this, other, alpha, "add_");
 }
 
 Tensor& Tensor::sub_(const Tensor& other) {
+  const OpScope scope(__func__);
   return add_scaled(*this, other, -1, "sub_");
 }
 
 Tensor& Tensor::mul_(const Tensor& other) {
+  const OpScope scope(__func__);
   check_writable(*this, "mul_");
   check_same_device("mul_", {this, &other});
   check_broadcasts(*this, other, "mul_");
@@ -169,6 +180,7 @@ Tensor& Tensor::mul_(double factor) {
 }
 
 Tensor& Tensor::div_(const Tensor& other) {
+  const OpScope scope(__func__);
   check_writable(*this, "div_");
   check_same_device("div_", {this, &other});
   check_broadcasts(*this, other, "div_");

@@ -2,6 +2,7 @@
 
 #include "core/autograd.h"
 #include "core/error.h"
+#include "core/op_scope.h"
 #include "core/ops/checks.h"
 #include "core/ops/loops.h"
 #include "core/ops/on_device.h"
@@ -30,6 +31,7 @@ Tensor masked(const Tensor& x, double p, const kernels::PhiloxKey& key) {
 }  // namespace
 
 Tensor dropout(const Tensor& x, double p) {
+  const OpScope scope(__func__);
   check_floating(x, "dropout", "x");
   check(p >= 0 && p <= 1, ErrorKind::Argument, "dropout", "p is ", p, ", expected within [0, 1]");
   return p == 0 ? x : masked(x, p, generator().next());

@@ -1,6 +1,7 @@
 #include "kernels/embedding/embedding.h"
 #include "core/autograd.h"
 #include "core/error.h"
+#include "core/op_scope.h"
 #include "core/ops/checks.h"
 #include "core/ops/factories.h"
 #include "core/ops/index.h"
@@ -37,6 +38,7 @@ Tensor embedding_backward(const Tensor& dy, const Tensor& indices, int64_t vocab
 }  // namespace
 
 Tensor embedding(const Tensor& weight, const Tensor& indices) {
+  const OpScope scope(__func__);
   check_floating(weight, "embedding", "weight");
   check(weight.dim() == 2, ErrorKind::Shape, "embedding", "weight has shape ", weight.shape(),
         ", expected [vocab, dim]");

@@ -5,6 +5,7 @@
 
 #include "core/autograd.h"
 #include "core/error.h"
+#include "core/op_scope.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/loops.h"
 #include "core/ops/on_device.h"
@@ -30,6 +31,7 @@ Tensor filled_on_gpu(const Tensor& value, Device device) {
 }  // namespace
 
 Tensor zeros(const Shape& shape, TensorOptions options) {
+  const OpScope scope(__func__);
   Tensor out = Tensor::empty(shape, options);
   // All dtypes have zero as zero bits.
   const size_t bytes = static_cast<size_t>(out.numel()) * size_of(options.dtype);
@@ -42,22 +44,27 @@ Tensor zeros(const Shape& shape, TensorOptions options) {
 }
 
 Tensor full(const Shape& shape, double value, TensorOptions options) {
+  const OpScope scope(__func__);
   Tensor out = Tensor::empty(shape, options);
   copy_into(out, scalar(value, options));
   return out;
 }
 
 Tensor ones(const Shape& shape, TensorOptions options) {
+  const OpScope scope(__func__);
   return full(shape, 1, options);
 }
 Tensor zeros_like(const Tensor& x) {
+  const OpScope scope(__func__);
   return zeros(x.shape(), x.options());
 }
 Tensor ones_like(const Tensor& x) {
+  const OpScope scope(__func__);
   return ones(x.shape(), x.options());
 }
 
 Tensor scalar(double value, TensorOptions options) {
+  const OpScope scope(__func__);
   const Tensor wide = Tensor::empty({}, {DType::Float64, {}});
   *wide.data<double>() = value;
   const Tensor host = wide.to(options.dtype);
@@ -65,6 +72,7 @@ Tensor scalar(double value, TensorOptions options) {
 }
 
 Tensor arange(double start, double end, double step, TensorOptions options) {
+  const OpScope scope(__func__);
   check(step != 0 && std::isfinite(step) && std::isfinite(start) && std::isfinite(end),
         ErrorKind::Argument, "arange", "start ", start, ", end ", end, ", step ", step,
         " are not a finite range with a step other than 0");
@@ -76,17 +84,20 @@ Tensor arange(double start, double end, double step, TensorOptions options) {
 }
 
 Tensor eye(int64_t n, TensorOptions options) {
+  const OpScope scope(__func__);
   const Tensor index = arange(0, static_cast<double>(n));
   return eq(index.unsqueeze(1), index).to(options.dtype).to(options.device);
 }
 
 Tensor tril_mask(int64_t rows, int64_t cols, int64_t diagonal) {
+  const OpScope scope(__func__);
   return le(arange(0, static_cast<double>(cols)),
             (arange(0, static_cast<double>(rows)) + static_cast<double>(diagonal)).unsqueeze(1));
 }
 
 template <class T>
 Tensor from_values(std::span<const T> values, const Shape& shape) {
+  const OpScope scope(__func__);
   check(static_cast<int64_t>(values.size()) == shape.numel(), ErrorKind::Shape, "from_values",
         "got ", values.size(), " values for shape ", shape);
   Tensor out = Tensor::empty(shape, {dtype_of<T>, {}});
@@ -124,6 +135,7 @@ void for_each_block(int64_t count, const kernels::PhiloxKey& key, F f) {
 
 Tensor uniform(const Shape& shape, double low, double high, const kernels::PhiloxKey& key,
                TensorOptions options) {
+  const OpScope scope(__func__);
   check(low <= high, ErrorKind::Argument, "uniform", "low is ", low, ", expected at most high, ",
         high);
   const Tensor out = Tensor::empty(shape, {DType::Float32, {}});
@@ -139,6 +151,7 @@ Tensor uniform(const Shape& shape, double low, double high, const kernels::Philo
 
 Tensor normal(const Shape& shape, double mean, double stddev, const kernels::PhiloxKey& key,
               TensorOptions options) {
+  const OpScope scope(__func__);
   check(stddev >= 0, ErrorKind::Argument, "normal", "stddev is ", stddev, ", expected at least 0");
   const Tensor out = Tensor::empty(shape, {DType::Float32, {}});
   float* values = out.data<float>();
@@ -157,9 +170,11 @@ Tensor normal(const Shape& shape, double mean, double stddev, const kernels::Phi
 }
 
 Tensor rand(const Shape& shape, TensorOptions options) {
+  const OpScope scope(__func__);
   return uniform(shape, 0, 1, generator().next(), options);
 }
 Tensor randn(const Shape& shape, TensorOptions options) {
+  const OpScope scope(__func__);
   return normal(shape, 0, 1, generator().next(), options);
 }
 

@@ -1,6 +1,7 @@
 #include "core/ops/index.h"
 
 #include "core/autograd.h"
+#include "core/op_scope.h"
 #include "core/ops/checks.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
@@ -45,6 +46,7 @@ void check_source(const Tensor& x, const Tensor& source, const Shape& expected,
 }  // namespace
 
 Tensor index_select(const Tensor& x, int64_t dim, const Tensor& index) {
+  const OpScope scope(__func__);
   const int64_t d = wrap_dim(dim, x.dim(), "index_select");
   check(index.dim() == 1, ErrorKind::Shape, "index_select", "index has shape ", index.shape(),
         ", expected one dimension");
@@ -63,6 +65,7 @@ Tensor index_select(const Tensor& x, int64_t dim, const Tensor& index) {
 }
 
 Tensor index_add(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source) {
+  const OpScope scope(__func__);
   const int64_t d = wrap_dim(dim, x.dim(), "index_add");
   check(index.dim() == 1, ErrorKind::Shape, "index_add", "index has shape ", index.shape(),
         ", expected one dimension");
@@ -84,6 +87,7 @@ Tensor index_add(const Tensor& x, int64_t dim, const Tensor& index, const Tensor
 }
 
 Tensor gather(const Tensor& x, int64_t dim, const Tensor& index) {
+  const OpScope scope(__func__);
   const int64_t d = wrap_dim(dim, x.dim(), "gather");
   const Tensor at = checked_gather_index(x, d, index, "gather");
   const Tensor from = x.detach().contiguous();
@@ -97,6 +101,7 @@ Tensor gather(const Tensor& x, int64_t dim, const Tensor& index) {
 }
 
 Tensor scatter_add(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source) {
+  const OpScope scope(__func__);
   const int64_t d = wrap_dim(dim, x.dim(), "scatter_add");
   const Tensor at = checked_gather_index(x, d, index, "scatter_add");
   check_source(x, source, index.shape(), "scatter_add");
@@ -112,6 +117,7 @@ Tensor scatter_add(const Tensor& x, int64_t dim, const Tensor& index, const Tens
 }
 
 Tensor scatter(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source) {
+  const OpScope scope(__func__);
   const int64_t d = wrap_dim(dim, x.dim(), "scatter");
   const Tensor at = checked_gather_index(x, d, index, "scatter");
   check_source(x, source, index.shape(), "scatter");
@@ -127,6 +133,7 @@ Tensor scatter(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& 
 }
 
 Tensor one_hot(const Tensor& indices, int64_t classes, DType dtype) {
+  const OpScope scope(__func__);
   checked_index(indices, classes, "one_hot");
   return eq(indices.unsqueeze(-1),
             arange(0, static_cast<double>(classes), 1, {DType::Int64, indices.device()}))

@@ -6,6 +6,7 @@
 #include "core/autograd.h"
 #include "core/error.h"
 #include "core/flop_counter.h"
+#include "core/op_scope.h"
 #include "core/ops/checks.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
@@ -88,6 +89,7 @@ Tensor cross_entropy_backward(const BackwardContext& c, const Tensor& dy,
 }  // namespace
 
 Tensor cross_entropy(const Tensor& logits, const Tensor& target, CrossEntropyOptions options) {
+  const OpScope scope(__func__);
   check_floating(logits, "cross_entropy", "logits");
   check_options(options, "cross_entropy");
   const Rows matrix = rows_of(logits, "cross_entropy", "logits");
@@ -195,6 +197,7 @@ Tensor scaled(const Tensor& gradient, const Tensor& factor) {
 
 Tensor linear_cross_entropy(const Tensor& x, const Tensor& weight, const Tensor& target,
                             CrossEntropyOptions options) {
+  const OpScope scope(__func__);
   constexpr std::string_view kOp = "linear_cross_entropy";
   check_options(options, kOp);
   Tensor rows, head;
@@ -260,12 +263,14 @@ Tensor log1p(const Tensor& e) {
 }  // namespace
 
 Tensor mse_loss(const Tensor& input, const Tensor& target, Reduction reduction) {
+  const OpScope scope(__func__);
   const auto [x, t] = checked_pair(input, target, "mse_loss", "input");
   return reduced(square(x - t), reduction);
 }
 
 Tensor binary_cross_entropy_with_logits(const Tensor& logits, const Tensor& target,
                                         Reduction reduction) {
+  const OpScope scope(__func__);
   constexpr std::string_view kOp = "binary_cross_entropy_with_logits";
   const auto [x, t] = checked_pair(logits, target, kOp, "logits");
   Tensor losses;

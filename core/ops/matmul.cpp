@@ -4,6 +4,7 @@
 #include "core/autograd.h"
 #include "core/error.h"
 #include "core/flop_counter.h"
+#include "core/op_scope.h"
 #include "core/ops/checks.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/loops.h"
@@ -136,6 +137,7 @@ Tensor column_sum(const Tensor& x) {
 }  // namespace
 
 Tensor matmul(const Tensor& a, const Tensor& b) {
+  const OpScope scope(__func__);
   check(a.dim() >= 1 && b.dim() >= 1, ErrorKind::Shape, "matmul", "a has shape ", a.shape(),
         " and b ", b.shape(), ", expected at least one dimension each");
   const Tensor left = autocast(a.dim() == 1 ? a.unsqueeze(0) : a);
@@ -147,6 +149,7 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
 }
 
 Tensor linear(const Tensor& input, const Tensor& matrix, const Tensor& added) {
+  const OpScope scope(__func__);
   const Tensor x = autocast(input), weight = autocast(matrix), bias = autocast(added);
   check(weight.dim() == 2, ErrorKind::Shape, "linear", "weight has shape ", weight.shape(),
         ", expected [out, in]");

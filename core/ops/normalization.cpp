@@ -3,6 +3,7 @@
 #include "core/autocast.h"
 #include "core/autograd.h"
 #include "core/error.h"
+#include "core/op_scope.h"
 #include "core/ops/checks.h"
 #include "core/ops/loops.h"
 #include "core/ops/on_device.h"
@@ -89,6 +90,7 @@ Tensors rms_norm_gradients(const BackwardContext& c, const Tensor& dy, const Ten
 }  // namespace
 
 Tensor layer_norm(const Tensor& input, const Tensor& scale, const Tensor& shift, double eps) {
+  const OpScope scope(__func__);
   const Tensor x = autocast_float32(input), weight = autocast_float32(scale),
                bias = autocast_float32(shift);
   check_inputs("layer_norm", x, weight, bias, eps);
@@ -110,6 +112,7 @@ Tensor layer_norm(const Tensor& input, const Tensor& scale, const Tensor& shift,
 }
 
 Tensor rms_norm(const Tensor& input, const Tensor& scale, double eps) {
+  const OpScope scope(__func__);
   const Tensor x = autocast_float32(input), weight = autocast_float32(scale);
   check_inputs("rms_norm", x, weight, {}, eps);
   const auto [rows, cols] = rows_of(x, "rms_norm");
@@ -128,6 +131,7 @@ Tensor rms_norm(const Tensor& input, const Tensor& scale, double eps) {
 
 AddNorm add_layer_norm(const Tensor& input, const Tensor& stream, const Tensor& scale,
                        const Tensor& shift, double eps) {
+  const OpScope scope(__func__);
   const Tensor x = autocast_float32(input), residual = autocast_float32(stream),
                weight = autocast_float32(scale), bias = autocast_float32(shift);
   check_inputs("add_layer_norm", x, weight, bias, eps);
@@ -156,6 +160,7 @@ AddNorm add_layer_norm(const Tensor& input, const Tensor& stream, const Tensor& 
 }
 
 AddNorm add_rms_norm(const Tensor& input, const Tensor& stream, const Tensor& scale, double eps) {
+  const OpScope scope(__func__);
   const Tensor x = autocast_float32(input), residual = autocast_float32(stream),
                weight = autocast_float32(scale);
   check_inputs("add_rms_norm", x, weight, {}, eps);

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "core/autograd.h"
+#include "core/op_scope.h"
 #include "core/ops/checks.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
@@ -92,6 +93,7 @@ Tensor extremum(ReduceOp op, const Tensor& x, const Shape& dims, bool keepdim,
 }  // namespace
 
 Tensor sum(const Tensor& x, const Shape& dims, bool keepdim) {
+  const OpScope scope(__func__);
   if (!is_floating_point(x.dtype()) && x.dtype() != DType::Int64)
     return sum(x.to(DType::Int64), dims, keepdim);
   const Plan p = plan(x, dims, "sum");
@@ -104,6 +106,7 @@ Tensor sum(const Tensor& x, const Shape& dims, bool keepdim) {
 }
 
 Tensor mean(const Tensor& x, const Shape& dims, bool keepdim) {
+  const OpScope scope(__func__);
   check(is_floating_point(x.dtype()), ErrorKind::DType, "mean", "got dtype ", name(x.dtype()),
         ", takes floating point");
   const Plan p = plan(x, dims, "mean");
@@ -118,12 +121,14 @@ Tensor mean(const Tensor& x, const Shape& dims, bool keepdim) {
 }
 
 Tensor var(const Tensor& x, const Shape& dims, int64_t correction, bool keepdim) {
+  const OpScope scope(__func__);
   const auto count = static_cast<double>(plan(x, dims, "var").count);
   const Tensor biased = mean(square(x - mean(x, dims, true)), dims, keepdim);
   return correction == 0 ? biased : biased * (count / std::max(0.0, count - double(correction)));
 }
 
 Tensor prod(const Tensor& x, const Shape& dims, bool keepdim) {
+  const OpScope scope(__func__);
   const Plan p = plan(x, dims, "prod");
   // Dividing by x would fail at zeros, so the gradient is taken one reduced dimension at a time,
   // from the products of what stands before and after each element.
@@ -156,13 +161,16 @@ Tensor prod(const Tensor& x, const Shape& dims, bool keepdim) {
 }
 
 Tensor amax(const Tensor& x, const Shape& dims, bool keepdim) {
+  const OpScope scope(__func__);
   return extremum(ReduceOp::Max, x, dims, keepdim, "amax");
 }
 Tensor amin(const Tensor& x, const Shape& dims, bool keepdim) {
+  const OpScope scope(__func__);
   return extremum(ReduceOp::Min, x, dims, keepdim, "amin");
 }
 
 Tensor logsumexp(const Tensor& x, const Shape& dims, bool keepdim) {
+  const OpScope scope(__func__);
   const DType wide = compute_dtype(x.dtype());
   if (x.dtype() == DType::BFloat16 || x.dtype() == DType::Float16)
     return logsumexp(x.to(wide), dims, keepdim).to(x.dtype());
@@ -175,6 +183,7 @@ Tensor logsumexp(const Tensor& x, const Shape& dims, bool keepdim) {
 }
 
 Tensor norm(const Tensor& x, const Shape& dims, bool keepdim) {
+  const OpScope scope(__func__);
   check(is_floating_point(x.dtype()), ErrorKind::DType, "norm", "got dtype ", name(x.dtype()),
         ", takes floating point");
   const Plan p = plan(x, dims, "norm");
@@ -189,6 +198,7 @@ Tensor norm(const Tensor& x, const Shape& dims, bool keepdim) {
 }
 
 Tensor cumsum(const Tensor& x, int64_t dim) {
+  const OpScope scope(__func__);
   const int64_t d = wrap_dim(dim, x.dim(), "cumsum");
   const Tensor rows = x.detach().transpose(d, -1).contiguous();
   Tensor sums = Tensor::empty(rows.shape(), rows.options());
@@ -204,6 +214,7 @@ Tensor cumsum(const Tensor& x, int64_t dim) {
 }
 
 Tensor argmax(const Tensor& x, int64_t dim, bool keepdim) {
+  const OpScope scope(__func__);
   const Plan p = plan(x, {dim}, "argmax");
   Tensor out = Tensor::empty(p.kept_shape, {DType::Int64, x.device()});
   check(p.count > 0 || out.numel() == 0, ErrorKind::Shape, "argmax", "x has shape ", x.shape(),
@@ -215,6 +226,7 @@ Tensor argmax(const Tensor& x, int64_t dim, bool keepdim) {
 }
 
 Tensor any(const Tensor& x) {
+  const OpScope scope(__func__);
   const Tensor b = x.detach().to(DType::Bool);
   Tensor out = Tensor::empty({}, b.options());
   const kernels::Reduction shape = reduction_over(b, out, plan(b, {}, "any"));
@@ -223,6 +235,7 @@ Tensor any(const Tensor& x) {
 }
 
 Tensor all(const Tensor& x) {
+  const OpScope scope(__func__);
   const Tensor b = x.detach().to(DType::Bool);
   Tensor out = Tensor::empty({}, b.options());
   const kernels::Reduction shape = reduction_over(b, out, plan(b, {}, "all"));
@@ -231,6 +244,7 @@ Tensor all(const Tensor& x) {
 }
 
 TopK topk(const Tensor& x, int64_t k) {
+  const OpScope scope(__func__);
   check(x.dim() >= 1 && k >= 0 && k <= x.size(-1), ErrorKind::Argument, "topk", "k is ", k,
         ", x has shape ", x.shape(), "; k goes up to the last dimension's size");
   check_on_cpu(x, "topk");

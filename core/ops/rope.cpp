@@ -2,6 +2,7 @@
 
 #include "core/autograd.h"
 #include "core/error.h"
+#include "core/op_scope.h"
 #include "core/ops/checks.h"
 #include "core/ops/loops.h"
 #include "core/ops/on_device.h"
@@ -100,6 +101,7 @@ RopeTable rope_table(int64_t positions, int64_t rotary_dim, double theta,
 }
 
 Tensor rope(const Tensor& x, const RopeTable& table, int64_t offset, bool interleaved) {
+  const OpScope scope(__func__);
   check_operands(x, table);
   const int64_t last = offset + x.size(1);
   check(offset >= 0 && last <= table.cos.size(0), ErrorKind::Argument, "rope", "positions ", offset,
@@ -108,6 +110,7 @@ Tensor rope(const Tensor& x, const RopeTable& table, int64_t offset, bool interl
 }
 
 Tensor rope(const Tensor& x, const RopeTable& table, const Tensor& positions, bool interleaved) {
+  const OpScope scope(__func__);
   check_operands(x, table);
   check_int64(positions, "rope", "positions");
   check_same_device("rope", {&x, &positions});

@@ -2,6 +2,7 @@
 
 #include "core/autocast.h"
 #include "core/autograd.h"
+#include "core/op_scope.h"
 #include "core/ops/checks.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/loops.h"
@@ -77,10 +78,12 @@ Tensor along(const Tensor& x, int64_t dim, std::string_view op, F f) {
 }  // namespace
 
 Tensor softmax(const Tensor& x, int64_t dim) {
+  const OpScope scope(__func__);
   return along(x, dim, "softmax", softmax_last);
 }
 
 Tensor log_softmax(const Tensor& x, int64_t dim) {
+  const OpScope scope(__func__);
   return along(x, dim, "log_softmax", log_softmax_last);
 }
 

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "core/autograd.h"
+#include "core/op_scope.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
 #include "core/ops/loops.h"
@@ -41,11 +42,13 @@ Tensor step_function(UnaryOp op, const Tensor& x, std::string_view name, bool in
 }  // namespace
 
 Tensor neg(const Tensor& x) {
+  const OpScope scope(__func__);
   return record("neg", {x}, run_numeric(UnaryOp::Neg, x, "neg"), {},
                 [](const BackwardContext&, const Tensor& dy) -> Tensors { return {neg(dy)}; });
 }
 
 Tensor abs(const Tensor& x) {
+  const OpScope scope(__func__);
   return record("abs", {x}, run_numeric(UnaryOp::Abs, x, "abs"), {x},
                 [](const BackwardContext& c, const Tensor& dy) -> Tensors {
                   return {dy * sign(c.saved(0))};
@@ -53,6 +56,7 @@ Tensor abs(const Tensor& x) {
 }
 
 Tensor exp(const Tensor& x) {
+  const OpScope scope(__func__);
   const Tensor y = run_floating(UnaryOp::Exp, x, "exp");
   return record("exp", {x}, y, {y}, [](const BackwardContext& c, const Tensor& dy) -> Tensors {
     return {dy * c.saved(0)};
@@ -60,12 +64,14 @@ Tensor exp(const Tensor& x) {
 }
 
 Tensor log(const Tensor& x) {
+  const OpScope scope(__func__);
   return record(
       "log", {x}, run_floating(UnaryOp::Log, x, "log"), {x},
       [](const BackwardContext& c, const Tensor& dy) -> Tensors { return {dy / c.saved(0)}; });
 }
 
 Tensor sqrt(const Tensor& x) {
+  const OpScope scope(__func__);
   const Tensor y = run_floating(UnaryOp::Sqrt, x, "sqrt");
   return record("sqrt", {x}, y, {y}, [](const BackwardContext& c, const Tensor& dy) -> Tensors {
     return {dy / (c.saved(0) * 2)};
@@ -73,6 +79,7 @@ Tensor sqrt(const Tensor& x) {
 }
 
 Tensor rsqrt(const Tensor& x) {
+  const OpScope scope(__func__);
   const Tensor y = run_floating(UnaryOp::Rsqrt, x, "rsqrt");
   return record("rsqrt", {x}, y, {y}, [](const BackwardContext& c, const Tensor& dy) -> Tensors {
     const Tensor& y = c.saved(0);
@@ -81,6 +88,7 @@ Tensor rsqrt(const Tensor& x) {
 }
 
 Tensor reciprocal(const Tensor& x) {
+  const OpScope scope(__func__);
   const Tensor y = run_floating(UnaryOp::Reciprocal, x, "reciprocal");
   return record("reciprocal", {x}, y, {y},
                 [](const BackwardContext& c, const Tensor& dy) -> Tensors {
@@ -89,12 +97,14 @@ Tensor reciprocal(const Tensor& x) {
 }
 
 Tensor sin(const Tensor& x) {
+  const OpScope scope(__func__);
   return record(
       "sin", {x}, run_floating(UnaryOp::Sin, x, "sin"), {x},
       [](const BackwardContext& c, const Tensor& dy) -> Tensors { return {dy * cos(c.saved(0))}; });
 }
 
 Tensor cos(const Tensor& x) {
+  const OpScope scope(__func__);
   return record("cos", {x}, run_floating(UnaryOp::Cos, x, "cos"), {x},
                 [](const BackwardContext& c, const Tensor& dy) -> Tensors {
                   return {neg(dy * sin(c.saved(0)))};
@@ -102,6 +112,7 @@ Tensor cos(const Tensor& x) {
 }
 
 Tensor tanh(const Tensor& x) {
+  const OpScope scope(__func__);
   const Tensor y = run_floating(UnaryOp::Tanh, x, "tanh");
   return record("tanh", {x}, y, {y}, [](const BackwardContext& c, const Tensor& dy) -> Tensors {
     return {dy * (1.0 - square(c.saved(0)))};
@@ -109,6 +120,7 @@ Tensor tanh(const Tensor& x) {
 }
 
 Tensor sigmoid(const Tensor& x) {
+  const OpScope scope(__func__);
   const Tensor y = run_floating(UnaryOp::Sigmoid, x, "sigmoid");
   return record("sigmoid", {x}, y, {y}, [](const BackwardContext& c, const Tensor& dy) -> Tensors {
     const Tensor& y = c.saved(0);
@@ -117,6 +129,7 @@ Tensor sigmoid(const Tensor& x) {
 }
 
 Tensor erf(const Tensor& x) {
+  const OpScope scope(__func__);
   return record("erf", {x}, run_floating(UnaryOp::Erf, x, "erf"), {x},
                 [](const BackwardContext& c, const Tensor& dy) -> Tensors {
                   return {dy * (exp(neg(square(c.saved(0)))) * (2 / std::sqrt(M_PI)))};
@@ -124,22 +137,27 @@ Tensor erf(const Tensor& x) {
 }
 
 Tensor square(const Tensor& x) {
+  const OpScope scope(__func__);
   return record(
       "square", {x}, run_numeric(UnaryOp::Square, x, "square"), {x},
       [](const BackwardContext& c, const Tensor& dy) -> Tensors { return {dy * c.saved(0) * 2}; });
 }
 
 Tensor sign(const Tensor& x) {
+  const OpScope scope(__func__);
   return step_function(UnaryOp::Sign, x, "sign", true);
 }
 Tensor floor(const Tensor& x) {
+  const OpScope scope(__func__);
   return step_function(UnaryOp::Floor, x, "floor", false);
 }
 Tensor round(const Tensor& x) {
+  const OpScope scope(__func__);
   return step_function(UnaryOp::Round, x, "round", false);
 }
 
 Tensor clamp(const Tensor& x, double low, double high) {
+  const OpScope scope(__func__);
   check(low <= high, ErrorKind::Argument, "clamp", "low is ", low, ", expected at most high, ",
         high);
   const Tensor inside = logical_and(ge(x.detach(), low), le(x.detach(), high));

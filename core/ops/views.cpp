@@ -3,6 +3,7 @@
 #include "core/ops/views.h"
 
 #include "core/autograd.h"
+#include "core/op_scope.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
 #include "core/ops/index.h"
@@ -115,6 +116,7 @@ Tensor slice_backward(const Tensor& dy, const Shape& x_shape, int64_t d, int64_t
 }  // namespace
 
 Tensor as_strided(const Tensor& x, const Shape& shape, const Shape& strides, int64_t offset) {
+  const OpScope scope(__func__);
   check(x.is_contiguous(), ErrorKind::Shape, "as_strided", "x of shape ", x.shape(),
         " is not contiguous");
   Tensor view = make_view(x, shape, strides, x.offset() + offset);
@@ -128,6 +130,7 @@ Tensor as_strided(const Tensor& x, const Shape& shape, const Shape& strides, int
 Tensor Tensor::reshape(const Shape& wanted) const {
   const Shape shape = resolved(wanted, numel());
   if (shape == this->shape()) return *this;
+  const OpScope scope(__func__);
   const std::optional<Shape> strides = view_strides(*this, shape);
   if (!strides) return contiguous().reshape(shape);
   return record("reshape", {*this}, make_view(*this, shape, *strides, offset()), {},
@@ -137,6 +140,7 @@ Tensor Tensor::reshape(const Shape& wanted) const {
 }
 
 Tensor Tensor::flatten(int64_t first, int64_t last) const {
+  const OpScope scope(__func__);
   if (dim() == 0) return reshape({1});
   first = wrap_dim(first, dim(), "flatten");
   last = wrap_dim(last, dim(), "flatten");
@@ -154,6 +158,7 @@ Tensor Tensor::flatten(int64_t first, int64_t last) const {
 }
 
 Tensor Tensor::permute(const Shape& order) const {
+  const OpScope scope(__func__);
   check(order.dim() == dim(), ErrorKind::Shape, "permute", "order ", order, " does not name the ",
         dim(), " dimensions");
   Shape shape, strides, inverse = Shape::filled(dim(), -1);
@@ -172,6 +177,7 @@ Tensor Tensor::permute(const Shape& order) const {
 }
 
 Tensor Tensor::transpose(int64_t d, int64_t e) const {
+  const OpScope scope(__func__);
   d = wrap_dim(d, dim(), "transpose");
   e = wrap_dim(e, dim(), "transpose");
   Shape order;
@@ -190,6 +196,7 @@ Tensor Tensor::expand(const Shape& wanted) const {
           ErrorKind::Shape, "expand", "shape ", shape(), " does not expand to ", wanted);
   }
   if (target == shape()) return *this;
+  const OpScope scope(__func__);
   return record("expand", {*this},
                 make_view(*this, target, broadcast_strides(*this, target), offset()), {},
                 [from = shape()](const BackwardContext&, const Tensor& dy) -> Tensors {
@@ -198,6 +205,7 @@ Tensor Tensor::expand(const Shape& wanted) const {
 }
 
 Tensor Tensor::squeeze(int64_t d) const {
+  const OpScope scope(__func__);
   d = wrap_dim(d, dim(), "squeeze");
   check(size(d) == 1, ErrorKind::Shape, "squeeze", "dimension ", d, " of shape ", shape(),
         " has size ", size(d), ", expected 1");
@@ -207,6 +215,7 @@ Tensor Tensor::squeeze(int64_t d) const {
 }
 
 Tensor Tensor::unsqueeze(int64_t d) const {
+  const OpScope scope(__func__);
   d = wrap_dim(d, dim() + 1, "unsqueeze");
   Shape shape = this->shape(), strides = this->strides();
   shape.insert(d, 1);
@@ -217,6 +226,7 @@ Tensor Tensor::unsqueeze(int64_t d) const {
 }
 
 Tensor Tensor::slice(int64_t d, int64_t start, int64_t end, int64_t step) const {
+  const OpScope scope(__func__);
   d = wrap_dim(d, dim(), "slice");
   check(step > 0, ErrorKind::Argument, "slice", "step is ", step, ", expected at least 1");
   const auto bound = [n = size(d)](int64_t i) {
@@ -236,6 +246,7 @@ Tensor Tensor::slice(int64_t d, int64_t start, int64_t end, int64_t step) const 
 }
 
 Tensor Tensor::narrow(int64_t d, int64_t start, int64_t length) const {
+  const OpScope scope(__func__);
   d = wrap_dim(d, dim(), "narrow");
   check(start >= 0 && start <= size(d) && length >= 0 && length <= size(d) - start,
         ErrorKind::Shape, "narrow", "start ", start, " and length ", length, " leave dimension ", d,
@@ -244,6 +255,7 @@ Tensor Tensor::narrow(int64_t d, int64_t start, int64_t length) const {
 }
 
 Tensor Tensor::select(int64_t d, int64_t index) const {
+  const OpScope scope(__func__);
   d = wrap_dim(d, dim(), "select");
   const int64_t i = index < 0 ? index + size(d) : index;
   check(i >= 0 && i < size(d), ErrorKind::Shape, "select", "index ", index,
@@ -252,6 +264,7 @@ Tensor Tensor::select(int64_t d, int64_t index) const {
 }
 
 Tensors Tensor::unbind(int64_t d) const {
+  const OpScope scope(__func__);
   d = wrap_dim(d, dim(), "unbind");
   Tensors parts;
   for (int64_t i = 0; i < size(d); ++i) parts.push_back(select(d, i));
@@ -259,6 +272,7 @@ Tensors Tensor::unbind(int64_t d) const {
 }
 
 Tensors Tensor::split(const std::vector<int64_t>& sizes, int64_t d) const {
+  const OpScope scope(__func__);
   d = wrap_dim(d, dim(), "split");
   Tensors parts;
   int64_t start = 0;
@@ -280,6 +294,7 @@ Tensors Tensor::split(const std::vector<int64_t>& sizes, int64_t d) const {
 }
 
 Tensors Tensor::chunk(int64_t chunks, int64_t d) const {
+  const OpScope scope(__func__);
   d = wrap_dim(d, dim(), "chunk");
   check(chunks > 0, ErrorKind::Argument, "chunk", "got ", chunks, " chunks, expected at least 1");
   const int64_t length = std::max<int64_t>(1, (size(d) + chunks - 1) / chunks);

@@ -6,6 +6,7 @@
 
 #include "core/autograd.h"
 #include "core/error.h"
+#include "core/op_scope.h"
 #include "core/ops/factories.h"
 
 namespace plinth::nn {
@@ -149,6 +150,7 @@ std::vector<Optimizer::Bucket> Optimizer::buckets() {
 }
 
 void Optimizer::step(double grad_scale) {
+  const OpScope scope("optimizer_step");
   const NoGradGuard no_grad;
   for (const Bucket& bucket : buckets()) {
     for (Slot* slot : bucket.slots) {

@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
+#include <nlohmann/json.hpp>
+
 #include "tests/apps/plinth_program.h"
 #include "tests/cuda/device.h"
 
@@ -66,6 +69,38 @@ TEST_F(DeviceProgram, TrainsResumesEvaluatesAndGeneratesAsOnTheCpu) {
   EXPECT_THAT(said[0], HasSubstr("the"));
   EXPECT_EQ(said[0], said[1]);
   EXPECT_EQ(lost[0], lost[1]);
+}
+
+TEST_F(DeviceProgram, ProfileShowsKernelsAndWhoLaunchedThem) {
+  const Workplace here;
+  std::vector<std::string> arguments = short_run("cuda", "2");
+  for (const char* more : {"--profile", "trace.json", "--profile-steps", "2:2"})
+    arguments.emplace_back(more);
+  const Outcome outcome = here.pretrain(arguments);
+  ASSERT_EQ(outcome.status, 0) << outcome.errors;
+  const auto trace = nlohmann::json::parse(read_text_file(here / "trace.json"));
+  std::map<int, std::string> ops, kernels;  // by the arrow between them
+  std::map<std::pair<int, double>, std::string> begun;
+  int copies = 0;
+  for (const auto& event : trace["traceEvents"]) {
+    if (event["ph"] == "X") begun[{event["pid"], event["ts"]}] = event["name"];
+    if (event.value("cat", "") == "kernel") {
+      EXPECT_GE(event["args"]["block"][0], 1);
+    }
+    copies += event.value("cat", "") == "copy" && event["args"]["bytes"] > 0;
+  }
+  for (const auto& event : trace["traceEvents"]) {
+    const std::string name = event.contains("ts") ? begun[{event["pid"], event["ts"]}] : "";
+    if (event["ph"] == "s") ops[event["id"]] = name;
+    if (event["ph"] == "f") kernels[event["id"]] = name;
+  }
+  std::multimap<std::string, std::string> launched;
+  for (const auto& [arrow, op] : ops) launched.emplace(op, kernels.at(arrow));
+  EXPECT_THAT(launched, testing::Contains(testing::Pair("layer_norm", HasSubstr("layer_norm"))));
+  EXPECT_THAT(launched,
+              testing::Contains(testing::Pair("attention_backward", HasSubstr("attention"))));
+  EXPECT_GT(copies, 0);
+  EXPECT_THAT(outcome.errors, testing::ContainsRegex("\nGPU +calls"));
 }
 
 TEST_F(DeviceProgram, BenchSaysWhereItRan) {

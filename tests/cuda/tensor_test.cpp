@@ -15,6 +15,7 @@
 #include "core/ops/loss.h"
 #include "core/ops/matmul.h"
 #include "core/ops/reduce.h"
+#include "core/ops/softmax.h"
 #include "core/ops/views.h"
 #include "core/stream.h"
 #include "tests/cuda/device.h"
@@ -37,6 +38,22 @@ TEST_F(DeviceTensor, GoesThereAndBack) {
   EXPECT_EQ(there.select(1, 4).select(0, 2).item(), x.select(1, 4).select(0, 2).item());
   EXPECT_EQ(to_string(there), to_string(x));
 }
+
+#ifdef PLINTH_EMULATE
+TEST_F(DeviceTensor, OutOfMemoryNamesTheOpsThatHoldIt) {
+  limit_memory(int64_t{64} << 20);
+  const Tensor x = values({1024, 4096}, 7).to(kDevice);  // 16 MiB
+  const Tensor y = square(x);
+  const Tensor z = square(x);
+  try {
+    softmax(x, 0);
+    ADD_FAILURE() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::OutOfMemory);
+    EXPECT_THAT(error.what(), testing::HasSubstr("held by square 32 MiB in 2, to 16 MiB in 1"));
+  }
+}
+#endif
 
 TEST_F(DeviceTensor, GradientsComeBackToWhereTheLeafLives) {
   const Tensor x = values({4}, 1).set_requires_grad();

@@ -1,9 +1,11 @@
 #include "nn/module.h"
 
 #include "core/autograd.h"
+#include "core/op_scope.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/reduce.h"
 #include "core/random.h"
+#include "nn/layers/basic.h"
 #include "tests/nn/nn_testing.h"
 
 namespace plinth::nn {
@@ -37,6 +39,31 @@ class Pair : public Layer {
   Tensor offset;
   Handle<Scale> first, second;
 };
+
+class ModuleScopes : public ScopeListener {
+ public:
+  ModuleScopes() { set_scope_listener(this); }
+  ~ModuleScopes() override { set_scope_listener(nullptr); }
+  void enter(const char* name, ScopeKind kind) override {
+    if (kind == ScopeKind::Module) names.emplace_back(name);
+  }
+  void leave() override {}
+  std::vector<std::string> names;
+};
+
+TEST(Module, OpensAScopeOfItsPath) {
+  Pair alone;
+  ModuleScopes scopes;
+  alone(ones({3}));
+  EXPECT_THAT(scopes.names, ElementsAre("Pair", "first", "second"));
+  // Its path changes with its place.
+  const auto inner = std::make_shared<Pair>();
+  (*inner)(ones({3}));
+  Sequential outer({inner});
+  scopes.names.clear();
+  outer(ones({3}));
+  EXPECT_THAT(scopes.names, ElementsAre("Sequential", "0", "0.first", "0.second"));
+}
 
 class Tied : public Module {
  public:

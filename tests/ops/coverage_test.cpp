@@ -12,6 +12,7 @@
 
 #include "core/autograd.h"
 #include "core/autograd/node.h"
+#include "core/op_scope.h"
 #include "core/ops/factories.h"
 #include "op_table.h"
 
@@ -122,6 +123,28 @@ TEST(OpTable, ReachesEveryRecordedName) {
   EXPECT_GT(recorded.size(), 60u);
   EXPECT_THAT(difference(recorded, reached), testing::IsEmpty())
       << "recorded in core/ops, but reached by no row of the table";
+}
+
+class ScopeNames : public ScopeListener {
+ public:
+  ScopeNames() { set_scope_listener(this); }
+  ~ScopeNames() override { set_scope_listener(nullptr); }
+  void enter(const char* name, ScopeKind) override { names.insert(name); }
+  void leave() override {}
+  Names names;
+};
+
+TEST(OpTable, EveryOpOpensAScopeOfItsName) {
+  for (const Family& family : families()) {
+    for (const Row& row : family.rows) {
+      if (row.name == "zero_") continue;  // fill_(0), in the header
+      Sampler sampler;
+      const std::vector<Case> cases = row.cases(sampler);
+      ScopeNames scopes;
+      for (const Case& c : cases) c.op(c.inputs);
+      EXPECT_TRUE(scopes.names.contains(row.name)) << row.name;
+    }
+  }
 }
 
 TEST(OpTable, HasARowForEveryPublicOp) {

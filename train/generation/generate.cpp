@@ -4,6 +4,7 @@
 
 #include "core/autograd.h"
 #include "core/error.h"
+#include "core/op_scope.h"
 #include "train/evaluation_mode.h"
 
 namespace plinth {
@@ -63,6 +64,7 @@ std::vector<int32_t> generate(LanguageModel& model, std::span<const int32_t> pro
   Reader reader(model, options.use_cache);
   std::vector<int32_t> text(prompt.begin(), prompt.end());
   for (int64_t i = 0; i < options.max_tokens; ++i) {
+    const OpScope scope("generate_token", ScopeKind::Phase);
     const int32_t token = static_cast<int32_t>(sampler.next(reader.read(text), text));
     if (token == options.stop_token) break;
     text.push_back(token);

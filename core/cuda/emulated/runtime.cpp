@@ -15,6 +15,7 @@
 
 #include "core/cuda/emulated/emulated.h"
 #include "core/error.h"
+#include "kernels/device/emulate/activity.h"
 #include "kernels/device/emulate/global_memory.h"
 #include "kernels/device/emulate/stream.h"
 
@@ -73,6 +74,11 @@ void* allocate(size_t bytes, std::map<const void*, size_t>& blocks) {
   std::memset(block, 0xff, bytes);  // NaN in every dtype of floating point
   blocks[block] = bytes;
   return block;
+}
+
+void copy_now(void* to, const void* from, size_t bytes) {
+  const emulate::ActivityTimer timer(emulate::ActivityKind::Copy, "copy", {}, bytes);
+  std::memcpy(to, from, bytes);
 }
 
 }  // namespace
@@ -154,16 +160,20 @@ void copy(void* to, const void* from, size_t bytes, Stream stream) {
   if (!is_late(from)) {
     const auto* first = static_cast<const std::byte*>(from);
     work.push([to, kept = std::vector<std::byte>(first, first + bytes)] {
-      std::memcpy(to, kept.data(), kept.size());
+      copy_now(to, kept.data(), kept.size());
     });
   } else {
-    work.push([=] { std::memcpy(to, from, bytes); });
+    work.push([=] { copy_now(to, from, bytes); });
     if (!is_late(to)) work.run_all();
   }
 }
 
 void fill_bytes(void* to, unsigned char value, size_t bytes, Stream stream) {
-  if (bytes > 0) queue(stream).push([=] { std::memset(to, value, bytes); });
+  if (bytes == 0) return;
+  queue(stream).push([=] {
+    const emulate::ActivityTimer timer(emulate::ActivityKind::Fill, "fill", {}, bytes);
+    std::memset(to, value, bytes);
+  });
 }
 
 void* stream_create(Device device) {

@@ -6,6 +6,7 @@
 #include <sstream>
 #include <utility>
 
+#include "kernels/device/emulate/activity.h"
 #include "kernels/device/emulate/block.h"
 #include "kernels/device/emulate/cluster.h"
 #include "kernels/device/emulate/global_memory.h"
@@ -79,6 +80,7 @@ void Launch::run(const std::function<void()>& body) {
                       " threads with " + std::to_string(shape_.shared_bytes) +
                       " bytes of shared memory");
   }
+  const ActivityTimer timer(ActivityKind::Kernel, kernel_, shape_, 0);
   body_ = &body;
   Launch* const outer = std::exchange(current_launch, this);
   forget_global_history();

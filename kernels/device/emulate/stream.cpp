@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "kernels/device/emulate/activity.h"
+
 namespace plinth::emulate {
 
 void StreamQueue::push(std::function<void()> work) {
@@ -9,7 +11,7 @@ void StreamQueue::push(std::function<void()> work) {
     captured_.push_back(std::move(work));
     return;
   }
-  waiting_.push_back(std::move(work));
+  waiting_.push_back(in_scope(this, std::move(work)));
   ++pushed_;
 }
 
