@@ -13,6 +13,7 @@ endforeach()
 if(TARGET plinth_kernels_cuda)
   list(APPEND targets plinth_kernels_cuda)
 endif()
+install(TARGETS plinth_kernels_c EXPORT PlinthTargets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(FILES ${PROJECT_BINARY_DIR}/generated/core/version.h
         DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/plinth/core)
 install(FILES plinth.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/plinth)
