@@ -2,9 +2,11 @@
 
 // What `plinth bench` measures: each case is run again and again, and gives its times.
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -17,6 +19,12 @@ namespace plinth::apps {
 
 // Parts of one repetition and their milliseconds: {"forward_ms", 1.5}, {"backward_ms", 3.1}.
 using BenchTimes = std::vector<std::pair<std::string, double>>;
+
+// The least that a part of a repetition must move and compute, as the kernel's contract counts it.
+struct PassCost {
+  double bytes = 0;
+  double flops = 0;
+};
 
 class BenchCase {
  public:
@@ -43,16 +51,45 @@ struct TrainBench {
 // with decay on matrices only. Ids are random, and new for each step.
 std::unique_ptr<BenchCase> make_train_case(const TrainBench& bench);
 
+// ---- ops ----
+
+enum class BenchPass { Forward, Backward, Both };
+
+// An op on its inputs. Those of floating point get gradients.
+struct DifferentiableOp {
+  std::function<Tensors(const Tensors&)> op;
+  Tensors inputs;
+  PassCost forward;
+  PassCost backward;
+};
+// A step over parameters, or whatever else has no gradient.
+struct PlainOp {
+  std::function<void()> run;
+  PassCost forward;
+};
+
+using OpSizes = std::vector<int64_t>;
+
 struct OpBench {
   std::string_view name;
   std::string_view dimensions;  // what --shape holds: "batch,heads,time,head_dim"
-  std::vector<int64_t> default_shape;
+  OpSizes default_shape;
+  // One of the two; inputs are random.
+  std::function<DifferentiableOp(const OpSizes&, TensorOptions)> make;
+  std::function<PlainOp(const OpSizes&, TensorOptions)> make_plain = {};
 };
 
+// Every kernel of kernels/ that an op calls.
 const std::vector<OpBench>& op_benches();
 
-// An op of op_benches() on random inputs. Throws Error(Argument) for a shape of other dimensions.
-std::unique_ptr<BenchCase> make_op_case(const OpBench& op, const std::vector<int64_t>& shape,
-                                        TensorOptions options);
+class OpCase : public BenchCase {
+ public:
+  // Of "forward_ms" and "backward_ms", where the case has it.
+  virtual PassCost cost(std::string_view part) const = 0;
+};
+
+// Throws Error(Argument) for a shape of other dimensions, or a pass that the op has not.
+std::unique_ptr<OpCase> make_op_case(const OpBench& op, const OpSizes& shape, BenchPass pass,
+                                     TensorOptions options);
 
 }  // namespace plinth::apps

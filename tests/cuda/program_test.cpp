@@ -105,17 +105,18 @@ TEST_F(DeviceProgram, ProfileShowsKernelsAndWhoLaunchedThem) {
 
 TEST_F(DeviceProgram, BenchSaysWhereItRan) {
   const TemporaryDirectory here;
-  const Outcome outcome = plinth_program(
-      here.path(),
-      {"bench", "layer_norm", "--shape", "4,16", "--steps", "1", "--device", "cuda", "--json"});
+  const Outcome outcome =
+      plinth_program(here.path(), {"bench", "layer_norm", "--shape", "4,16", "--steps", "1",
+                                   "--device", "cuda", "--no-ceiling", "--json"});
   EXPECT_THAT(outcome.output, HasSubstr("\"device\":\"cuda:0\""));
   EXPECT_EQ(outcome.errors, "");
 }
 
 TEST_F(DeviceProgram, ADeviceThatThereIsNotFallsBackToTheCpuInOneLine) {
   const TemporaryDirectory here;
-  const Outcome outcome = plinth_program(here.path(), {"bench", "layer_norm", "--shape", "4,16",
-                                                       "--steps", "1", "--device", "cuda:9"});
+  const Outcome outcome =
+      plinth_program(here.path(), {"bench", "layer_norm", "--shape", "4,16", "--steps", "1",
+                                   "--no-ceiling", "--device", "cuda:9"});
   EXPECT_EQ(outcome.status, 0);
   EXPECT_THAT(outcome.errors,
               testing::MatchesRegex("plinth: warning: [^\n]*cuda:9[^\n]*; using the CPU\n"));
