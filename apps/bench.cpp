@@ -289,7 +289,7 @@ void add_op(CLI::App& bench, const OpBench& op) {
 
 void list_ops() {
   for (const OpBench& op : op_benches())
-    std::printf("%-21s %-26s %s\n", std::string(op.name).c_str(),
+    std::printf("%-21s %-38s %s\n", std::string(op.name).c_str(),
                 std::string(op.dimensions).c_str(), joined(op.default_shape, ",").c_str());
 }
 

@@ -6,6 +6,7 @@
 #include "core/autograd.h"
 #include "core/error.h"
 #include "core/flop_counter.h"
+#include "core/op_scope.h"
 #include "core/ops/checks.h"
 #include "core/ops/loops.h"
 #include "core/ops/on_device.h"
@@ -168,6 +169,7 @@ bool conv_tf32_allowed() {
 
 Tensor conv1d(const Tensor& input, const Tensor& kernel, const Tensor& added,
               const Conv1dOptions& options) {
+  const OpScope scope(__func__);
   check_dims(input, kernel, 3, "length", "conv1d");
   const Tensor x = autocast(input), weight = autocast(kernel), bias = autocast(added);
   check_operands(x, weight, bias, "conv1d");
@@ -180,6 +182,7 @@ Tensor conv1d(const Tensor& input, const Tensor& kernel, const Tensor& added,
 
 Tensor conv2d(const Tensor& input, const Tensor& kernel, const Tensor& added,
               const Conv2dOptions& options) {
+  const OpScope scope(__func__);
   check_dims(input, kernel, 4, "height, width", "conv2d");
   const Tensor x = autocast(input), weight = autocast(kernel), bias = autocast(added);
   check_operands(x, weight, bias, "conv2d");

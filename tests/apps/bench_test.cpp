@@ -45,26 +45,14 @@ TEST(Bench, ListNamesEveryKernel) {
     names.push_back(op.name);
     EXPECT_EQ(std::ranges::count(op.dimensions, ','), std::ranges::count(op.shape, ',')) << op.name;
   }
-  EXPECT_THAT(names, testing::IsSupersetOf({"attention",
-                                            "matmul",
-                                            "layer_norm",
-                                            "add_layer_norm",
-                                            "rms_norm",
-                                            "add_rms_norm",
-                                            "softmax",
-                                            "cross_entropy",
-                                            "linear_cross_entropy",
-                                            "gelu",
-                                            "swiglu",
-                                            "bias_gelu",
-                                            "dropout",
-                                            "rope",
-                                            "embedding",
-                                            "cast",
-                                            "adamw",
-                                            "lion",
-                                            "sgd",
-                                            "global_norm"}));
+  EXPECT_THAT(
+      names,
+      testing::IsSupersetOf(
+          {"attention",  "conv2d",       "matmul",    "layer_norm",    "add_layer_norm",
+           "rms_norm",   "add_rms_norm", "softmax",   "cross_entropy", "linear_cross_entropy",
+           "gelu",       "swiglu",       "bias_gelu", "dropout",       "rope",
+           "embedding",  "cast",         "adamw",     "lion",          "sgd",
+           "global_norm"}));
 }
 
 TEST(Bench, EveryOpGivesRowsInEveryDtype) {
