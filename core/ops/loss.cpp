@@ -13,6 +13,7 @@
 #include "core/ops/loops.h"
 #include "core/ops/matmul.h"
 #include "core/ops/on_device.h"
+#include "core/ops/product.h"
 #include "core/ops/reduce.h"
 #include "kernels/cross_entropy/cross_entropy.h"
 #include "kernels/cross_entropy/cross_entropy_cuda.h"
@@ -128,30 +129,30 @@ struct HeadGradients {
 void run_head_in_chunks(const kernels::cpu::LinearCrossEntropyDesc& desc, const Tensor& x,
                         const Tensor& weight, const Tensor& target, const Tensor& losses,
                         const HeadGradients& gradients, double scale) {
+  constexpr std::string_view kOp = "linear_cross_entropy";
   constexpr int64_t kLogits = int64_t{1} << 26;  // of a chunk
   const NoGradGuard no_grad;
-  const DType wide = compute_dtype(x.dtype());
-  const Tensor rows = x.reshape({desc.rows, desc.dim}), head = weight.to(wide);
+  const TensorOptions wide{compute_dtype(x.dtype()), x.device()};
+  const Tensor rows = x.reshape({1, desc.rows, desc.dim}), head = weight.unsqueeze(0);
   const Tensor dx = gradients.dx.defined() ? gradients.dx.reshape(rows.shape()) : Tensor();
   const bool differentiates = gradients.dx.defined() || gradients.dw.defined();
   const int64_t chunk = std::max<int64_t>(1, kLogits / std::max<int64_t>(1, desc.vocab));
   for (int64_t first = 0; first < desc.rows; first += chunk) {
     kernels::cpu::LinearCrossEntropyDesc part = desc;
     part.rows = std::min(chunk, desc.rows - first);
-    const Tensor some = rows.narrow(0, first, part.rows);
-    const Tensor logits = matmul(some.to(wide), head.transpose(0, 1));
+    const Tensor some = rows.narrow(1, first, part.rows);
+    const Tensor logits = Tensor::empty({1, part.rows, desc.vocab}, wide);
+    multiply(some, head.transpose(1, 2), {}, logits, kOp);
     const Tensor dlogits = differentiates ? Tensor::empty(logits.shape(), x.options()) : Tensor();
-    dispatch_floating(x.dtype(), "linear_cross_entropy", [&]<class T>() {
+    dispatch_floating(x.dtype(), kOp, [&]<class T>() {
       using C = compute_t<T>;
       kernels::cuda::linear_cross_entropy_rows<C, T>(
           stream_of(x), part, desc.vocab, logits.data<C>(), target.data<int64_t>() + first,
           losses.data<C>() + first, data_or_null<T>(dlogits), static_cast<C>(scale));
     });
-    if (dx.defined()) dx.narrow(0, first, part.rows).copy_(matmul(dlogits, weight));
-    if (gradients.dw.defined()) {
-      Tensor dw = gradients.dw;
-      dw.add_(matmul(dlogits.to(wide).transpose(0, 1), some.to(wide)));
-    }
+    if (dx.defined()) multiply(dlogits, head, {}, dx.narrow(1, first, part.rows), kOp);
+    if (gradients.dw.defined())
+      multiply_add(dlogits.transpose(1, 2), some, gradients.dw.unsqueeze(0), kOp);
   }
 }
 #endif

@@ -1,57 +1,24 @@
 #include "core/ops/matmul.h"
 
+#include <atomic>
+
 #include "core/autocast.h"
 #include "core/autograd.h"
 #include "core/error.h"
-#include "core/flop_counter.h"
 #include "core/op_scope.h"
 #include "core/ops/checks.h"
 #include "core/ops/elementwise.h"
-#include "core/ops/loops.h"
-#include "core/ops/on_device.h"
+#include "core/ops/product.h"
 #include "core/ops/reduce.h"
-#include "kernels/column_sum/column_sum.h"
-#include "kernels/column_sum/column_sum_cuda.h"
-#include "kernels/matmul/matmul.h"
-#include "kernels/matmul/matmul_cuda.h"
 
 namespace plinth {
 namespace {
 
-using kernels::cpu::MatmulDesc;
-
-// x with the strides that the kernel takes: of each matrix one of row and column neighbouring.
-// Batches are flattened to one dimension.
-Tensor packed(const Tensor& x) {
-  const int64_t rows = x.strides()[x.dim() - 2], cols = x.strides()[x.dim() - 1];
-  const bool row_major = cols == 1 || x.size(-1) == 1;
-  const bool column_major = rows == 1 || x.size(-2) == 1;
-  return row_major || column_major ? x : x.contiguous();
-}
-
-std::array<int64_t, 3> strides_of(const Tensor& x) {
-  return {x.dim() == 3 && x.size(0) > 1 ? x.strides()[0] : 0, x.strides()[x.dim() - 2],
-          x.strides()[x.dim() - 1]};
-}
-
 // [batch, m, k] x [batch, k, n], batch 1 repeated; no recording.
 Tensor run(const Tensor& a, const Tensor& b, const Tensor& bias, std::string_view op) {
-  const int64_t batch = std::max(a.size(0), b.size(0));
-  Tensor out = Tensor::empty({a.size(0) == 0 || b.size(0) == 0 ? 0 : batch, a.size(1), b.size(2)},
-                             a.options());
-  const Tensor left = packed(a), right = packed(b);
-  const MatmulDesc desc{.batch = out.size(0),
-                        .m = a.size(1),
-                        .n = b.size(2),
-                        .k = a.size(2),
-                        .a = strides_of(left),
-                        .b = strides_of(right),
-                        .c = strides_of(out)};
-  FlopCounter::add(2 * desc.batch * desc.m * desc.n * desc.k);
-  dispatch_floating(a.dtype(), op, [&]<class T>() {
-    const T* added = bias.defined() ? bias.data<T>() : nullptr;
-    PLINTH_RUN(left, matmul, desc, left.data<T>(), right.data<T>(), out.data<T>(), added);
-  });
+  const int64_t batch = a.size(0) == 0 || b.size(0) == 0 ? 0 : std::max(a.size(0), b.size(0));
+  const Tensor out = Tensor::empty({batch, a.size(1), b.size(2)}, a.options());
+  multiply(a, b, bias, out, op);
   return out;
 }
 
@@ -122,19 +89,41 @@ Tensor matmul_nd(const Tensor& a, const Tensor& b) {
 
 // The sum of each column of a matrix: a bias's gradient.
 Tensor column_sum(const Tensor& x) {
-  const Tensor from = plain(x);
   const Tensor out = Tensor::empty({x.size(1)}, x.options());
-  dispatch_floating(x.dtype(), "column_sum", [&]<class T>() {
-    PLINTH_RUN_WITH(x, column_sum_workspace(x.size(0), x.size(1)), column_sum, x.size(0), x.size(1),
-                    from.data<T>(), out.data<T>());
-  });
+  sum_columns(plain(x), out);
   return record("column_sum", {x}, out, {},
                 [shape = x.shape()](const BackwardContext&, const Tensor& dy) -> Tensors {
                   return {dy.expand(shape)};
                 });
 }
 
+Tensors linear_gradients(const BackwardContext& c, const Tensor& dy) {
+  const Tensor &x = c.saved(0), &weight = c.saved(1);
+  const Tensor dy_rows = flat_rows(dy);
+  Tensor dx, dw, db;
+  if (c.needs(0)) dx = matmul(dy, weight);
+  if (c.needs(1) && c.needs(2) && !grad_enabled()) {
+    const Tensor x_rows = flat_rows(x);
+    dw = Tensor::empty({dy_rows.size(1), x_rows.size(1)}, dy.options());
+    db = Tensor::empty({dy_rows.size(1)}, dy.options());
+    weight_gradients(dy_rows, x_rows, dw, db);
+    return {dx, dw, db};
+  }
+  if (c.needs(1)) dw = matmul_nd(dy_rows.transpose(0, 1), flat_rows(x));
+  if (c.needs(2)) db = column_sum(dy_rows);
+  return {dx, dw, db};
+}
+
+std::atomic<bool> tf32_allowed = false;
+
 }  // namespace
+
+void set_allow_tf32(bool allow) {
+  tf32_allowed = allow;
+}
+bool allow_tf32() {
+  return tf32_allowed;
+}
 
 Tensor matmul(const Tensor& a, const Tensor& b) {
   const OpScope scope(__func__);
@@ -171,16 +160,7 @@ Tensor linear(const Tensor& input, const Tensor& matrix, const Tensor& added) {
             .reshape(shape);
   }
   const Tensors saved = {needs_grad({weight}) ? x : Tensor(), needs_grad({x}) ? weight : Tensor()};
-  return record("linear", {x, weight, bias}, y, saved,
-                [](const BackwardContext& c, const Tensor& dy) -> Tensors {
-                  const Tensor &x = c.saved(0), &weight = c.saved(1);
-                  const Tensor dy_rows = flat_rows(dy);
-                  Tensor dx, dw, db;
-                  if (c.needs(0)) dx = matmul(dy, weight);
-                  if (c.needs(1)) dw = matmul_nd(dy_rows.transpose(0, 1), flat_rows(x));
-                  if (c.needs(2)) db = column_sum(dy_rows);
-                  return {dx, dw, db};
-                });
+  return record("linear", {x, weight, bias}, y, saved, linear_gradients);
 }
 
 }  // namespace plinth

@@ -15,4 +15,10 @@ Tensor matmul(const Tensor& a, const Tensor& b);
 // x [..., in] times weight [out, in] transposed, plus bias [out] if defined: [..., out].
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {});
 
+// Whether products of float32 on a GPU may round their operands to TF32, that is, to 10 bits of
+// mantissa, and so use its tensor cores: PyTorch's torch.backends.cuda.matmul.allow_tf32. For all
+// threads; false at first.
+void set_allow_tf32(bool allow);
+bool allow_tf32();
+
 }  // namespace plinth

@@ -1,7 +1,6 @@
 #include "kernels/matmul/matmul_cuda.h"
 
 #include "kernels/device/device.h"
-#include "kernels/instantiate.h"
 
 namespace plinth::kernels::cuda {
 namespace {
@@ -75,10 +74,29 @@ PLINTH_DEVICE void read_own(Shared<C> from, C (&to)[kOwn]) {
   }
 }
 
-template <class T>
-PLINTH_KERNEL void matmul_kernel(MatmulDesc desc, Operand rows, Operand columns, Global<const T> a,
-                                 Global<const T> b, Global<T> c, Global<const T> bias) {
-  using C = compute_t<T>;
+// What the product is multiplied with.
+struct Scales {
+  Global<const float> a, b;
+
+  template <class C>
+  PLINTH_DEVICE C apply(C sum) const {
+    if (a) {
+      const float scale = a[0];
+      sum *= static_cast<C>(scale);
+    }
+    if (b) {
+      const float scale = b[0];
+      sum *= static_cast<C>(scale);
+    }
+    return sum;
+  }
+};
+
+template <class A, class B, class R>
+PLINTH_KERNEL void matmul_kernel(MatmulDesc desc, Operand rows, Operand columns, Global<const A> a,
+                                 Global<const B> b, Global<R> c, Global<const R> bias,
+                                 Global<const float> a_scale, Global<const float> b_scale) {
+  using C = compute_t<A>;
   constexpr int kBuffer = 2 * kSlice * kPitch;  // a's slice, then b's
   const Shared<C> shared = shared_array<C>(0, 2 * kBuffer);
   const int64_t tiles_n = (desc.n + kSide - 1) / kSide, tiles_m = (desc.m + kSide - 1) / kSide;
@@ -87,15 +105,15 @@ PLINTH_KERNEL void matmul_kernel(MatmulDesc desc, Operand rows, Operand columns,
   const int64_t batch = block / tiles_n / tiles_m;
   const Share share_a(rows), share_b(columns);
   const int rows_left = at_most(desc.m - i0, kSide), columns_left = at_most(desc.n - j0, kSide);
-  Global<const T> from_a = a + (batch * desc.a[0] + i0 * rows.row);
-  Global<const T> from_b = b + (batch * desc.b[0] + j0 * columns.row);
+  Global<const A> from_a = a + (batch * desc.a[0] + i0 * rows.row);
+  Global<const B> from_b = b + (batch * desc.b[0] + j0 * columns.row);
   const int own_row = static_cast<int>(thread_index()) / (kSide / kOwn) * kOwn;
   const int own_column = static_cast<int>(thread_index()) % (kSide / kOwn) * kOwn;
 
   C sum[kOwn][kOwn] = {};
   C held_a[kLoads], held_b[kLoads];
-  share_a.template load<T>(from_a, rows_left, at_most(desc.k, kSlice), held_a);
-  share_b.template load<T>(from_b, columns_left, at_most(desc.k, kSlice), held_b);
+  share_a.template load<A>(from_a, rows_left, at_most(desc.k, kSlice), held_a);
+  share_b.template load<B>(from_b, columns_left, at_most(desc.k, kSlice), held_b);
   int buffer = 0;
   for (int64_t p = 0; p < desc.k; p += kSlice, buffer ^= 1) {
     const Shared<C> slice_a = shared + buffer * kBuffer;
@@ -106,8 +124,8 @@ PLINTH_KERNEL void matmul_kernel(MatmulDesc desc, Operand rows, Operand columns,
     const int places_left = at_most(desc.k - p - kSlice, kSlice);  // of the next slice
     from_a = from_a + kSlice * rows.along;
     from_b = from_b + kSlice * columns.along;
-    share_a.template load<T>(from_a, rows_left, places_left, held_a);
-    share_b.template load<T>(from_b, columns_left, places_left, held_b);
+    share_a.template load<A>(from_a, rows_left, places_left, held_a);
+    share_b.template load<B>(from_b, columns_left, places_left, held_b);
     PLINTH_UNROLL
     for (int q = 0; q < kSlice; ++q) {
       C x[kOwn], y[kOwn];
@@ -121,44 +139,60 @@ PLINTH_KERNEL void matmul_kernel(MatmulDesc desc, Operand rows, Operand columns,
     }
   }
 
+  const Scales scales{a_scale, b_scale};
   PLINTH_UNROLL
   for (int i = 0; i < kOwn; ++i) {
     PLINTH_UNROLL
     for (int j = 0; j < kOwn; ++j) {
       const int64_t row = i0 + own_row + i, column = j0 + own_column + j;
       if (row >= desc.m || column >= desc.n) continue;
-      const Global<T> to = c + (batch * desc.c[0] + row * desc.c[1] + column * desc.c[2]);
-      C result = sum[i][j];
+      const Global<R> to = c + (batch * desc.c[0] + row * desc.c[1] + column * desc.c[2]);
+      C result = scales.apply(sum[i][j]);
       if (bias) {
-        const T added = bias[column];
+        const R added = bias[column];
         result += static_cast<C>(added);
       }
       if (desc.accumulate) {
-        const T before = to[0];
+        const R before = to[0];
         result += static_cast<C>(before);
       }
-      to[0] = T(result);
+      to[0] = R(result);
     }
   }
 }
 
 }  // namespace
 
-template <class T>
-void matmul(void* stream, const MatmulDesc& desc, const T* a, const T* b, T* c, const T* bias) {
+template <class A, class B, class R>
+void matmul(void* stream, const MatmulDesc& desc, const A* a, const B* b, R* c, const R* bias,
+            const float* a_scale, const float* b_scale) {
   if (desc.batch == 0 || desc.m == 0 || desc.n == 0) return;
   const Operand rows{desc.m, desc.a[1], desc.a[2], desc.a[2] == 1};
   const Operand columns{desc.n, desc.b[2], desc.b[1], desc.b[1] == 1};
   const int64_t tiles = (desc.m + kSide - 1) / kSide * ((desc.n + kSide - 1) / kSide);
   const auto blocks = static_cast<uint32_t>(desc.batch * tiles);
-  constexpr size_t kBytes = sizeof(compute_t<T>) * 4 * kSlice * kPitch;
-  launch("matmul", matmul_kernel<T>, {{blocks}, {kThreads}, kBytes}, static_cast<Stream>(stream),
-         desc, rows, columns, a, b, c, bias);
+  constexpr size_t kBytes = sizeof(compute_t<A>) * 4 * kSlice * kPitch;
+  launch("matmul", matmul_kernel<A, B, R>, {{blocks}, {kThreads}, kBytes},
+         static_cast<Stream>(stream), desc, rows, columns, a, b, c, bias, a_scale, b_scale);
 }
 
-#define INSTANTIATE(T) \
-  template void matmul(void*, const MatmulDesc&, const T*, const T*, T*, const T*);
-PLINTH_FOR_EACH_FLOAT(INSTANTIATE)
+#define INSTANTIATE(A, B, R)                                                                     \
+  template void matmul(void*, const MatmulDesc&, const A*, const B*, R*, const R*, const float*, \
+                       const float*);
+INSTANTIATE(double, double, double)
+INSTANTIATE(float, float, float)
+INSTANTIATE(BFloat16, BFloat16, BFloat16)
+INSTANTIATE(Float16, Float16, Float16)
+INSTANTIATE(BFloat16, BFloat16, float)
+INSTANTIATE(Float16, Float16, float)
+#define INSTANTIATE_FLOAT8(R)              \
+  INSTANTIATE(Float8_e4m3, Float8_e4m3, R) \
+  INSTANTIATE(Float8_e4m3, Float8_e5m2, R) \
+  INSTANTIATE(Float8_e5m2, Float8_e4m3, R)
+INSTANTIATE_FLOAT8(float)
+INSTANTIATE_FLOAT8(BFloat16)
+INSTANTIATE_FLOAT8(Float16)
+#undef INSTANTIATE_FLOAT8
 #undef INSTANTIATE
 
 }  // namespace plinth::kernels::cuda

@@ -1,9 +1,9 @@
 #pragma once
 
 // A plain matrix product on the GPU: the contract of matmul.h, on device pointers and a stream,
-// with any strides at all. It serves what cuBLASLt does not take (float64 in odd layouts, strides
-// without a 1, an unaligned operand), and is no match for it on what it does take: it uses no
-// tensor cores.
+// with any strides at all, and with operands and a result that may differ in dtype. It serves what
+// cuBLASLt does not take (strides without a 1, an unaligned operand of float8), and is no match for
+// it on what it does take: it uses no tensor cores. product_cuda.h chooses between the two.
 //
 // Trick: a block has a tile of 64 x 64, a thread 4 x 4 of it in registers; slices of 16 along k are
 // read from memory along whichever dimension is contiguous, one slice ahead, into two buffers of
@@ -21,8 +21,12 @@ namespace plinth::kernels::cuda {
 
 using cpu::MatmulDesc;
 
-template <class T>
-void matmul(void* stream, const MatmulDesc& desc, const T* a, const T* b, T* c,
-            const T* bias = nullptr);
+// The product is multiplied with *a_scale and *b_scale, in device memory, where they are not null.
+// A, B, R: one of double, float, BFloat16, Float16; or BFloat16 or Float16 with R float; or float8
+// operands, not both e5m2, with R BFloat16, Float16 or float.
+template <class A, class B, class R>
+void matmul(void* stream, const MatmulDesc& desc, const A* a, const B* b, R* c,
+            const R* bias = nullptr, const float* a_scale = nullptr,
+            const float* b_scale = nullptr);
 
 }  // namespace plinth::kernels::cuda

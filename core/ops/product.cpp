@@ -1,0 +1,139 @@
+#include "core/ops/product.h"
+
+#include "core/cuda/stream_tuner.h"
+#include "core/error.h"
+#include "core/flop_counter.h"
+#include "core/ops/checks.h"
+#include "core/ops/loops.h"
+#include "core/ops/matmul.h"
+#include "core/ops/on_device.h"
+#include "kernels/column_sum/column_sum.h"
+#include "kernels/column_sum/column_sum_cuda.h"
+#include "kernels/matmul/matmul.h"
+#include "kernels/matmul/product_cuda.h"
+
+namespace plinth {
+namespace {
+
+using kernels::cpu::MatmulDesc;
+
+// x with the strides that kernels take: of each matrix one of row and column neighbouring.
+Tensor packed(const Tensor& x) {
+  const int64_t rows = x.strides()[x.dim() - 2], cols = x.strides()[x.dim() - 1];
+  const bool row_major = cols == 1 || x.size(-1) == 1;
+  const bool column_major = rows == 1 || x.size(-2) == 1;
+  return row_major || column_major ? x : x.contiguous();
+}
+
+std::array<int64_t, 3> strides_of(const Tensor& x) {
+  return {x.size(0) > 1 ? x.strides()[0] : 0, x.strides()[1], x.strides()[2]};
+}
+
+MatmulDesc describe(const Tensor& a, const Tensor& b, const Tensor& c, bool accumulate) {
+  return {.batch = c.size(0),
+          .m = c.size(1),
+          .n = c.size(2),
+          .k = a.size(2),
+          .a = strides_of(a),
+          .b = strides_of(b),
+          .c = strides_of(c),
+          .accumulate = accumulate};
+}
+
+#ifdef PLINTH_CUDA_BACKEND
+
+kernels::cuda::Product product_of(const MatmulDesc& desc, const Tensor& a, const Tensor& b,
+                                  const Tensor& c) {
+  return {.shape = desc,
+          .a_dtype = a.dtype(),
+          .b_dtype = b.dtype(),
+          .c_dtype = c.dtype(),
+          .a = a.raw_data(),
+          .b = b.raw_data(),
+          .c = c.raw_data(),
+          .allow_tf32 = allow_tf32()};
+}
+
+// False where only cuBLASLt could make the product's epilogue, and does not.
+bool run_on_gpu(const kernels::cuda::Product& product, const Tensor& c, std::string_view op) {
+  const Stream stream = current_stream(c.device());
+  cuda::StreamTuner tuner(stream);
+  try {
+    const kernels::cuda::Choice choice = kernels::cuda::choose(stream.handle, tuner, product);
+    if (!choice.plan && product.epilogue > kernels::cuda::Epilogue::Bias) return false;
+    const Tensor workspace = workspace_beside(c, static_cast<int64_t>(choice.workspace));
+    kernels::cuda::run(stream.handle, choice, product, workspace.raw_data());
+  } catch (const Error&) {
+    throw;
+  } catch (const std::runtime_error& failure) {
+    throw Error(ErrorKind::Cuda, op, failure.what());
+  }
+  return true;
+}
+
+#endif
+
+void run(const Tensor& a, const Tensor& b, const Tensor& bias, const Tensor& c, bool accumulate,
+         std::string_view op) {
+  const Tensor left = packed(a), right = packed(b);
+  const MatmulDesc desc = describe(left, right, c, accumulate);
+  FlopCounter::add(2 * desc.batch * desc.m * desc.n * desc.k);
+  dispatch_floating(a.dtype(), op, [&]<class T>() {
+#ifdef PLINTH_CUDA_BACKEND
+    if (c.device().is_cuda()) {
+      kernels::cuda::Product product = product_of(desc, left, right, c);
+      product.bias = bias.defined() ? bias.raw_data() : nullptr;
+      if (product.bias) product.epilogue = kernels::cuda::Epilogue::Bias;
+      run_on_gpu(product, c, op);
+      return;
+    }
+#endif
+    kernels::cpu::matmul<T>(desc, left.data<T>(), right.data<T>(), c.data<T>(),
+                            data_or_null<T>(bias));
+  });
+}
+
+// Whether one pass gave both gradients.
+bool run_fused([[maybe_unused]] const Tensor& dy, [[maybe_unused]] const Tensor& x,
+               [[maybe_unused]] const Tensor& dw, [[maybe_unused]] const Tensor& db) {
+#ifdef PLINTH_CUDA_BACKEND
+  if (dw.device().is_cuda()) {
+    const MatmulDesc desc = describe(dy, x, dw, false);
+    kernels::cuda::Product product = product_of(desc, dy, x, dw);
+    product.epilogue = kernels::cuda::Epilogue::BiasGradient;
+    product.bias_gradient = db.raw_data();
+    if (!run_on_gpu(product, dw, "linear")) return false;
+    FlopCounter::add(2 * desc.m * desc.n * desc.k);
+    return true;
+  }
+#endif
+  return false;
+}
+
+}  // namespace
+
+void multiply(const Tensor& a, const Tensor& b, const Tensor& bias, const Tensor& c,
+              std::string_view op) {
+  run(a, b, bias, c, false, op);
+}
+
+void multiply_add(const Tensor& a, const Tensor& b, const Tensor& c, std::string_view op) {
+  run(a, b, {}, c, true, op);
+}
+
+void weight_gradients(const Tensor& dy, const Tensor& x, const Tensor& dw, const Tensor& db) {
+  const Tensor left = plain(dy).transpose(0, 1).unsqueeze(0);
+  const Tensor right = packed(x.unsqueeze(0)), out = dw.unsqueeze(0);
+  if (run_fused(left, right, out, db)) return;
+  multiply(left, right, {}, out, "linear");
+  sum_columns(plain(dy), db);
+}
+
+void sum_columns(const Tensor& x, const Tensor& out) {
+  dispatch_floating(x.dtype(), "column_sum", [&]<class T>() {
+    PLINTH_RUN_WITH(x, column_sum_workspace(x.size(0), x.size(1)), column_sum, x.size(0), x.size(1),
+                    x.data<T>(), out.data<T>());
+  });
+}
+
+}  // namespace plinth

@@ -1,0 +1,27 @@
+#pragma once
+
+// Matrix products into memory that is there: what ops of matrix products have in common on both
+// devices. Only core/ops includes this.
+
+#include <string_view>
+
+#include "core/tensor.h"
+
+namespace plinth {
+
+// c = a b + bias, for a [batch, m, k], b [batch, k, n] and c [batch, m, n]; a or b may have a batch
+// of 1 for all. bias is [n] or undefined. All are off the graph, c contiguous in each matrix. On a
+// GPU c may be float32 where a and b are bfloat16 or float16.
+void multiply(const Tensor& a, const Tensor& b, const Tensor& bias, const Tensor& c,
+              std::string_view op);
+// c += a b.
+void multiply_add(const Tensor& a, const Tensor& b, const Tensor& c, std::string_view op);
+
+// The gradients of a linear layer's weight, dw [out, in] = dy^T x, and of its bias, db [out] = the
+// sum of dy's rows, from dy [rows, out] and x [rows, in]: on a GPU in one pass over dy.
+void weight_gradients(const Tensor& dy, const Tensor& x, const Tensor& dw, const Tensor& db);
+
+// out [cols] = the sum of x's rows, x [rows, cols] contiguous and off the graph.
+void sum_columns(const Tensor& x, const Tensor& out);
+
+}  // namespace plinth
