@@ -71,6 +71,22 @@ bool run_on_gpu(const kernels::cuda::Product& product, const Tensor& c, std::str
   return true;
 }
 
+// As multiply_float8(), of a batch of one.
+void run_float8(const Tensor& a, const Tensor& a_scales, const Tensor& b, const Tensor& b_scales,
+                const Tensor& bias, const Tensor& c, std::string_view op) {
+  const MatmulDesc desc = describe(a, b, c, false);
+  FlopCounter::add(2 * desc.m * desc.n * desc.k);
+  kernels::cuda::Product product = product_of(desc, a, b, c);
+  product.a_scale = a_scales.data<float>() + 1;
+  product.b_scale = b_scales.data<float>() + 1;
+  // Beside a float32 result cuBLASLt's bias would be bfloat16.
+  const bool fuses = bias.defined() && c.dtype() != DType::Float32;
+  product.bias = fuses ? bias.raw_data() : nullptr;
+  if (fuses) product.epilogue = kernels::cuda::Epilogue::Bias;
+  run_on_gpu(product, c, op);
+  if (bias.defined() && !fuses) Tensor(c).add_(bias);
+}
+
 #endif
 
 void run(const Tensor& a, const Tensor& b, const Tensor& bias, const Tensor& c, bool accumulate,
@@ -127,6 +143,22 @@ void weight_gradients(const Tensor& dy, const Tensor& x, const Tensor& dw, const
   if (run_fused(left, right, out, db)) return;
   multiply(left, right, {}, out, "linear");
   sum_columns(plain(dy), db);
+}
+
+void multiply_float8(const Tensor& a, const Tensor& a_scales, const Tensor& b,
+                     const Tensor& b_scales, const Tensor& bias, const Tensor& c,
+                     std::string_view op) {
+  const Tensor left = a.unsqueeze(0), right = b.transpose(0, 1).unsqueeze(0);
+#ifdef PLINTH_CUDA_BACKEND
+  if (c.device().is_cuda() && c.dtype() != DType::Float64)
+    return run_float8(left, a_scales, right, b_scales, bias, c.unsqueeze(0), op);
+#endif
+  const DType wide = compute_dtype(c.dtype());
+  Tensor sums = Tensor::empty(c.shape(), {wide, c.device()});
+  multiply(left.to(wide), right.to(wide), {}, sums.unsqueeze(0), op);
+  for (const Tensor& scales : {a_scales, b_scales}) sums.mul_(scales.narrow(0, 1, 1).to(wide));
+  if (bias.defined()) sums.add_(bias.to(wide));
+  Tensor(c).copy_(sums);
 }
 
 void sum_columns(const Tensor& x, const Tensor& out) {

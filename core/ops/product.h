@@ -21,6 +21,12 @@ void multiply_add(const Tensor& a, const Tensor& b, const Tensor& c, std::string
 // sum of dy's rows, from dy [rows, out] and x [rows, in]: on a GPU in one pass over dy.
 void weight_gradients(const Tensor& dy, const Tensor& x, const Tensor& dw, const Tensor& db);
 
+// c = a b^T + bias, for a [m, k] and b [n, k] of float8, c [m, n] and bias [n] of another dtype of
+// floating point, or undefined. The second of an operand's scales is what it is multiplied with.
+void multiply_float8(const Tensor& a, const Tensor& a_scales, const Tensor& b,
+                     const Tensor& b_scales, const Tensor& bias, const Tensor& c,
+                     std::string_view op);
+
 // out [cols] = the sum of x's rows, x [rows, cols] contiguous and off the graph.
 void sum_columns(const Tensor& x, const Tensor& out);
 

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "core/ops/factories.h"
 #include "core/ops/matmul.h"
 
 namespace plinth::nn {
@@ -29,11 +30,36 @@ Linear::Linear(const Tensor& weight, const Tensor& bias) {
 }
 
 Tensor Linear::forward(const Tensor& x) {
-  return linear(x, weight_, bias_);
+  return run(x, bias_);
 }
 
 Tensor Linear::product(const Tensor& x) const {
-  return trace([&] { return linear(x, weight_); });
+  return trace([&] { return run(x, {}); });
+}
+
+bool Linear::fits_float8() const {
+  return weight_.size(0) % 16 == 0 && weight_.size(1) % 16 == 0;
+}
+
+void Linear::use_float8(const Float8Options& options) {
+  check(fits_float8(), ErrorKind::Shape, "Linear", "weight has shape ", weight_.shape(),
+        ", expected multiples of 16 for float8");
+  check(options.history >= 1 && options.history <= 1024, ErrorKind::Argument, "Linear",
+        "history is ", options.history, ", expected 1 to 1024");
+  float8_.emplace();
+  float8_->margin = options.margin;
+  if (options.recipe == Float8Recipe::Current) return;
+  const auto history = [&](std::string name) {
+    return register_buffer(std::move(name),
+                           zeros({options.history}, {DType::Float32, weight_.device()}));
+  };
+  float8_->x_history = history("x_history");
+  float8_->weight_history = history("weight_history");
+  float8_->gradient_history = history("gradient_history");
+}
+
+Tensor Linear::run(const Tensor& x, const Tensor& bias) const {
+  return float8_ ? linear_float8(x, weight_, bias, *float8_) : linear(x, weight_, bias);
 }
 
 }  // namespace plinth::nn

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <optional>
+
+#include "core/ops/float8.h"
 #include "nn/module.h"
 
 namespace plinth::nn {
@@ -9,6 +12,17 @@ struct LinearOptions {
   Initializer weight_init = {};  // left out: uniform within 1 / sqrt(in)
   Initializer bias_init = {};    // left out: uniform within 1 / sqrt(in)
   TensorOptions options = {};
+};
+
+enum class Float8Recipe {
+  Current,  // a tensor's scale comes from its own largest value
+  Delayed,  // from the largest value of the last passes: one reading less, and a state
+};
+
+struct Float8Options {
+  Float8Recipe recipe = Float8Recipe::Current;
+  int64_t history = 16;  // passes that delayed scaling looks back at, at most 1024
+  double margin = 1;     // room above the largest value, a factor
 };
 
 // y = x weight^T + bias, for x [..., in], weight [out, in], bias [out].
@@ -22,11 +36,22 @@ class Linear final : public Layer {
   // x weight^T, for a fused op that adds the bias.
   Tensor product(const Tensor& x) const;
 
+  // Whether float8 takes its sizes: multiples of 16.
+  bool fits_float8() const;
+  // Computes in float8 from now on (core/ops/float8.h). Delayed scaling adds the buffers x_history,
+  // weight_history and gradient_history; they are written by passes that record a graph, in the
+  // order of these passes. To be called once, after to(DType). Throws Error(Shape) unless
+  // fits_float8(), Error(Argument) for a history out of range.
+  void use_float8(const Float8Options& options);
+
   const Tensor& weight() const { return weight_; }
   const Tensor& bias() const { return bias_; }  // undefined if there is none
 
  private:
+  Tensor run(const Tensor& x, const Tensor& bias) const;
+
   Tensor weight_, bias_;
+  std::optional<Float8Scaling> float8_;
 };
 
 }  // namespace plinth::nn

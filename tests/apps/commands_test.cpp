@@ -108,6 +108,30 @@ TEST(Plinth, TrainsLlamaInBfloat16WithActivationCheckpointing) {
   EXPECT_THAT(inspected.output, HasSubstr("llama in run/step-000012"));
 }
 
+// Delayed scaling has a state, which backward's second forward pass must not touch.
+TEST(Plinth, ResumesFloat8TrainingWithTheSameBits) {
+  for (const char* recipe : {"current", "delayed"}) {
+    const Workplace here;
+    const std::vector<std::string> settings = {std::string("train.float8=") + recipe,
+                                               "train.precision=bfloat16",
+                                               "checkpoint.every=6",
+                                               "checkpoint.keep_best=false",
+                                               "model.activation_checkpointing=true",
+                                               "--resume"};
+    const Outcome whole = here.pretrain(settings);
+    ASSERT_EQ(whole.status, 0) << whole.errors;
+    EXPECT_THAT(whole.output + whole.errors, HasSubstr("4 linear layers in float8"));
+    const auto last = here / "run/step-000012";
+    const std::string weights = read_text_file(last / "model.safetensors");
+    std::filesystem::remove_all(last);
+    const Outcome resumed = here.pretrain(settings);
+    ASSERT_EQ(resumed.status, 0) << resumed.errors;
+    EXPECT_TRUE(read_text_file(last / "model.safetensors") == weights) << recipe;
+    EXPECT_EQ(std::filesystem::exists(last / "buffers.safetensors"),
+              std::string(recipe) == "delayed");
+  }
+}
+
 TEST(Plinth, GivesTheSameBitsOnAnyNumberOfThreads) {
   const Workplace here;
   std::vector<std::string> weights;

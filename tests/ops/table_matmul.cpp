@@ -2,6 +2,7 @@
 
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
+#include "core/ops/float8.h"
 #include "core/ops/matmul.h"
 #include "naive.h"
 #include "op_table.h"
@@ -71,6 +72,66 @@ Case linear_case(Sampler& sample, const Shape& x, const Shape& weight, bool bias
             })};
           },
           gradcheck};
+}
+
+// Values that every dtype holds, so that each is quantised alike.
+Tensor coarse(const Tensor& x) {
+  return round(x * 16.0) * (1.0 / 16);
+}
+
+// x in e4m3 by its own largest value, and back.
+Tensor through_float8(const Tensor& x) {
+  float largest = 0;
+  for (const double v : to_vector(x)) largest = std::max(largest, static_cast<float>(std::fabs(v)));
+  const float scale = largest > 0 ? 448 / largest : 1;
+  return naive::map(x, [&](double v) {
+    const float narrow = Float8_e4m3(static_cast<float>(v) * scale);
+    return narrow * static_cast<double>(1 / scale);
+  });
+}
+
+Case float8_case(Sampler& sample, const Shape& x, const Shape& weight, bool bias) {
+  Case c = linear_case(sample, x, weight, bias, false);
+  for (Tensor& input : c.inputs)
+    if (input.defined()) input = coarse(input);
+  c.op = [](const Tensors& in) { return Tensors{linear_float8(in[0], in[1], in[2])}; };
+  c.reference = [exact = c.reference](const Tensors& in) {
+    return exact({through_float8(in[0]), through_float8(in[1]), in[2]});
+  };
+  return c;
+}
+
+Row float8_row() {
+  Float8Scaling narrow_margin, no_history;
+  narrow_margin.margin = 0.5;
+  no_history.x_history = zeros({0});
+  const Tensor x = zeros({2, 32}), weight = zeros({16, 32});
+  return {.name = "linear_float8",
+          .cases = [](Sampler& s) -> std::vector<Case> {
+            return {float8_case(s, {3, 32}, {16, 32}, true),
+                    float8_case(s, {2, 5, 16}, {48, 16}, false),
+                    float8_case(s, {0, 16}, {32, 16}, true),
+                    float8_case(s, {70, 80}, {96, 80}, true)};
+          },
+          .errors = {{[=] {
+                        linear_float8(x, zeros({16, 24}));
+                      },
+                      ErrorKind::Shape,
+                      "linear_float8: weight has shape [16, 24], expected [out, in] of multiples "
+                      "of 16"},
+                     {[=] {
+                        linear_float8(zeros({2, 16}), weight);
+                      },
+                      ErrorKind::Shape, "linear_float8: x has shape [2, 16], expected [..., 32]"},
+                     {[=] { linear_float8(x, weight, zeros({3})); }, ErrorKind::Shape,
+                      "linear_float8: bias has shape [3], expected [16]"},
+                     {[=] { linear_float8(x, weight, {}, narrow_margin); }, ErrorKind::Argument,
+                      "linear_float8: margin is 0.5, expected 1 to 65536"},
+                     {[=] { linear_float8(x, weight, {}, no_history); }, ErrorKind::Argument,
+                      "linear_float8: x_history is float32 [0] on cpu, expected float32 [1 to "
+                      "1024] on cpu"}},
+          .tolerance = {.units = 4, .gradient_units = 8},
+          .second = Second::Refused};
 }
 
 }  // namespace
@@ -149,6 +210,7 @@ std::vector<Row> matmul_rows() {
                    ErrorKind::DType, "linear: operands have dtypes bfloat16 and float32"}},
        .tolerance = {.units = 4, .gradient_units = 8},
        .same_bits_in_any_layout = false},
+      float8_row(),
   };
 }
 

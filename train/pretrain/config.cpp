@@ -53,6 +53,11 @@ void declare_training(ConfigSchema& schema, PretrainConfig& config) {
   schema.field("train.precision", &train.precision)
       .words({"float32", "bfloat16"})
       .help("bfloat16: matrix products in bfloat16, weights and the rest in float32");
+  schema.field("train.float8", &train.float8)
+      .words({"off", "current", "delayed"})
+      .help(
+          "linear layers in float8, scaled by each tensor's largest value or by that of the last "
+          "16 passes");
   schema.field("train.clip_norm", &train.clip_norm)
       .at_least(0)
       .help("largest gradient norm; 0: any");

@@ -35,6 +35,7 @@ struct PretrainConfig {
     int64_t batch = 32;
     int64_t micro_batch = 0;  // 0: batch
     std::string precision = "float32";
+    std::string float8 = "off";
     double clip_norm = 1;
     double ema_decay = 0;
     int64_t max_bad_steps = 5;

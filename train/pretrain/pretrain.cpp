@@ -9,6 +9,7 @@
 #include "data/tokenizer/tokenizer.h"
 #include "models/registry.h"
 #include "models/tensor_files.h"
+#include "nn/float8.h"
 #include "nn/optim/adamw.h"
 #include "nn/optim/lion.h"
 #include "nn/optim/sgd.h"
@@ -169,6 +170,17 @@ void keep_config(const PretrainConfig& config, const ConfigSchema& schema, bool 
         "; --resume goes on with the same run");
 }
 
+// What float8 layers remember, where they do, beside the weights of a checkpoint.
+constexpr const char* kBuffers = "buffers.safetensors";
+
+void use_float8(const PretrainConfig& config, LanguageModel& model, const Tell& tell) {
+  if (config.train.float8 == "off") return;
+  const bool delayed = config.train.float8 == "delayed";
+  const nn::Float8Options options{.recipe = delayed ? nn::Float8Recipe::Delayed
+                                                    : nn::Float8Recipe::Current};
+  tell(detail::concat(nn::convert_to_float8(model, options).size(), " linear layers in float8"));
+}
+
 // A checkpoint is itself a model directory, with its tokenizer beside the weights.
 TrainerHooks build_hooks(const PretrainConfig& config, const ConfigSchema& schema,
                          const PretrainData& data, LanguageModel& model) {
@@ -177,6 +189,8 @@ TrainerHooks build_hooks(const PretrainConfig& config, const ConfigSchema& schem
   hooks.save = [&](CheckpointContents& contents) {
     contents.tensors["model.safetensors"] = export_weights(model, model.weight_slices());
     contents.texts["config.json"] = model.config_json(model.head_weight().dtype());
+    if (!model.named_buffers().empty())
+      contents.tensors[kBuffers] = copies_of(model.named_buffers());
     if (!data.tokenizer) return;
     contents.texts["tokenizer.json"] = data.tokenizer->to_json();
     const fs::path roles = config.data.tokenizer / "tokenizer_config.json";
@@ -184,6 +198,8 @@ TrainerHooks build_hooks(const PretrainConfig& config, const ConfigSchema& schem
   };
   hooks.load = [&](const fs::path& checkpoint) {
     read_weights(model, model.weight_slices(), SafetensorsCheckpoint::open(checkpoint), checkpoint);
+    if (!model.named_buffers().empty())
+      nn::load(model.named_buffers(), read_tensors(checkpoint / kBuffers), true, kBuffers);
   };
   if (data.validation) {
     hooks.validate = [&] {
@@ -212,6 +228,7 @@ PretrainResult pretrain(const PretrainConfig& config, const ConfigSchema& schema
   const PretrainData data = open_data(config);
   const std::unique_ptr<LanguageModel> model = build_model(config, data, device, tell);
   check_vocabulary(data, *model);
+  use_float8(config, *model, tell);
   PretrainResult result;
   result.parameters = model->parameter_count();
   result.unigram_entropy = unigram_entropy(*data.train, model->info().vocab_size);
