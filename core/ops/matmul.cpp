@@ -22,12 +22,6 @@ Tensor run(const Tensor& a, const Tensor& b, const Tensor& bias, std::string_vie
   return out;
 }
 
-void check_dtypes(const Tensor& a, const Tensor& b, std::string_view op) {
-  check_same_device(op, {&a, &b});
-  check(a.dtype() == b.dtype(), ErrorKind::DType, op, "operands have dtypes ", name(a.dtype()),
-        " and ", name(b.dtype()), ", expected one dtype");
-}
-
 // x's batch dimensions expanded to `batch` and flattened: [numel(batch), rows, cols]. A lone matrix
 // stays one, and is shared.
 Tensor flat_batch(const Tensor& x, const Shape& batch) {
@@ -140,16 +134,7 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
 Tensor linear(const Tensor& input, const Tensor& matrix, const Tensor& added) {
   const OpScope scope(__func__);
   const Tensor x = autocast(input), weight = autocast(matrix), bias = autocast(added);
-  check(weight.dim() == 2, ErrorKind::Shape, "linear", "weight has shape ", weight.shape(),
-        ", expected [out, in]");
-  check(x.dim() >= 1 && x.size(-1) == weight.size(1), ErrorKind::Shape, "linear", "x has shape ",
-        x.shape(), ", expected [..., ", weight.size(1), "] (weight is ", weight.shape(), ")");
-  check_dtypes(x, weight, "linear");
-  if (bias.defined()) {
-    check(bias.shape() == Shape{weight.size(0)}, ErrorKind::Shape, "linear", "bias has shape ",
-          bias.shape(), ", expected [", weight.size(0), "]");
-    check_dtypes(bias, weight, "linear");
-  }
+  check_linear(x, weight, bias, "linear");
   Shape shape = x.shape();
   shape[shape.dim() - 1] = weight.size(0);
   Tensor y;

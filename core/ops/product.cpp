@@ -7,6 +7,8 @@
 #include "core/ops/loops.h"
 #include "core/ops/matmul.h"
 #include "core/ops/on_device.h"
+#include "kernels/activation/activation.h"
+#include "kernels/activation/activation_cuda.h"
 #include "kernels/column_sum/column_sum.h"
 #include "kernels/column_sum/column_sum_cuda.h"
 #include "kernels/matmul/matmul.h"
@@ -109,16 +111,18 @@ void run(const Tensor& a, const Tensor& b, const Tensor& bias, const Tensor& c, 
   });
 }
 
-// Whether one pass gave both gradients.
-bool run_fused([[maybe_unused]] const Tensor& dy, [[maybe_unused]] const Tensor& x,
-               [[maybe_unused]] const Tensor& dw, [[maybe_unused]] const Tensor& db) {
+// Runs the product c = a b with an epilogue that only cuBLASLt has; false where it does not take
+// it, or on the CPU. set(product) gives the epilogue and its operands.
+template <class Set>
+bool run_fused([[maybe_unused]] const Tensor& a, [[maybe_unused]] const Tensor& b,
+               [[maybe_unused]] const Tensor& c, [[maybe_unused]] std::string_view op,
+               [[maybe_unused]] Set set) {
 #ifdef PLINTH_CUDA_BACKEND
-  if (dw.device().is_cuda()) {
-    const MatmulDesc desc = describe(dy, x, dw, false);
-    kernels::cuda::Product product = product_of(desc, dy, x, dw);
-    product.epilogue = kernels::cuda::Epilogue::BiasGradient;
-    product.bias_gradient = db.raw_data();
-    if (!run_on_gpu(product, dw, "linear")) return false;
+  if (c.device().is_cuda()) {
+    const MatmulDesc desc = describe(a, b, c, false);
+    kernels::cuda::Product product = product_of(desc, a, b, c);
+    set(product);
+    if (!run_on_gpu(product, c, op)) return false;
     FlopCounter::add(2 * desc.m * desc.n * desc.k);
     return true;
   }
@@ -127,6 +131,25 @@ bool run_fused([[maybe_unused]] const Tensor& dy, [[maybe_unused]] const Tensor&
 }
 
 }  // namespace
+
+void check_dtypes(const Tensor& a, const Tensor& b, std::string_view op) {
+  check_same_device(op, {&a, &b});
+  check(a.dtype() == b.dtype(), ErrorKind::DType, op, "operands have dtypes ", name(a.dtype()),
+        " and ", name(b.dtype()), ", expected one dtype");
+}
+
+void check_linear(const Tensor& x, const Tensor& weight, const Tensor& bias, std::string_view op) {
+  check(weight.dim() == 2, ErrorKind::Shape, op, "weight has shape ", weight.shape(),
+        ", expected [out, in]");
+  check(x.dim() >= 1 && x.size(-1) == weight.size(1), ErrorKind::Shape, op, "x has shape ",
+        x.shape(), ", expected [..., ", weight.size(1), "] (weight is ", weight.shape(), ")");
+  check_dtypes(x, weight, op);
+  if (bias.defined()) {
+    check(bias.shape() == Shape{weight.size(0)}, ErrorKind::Shape, op, "bias has shape ",
+          bias.shape(), ", expected [", weight.size(0), "]");
+    check_dtypes(bias, weight, op);
+  }
+}
 
 void multiply(const Tensor& a, const Tensor& b, const Tensor& bias, const Tensor& c,
               std::string_view op) {
@@ -137,10 +160,47 @@ void multiply_add(const Tensor& a, const Tensor& b, const Tensor& c, std::string
   run(a, b, {}, c, true, op);
 }
 
+void multiply_gelu(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& before,
+                   const Tensor& after) {
+  const Tensor left = packed(x.unsqueeze(0)), right = packed(w.unsqueeze(0)).transpose(1, 2);
+  const auto with_gelu = [&](auto& product) {
+    product.epilogue = kernels::cuda::Epilogue::GeluBias;
+    product.bias = bias.raw_data();
+    product.aux = before.raw_data();
+  };
+  if (run_fused(left, right, after.unsqueeze(0), "gelu_mlp", with_gelu)) return;
+  multiply(left, right, bias, before.unsqueeze(0), "gelu_mlp");
+  dispatch_floating(x.dtype(), "gelu_mlp", [&]<class T>() {
+    PLINTH_RUN(x, gelu_tanh_forward<T>, before.numel(), before.data<T>(), after.data<T>());
+  });
+}
+
+void multiply_gelu_gradient(const Tensor& dy, const Tensor& w, const Tensor& before,
+                            const Tensor& dbefore, const Tensor& dbias) {
+  const Tensor left = packed(dy.unsqueeze(0)), right = packed(w.unsqueeze(0));
+  const Tensor out = dbefore.unsqueeze(0);
+  const auto with_gradient = [&](auto& product) {
+    product.epilogue = kernels::cuda::Epilogue::GeluGradient;
+    product.aux = before.raw_data();
+    product.bias_gradient = dbias.raw_data();
+  };
+  if (run_fused(left, right, out, "gelu_mlp", with_gradient)) return;
+  multiply(left, right, {}, out, "gelu_mlp");
+  dispatch_floating(dy.dtype(), "gelu_mlp", [&]<class T>() {
+    PLINTH_RUN(dy, gelu_tanh_backward<T>, before.numel(), dbefore.data<T>(), before.data<T>(),
+               dbefore.data<T>());
+  });
+  sum_columns(dbefore, dbias);
+}
+
 void weight_gradients(const Tensor& dy, const Tensor& x, const Tensor& dw, const Tensor& db) {
   const Tensor left = plain(dy).transpose(0, 1).unsqueeze(0);
   const Tensor right = packed(x.unsqueeze(0)), out = dw.unsqueeze(0);
-  if (run_fused(left, right, out, db)) return;
+  const auto with_sums = [&](auto& product) {
+    product.epilogue = kernels::cuda::Epilogue::BiasGradient;
+    product.bias_gradient = db.raw_data();
+  };
+  if (run_fused(left, right, out, "linear", with_sums)) return;
   multiply(left, right, {}, out, "linear");
   sum_columns(plain(dy), db);
 }

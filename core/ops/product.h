@@ -9,6 +9,11 @@
 
 namespace plinth {
 
+// Checks that a and b have one device and one dtype.
+void check_dtypes(const Tensor& a, const Tensor& b, std::string_view op);
+// Checks the operands of a linear layer: x [..., in], weight [out, in], bias [out] or undefined.
+void check_linear(const Tensor& x, const Tensor& weight, const Tensor& bias, std::string_view op);
+
 // c = a b + bias, for a [batch, m, k], b [batch, k, n] and c [batch, m, n]; a or b may have a batch
 // of 1 for all. bias is [n] or undefined. All are off the graph, c contiguous in each matrix. On a
 // GPU c may be float32 where a and b are bfloat16 or float16.
@@ -16,6 +21,15 @@ void multiply(const Tensor& a, const Tensor& b, const Tensor& bias, const Tensor
               std::string_view op);
 // c += a b.
 void multiply_add(const Tensor& a, const Tensor& b, const Tensor& c, std::string_view op);
+
+// before [rows, n] = x w^T + bias, for x [rows, k], w [n, k] and bias [n], and after = gelu(before)
+// in the form with tanh: on a GPU in one pass.
+void multiply_gelu(const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& before,
+                   const Tensor& after);
+// Its gradient: dbefore = (dy w) gelu'(before), for dy [rows, k] and w [k, n], and dbias [n] = the
+// sum of dbefore's rows.
+void multiply_gelu_gradient(const Tensor& dy, const Tensor& w, const Tensor& before,
+                            const Tensor& dbefore, const Tensor& dbias);
 
 // The gradients of a linear layer's weight, dw [out, in] = dy^T x, and of its bias, db [out] = the
 // sum of dy's rows, from dy [rows, out] and x [rows, in]: on a GPU in one pass over dy.

@@ -44,6 +44,8 @@ class Linear final : public Layer {
   // fits_float8(), Error(Argument) for a history out of range.
   void use_float8(const Float8Options& options);
 
+  bool is_float8() const { return float8_.has_value(); }
+
   const Tensor& weight() const { return weight_; }
   const Tensor& bias() const { return bias_; }  // undefined if there is none
 

@@ -1,5 +1,7 @@
 #include "nn/layers/mlp.h"
 
+#include "core/ops/mlp.h"
+
 namespace plinth::nn {
 
 MLP::MLP(int64_t dim, int64_t hidden, const MLPOptions& options) : gelu_(options.gelu) {
@@ -15,6 +17,10 @@ MLP::MLP(int64_t dim, int64_t hidden, const MLPOptions& options) : gelu_(options
 }
 
 Tensor MLP::forward(const Tensor& x) {
+  const bool is_one_op = up_->bias().defined() && !up_->is_float8() && !down_->is_float8() &&
+                         x.device().is_cuda() && !ForwardObserver::active();
+  if (is_one_op)
+    return dropout_(gelu_mlp(x, up_->weight(), up_->bias(), down_->weight(), down_->bias(), gelu_));
   const Tensor up = up_->product(x);
   const Tensor hidden =
       up_->bias().defined() ? bias_gelu(up, up_->bias().to(up.dtype()), gelu_) : gelu(up, gelu_);

@@ -18,7 +18,8 @@ struct MLPOptions {
 };
 
 // down(gelu(up(x))), a transformer's feed-forward layer (Vaswani et al. 2017, arXiv 1706.03762,
-// with GELU): x [..., dim] to the same, `hidden` wide between. Bias and GELU are one pass.
+// with GELU): x [..., dim] to the same, `hidden` wide between. Bias and GELU are one pass,
+// and on a GPU parts of the products (core/ops/mlp.h).
 class MLP final : public Layer {
  public:
   MLP(int64_t dim, int64_t hidden, const MLPOptions& options = {});

@@ -7,6 +7,7 @@
 #include "core/ops/factories.h"
 #include "core/ops/loss.h"
 #include "core/ops/matmul.h"
+#include "core/ops/mlp.h"
 #include "core/ops/product.h"
 #include "core/ops/reduce.h"
 #include "core/ops/views.h"
@@ -76,6 +77,24 @@ TEST_F(DeviceProduct, GivesTheSameBitsTwice) {
   };
   const Tensors first = run(), second = run();
   for (size_t i = 0; i < first.size(); ++i) EXPECT_EQ(to_vector(first[i]), to_vector(second[i]));
+}
+
+TEST_F(DeviceProduct, FeedForwardLayerHasSecondDerivatives) {
+  const auto run = [](Device device) {
+    Tensors leaves = {values({3, 4}, 9), values({8, 4}, 10), values({8}, 11), values({5, 8}, 12),
+                      values({5}, 13)};
+    for (Tensor& leaf : leaves) leaf = leaf.to(device).set_requires_grad();
+    const Tensor y =
+        gelu_mlp(leaves[0], leaves[1], leaves[2], leaves[3], leaves[4], GeluForm::Tanh);
+    const Tensor slope = grad({sum(y * y)}, {leaves[0]}, {}, {.create_graph = true})[0];
+    sum(slope * slope).backward();
+    Tensors gradients;
+    for (const Tensor& leaf : leaves) gradients.push_back(leaf.grad());
+    return gradients;
+  };
+  const Tensors there = run(kDevice), here = run(Device{});
+  for (size_t i = 0; i < here.size(); ++i)
+    EXPECT_LT(largest_difference(there[i], here[i]), 1e-3) << i;
 }
 
 #ifdef PLINTH_EMULATE

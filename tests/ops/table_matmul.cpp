@@ -4,6 +4,7 @@
 #include "core/ops/factories.h"
 #include "core/ops/float8.h"
 #include "core/ops/matmul.h"
+#include "core/ops/mlp.h"
 #include "naive.h"
 #include "op_table.h"
 
@@ -52,26 +53,83 @@ Case matmul_case(Sampler& sample, const Shape& a, const Shape& b, bool gradcheck
           gradcheck};
 }
 
+// A linear layer by plain loops.
+Tensor linear_reference(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  Shape shape = x.shape();
+  shape[shape.dim() - 1] = weight.size(0);
+  return naive::build(shape, [&](Index i) {
+    const int64_t out = i.back();
+    double total = bias.defined() ? naive::at(bias, {out}) : 0;
+    for (int64_t p = 0; p < weight.size(1); ++p) {
+      i.back() = p;
+      total += naive::at(x, i) * naive::at(weight, {out, p});
+    }
+    return total;
+  });
+}
+
 // linear of x and a weight, with a bias or without.
 Case linear_case(Sampler& sample, const Shape& x, const Shape& weight, bool bias,
                  bool gradcheck = true) {
   return {detail::concat(x, " x ", weight, bias ? " + bias" : ""),
           {sample(x), sample(weight), bias ? sample({weight[0]}) : Tensor()},
           [](const Tensors& in) { return Tensors{linear(in[0], in[1], in[2])}; },
-          [](const Tensors& in) {
-            Shape shape = in[0].shape();
-            shape[shape.dim() - 1] = in[1].size(0);
-            return Tensors{naive::build(shape, [&](Index i) {
-              const int64_t out = i.back();
-              double total = in[2].defined() ? naive::at(in[2], {out}) : 0;
-              for (int64_t p = 0; p < in[1].size(1); ++p) {
-                i.back() = p;
-                total += naive::at(in[0], i) * naive::at(in[1], {out, p});
-              }
-              return total;
-            })};
+          [](const Tensors& in) { return Tensors{linear_reference(in[0], in[1], in[2])}; },
+          gradcheck};
+}
+
+double gelu_tanh(double x) {
+  return x / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+}
+double gelu_exact(double x) {
+  return x / 2 * (1 + std::erf(x * M_SQRT1_2));
+}
+
+Case mlp_case(Sampler& sample, const Shape& x, int64_t hidden, int64_t out, bool bias,
+              GeluForm form, bool gradcheck = true) {
+  const int64_t in = x[x.dim() - 1];
+  return {detail::concat(x, " x ", hidden, " x ", out, bias ? " + bias" : ""),
+          {sample(x), sample({hidden, in}), sample({hidden}), sample({out, hidden}, -1, 1),
+           bias ? sample({out}) : Tensor()},
+          [form](const Tensors& in) {
+            return Tensors{gelu_mlp(in[0], in[1], in[2], in[3], in[4], form)};
+          },
+          [form](const Tensors& in) {
+            const Tensor before = linear_reference(in[0], in[1], in[2]);
+            const auto gelu = form == GeluForm::Tanh ? gelu_tanh : gelu_exact;
+            return Tensors{linear_reference(naive::map(before, gelu), in[3], in[4])};
           },
           gradcheck};
+}
+
+Row mlp_row() {
+  const Tensor x = zeros({2, 3}), up = zeros({4, 3}), up_bias = zeros({4}), down = zeros({5, 4});
+  return {.name = "gelu_mlp",
+          .cases = [](Sampler& s) -> std::vector<Case> {
+            return {mlp_case(s, {3, 4}, 8, 2, true, GeluForm::Tanh),
+                    mlp_case(s, {2, 2, 3}, 8, 3, false, GeluForm::Tanh),
+                    mlp_case(s, {3, 4}, 5, 2, true, GeluForm::Tanh),
+                    mlp_case(s, {3, 4}, 8, 2, true, GeluForm::Exact),
+                    mlp_case(s, {0, 4}, 8, 2, true, GeluForm::Tanh),
+                    mlp_case(s, {33, 20}, 48, 17, true, GeluForm::Tanh, false)};
+          },
+          .errors = {{[=] { gelu_mlp(x, up, {}, down); }, ErrorKind::Argument,
+                      "gelu_mlp: up_bias is undefined"},
+                     {[=] {
+                        gelu_mlp(zeros({2, 4}), up, up_bias, down);
+                      },
+                      ErrorKind::Shape,
+                      "gelu_mlp: x has shape [2, 4], expected [..., 3] (weight is [4, 3])"},
+                     {[=] {
+                        gelu_mlp(x, up, up_bias, zeros({5, 3}));
+                      },
+                      ErrorKind::Shape,
+                      "gelu_mlp: down has shape [5, 3], expected [out, 4] (up is [4, 3])"},
+                     {[=] { gelu_mlp(x, up, up_bias, down, zeros({4})); }, ErrorKind::Shape,
+                      "gelu_mlp: down_bias has shape [4], expected [5] (the rows of down)"}},
+          // The input of GELU is rounded between the two products.
+          .tolerance = {.units = 16, .gradient_units = 32},
+          .same_bits_in_any_layout = false};
 }
 
 // Values that every dtype holds, so that each is quantised alike.
@@ -210,6 +268,7 @@ std::vector<Row> matmul_rows() {
                    ErrorKind::DType, "linear: operands have dtypes bfloat16 and float32"}},
        .tolerance = {.units = 4, .gradient_units = 8},
        .same_bits_in_any_layout = false},
+      mlp_row(),
       float8_row(),
   };
 }
