@@ -15,31 +15,26 @@
 namespace plinth::nn {
 namespace {
 
+// *out = the sum over the tensors of type T.
 template <class T>
-double on_gpu(std::span<const std::span<const T>> spans, const Tensor& beside) {
-  const Tensor sum = zeros({}, {DType::Float64, beside.device()});
-#ifdef PLINTH_CUDA_BACKEND
-  const auto bytes = static_cast<int64_t>(kernels::cuda::gradient_workspace(spans));
-  kernels::cuda::sum_of_squares(stream_of(beside), spans, sum.data<double>(),
-                                workspace_beside(beside, bytes).raw_data());
-#else
-  static_cast<void>(spans);
-#endif
-  return sum.item();
-}
-
-// Of the tensors of type T.
-template <class T>
-double sum_of_squares(const Tensors& tensors) {
+void sum_of_squares(const Tensors& tensors, const Tensor& out) {
   std::vector<std::span<const T>> spans;
   for (const Tensor& tensor : tensors) {
     if (tensor.dtype() == dtype_of<T>) {
       spans.emplace_back(tensor.data<T>(), static_cast<size_t>(tensor.numel()));
     }
   }
+  if (spans.empty()) return;
   const std::span<const std::span<const T>> all(spans);
-  if (tensors.empty() || tensors[0].device().is_cpu()) return kernels::cpu::sum_of_squares(all);
-  return on_gpu(all, tensors[0]);
+  if (out.device().is_cpu()) {
+    *out.data<double>() = kernels::cpu::sum_of_squares(all);
+    return;
+  }
+#ifdef PLINTH_CUDA_BACKEND
+  const auto bytes = static_cast<int64_t>(kernels::cuda::gradient_workspace(all));
+  kernels::cuda::sum_of_squares(stream_of(out), all, out.data<double>(),
+                                workspace_beside(out, bytes).raw_data());
+#endif
 }
 
 Tensors gradients_of(const Tensors& parameters) {
@@ -52,10 +47,9 @@ Tensors gradients_of(const Tensors& parameters) {
 
 }  // namespace
 
-double global_norm(const Tensors& tensors) {
+Tensor sums_of_squares(const Tensors& tensors) {
   const OpScope scope(__func__);
   const NoGradGuard no_grad;
-  Tensors contiguous;
   for (const Tensor& tensor : tensors) {
     check(is_floating_point(tensor.dtype()) && !is_float8(tensor.dtype()), ErrorKind::DType,
           "global_norm", "got a tensor of dtype ", name(tensor.dtype()),
@@ -63,10 +57,25 @@ double global_norm(const Tensors& tensors) {
     check(tensor.device() == tensors[0].device(), ErrorKind::Device, "global_norm",
           "tensors are on ", tensors[0].device(), " and ", tensor.device(),
           ", expected one device");
-    contiguous.push_back(tensor.detach().contiguous());
+    check(tensor.is_contiguous(), ErrorKind::Argument, "global_norm",
+          "got a tensor that is not contiguous");
   }
-  return std::sqrt(sum_of_squares<double>(contiguous) + sum_of_squares<float>(contiguous) +
-                   sum_of_squares<BFloat16>(contiguous) + sum_of_squares<Float16>(contiguous));
+  const Device device = tensors.empty() ? Device{} : tensors[0].device();
+  const Tensor sums = zeros({4}, {DType::Float64, device});
+  sum_of_squares<double>(tensors, sums[0]);
+  sum_of_squares<float>(tensors, sums[1]);
+  sum_of_squares<BFloat16>(tensors, sums[2]);
+  sum_of_squares<Float16>(tensors, sums[3]);
+  return sums;
+}
+
+double global_norm(const Tensors& tensors) {
+  const OpScope scope(__func__);
+  const NoGradGuard no_grad;
+  Tensors contiguous;
+  for (const Tensor& tensor : tensors) contiguous.push_back(tensor.detach().contiguous());
+  const std::vector<double> sums = to_vector(sums_of_squares(contiguous));
+  return std::sqrt(sums[0] + sums[1] + sums[2] + sums[3]);
 }
 
 double grad_norm(const Tensors& parameters) {

@@ -10,6 +10,10 @@
 
 namespace plinth::nn {
 
+// The sums of squares of the elements of the float64, float32, bfloat16 and float16 tensors,
+// float64 [4], on the tensors' device: no GPU is waited for. The tensors are contiguous.
+Tensor sums_of_squares(const Tensors& tensors);
+
 // Square root of the sum of squares of all tensors' elements, computed in float64 in one pass, the
 // same on any number of threads. Infinite or NaN if an element is.
 double global_norm(const Tensors& tensors);

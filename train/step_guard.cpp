@@ -6,11 +6,17 @@
 
 namespace plinth {
 
+double StepGuard::loss_limit() const {
+  const double limit = options_.explosion_factor * state_.average_loss;
+  return options_.explosion_factor > 0 && !std::isnan(limit)
+             ? limit
+             : std::numeric_limits<double>::infinity();
+}
+
 std::string StepGuard::fault(double loss, double grad_norm) const {
   if (!std::isfinite(loss)) return detail::concat("the loss is ", loss);
   if (!std::isfinite(grad_norm)) return detail::concat("the gradient norm is ", grad_norm);
-  const double limit = options_.explosion_factor * state_.average_loss;
-  if (options_.explosion_factor > 0 && loss > limit)
+  if (loss > loss_limit())
     return detail::concat("the loss ", loss, " is above ", options_.explosion_factor,
                           " times its moving average ", state_.average_loss);
   return "";

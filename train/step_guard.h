@@ -31,6 +31,9 @@ class StepGuard {
 
   explicit StepGuard(StepGuardOptions options) : options_(options) {}
 
+  // The largest loss that the next step may have: infinity where none is too large.
+  double loss_limit() const;
+
   // Whether the weights may be updated. A bad step is counted, and throws TrainingDiverged, naming
   // what was wrong, when it is one too many in a row.
   bool accept(int64_t step, double loss, double grad_norm);

@@ -1,3 +1,4 @@
+#include "kernels/device/exact.h"
 #include "kernels/instantiate.h"
 #include "kernels/optimizer/optimizer_cuda.h"
 #include "kernels/optimizer/tensor_table.cuh"
@@ -92,18 +93,35 @@ struct IsZero {
   PLINTH_DEVICE bool operator()(double total) const { return total == 0; }
 };
 
+PLINTH_DEVICE Exact<double> added(Global<const double> terms, int64_t count) {
+  Exact<double> total = 0.0;
+  for (int64_t i = 0; i < count; ++i) {
+    const double term = terms[i];
+    total = total + term;
+  }
+  return total;
+}
+
+PLINTH_DEVICE bool is_finite(double v) {
+  return v - v == 0;
+}
+
 // Written field by field: the struct is no single access.
-PLINTH_KERNEL void norm_kernel(int64_t count, Global<const double> sums, double max_norm,
-                               Global<double> norm, Global<double> factor,
-                               Global<uint32_t> finite) {
-  double total = 0;
-  for (int64_t i = 0; i < count; ++i) total += sums[i];
-  const double root = std::sqrt(total);
-  const bool is_finite = root - root == 0;
-  const double wanted = max_norm / (root + 1e-6);
-  norm[0] = root;
-  factor[0] = max_norm == 0 || !is_finite || wanted > 1 ? 1.0 : wanted;
-  finite[0] = is_finite ? 1 : 0;
+PLINTH_KERNEL void verdict_kernel(StepMeasures m, Global<double> loss_out, Global<double> norm_out,
+                                  Global<double> factor, Global<uint32_t> accepted) {
+  const double loss = (added(m.losses, m.micro_batches) * m.share).value;
+  const double norm = (square_root(added(m.sums, m.sum_count)) * m.share).value;
+  const double wanted = (Exact<double>(m.max_norm) / (Exact<double>(norm) + 1e-6)).value;
+  bool good = is_finite(loss) && is_finite(norm);
+  if (m.max_loss) {
+    const Global<const double> limit = m.max_loss;
+    const double most = limit[0];
+    good = good && !(loss > most);
+  }
+  loss_out[0] = loss;
+  norm_out[0] = norm;
+  factor[0] = m.max_norm == 0 || !is_finite(norm) || wanted > 1 ? 1.0 : wanted;
+  accepted[0] = good ? 1 : 0;
 }
 
 template <class G>
@@ -158,10 +176,9 @@ void all_finite(void* stream, std::span<const std::span<const G>> tensors, bool*
   add_up<Added::Differences>("all_finite", stream, tensors, IsZero{}, out, workspace);
 }
 
-void gradient_norm(void* stream, int64_t count, const double* sums, double max_norm,
-                   GradientNorm* out) {
-  launch("gradient_norm", norm_kernel, {{1}, {1}, 0}, static_cast<Stream>(stream), count, sums,
-         max_norm, &out->norm, &out->factor, &out->finite);
+void judge_step(void* stream, const StepMeasures& measures, StepVerdict* out) {
+  launch("judge_step", verdict_kernel, {{1}, {1}, 0}, static_cast<Stream>(stream), measures,
+         &out->loss, &out->norm, &out->factor, &out->accepted);
 }
 
 #define INSTANTIATE(G)                                                                      \

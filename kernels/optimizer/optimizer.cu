@@ -216,10 +216,10 @@ PLINTH_KERNEL void step_kernel(TensorTable<Slot<P, G>> table, Step step, Rule ru
   constexpr int W = kLanes<P>;
   OptimizerScalars s = step.scalars;
   if (step.inputs.scalars) s = read(step.inputs.scalars);
-  if (step.inputs.gradients) {
-    const Global<const uint32_t> finite = &step.inputs.gradients->finite;
-    if (step.inputs.skip_nonfinite && finite[0] == 0) return;
-    const Global<const double> factor = &step.inputs.gradients->factor;
+  if (step.inputs.verdict) {
+    const Global<const uint32_t> accepted = &step.inputs.verdict->accepted;
+    if (accepted[0] == 0) return;
+    const Global<const double> factor = &step.inputs.verdict->factor;
     s.grad_scale *= factor[0];
   }
   const int t = table.tensor_of(block_index().x);

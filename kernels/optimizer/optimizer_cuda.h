@@ -13,10 +13,9 @@
 //
 // What a replayed CUDA graph must change from step to step lies in device memory. OptimizerScalars,
 // one a parameter group, is made on the host by scalars_of(options) and copied there before the
-// replay: it stands in for the options' lr, step, grad_scale and rounding key. GradientNorm, one a
-// step, is written by gradient_norm() on the device: its clip factor multiplies grad_scale, and
-// with skip_nonfinite a step whose gradients have a NaN or infinity changes nothing. The host reads
-// it when it likes: no step waits for it.
+// replay: it stands in for the options' lr, step, grad_scale and rounding key. StepVerdict, one a
+// step, is written by judge_step() on the device: its clip factor multiplies grad_scale, and a step
+// that it does not accept changes nothing. The host reads it when it likes: no step waits for it.
 
 #include <cstddef>
 #include <cstdint>
@@ -48,18 +47,18 @@ OptimizerScalars scalars_of(const SgdOptions& options);
 OptimizerScalars scalars_of(const LionOptions& options);
 OptimizerScalars scalars_of(const MuonOptions& options);
 
-// The norm of all gradients of a step, and what to multiply them by.
-struct GradientNorm {
-  double norm = 0;
-  double factor = 1;    // min(1, max_norm / (norm + 1e-6)); 1 without a max_norm, or if not finite
-  uint32_t finite = 1;  // whether the norm is
+// Whether a step may change the weights, and what to multiply its gradients by.
+struct StepVerdict {
+  double loss = 0;        // mean over the micro-batches
+  double norm = 0;        // of the mean gradient
+  double factor = 1;      // min(1, max_norm / (norm + 1e-6)); 1 without a max_norm or a finite norm
+  uint32_t accepted = 1;  // loss and norm are finite, and the loss is not above its limit
 };
 
 // Device memory that a step reads; null: the options alone count.
 struct StepInputs {
   const OptimizerScalars* scalars = nullptr;
-  const GradientNorm* gradients = nullptr;
-  bool skip_nonfinite = false;
+  const StepVerdict* verdict = nullptr;
 };
 
 template <class P, class G>
@@ -98,9 +97,18 @@ template <class G>
 void all_finite(void* stream, std::span<const std::span<const G>> tensors, bool* out,
                 void* workspace);
 
-// *out from `count` sums of squares (one a dtype, or a rank), which are added in order. max_norm 0
-// does not clip.
-void gradient_norm(void* stream, int64_t count, const double* sums, double max_norm,
-                   GradientNorm* out);
+// What judge_step() goes by; the pointers are device memory.
+struct StepMeasures {
+  const double* losses = nullptr;  // of the micro-batches, added in order
+  int64_t micro_batches = 0;       // 0: there is no loss to judge
+  const double* sums = nullptr;    // of squares (one a dtype, or a rank), added in order
+  int64_t sum_count = 0;
+  double share = 1;                  // multiplies the sums of losses and gradients
+  double max_norm = 0;               // 0: no clipping
+  const double* max_loss = nullptr;  // null: any finite loss is good
+};
+
+// *out, in the host's arithmetic: each operation rounds by itself.
+void judge_step(void* stream, const StepMeasures& measures, StepVerdict* out);
 
 }  // namespace plinth::kernels::cuda

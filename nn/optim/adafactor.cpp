@@ -45,7 +45,7 @@ std::vector<Optimizer::State> Adafactor::states_of(const Slot& slot) const {
   return {{"row_var", rows}, {"col_var", columns}};
 }
 
-void Adafactor::update(const Bucket& bucket, double grad_scale) {
+void Adafactor::update(const Bucket& bucket, double grad_scale, const DeviceInputs&) {
   for (Slot* slot : bucket.slots) update_one(*slot, bucket, grad_scale);
 }
 

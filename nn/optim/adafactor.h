@@ -34,7 +34,7 @@ class Adafactor final : public Optimizer {
 
  private:
   std::vector<State> states_of(const Slot& slot) const override;
-  void update(const Bucket& bucket, double grad_scale) override;
+  void update(const Bucket& bucket, double grad_scale, const DeviceInputs&) override;
   void update_one(Slot& slot, const Bucket& bucket, double grad_scale) const;
 
   AdafactorOptions options_;

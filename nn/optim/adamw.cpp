@@ -18,19 +18,26 @@ std::vector<Optimizer::State> AdamW::states_of(const Slot& slot) const {
   return {{"exp_avg", slot.parameter.shape()}, {"exp_avg_sq", slot.parameter.shape()}};
 }
 
-void AdamW::update(const Bucket& bucket, double grad_scale) {
-  const kernels::cpu::AdamWOptions options{
-      .lr = bucket.lr,
-      .beta1 = options_.beta1,
-      .beta2 = options_.beta2,
-      .eps = options_.eps,
-      .weight_decay = bucket.weight_decay,
-      .step = bucket.step,
-      .grad_scale = grad_scale,
-      .rounding = rounding_of(narrow(), seed(), bucket.step, bucket.number)};
+kernels::cpu::AdamWOptions AdamW::step_options(const Bucket& bucket, double grad_scale) const {
+  return {.lr = bucket.lr,
+          .beta1 = options_.beta1,
+          .beta2 = options_.beta2,
+          .eps = options_.eps,
+          .weight_decay = bucket.weight_decay,
+          .step = bucket.step,
+          .grad_scale = grad_scale,
+          .rounding = rounding_of(narrow(), seed(), bucket.step, bucket.number)};
+}
+
+Optimizer::DeviceScalars AdamW::scalars(const Bucket& bucket, double grad_scale) const {
+  return device_scalars(step_options(bucket, grad_scale));
+}
+
+void AdamW::update(const Bucket& bucket, double grad_scale, const DeviceInputs& inputs) {
+  const kernels::cpu::AdamWOptions options = step_options(bucket, grad_scale);
   for_step(step_tensors(bucket.parameter_dtype, bucket.gradient_dtype, bucket.slots),
            [&]<class P, class G>(kernels::cpu::OptimizerTensors<P, G> tensors) {
-             PLINTH_RUN(bucket.slots[0]->parameter, adamw_step, tensors, options);
+             PLINTH_RUN_STEP(bucket.slots[0]->parameter, inputs, adamw_step, tensors, options);
            });
 }
 

@@ -25,11 +25,14 @@ class AdamW final : public Optimizer {
  public:
   // Throws Error(Argument) unless 0 <= beta < 1 and eps >= 0.
   AdamW(const std::vector<ParameterGroup>& groups, const AdamWOptions& options = {});
+  bool steps_on_device() const override { return true; }
   std::string_view name() const override { return "AdamW"; }
 
  private:
   std::vector<State> states_of(const Slot& slot) const override;
-  void update(const Bucket& bucket, double grad_scale) override;
+  void update(const Bucket& bucket, double grad_scale, const DeviceInputs& inputs) override;
+  DeviceScalars scalars(const Bucket& bucket, double grad_scale) const override;
+  kernels::cpu::AdamWOptions step_options(const Bucket& bucket, double grad_scale) const;
 
   AdamWOptions options_;
 };

@@ -24,11 +24,14 @@ class Lion final : public Optimizer {
  public:
   // Throws Error(Argument) unless 0 <= beta < 1.
   Lion(const std::vector<ParameterGroup>& groups, const LionOptions& options = {});
+  bool steps_on_device() const override { return true; }
   std::string_view name() const override { return "Lion"; }
 
  private:
   std::vector<State> states_of(const Slot& slot) const override;
-  void update(const Bucket& bucket, double grad_scale) override;
+  void update(const Bucket& bucket, double grad_scale, const DeviceInputs& inputs) override;
+  DeviceScalars scalars(const Bucket& bucket, double grad_scale) const override;
+  kernels::cpu::LionOptions step_options(const Bucket& bucket, double grad_scale) const;
 
   LionOptions options_;
 };

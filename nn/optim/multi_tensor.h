@@ -77,6 +77,17 @@ StepTensors step_tensors(DType parameter_dtype, DType gradient_dtype, const Slot
   return tensors;
 }
 
+// What the options say of one step, for the device memory from which a GPU's kernel reads it.
+template <class Options>
+kernels::cuda::OptimizerScalars device_scalars(const Options& options) {
+#ifdef PLINTH_CUDA_BACKEND
+  return kernels::cuda::scalars_of(options);
+#else
+  static_cast<void>(options);
+  return {};
+#endif
+}
+
 // Keyed by the step and the bucket's number in it; a tensor's own number is its sample.
 inline kernels::cpu::StochasticRounding rounding_of(NarrowUpdate narrow, uint64_t seed,
                                                     int64_t step, uint32_t bucket) {
@@ -85,3 +96,14 @@ inline kernels::cpu::StochasticRounding rounding_of(NarrowUpdate narrow, uint64_
 }
 
 }  // namespace plinth::nn
+
+// PLINTH_RUN for the step of an optimizer: on a GPU the kernel takes `inputs` too.
+#ifdef PLINTH_CUDA_BACKEND
+#define PLINTH_RUN_STEP(x, inputs, kernel, ...)      \
+  ((x).device().is_cpu()                             \
+       ? ::plinth::kernels::cpu::kernel(__VA_ARGS__) \
+       : ::plinth::kernels::cuda::kernel(::plinth::stream_of(x), __VA_ARGS__, inputs))
+#else
+#define PLINTH_RUN_STEP(x, inputs, kernel, ...) \
+  (static_cast<void>(inputs), PLINTH_RUN(x, kernel, __VA_ARGS__))
+#endif

@@ -70,7 +70,7 @@ std::vector<Optimizer::State> Muon::states_of(const Slot& slot) const {
   return {{"exp_avg", shape}, {"exp_avg_sq", shape}};
 }
 
-void Muon::update(const Bucket& bucket, double grad_scale) {
+void Muon::update(const Bucket& bucket, double grad_scale, const DeviceInputs&) {
   if (bucket.group < matrix_groups_) {
     update_matrices(bucket, grad_scale);
   } else {

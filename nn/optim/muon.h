@@ -53,7 +53,7 @@ class Muon final : public Optimizer {
 
  private:
   std::vector<State> states_of(const Slot& slot) const override;
-  void update(const Bucket& bucket, double grad_scale) override;
+  void update(const Bucket& bucket, double grad_scale, const DeviceInputs&) override;
   void update_matrices(const Bucket& bucket, double grad_scale);
   void update_others(const Bucket& bucket, double grad_scale);
 

@@ -74,7 +74,7 @@ void Optimizer::add(const NamedTensor& entry, const ParameterGroup& group, size_
         ", expected at least 0");
   check(std::isfinite(group.lr_scale) && group.lr_scale >= 0, ErrorKind::Argument, name,
         "lr_scale is ", group.lr_scale, ", expected at least 0");
-  slots_.push_back({entry.name, parameter, group.lr_scale, decay, number, 0, {}, {}});
+  slots_.push_back({entry.name, parameter, group.lr_scale, decay, number, 0, false, {}, {}});
 }
 
 void Optimizer::check_option(std::string_view option, double value, double low, double high) const {
@@ -117,6 +117,7 @@ void Optimizer::make_state(Slot& slot) const {
   if (narrow_ == NarrowUpdate::Master && is_narrow(slot.parameter.dtype())) {
     slot.master = slot.parameter.detach().to(dtype);
   }
+  slot.has_state = true;
 }
 
 std::vector<Optimizer::Bucket> Optimizer::buckets() {
@@ -149,17 +150,55 @@ std::vector<Optimizer::Bucket> Optimizer::buckets() {
   return result;
 }
 
+void Optimizer::make_states(const Bucket& bucket) const {
+  for (Slot* slot : bucket.slots) {
+    if (!slot->has_state) make_state(*slot);
+  }
+}
+
+void Optimizer::count(const Bucket& bucket) {
+  for (Slot* slot : bucket.slots) {
+    slot->steps = bucket.step;
+    slot->parameter.storage()->bump_version();
+  }
+}
+
 void Optimizer::step(double grad_scale) {
   const OpScope scope("optimizer_step");
   const NoGradGuard no_grad;
   for (const Bucket& bucket : buckets()) {
-    for (Slot* slot : bucket.slots) {
-      if (slot->steps == 0) make_state(*slot);
-      slot->steps = bucket.step;
-    }
-    update(bucket, grad_scale);
-    for (Slot* slot : bucket.slots) slot->parameter.storage()->bump_version();
+    make_states(bucket);
+    update(bucket, grad_scale, {});
+    count(bucket);
   }
+}
+
+// ---- with its numbers in device memory ----
+
+Optimizer::DeviceScalars Optimizer::scalars(const Bucket&, double) const {
+  throw Error(ErrorKind::Argument, name(), "takes the numbers of a step from the host only");
+}
+
+std::vector<Optimizer::DeviceScalars> Optimizer::next_scalars(double grad_scale) {
+  std::vector<DeviceScalars> result;
+  for (const Bucket& bucket : buckets()) result.push_back(scalars(bucket, grad_scale));
+  return result;
+}
+
+void Optimizer::step_on_device(const DeviceInputs& inputs) {
+  check(steps_on_device(), ErrorKind::Argument, name(),
+        "takes the numbers of a step from the host only");
+  const NoGradGuard no_grad;
+  for (const Bucket& bucket : buckets()) {
+    make_states(bucket);
+    DeviceInputs own = inputs;
+    own.scalars += bucket.number;
+    update(bucket, 1, own);
+  }
+}
+
+void Optimizer::count_step() {
+  for (const Bucket& bucket : buckets()) count(bucket);
 }
 
 // ---- state by name ----
@@ -170,6 +209,7 @@ StateDict Optimizer::state_of(const std::vector<Slot>& slots, const Optimizer& o
   for (const Slot& slot : slots) {
     steps.push_back(slot.steps);
     const std::vector<State> states = optimizer.states_of(slot);
+    if (slot.steps == 0) continue;
     for (size_t i = 0; i < slot.state.size(); ++i) {
       result.push_back({state_name(states[i].name, slot.name), slot.state[i]});
     }
@@ -195,6 +235,7 @@ void Optimizer::load_state_dict(const StateDict& saved) {
   const std::vector<double> taken = to_vector(steps);
   for (size_t i = 0; i < fresh.size(); ++i) {
     fresh[i].steps = static_cast<int64_t>(taken[i]);
+    fresh[i].has_state = false;
     fresh[i].state.clear();
     fresh[i].master = {};
     if (fresh[i].steps > 0) make_state(fresh[i]);

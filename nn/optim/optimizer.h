@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "core/tensor.h"
+#include "kernels/optimizer/optimizer_cuda.h"
 #include "nn/optim/groups.h"
 #include "nn/state_dict.h"
 
@@ -49,6 +50,29 @@ class Optimizer {
   // Replaces the state; on Error(Shape), which lists the names that do not fit, nothing is changed.
   void load_state_dict(const StateDict& saved);
 
+  // ---- the same step, with its numbers in a GPU's memory ----
+  //
+  // What changes from one step to the next (learning rate, bias corrections, rounding keys), and
+  // whether a step counts at all, the kernels can read from device memory, so that a CUDA graph of
+  // the step is captured once and replayed:
+  //
+  //   scalars = optimizer.next_scalars(grad_scale);       before each step; to be copied there
+  //   optimizer.step_on_device({scalars, verdict});       launches the kernels
+  //   if (accepted) optimizer.count_step();               when the host knows the verdict
+  //
+  // The same bits as step(grad_scale * the verdict's factor), or as no step at all.
+  using DeviceScalars = kernels::cuda::OptimizerScalars;
+  using DeviceInputs = kernels::cuda::StepInputs;
+
+  // Whether this optimizer can; parameters must be on a GPU.
+  virtual bool steps_on_device() const { return false; }
+  // One entry for each group of parameters that are stepped together, in a fixed order.
+  std::vector<DeviceScalars> next_scalars(double grad_scale);
+  // inputs.scalars points to the entries of next_scalars(), in device memory. Throws
+  // Error(Argument) unless steps_on_device().
+  void step_on_device(const DeviceInputs& inputs);
+  void count_step();
+
   // "AdamW".
   virtual std::string_view name() const = 0;
 
@@ -63,9 +87,10 @@ class Optimizer {
     double lr_scale;
     double weight_decay;
     size_t group;
-    int64_t steps = 0;  // of this parameter
-    Tensor master;      // float32, of a narrow parameter
-    Tensors state;      // as states_of says, in compute_dtype()
+    int64_t steps = 0;       // of this parameter
+    bool has_state = false;  // made by the first step, which a GPU may then skip
+    Tensor master;           // float32, of a narrow parameter
+    Tensors state;           // as states_of says, in compute_dtype()
   };
   // Slots that one call of a kernel can take together.
   struct Bucket {
@@ -82,7 +107,9 @@ class Optimizer {
 
   // The tensors that a slot needs, all zeros at first.
   virtual std::vector<State> states_of(const Slot& slot) const = 0;
-  virtual void update(const Bucket& bucket, double grad_scale) = 0;
+  // On a GPU what `inputs` points to stands in for the bucket's numbers and grad_scale.
+  virtual void update(const Bucket& bucket, double grad_scale, const DeviceInputs& inputs) = 0;
+  virtual DeviceScalars scalars(const Bucket& bucket, double grad_scale) const;
 
   NarrowUpdate narrow() const { return narrow_; }
   uint64_t seed() const { return seed_; }
@@ -95,6 +122,8 @@ class Optimizer {
   void make_state(Slot& slot) const;
   static StateDict state_of(const std::vector<Slot>& slots, const Optimizer& optimizer);
   std::vector<Bucket> buckets();
+  void make_states(const Bucket& bucket) const;
+  static void count(const Bucket& bucket);
 
   std::vector<Slot> slots_;
   double lr_;

@@ -17,17 +17,24 @@ std::vector<Optimizer::State> Sgd::states_of(const Slot& slot) const {
   return {{"momentum_buffer", slot.parameter.shape()}};
 }
 
-void Sgd::update(const Bucket& bucket, double grad_scale) {
-  const kernels::cpu::SgdOptions options{
-      .lr = bucket.lr,
-      .momentum = options_.momentum,
-      .nesterov = options_.nesterov,
-      .weight_decay = bucket.weight_decay,
-      .grad_scale = grad_scale,
-      .rounding = rounding_of(narrow(), seed(), bucket.step, bucket.number)};
+kernels::cpu::SgdOptions Sgd::step_options(const Bucket& bucket, double grad_scale) const {
+  return {.lr = bucket.lr,
+          .momentum = options_.momentum,
+          .nesterov = options_.nesterov,
+          .weight_decay = bucket.weight_decay,
+          .grad_scale = grad_scale,
+          .rounding = rounding_of(narrow(), seed(), bucket.step, bucket.number)};
+}
+
+Optimizer::DeviceScalars Sgd::scalars(const Bucket& bucket, double grad_scale) const {
+  return device_scalars(step_options(bucket, grad_scale));
+}
+
+void Sgd::update(const Bucket& bucket, double grad_scale, const DeviceInputs& inputs) {
+  const kernels::cpu::SgdOptions options = step_options(bucket, grad_scale);
   for_step(step_tensors(bucket.parameter_dtype, bucket.gradient_dtype, bucket.slots),
            [&]<class P, class G>(kernels::cpu::OptimizerTensors<P, G> tensors) {
-             PLINTH_RUN(bucket.slots[0]->parameter, sgd_step, tensors, options);
+             PLINTH_RUN_STEP(bucket.slots[0]->parameter, inputs, sgd_step, tensors, options);
            });
 }
 

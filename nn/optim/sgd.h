@@ -23,11 +23,14 @@ class Sgd final : public Optimizer {
  public:
   // Throws Error(Argument) unless 0 <= momentum < 1, and for nesterov without momentum.
   Sgd(const std::vector<ParameterGroup>& groups, const SgdOptions& options = {});
+  bool steps_on_device() const override { return true; }
   std::string_view name() const override { return "SGD"; }
 
  private:
   std::vector<State> states_of(const Slot& slot) const override;
-  void update(const Bucket& bucket, double grad_scale) override;
+  void update(const Bucket& bucket, double grad_scale, const DeviceInputs& inputs) override;
+  DeviceScalars scalars(const Bucket& bucket, double grad_scale) const override;
+  kernels::cpu::SgdOptions step_options(const Bucket& bucket, double grad_scale) const;
 
   SgdOptions options_;
 };

@@ -101,6 +101,13 @@ void expect_each(const std::vector<double>& actual, const std::vector<double>& e
   }
 }
 
+// A struct in device memory.
+template <class T>
+struct OnDevice {
+  T value;
+  emulate::GlobalRange range{&value, sizeof(T), true};
+};
+
 inline std::vector<double> added(std::vector<double> a, const std::vector<double>& b) {
   for (size_t i = 0; i < a.size(); ++i) a[i] += b[i];
   return a;

@@ -174,13 +174,6 @@ TYPED_TEST(OptimizerKernel, TakesMoreTensorsThanOneLaunchHolds) {
   expect_same_as_cpu<BFloat16, BFloat16>(optimizer, sizes, false, false);
 }
 
-// Structs in device memory.
-template <class T>
-struct OnDevice {
-  T value;
-  emulate::GlobalRange range{&value, sizeof(T), true};
-};
-
 TYPED_TEST(OptimizerKernel, ReadsWhatChangesFromDeviceMemory) {
   TypeParam now;
   now.options.lr = 0.25;
@@ -197,18 +190,18 @@ TYPED_TEST(OptimizerKernel, ReadsWhatChangesFromDeviceMemory) {
 
 TYPED_TEST(OptimizerKernel, MultipliesGradientsByTheClipFactor) {
   TypeParam clipped;
-  const OnDevice<GradientNorm> norm{{.norm = 4, .factor = 0.25, .finite = 1}};
+  const OnDevice<StepVerdict> verdict{{.norm = 4, .factor = 0.25}};
   const Problem<float, float> expected(kSizes, false), actual(kSizes, false);
-  clipped.on_gpu(actual, {.gradients = &norm.value});
+  clipped.on_gpu(actual, {.verdict = &verdict.value});
   clipped.options.grad_scale *= 0.25;
   clipped.on_cpu(expected);
   actual.expect_same_bits(expected);
 }
 
-TYPED_TEST(OptimizerKernel, SkipsAStepWhoseGradientsAreNotFinite) {
-  const OnDevice<GradientNorm> norm{{.norm = NAN, .factor = 1, .finite = 0}};
+TYPED_TEST(OptimizerKernel, SkipsAStepThatIsNotAccepted) {
+  const OnDevice<StepVerdict> verdict{{.accepted = 0}};
   const Problem<float, float> untouched(kSizes, false), actual(kSizes, false);
-  TypeParam().on_gpu(actual, {.gradients = &norm.value, .skip_nonfinite = true});
+  TypeParam().on_gpu(actual, {.verdict = &verdict.value});
   actual.expect_same_bits(untouched);
 }
 
@@ -278,23 +271,47 @@ TEST(GradientNormKernel, AllFiniteFindsOneNanOrInfinity) {
   EXPECT_TRUE(check());
 }
 
-GradientNorm norm_of(std::vector<double> sums, double max_norm) {
-  const emulate::GlobalRange range(sums.data(), sums.size() * sizeof(double), false);
-  OnDevice<GradientNorm> norm{};
-  gradient_norm(nullptr, static_cast<int64_t>(sums.size()), sums.data(), max_norm, &norm.value);
-  return norm.value;
+// ---- verdicts ----
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+StepVerdict judged(const std::vector<double>& losses, const std::vector<double>& sums,
+                   StepMeasures measures) {
+  const emulate::GlobalRange of_losses(losses.data(), losses.size() * sizeof(double), false);
+  const emulate::GlobalRange of_sums(sums.data(), sums.size() * sizeof(double), false);
+  measures.losses = losses.data();
+  measures.micro_batches = static_cast<int64_t>(losses.size());
+  measures.sums = sums.data();
+  measures.sum_count = static_cast<int64_t>(sums.size());
+  OnDevice<StepVerdict> verdict{};
+  judge_step(nullptr, measures, &verdict.value);
+  return verdict.value;
 }
 
-TEST(GradientNormKernel, ClipsToTheLargestNorm) {
-  const GradientNorm clipped = norm_of({9, 16}, 2);
-  EXPECT_EQ(clipped.norm, 5);
-  EXPECT_EQ(clipped.factor, 2 / (5 + 1e-6));
-  EXPECT_EQ(clipped.finite, 1);
-  EXPECT_EQ(norm_of({9, 16}, 6).factor, 1);
-  EXPECT_EQ(norm_of({9, 16}, 0).factor, 1);
-  const GradientNorm bad = norm_of({std::numeric_limits<double>::infinity()}, 2);
+TEST(JudgeStep, MeansOfMicroBatchesAndClipping) {
+  const StepVerdict clipped = judged({3, 4}, {9, 16}, {.share = 0.5, .max_norm = 2});
+  EXPECT_EQ(clipped.loss, 3.5);
+  EXPECT_EQ(clipped.norm, 2.5);
+  EXPECT_EQ(clipped.factor, 2 / (2.5 + 1e-6));
+  EXPECT_EQ(clipped.accepted, 1);
+  EXPECT_EQ(judged({}, {9, 16}, {.max_norm = 6}).factor, 1);
+  EXPECT_EQ(judged({}, {9, 16}, {}).factor, 1);
+}
+
+TEST(JudgeStep, AcceptsNoStepWithoutAFiniteLossAndNorm) {
+  const StepVerdict bad = judged({1}, {kInfinity}, {.max_norm = 2});
   EXPECT_EQ(bad.factor, 1);
-  EXPECT_EQ(bad.finite, 0);
+  EXPECT_EQ(bad.accepted, 0);
+  EXPECT_EQ(judged({1, NAN}, {1}, {}).accepted, 0);
+  EXPECT_EQ(judged({kInfinity}, {1}, {}).accepted, 0);
+}
+
+TEST(JudgeStep, AcceptsNoLossAboveItsLimit) {
+  OnDevice<double> limit{4};
+  EXPECT_EQ(judged({4}, {1}, {.max_loss = &limit.value}).accepted, 1);
+  EXPECT_EQ(judged({4.001}, {1}, {.max_loss = &limit.value}).accepted, 0);
+  limit.value = kInfinity;
+  EXPECT_EQ(judged({1e30}, {1}, {.max_loss = &limit.value}).accepted, 1);
 }
 
 }  // namespace
