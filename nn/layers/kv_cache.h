@@ -20,8 +20,8 @@ class KVCache {
 
   // Adds keys and values [batch, kv_heads, T, head_dim] of the T tokens at positions length() ..
   // length() + T - 1, converting dtypes, and returns all up to them. Throws Error(Shape) for
-  // another geometry or beyond the capacity, Error(Argument) for what requires grad; then nothing
-  // is added.
+  // another geometry or beyond the capacity, Error(Argument) for what requires grad, Error(Device)
+  // for another device; then nothing is added.
   View append(const Tensor& keys, const Tensor& values);
   // What it holds.
   View view() const;
@@ -33,6 +33,9 @@ class KVCache {
   void truncate(int64_t length);
 
  private:
+  Tensor operand(const Tensor& x) const;
+  void write(const Tensor& keys, const Tensor& values, int64_t tokens);
+
   Tensor keys_, values_;
   int64_t length_ = 0;
 };
