@@ -14,8 +14,11 @@ class Generator {
   // Starts again at step 0, op 0, sample 0.
   void seed(uint64_t seed) { key_ = {.seed = seed}; }
   // Begins an optimizer step (or micro-batch) whose batch starts at global sample `first_sample`.
-  void begin_step(uint64_t step, int64_t first_sample = 0) {
-    key_ = {.seed = key_.seed, .step = step, .op = 0, .sample = first_sample};
+  // With a place, which is device memory, ops on that device read step and sample there when they
+  // run: those of a CUDA graph at each replay.
+  void begin_step(uint64_t step, int64_t first_sample = 0,
+                  const kernels::PhiloxPlace* place = nullptr) {
+    key_ = {.seed = key_.seed, .step = step, .op = 0, .sample = first_sample, .place = place};
   }
   // The key of the next random op.
   kernels::PhiloxKey next() {

@@ -4,10 +4,14 @@
 #include <mutex>
 #include <utility>
 
+#include "core/cuda/graph.h"
 #include "core/cuda/runtime.h"
+#include "core/index_check.h"
 
 namespace plinth {
 namespace {
+
+constexpr std::string_view kWaits = "waits for the device";
 
 std::map<int, Stream>& chosen() {
   thread_local std::map<int, Stream> of_thread;
@@ -35,11 +39,17 @@ Stream current_stream(Device device) {
 }
 
 void synchronize(Device device) {
-  if (device.is_cuda()) cuda::synchronize(device);
+  if (device.is_cpu()) return;
+  cuda::refuse_capture(current_stream(device), kWaits);
+  cuda::synchronize(device);
+  raise_index_fault(device);
 }
 
 void synchronize(Stream stream) {
-  if (stream.device.is_cuda()) cuda::synchronize(stream);
+  if (stream.device.is_cpu()) return;
+  cuda::refuse_capture(stream, kWaits);
+  cuda::synchronize(stream);
+  raise_index_fault(stream.device);
 }
 
 OwnedStream::OwnedStream(Device device)
@@ -58,15 +68,17 @@ StreamGuard::~StreamGuard() {
 }
 
 Event::Event(Device device, bool timed)
-    : handle_(device.is_cuda() ? cuda::event_create(device, timed) : nullptr) {}
+    : device_(device), handle_(device.is_cuda() ? cuda::event_create(device, timed) : nullptr) {}
 
 Event::~Event() {
   if (handle_) cuda::event_destroy(handle_);
 }
 
-Event::Event(Event&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
+Event::Event(Event&& other) noexcept
+    : device_(other.device_), handle_(std::exchange(other.handle_, nullptr)) {}
 
 Event& Event::operator=(Event&& other) noexcept {
+  std::swap(device_, other.device_);
   std::swap(handle_, other.handle_);
   return *this;
 }
@@ -80,7 +92,10 @@ bool Event::is_done() const {
 }
 
 void Event::synchronize() const {
-  if (handle_) cuda::event_synchronize(handle_);
+  if (!handle_) return;
+  cuda::refuse_capture(current_stream(device_), kWaits);
+  cuda::event_synchronize(handle_);
+  raise_index_fault(device_);
 }
 
 void Event::hold_back(Stream stream) const {

@@ -13,7 +13,8 @@ namespace plinth {
 Stream current_stream(Device device);
 
 // Waits until all work that any thread gave to the device, or to the stream, is done. Throws
-// Error(Cuda) if some of it failed.
+// Error(Cuda) if some of it failed, or while this thread captures a CUDA graph (core/cuda/graph.h);
+// and the error of an index that work on the device found to be out of range (core/index_check.h).
 void synchronize(Device device);
 void synchronize(Stream stream);
 
@@ -54,6 +55,7 @@ class Event {
   void record(Stream stream);
   // Whether the work before the mark is done.
   bool is_done() const;
+  // Waits for the work before the mark; throws as plinth::synchronize does.
   void synchronize() const;
   // The stream's later work waits for the mark.
   void hold_back(Stream stream) const;
@@ -61,6 +63,7 @@ class Event {
   double elapsed_ms(const Event& later) const;
 
  private:
+  Device device_;
   void* handle_ = nullptr;  // null on the CPU
 };
 

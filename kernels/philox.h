@@ -19,12 +19,20 @@
 
 namespace plinth::kernels {
 
+// The part of a key that changes when a CUDA graph is replayed, in device memory.
+struct PhiloxPlace {
+  uint64_t step = 0;
+  int64_t sample = 0;
+};
+
 // What a tensor of random numbers is for.
 struct PhiloxKey {
   uint64_t seed = 0;   // of the run
   uint64_t step = 0;   // optimizer step (micro-batches of a step differ in their samples)
   uint32_t op = 0;     // which random op of the step
   int64_t sample = 0;  // global number of the batch's first sample
+  // Not null: a GPU's kernels take step and sample from here (philox_place.cuh). Null on the CPU.
+  const PhiloxPlace* place = nullptr;
 };
 
 using Philox4 = std::array<uint32_t, 4>;

@@ -69,7 +69,8 @@ CachingAllocator::~CachingAllocator() {
 
 void* CachingAllocator::allocate(size_t bytes, Stream stream) {
   const std::lock_guard lock(mutex_);
-  free_what_events_release();
+  // Events cannot be asked during a capture; a graph's pool has no blocks that wait for one.
+  if (!waiting_.empty() && !is_capturing(stream)) free_what_events_release();
   const size_t size = rounded(bytes, kUnit);
   const Place place{chosen_pool, size <= kLargestSmall, stream.handle};
   Block* block = find_free(size, place);
@@ -176,7 +177,7 @@ CachingAllocator::Block* CachingAllocator::take_from_another_stream(size_t size,
 CachingAllocator::Block* CachingAllocator::new_segment(size_t size, const Place& place) {
   const size_t bytes = segment_size(size);
   void* memory = device_allocate(device_, bytes);
-  if (!memory) {
+  if (!memory && !is_capturing({device_, place.stream})) {
     cuda::synchronize(device_);
     free_what_events_release();
     release_segments(0, false);

@@ -48,7 +48,7 @@ MemoryInfo memory_info(Device device);
 
 // ---- memory ----
 
-// Null where the device has not as much left.
+// Null where the device has not as much left. Also while this thread captures.
 void* device_allocate(Device device, size_t bytes);
 void device_free(Device device, void* memory) noexcept;
 // Tell memory checkers that, in the order of the stream's work, `bytes` at `block` become a
@@ -56,8 +56,8 @@ void device_free(Device device, void* memory) noexcept;
 void mark_block(const void* block, size_t bytes, Stream stream);
 void unmark_block(const void* block, Stream stream) noexcept;
 
-// Pinned: the only host memory that is copied to and from a device while the host goes on. Null
-// where the system gives no more.
+// Pinned: the only host memory that is copied to and from a device while the host goes on; kernels
+// reach it at the same address. Null where the system gives no more.
 void* host_allocate(size_t bytes);
 void host_free(void* memory) noexcept;
 
@@ -88,9 +88,11 @@ double elapsed_ms(void* start, void* end);
 // ---- graphs ----
 
 // Between the two, work given to the stream, and to streams that wait for it, is recorded and not
-// done.
+// done; this thread must not wait for the device. core/cuda/graph.h is the way to use these.
 void begin_capture(Stream stream);
 void* end_capture(Stream stream);
+// Ends a capture that failed, if one is under way.
+void abandon_capture(Stream stream) noexcept;
 bool is_capturing(Stream stream);
 void graph_launch(void* graph, Stream stream);
 void graph_destroy(void* graph) noexcept;

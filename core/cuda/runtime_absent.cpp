@@ -82,6 +82,7 @@ void begin_capture(Stream) {
 void* end_capture(Stream) {
   refuse();
 }
+void abandon_capture(Stream) noexcept {}
 bool is_capturing(Stream) {
   return false;
 }

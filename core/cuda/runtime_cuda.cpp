@@ -110,8 +110,22 @@ MemoryInfo memory_info(Device device) {
   return {static_cast<int64_t>(free), static_cast<int64_t>(total)};
 }
 
+// While it lives, this thread may call what a capture of its own would be broken by; new memory
+// does not disturb it.
+class RelaxedCapture {
+ public:
+  RelaxedCapture() { cudaThreadExchangeStreamCaptureMode(&mode_); }
+  ~RelaxedCapture() { cudaThreadExchangeStreamCaptureMode(&mode_); }
+  RelaxedCapture(const RelaxedCapture&) = delete;
+  RelaxedCapture& operator=(const RelaxedCapture&) = delete;
+
+ private:
+  cudaStreamCaptureMode mode_ = cudaStreamCaptureModeRelaxed;
+};
+
 void* device_allocate(Device device, size_t bytes) {
   use(device);
+  const RelaxedCapture relaxed;
   void* memory = nullptr;
   const cudaError_t error = cudaMalloc(&memory, bytes);
   if (error == cudaErrorMemoryAllocation) {
@@ -228,6 +242,16 @@ void* end_capture(Stream stream) {
   cudaGraphDestroy(graph);
   require(error, "cudaGraphInstantiate");
   return executable;
+}
+
+void abandon_capture(Stream stream) noexcept {
+  const auto handle = static_cast<cudaStream_t>(stream.handle);
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  cudaStreamIsCapturing(handle, &status);
+  cudaGraph_t graph = nullptr;
+  if (status != cudaStreamCaptureStatusNone) cudaStreamEndCapture(handle, &graph);
+  if (graph) cudaGraphDestroy(graph);
+  cudaGetLastError();  // of a capture that is broken: it was told when it broke
 }
 
 bool is_capturing(Stream stream) {

@@ -121,6 +121,8 @@ Plan plan(const Tensor& q, const Tensor& k, const AttentionOptions& o) {
     d.sequences = o.cu_seqlens_q.size(0) - 1;
   }
   if (o.dropout > 0) d.philox = generator().next();
+  check(!d.philox.place || q.device().is_cuda(), ErrorKind::Device, "attention", "q is on ",
+        q.device(), ", but the step's random numbers are a GPU's");
   return plan;
 }
 

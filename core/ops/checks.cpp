@@ -1,7 +1,11 @@
 #include "core/ops/checks.h"
 
 #include "core/error.h"
+#include "core/ops/on_device.h"
+#include "kernels/cross_entropy/cross_entropy.h"
+#include "kernels/cross_entropy/cross_entropy_cuda.h"
 #include "kernels/index/index.h"
+#include "kernels/index/index_cuda.h"
 
 namespace plinth {
 
@@ -37,12 +41,38 @@ Tensor checked_index(const Tensor& index, int64_t length, std::string_view op,
                      std::string_view argument) {
   check_int64(index, op, argument);
   const Tensor at = plain(index);
-  const Tensor host = at.to(Device{});
-  const int64_t* values = host.data<int64_t>();
-  const int64_t bad = kernels::cpu::first_bad_index(at.numel(), length, values);
-  check(bad < 0, ErrorKind::Argument, op, argument, " ", bad < 0 ? 0 : values[bad], " (element ",
-        bad, ") is out of range for a size of ", length);
+  check_indices(at, {.op = std::string(op), .argument = std::string(argument), .limit = length});
   return at;
+}
+
+namespace {
+
+void check_on_gpu(const Tensor& index, const IndexCheck& check) {
+#ifdef PLINTH_CUDA_BACKEND
+  const auto [number, slot] = deferred(check, index.device());
+  const auto* const values = index.data<int64_t>();
+  if (check.ignored) {
+    kernels::cuda::report_bad_target(stream_of(index), index.numel(), check.limit, *check.ignored,
+                                     values, number, slot);
+  } else {
+    kernels::cuda::report_bad_index(stream_of(index), index.numel(), check.limit, values, number,
+                                    slot);
+  }
+#else
+  static_cast<void>(index), static_cast<void>(check);
+#endif
+}
+
+}  // namespace
+
+void check_indices(const Tensor& index, const IndexCheck& check) {
+  if (index.device().is_cuda()) return check_on_gpu(index, check);
+  const auto* const values = index.data<int64_t>();
+  const int64_t bad =
+      check.ignored
+          ? kernels::cpu::first_bad_target(index.numel(), check.limit, *check.ignored, values)
+          : kernels::cpu::first_bad_index(index.numel(), check.limit, values);
+  if (bad >= 0) throw check.error(bad, values[bad]);
 }
 
 void check_same_device(std::string_view op, std::initializer_list<const Tensor*> tensors) {

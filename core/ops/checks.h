@@ -6,6 +6,7 @@
 #include <initializer_list>
 #include <string_view>
 
+#include "core/index_check.h"
 #include "core/tensor.h"
 
 namespace plinth {
@@ -25,7 +26,11 @@ void check_on_cpu(const Tensor& x, std::string_view op);
 // x must be int64.
 void check_int64(const Tensor& x, std::string_view op, std::string_view argument);
 
-// index, checked to be int64 and within [0, length), in contiguous memory and off the graph.
+// Throws the check's error if one of `index`, contiguous int64, is out of range: at once on the
+// CPU; on a GPU when the host next waits for it (core/index_check.h).
+void check_indices(const Tensor& index, const IndexCheck& check);
+// index, checked to be int64 and, by check_indices(), within [0, length); in contiguous memory and
+// off the graph.
 Tensor checked_index(const Tensor& index, int64_t length, std::string_view op,
                      std::string_view argument = "index");
 

@@ -34,7 +34,11 @@ Tensor dropout(const Tensor& x, double p) {
   const OpScope scope(__func__);
   check_floating(x, "dropout", "x");
   check(p >= 0 && p <= 1, ErrorKind::Argument, "dropout", "p is ", p, ", expected within [0, 1]");
-  return p == 0 ? x : masked(x, p, generator().next());
+  if (p == 0) return x;
+  const kernels::PhiloxKey key = generator().next();
+  check(!key.place || x.device().is_cuda(), ErrorKind::Device, "dropout", "x is on ", x.device(),
+        ", but the step's random numbers are a GPU's");
+  return masked(x, p, key);
 }
 
 }  // namespace plinth

@@ -1,4 +1,5 @@
 #include "core/ops/loops.h"
+#include "core/cuda/graph.h"
 #include "core/ops/on_device.h"
 
 #include "core/ops/elementwise.h"
@@ -23,6 +24,8 @@ Shape broadcast_strides(const Tensor& x, const Shape& shape) {
 void transfer(const Tensor& out, const Tensor& x) {
   const bool from_gpu = x.device().is_cuda();
   const Stream stream = current_stream(from_gpu ? x.device() : out.device());
+  cuda::refuse_capture(
+      stream, from_gpu ? "copies from the device to the CPU" : "copies from the CPU to the device");
   cuda::copy(out.raw_data(), x.raw_data(), static_cast<size_t>(x.numel()) * size_of(x.dtype()),
              stream);
   // The CPU reads its memory without asking, and may free it.

@@ -46,26 +46,39 @@ Tensor checked_target(const Tensor& target, const Tensor& rows, int64_t classes,
   expected.erase(expected.dim() - 1);
   check_shape(target, expected, op, "target", detail::concat(rows_name, " without its last size"));
   const Tensor classes_of = plain(target);
-  const Tensor host = classes_of.to(Device{});
-  const int64_t* values = host.data<int64_t>();
-  const int64_t bad =
-      kernels::cpu::first_bad_target(values, classes_of.numel(), classes, options.ignore_index);
-  check(bad < 0, ErrorKind::Argument, op, "target ", bad < 0 ? 0 : values[bad], " (element ", bad,
-        ") is neither a class in [0, ", classes, ") nor ignore_index ", options.ignore_index);
+  check_indices(classes_of, {.op = std::string(op),
+                             .argument = "target",
+                             .limit = classes,
+                             .ignored = options.ignore_index});
   return classes_of;
 }
 
+// Of targets on the CPU.
 int64_t count_of(const Tensor& target, const CrossEntropyOptions& options) {
-  const Tensor host = target.to(Device{});
-  const int64_t* values = host.data<int64_t>();
+  const auto* const values = target.data<int64_t>();
   return target.numel() - std::count(values, values + target.numel(), options.ignore_index);
 }
 
-// What turns a sum of losses into the reduced loss.
-double scale_of(const Tensor& target, const CrossEntropyOptions& options) {
-  if (options.reduction != Reduction::Mean) return 1;
-  const int64_t counted = count_of(target, options);
-  return counted > 0 ? 1 / static_cast<double>(counted) : 0;
+// What turns a sum of losses of `dtype` into the reduced loss: a number beside the target, so that
+// nobody waits for a GPU that counts. Undefined: 1.
+Tensor scale_of(const Tensor& target, const CrossEntropyOptions& options, DType dtype) {
+  if (options.reduction != Reduction::Mean) return {};
+  if (target.device().is_cpu()) {
+    const int64_t counted = count_of(target, options);
+    return scalar(counted > 0 ? 1 / static_cast<double>(counted) : 0, {dtype, {}});
+  }
+  const Tensor scale = Tensor::empty({}, {dtype, target.device()});
+#ifdef PLINTH_CUDA_BACKEND
+  dispatch_floating(dtype, "cross_entropy", [&]<class C>() {
+    kernels::cuda::mean_scale<compute_t<C>>(stream_of(target), target.numel(), options.ignore_index,
+                                            target.data<int64_t>(), scale.data<compute_t<C>>());
+  });
+#endif
+  return scale;
+}
+
+Tensor total(const Tensor& losses, const Tensor& scale) {
+  return scale.defined() ? sum(losses) * scale : sum(losses);
 }
 
 kernels::cpu::CrossEntropyDesc describe(const Rows& matrix, const CrossEntropyOptions& options) {
@@ -110,8 +123,7 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& target, CrossEntropyOpt
                                return {cross_entropy_backward(c, dy, desc)};
                              });
   if (options.reduction == Reduction::None) return rows;
-  const double scale = scale_of(classes, options);
-  return scale == 1 ? sum(rows) : sum(rows) * scale;
+  return total(rows, scale_of(classes, options, wide.dtype));
 }
 
 // ---- with the product ----
@@ -128,7 +140,7 @@ struct HeadGradients {
 // the logits of all rows are never in memory. Logits and the weight's gradient are float32.
 void run_head_in_chunks(const kernels::cpu::LinearCrossEntropyDesc& desc, const Tensor& x,
                         const Tensor& weight, const Tensor& target, const Tensor& losses,
-                        const HeadGradients& gradients, double scale) {
+                        const HeadGradients& gradients, const Tensor& scale) {
   constexpr std::string_view kOp = "linear_cross_entropy";
   constexpr int64_t kLogits = int64_t{1} << 26;  // of a chunk
   const NoGradGuard no_grad;
@@ -148,7 +160,7 @@ void run_head_in_chunks(const kernels::cpu::LinearCrossEntropyDesc& desc, const 
       using C = compute_t<T>;
       kernels::cuda::linear_cross_entropy_rows<C, T>(
           stream_of(x), part, desc.vocab, logits.data<C>(), target.data<int64_t>() + first,
-          losses.data<C>() + first, data_or_null<T>(dlogits), static_cast<C>(scale));
+          losses.data<C>() + first, data_or_null<T>(dlogits), data_or_null<C>(scale));
     });
     if (dx.defined()) multiply(dlogits, head, {}, dx.narrow(1, first, part.rows), kOp);
     if (gradients.dw.defined())
@@ -159,7 +171,8 @@ void run_head_in_chunks(const kernels::cpu::LinearCrossEntropyDesc& desc, const 
 
 // Each row's loss, and the gradients for which there is room.
 Tensor run_head(const Tensor& x, const Tensor& weight, const Tensor& target,
-                const CrossEntropyOptions& options, double scale, const HeadGradients& gradients) {
+                const CrossEntropyOptions& options, const Tensor& scale,
+                const HeadGradients& gradients) {
   const Rows matrix = rows_of(x, "linear_cross_entropy");
   const kernels::cpu::LinearCrossEntropyDesc desc{.rows = matrix.rows,
                                                   .dim = matrix.cols,
@@ -179,10 +192,11 @@ Tensor run_head(const Tensor& x, const Tensor& weight, const Tensor& target,
     FlopCounter::add(2 * products * count_of(target, options) * desc.dim * desc.vocab);
   }
   dispatch_floating(x.dtype(), "linear_cross_entropy", [&]<class T>() {
+    using C = compute_t<T>;
     kernels::cpu::linear_cross_entropy(desc, rows.data<T>(), head.data<T>(), target.data<int64_t>(),
-                                       losses.data<compute_t<T>>(), data_or_null<T>(gradients.dx),
-                                       data_or_null<compute_t<T>>(gradients.dw),
-                                       static_cast<compute_t<T>>(scale));
+                                       losses.data<C>(), data_or_null<T>(gradients.dx),
+                                       data_or_null<C>(gradients.dw),
+                                       scale.defined() ? *scale.data<C>() : C(1));
   });
   return losses;
 }
@@ -216,16 +230,16 @@ Tensor linear_cross_entropy(const Tensor& x, const Tensor& weight, const Tensor&
   const bool wants_grad = needs_grad({x, weight});
   if (options.reduction == Reduction::None) {
     return wants_grad ? cross_entropy(linear(x, weight), target, options)
-                      : run_head(rows, head, classes, options, 1, {});
+                      : run_head(rows, head, classes, options, {}, {});
   }
-  const double scale = scale_of(classes, options);
+  const Tensor scale = scale_of(classes, options, compute_dtype(rows.dtype()));
   HeadGradients gradients;
   if (needs_grad({x})) gradients.dx = Tensor::empty(rows.shape(), rows.options());
   if (needs_grad({weight}))
     gradients.dw = zeros(head.shape(), {compute_dtype(rows.dtype()), rows.device()});
   const NoGradGuard no_grad;
   const Tensor losses = run_head(rows, head, classes, options, scale, gradients);
-  const Tensor loss = scale == 1 ? sum(losses) : sum(losses) * scale;
+  const Tensor loss = total(losses, scale);
   const GradModeGuard record_again(wants_grad);
   return record(kOp, {x, weight}, loss, {gradients.dx, gradients.dw},
                 [](const BackwardContext& c, const Tensor& dy) -> Tensors {

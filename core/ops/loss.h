@@ -3,8 +3,8 @@
 // Losses. They compute in float32 (float64 for float64) and return it, whatever they are given.
 //
 // Errors: Shape where operands disagree; DType for logits that are not floating point or targets
-// that are not int64; Argument for a target that is out of range (its position and value are named)
-// or an option out of range.
+// that are not int64; Argument for a target that is out of range (its position and value are named;
+// on a GPU when the host next waits for it, core/index_check.h) or an option out of range.
 
 #include "core/tensor.h"
 

@@ -41,7 +41,8 @@ Tensor rotate(const Tensor& x, const Rotation& by) {
                       .out = strides_of(y),
                       .interleaved = by.interleaved,
                       .inverse = by.inverse,
-                      .offset = by.offset};
+                      .offset = by.offset,
+                      .table_rows = by.table.cos.size(0)};
   dispatch_floating(x.dtype(), "rope", [&]<class T>() {
     PLINTH_RUN(from, rope, desc, from.data<T>(), by.table.cos.data<compute_t<T>>(),
                by.table.sin.data<compute_t<T>>(),

@@ -59,6 +59,7 @@ PLINTH_KERNEL void dq_kernel(AttentionDesc d, Lengths lengths, Dropout<compute_t
   const Tiles<C, kColumns> tiles;
   const Problem p = problem_of(d, lengths, block_index().x, kOwn<C>, false);
   if (p.first >= p.q_len) return;  // the whole block
+  dropout.read_place();
   const int64_t head = block_index().y, kv_head = head / (d.heads / d.kv_heads);
   const int64_t own = p.first + warp_index() * kRows<C>;  // the warp's first query
   const int64_t end = least(p.first + kOwn<C>, p.q_len);
@@ -96,7 +97,7 @@ PLINTH_KERNEL void dq_kernel(AttentionDesc d, Lengths lengths, Dropout<compute_t
       const Range seen = p.keys_of(d, own + r);
       const bool visible = j >= seen.begin && j < seen.end;
       const C weight = visible ? power_of_two(scores[r] * scale - lse[r]) : C(0);
-      const C factor = dropout.factor(d, p, head, own + r, j);
+      const C factor = dropout.factor(p, head, own + r, j);
       slopes[r] = weight * (factor * slopes[r] - delta[r]);
     }
     sums.add(slopes, tiles.other);
@@ -144,7 +145,7 @@ PLINTH_DEVICE void add_head(const AttentionDesc& d, const Problem& p,
       const int64_t j = own + r;
       const bool visible = j >= seen.begin && j < seen.end;
       const C weight = visible ? power_of_two(weights[r] * scale - lse) : C(0);
-      const C factor = dropout.factor(d, p, head, i, j);
+      const C factor = dropout.factor(p, head, i, j);
       weights[r] = factor * weight;
       slopes[r] = weight * (factor * slopes[r] - delta);
     }
@@ -161,6 +162,7 @@ PLINTH_KERNEL void dk_dv_kernel(AttentionDesc d, Lengths lengths, Dropout<comput
   const Tiles<C, kColumns> tiles;
   const Problem p = problem_of(d, lengths, block_index().x, kOwn<C>, true);
   if (p.first >= p.kv_len) return;  // the whole block
+  dropout.read_place();
   const int64_t kv_head = block_index().y, group = d.heads / d.kv_heads;
   const int64_t begin = p.k_begin + p.first;
   load_tiles<kOwn<C>, kColumns>(row_of(in.k, d.k, p.batch, kv_head, begin), d.k.seq,

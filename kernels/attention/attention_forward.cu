@@ -40,6 +40,7 @@ PLINTH_KERNEL void forward_kernel(AttentionDesc d, Lengths lengths, Dropout<comp
   const Shared<C> v_tile = k_tile + kOther * kRowPitch;
   const Problem p = problem_of(d, lengths, block_index().x, kOwn<C>, false);
   if (p.first >= p.q_len) return;  // the whole block
+  dropout.read_place();
   const int64_t head = block_index().y, kv_head = head / (d.heads / d.kv_heads);
   const int64_t own = p.first + warp_index() * kRows<C>;  // the warp's first query
   const int64_t end = least(p.first + kOwn<C>, p.q_len);
@@ -67,7 +68,7 @@ PLINTH_KERNEL void forward_kernel(AttentionDesc d, Lengths lengths, Dropout<comp
       const bool visible = j >= seen.begin && j < seen.end;
       weights[r] = visible ? weights[r] * scale : -std::numeric_limits<C>::infinity();
       sums.scale(r, softmax.soften(r, weights[r]));
-      weights[r] *= dropout.factor(d, p, head, own + r, j);
+      weights[r] *= dropout.factor(p, head, own + r, j);
     }
     sums.add(weights, v_tile);
   }

@@ -4,6 +4,7 @@
 // sequence of a packed batch; and what the mask shows there.
 
 #include "kernels/attention/attention_cuda.h"
+#include "kernels/philox_place.cuh"
 #include "kernels/rows_cuda.cuh"
 
 namespace plinth::kernels::cuda::attention {
@@ -103,23 +104,24 @@ PLINTH_DEVICE Global<T> row_of(Global<T> base, const AttentionDesc::Strides& str
   return base + (batch * strides.batch + head * strides.head + i * strides.seq);
 }
 
-// The factor, 0 or 1 / (1 - p), of weight (query, key).
+// The factor, 0 or 1 / (1 - p), of weight (query, key). A kernel calls read_place() first.
 template <class C>
 struct Dropout {
-  Philox2 stream;
+  PhiloxArgument random;
   uint32_t threshold;
   C keep;
 
   explicit Dropout(const AttentionDesc& d)
-      : stream(philox_stream(d.philox)),
-        threshold(uniform_threshold(d.dropout)),
-        keep(1 / (1 - C(d.dropout))) {}
+      : random(d.philox), threshold(uniform_threshold(d.dropout)), keep(1 / (1 - C(d.dropout))) {}
 
-  PLINTH_DEVICE C factor(const AttentionDesc& d, const Problem& p, int64_t head, int64_t query,
-                         int64_t key) const {
+  PLINTH_DEVICE void read_place() {
+    if (threshold != 0) random.read_place();
+  }
+
+  PLINTH_DEVICE C factor(const Problem& p, int64_t head, int64_t query, int64_t key) const {
     if (threshold == 0) return 1;
     const int64_t block = (head * p.q_len + query) * ((p.kv_len + 3) / 4) + key / 4;
-    const Philox4 words = philox(stream, d.philox.sample + p.sample, block);
+    const Philox4 words = philox(random.stream, random.key.sample + p.sample, block);
     // Selected without an index, which would put the words in memory.
     const uint32_t low = key % 2 == 0 ? words[0] : words[1];
     const uint32_t high = key % 2 == 0 ? words[2] : words[3];

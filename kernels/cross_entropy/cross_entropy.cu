@@ -70,6 +70,22 @@ PLINTH_KERNEL void backward_kernel(int64_t classes, int64_t ignore_index, comput
   });
 }
 
+constexpr uint32_t kScaleThreads = 1024;
+
+// One block counts the rows that are not ignored.
+template <class C>
+PLINTH_KERNEL void mean_scale_kernel(int64_t rows, int64_t ignore_index,
+                                     Global<const int64_t> target, Global<C> scale) {
+  int64_t count = 0;
+  for (int64_t row = thread_index(); row < rows; row += block_threads()) {
+    const int64_t t = target[row];
+    if (t != ignore_index) ++count;
+  }
+  count = block_reduce<Sum>(count, int64_t{0}, shared_array<int64_t>(0, 32));
+  if (thread_index() == 0)
+    scale[0] = count > 0 ? static_cast<C>(1 / static_cast<double>(count)) : C(0);
+}
+
 }  // namespace
 
 template <class T>
@@ -94,9 +110,16 @@ void cross_entropy_backward(void* stream, const CrossEntropyDesc& desc, const co
          target, lse, dlogits);
 }
 
-void first_bad_target(void* stream, int64_t rows, int64_t classes, int64_t ignore_index,
-                      const int64_t* target, int64_t* first) {
-  first_outside(stream, rows, classes, true, ignore_index, target, first);
+template <class C>
+void mean_scale(void* stream, int64_t rows, int64_t ignore_index, const int64_t* target, C* scale) {
+  launch("mean_scale", mean_scale_kernel<C>, {{1}, {kScaleThreads}, 32 * sizeof(int64_t)},
+         static_cast<Stream>(stream), rows, ignore_index, target, scale);
+}
+
+void report_bad_target(void* stream, int64_t rows, int64_t classes, int64_t ignore_index,
+                       const int64_t* target, uint32_t check, IndexFault* fault) {
+  report_outside(stream, rows, {.limit = classes, .has_exempt = true, .exempt = ignore_index},
+                 target, check, fault);
 }
 
 #define PLINTH_INSTANTIATE(T)                                                                      \
@@ -106,5 +129,7 @@ void first_bad_target(void* stream, int64_t rows, int64_t classes, int64_t ignor
                                           const T*, const int64_t*, const compute_t<T>*, T*);
 PLINTH_FOR_EACH_FLOAT(PLINTH_INSTANTIATE)
 #undef PLINTH_INSTANTIATE
+template void mean_scale<double>(void*, int64_t, int64_t, const int64_t*, double*);
+template void mean_scale<float>(void*, int64_t, int64_t, const int64_t*, float*);
 
 }  // namespace plinth::kernels::cuda

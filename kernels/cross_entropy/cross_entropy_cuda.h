@@ -13,6 +13,7 @@
 #include <cstdint>
 
 #include "kernels/cross_entropy/cross_entropy.h"
+#include "kernels/index/index_fault.h"
 #include "kernels/types.h"
 
 namespace plinth::kernels::cuda {
@@ -28,9 +29,15 @@ void cross_entropy_backward(void* stream, const CrossEntropyDesc& desc, const co
                             const T* logits, const int64_t* target, const compute_t<T>* lse,
                             T* dlogits);
 
-// Writes to *first, on the device, the first row whose target is neither ignore_index nor in
-// [0, classes), or -1.
-void first_bad_target(void* stream, int64_t rows, int64_t classes, int64_t ignore_index,
-                      const int64_t* target, int64_t* first);
+// *scale, on the device: what turns the sum of the rows' losses into the mean over targets that are
+// not ignored, 1 / their count; 0 where there are none. C: double, float. Reads the targets once.
+template <class C>
+void mean_scale(void* stream, int64_t rows, int64_t ignore_index, const int64_t* target, C* scale);
+
+// If first_bad_target() of cross_entropy.h would find a row, and *fault holds none yet (its check
+// is 0), writes `check`, which is not 0, and the row's target there. *fault is device memory or
+// pinned host memory; the host reads it when the device has no work left.
+void report_bad_target(void* stream, int64_t rows, int64_t classes, int64_t ignore_index,
+                       const int64_t* target, uint32_t check, IndexFault* fault);
 
 }  // namespace plinth::kernels::cuda

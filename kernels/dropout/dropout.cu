@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "kernels/instantiate.h"
+#include "kernels/philox_place.cuh"
 #include "kernels/rows_cuda.cuh"
 
 namespace plinth::kernels::cuda {
@@ -16,17 +17,18 @@ constexpr uint32_t kThreads = 256;
 
 template <class T, bool kWhole>
 PLINTH_KERNEL void dropout_kernel(int64_t n_samples, int64_t elements, uint32_t threshold,
-                                  compute_t<T> scale, Philox2 stream, int64_t first_sample,
-                                  Global<const T> x, Global<T> y) {
+                                  compute_t<T> scale, PhiloxArgument random, Global<const T> x,
+                                  Global<T> y) {
   constexpr int kWidth = kWhole ? kVectorWidth<T> : 1;
   const int64_t unit = static_cast<int64_t>(block_index().x) * block_threads() + thread_index();
   const int64_t begin = unit * kUnit<T>;
   if (begin >= elements) return;
+  random.read_place();
   for (int64_t sample = block_index().y; sample < n_samples; sample += grid_blocks().y) {
     uint32_t words[kUnit<T>];
     PLINTH_UNROLL
     for (int block = 0; block < kUnit<T> / 4; ++block) {
-      const Philox4 numbers = philox(stream, first_sample + sample, begin / 4 + block);
+      const Philox4 numbers = philox(random.stream, random.key.sample + sample, begin / 4 + block);
       PLINTH_UNROLL
       for (int e = 0; e < 4; ++e) words[4 * block + e] = numbers[e];
     }
@@ -67,7 +69,7 @@ void dropout_forward(void* stream, int64_t n_samples, int64_t elements_per_sampl
   const bool whole = elements_per_sample % kUnit<T> == 0 && common_offset(x, y) == 0;
   launch("dropout", whole ? dropout_kernel<T, true> : dropout_kernel<T, false>, shape,
          static_cast<Stream>(stream), n_samples, elements_per_sample, keep_threshold(p), scale,
-         philox_stream(key), key.sample, x, y);
+         PhiloxArgument(key), x, y);
 }
 
 #define PLINTH_INSTANTIATE(T) \

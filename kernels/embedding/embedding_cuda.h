@@ -4,7 +4,7 @@
 //
 // The forward pass is index_select() and the backward pass the sort and segmented sum of
 // index_add() (index_cuda.h), whose tricks, bounds and determinism they have; an id outside the
-// vocabulary reads zeros and adds nothing, and first_bad_index() finds it. Bytes: forward moves n
+// vocabulary reads zeros and adds nothing, and report_bad_index() finds it. Bytes: forward moves n
 // dim elements in and out; backward reads dy once, reads and writes the rows of dw that occur, and
 // sorts 8 bytes an id in a pass for every 4 bits of vocab.
 

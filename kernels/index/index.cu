@@ -166,9 +166,9 @@ void scatter(void* stream, const IndexShape& shape, size_t element_size, const v
   });
 }
 
-void first_bad_index(void* stream, int64_t count, int64_t length, const int64_t* index,
-                     int64_t* result) {
-  first_outside(stream, count, length, false, 0, index, result);
+void report_bad_index(void* stream, int64_t count, int64_t length, const int64_t* index,
+                      uint32_t check, IndexFault* fault) {
+  report_outside(stream, count, {.limit = length}, index, check, fault);
 }
 
 #define PLINTH_INSTANTIATE(T)                                                                \

@@ -3,7 +3,7 @@
 // Gathering and scattering on the GPU: the contract of index.h, on device pointers and a stream.
 //
 // An index outside [0, length) reads zeros and writes nothing, so that nothing has to wait for the
-// check: first_bad_index() leaves its answer in device memory.
+// check: report_bad_index() leaves its answer where the host looks when it waits anyway.
 //
 // Trick: index_select moves the widest words that row and pointers allow. index_add sorts
 // the indices (sort_cuda.h) and adds the rows of equal ones in their order, in the compute type,
@@ -18,6 +18,7 @@
 #include <cstdint>
 
 #include "kernels/index/index.h"
+#include "kernels/index/index_fault.h"
 
 namespace plinth::kernels::cuda {
 
@@ -43,8 +44,10 @@ void scatter_add(void* stream, const IndexShape& shape, const T* x, const int64_
 void scatter(void* stream, const IndexShape& shape, size_t element_size, const void* x,
              const int64_t* index, void* out);
 
-// *result, in device memory, as first_bad_index() of index.h returns it.
-void first_bad_index(void* stream, int64_t count, int64_t length, const int64_t* index,
-                     int64_t* result);
+// If first_bad_index() of index.h would find one, and *fault holds none yet (its check is 0),
+// writes `check`, which is not 0, and the index there. *fault is device memory or pinned host
+// memory; the host reads it when the device has no work left.
+void report_bad_index(void* stream, int64_t count, int64_t length, const int64_t* index,
+                      uint32_t check, IndexFault* fault);
 
 }  // namespace plinth::kernels::cuda

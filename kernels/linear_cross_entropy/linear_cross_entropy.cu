@@ -10,7 +10,8 @@ namespace {
 template <class C>
 struct Terms {
   int64_t vocab, ignore_index;
-  C smoothing, z_loss, row_scale;
+  C smoothing, z_loss;
+  Global<const C> row_scale;  // null: 1
 };
 
 // dz of a row from its maximum and sum; `t` is -1 where the row is ignored.
@@ -19,9 +20,11 @@ PLINTH_DEVICE void write_gradient(const Terms<compute_t<Z>>& terms, int64_t at, 
                                   int64_t t, const OnlineSoftmax<Z>& row, compute_t<Z> lse,
                                   Global<const Z> z, Global<D> dz) {
   using C = compute_t<Z>;
-  const C factor = terms.row_scale * (1 + 2 * terms.z_loss * lse) / row.sum;
-  const C uniform = terms.row_scale * terms.smoothing / static_cast<C>(terms.vocab);
-  const C at_target = terms.row_scale * (1 - terms.smoothing);
+  C scale = 1;
+  if (terms.row_scale) scale = terms.row_scale[0];
+  const C factor = scale * (1 + 2 * terms.z_loss * lse) / row.sum;
+  const C uniform = scale * terms.smoothing / static_cast<C>(terms.vocab);
+  const C at_target = scale * (1 - terms.smoothing);
   for_row<Z>(at, terms.vocab, offset, [&](int64_t j, auto part) {
     C v[part.kSize];
     if (t < 0) {
@@ -84,7 +87,7 @@ int64_t offset_of(const P* p) {
 template <class Z, class D>
 void linear_cross_entropy_rows(void* stream, const LinearCrossEntropyDesc& desc, int64_t stride,
                                const Z* z, const int64_t* target, compute_t<Z>* loss, D* dz,
-                               compute_t<Z> row_scale) {
+                               const compute_t<Z>* row_scale) {
   using C = compute_t<Z>;
   if (desc.rows == 0) return;
   const Terms<C> terms{desc.vocab, desc.ignore_index, static_cast<C>(desc.label_smoothing),
@@ -99,7 +102,7 @@ void linear_cross_entropy_rows(void* stream, const LinearCrossEntropyDesc& desc,
 #define PLINTH_INSTANTIATE_PAIR(Z, D)                                                          \
   template void linear_cross_entropy_rows<Z, D>(void*, const LinearCrossEntropyDesc&, int64_t, \
                                                 const Z*, const int64_t*, compute_t<Z>*, D*,   \
-                                                compute_t<Z>);
+                                                const compute_t<Z>*);
 #define PLINTH_INSTANTIATE(T) PLINTH_INSTANTIATE_PAIR(T, T)
 PLINTH_FOR_EACH_FLOAT(PLINTH_INSTANTIATE)
 PLINTH_INSTANTIATE_PAIR(float, BFloat16)

@@ -39,11 +39,12 @@ namespace plinth::kernels::cuda {
 
 using cpu::LinearCrossEntropyDesc;
 
-// dz may be null: only the losses are then computed. (Z, D): (T, T) of each float T, and (float,
+// dz may be null: only the losses are then computed. row_scale is in device memory; null stands for
+// 1. (Z, D): (T, T) of each float T, and (float,
 // BFloat16), (float, Float16).
 template <class Z, class D>
 void linear_cross_entropy_rows(void* stream, const LinearCrossEntropyDesc& desc, int64_t stride,
                                const Z* z, const int64_t* target, compute_t<Z>* loss, D* dz,
-                               compute_t<Z> row_scale);
+                               const compute_t<Z>* row_scale);
 
 }  // namespace plinth::kernels::cuda

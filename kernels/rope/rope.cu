@@ -80,7 +80,10 @@ PLINTH_KERNEL void rope_kernel(RopeDesc d, Global<const T> x, Global<const compu
   const int64_t token = block_index().x, batch = token / d.seq, place = token % d.seq;
   const int64_t half = d.rotary_dim / 2;
   int64_t position = d.offset + place;
-  if (positions) position = positions[token];
+  if (positions) {
+    const int64_t given = positions[token];
+    position = given < 0 ? 0 : given < d.table_rows ? given : d.table_rows - 1;
+  }
   const C sign = d.inverse ? C(-1) : C(1);
   const auto turns = static_cast<uint32_t>(half / kTurned);
   const uint32_t units = turns + static_cast<uint32_t>((d.head_dim - d.rotary_dim) / kCopied);
@@ -142,7 +145,7 @@ void rope(void* stream, const RopeDesc& desc, const T* x, const compute_t<T>* co
 
 void first_bad_position(void* stream, int64_t n, int64_t table_rows, const int64_t* positions,
                         int64_t* first) {
-  first_outside(stream, n, table_rows, false, 0, positions, first);
+  first_outside(stream, n, {.limit = table_rows}, positions, first);
 }
 
 #define PLINTH_INSTANTIATE(T)                                                  \

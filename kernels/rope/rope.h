@@ -30,6 +30,7 @@ struct RopeDesc {
   bool interleaved = false;
   bool inverse = false;
   int64_t offset = 0;  // position of the first token where `positions` is null
+  int64_t table_rows = INT64_MAX;
 };
 
 // cos and sin are tables [table rows, rotary_dim / 2]; positions is [batch, seq], or null for

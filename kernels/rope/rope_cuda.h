@@ -7,7 +7,8 @@
 // A block turns the heads of a token, a thread one 16-byte vector of interleaved pairs, or the two
 // vectors whose elements are pairs. Bound: 2 sizeof(T) bytes an element; the token's row of the
 // tables stays in the first cache across its heads; about 4 operations an element. Where head_dim,
-// rotary_dim, strides or pointers are not whole vectors, pairs are turned one by one.
+// rotary_dim, strides or pointers are not whole vectors, pairs are turned one by one. Of positions
+// outside [0, desc.table_rows) the nearest row is taken.
 
 #include <cstdint>
 

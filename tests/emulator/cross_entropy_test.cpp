@@ -79,7 +79,7 @@ TEST(CrossEntropyKernel, GradientMayOverwriteTheLogits) {
 TEST(CrossEntropyKernel, BadTargetsAreFoundAndReadNothing) {
   const CrossEntropyDesc desc{4, 8, -100, 0};
   Buffer<float> logits(32), loss(4), lse(4);
-  Buffer<int64_t> target(4), first(1);
+  Buffer<int64_t> target(4);
   logits.fill_random(1);
   target.copy_from({7, -100, 8, -1});
   cross_entropy_forward<float>(nullptr, desc, logits.data(), target.data(), loss.data(),
@@ -87,14 +87,36 @@ TEST(CrossEntropyKernel, BadTargetsAreFoundAndReadNothing) {
   EXPECT_TRUE(loss[0] > 0);
   EXPECT_EQ(loss[1], 0);
   EXPECT_TRUE(std::isnan(loss[2]) && std::isnan(loss[3]));
-  first_bad_target(nullptr, 4, 8, -100, target.data(), first.data());
-  EXPECT_EQ(first[0], 2);
-  first_bad_target(nullptr, 2, 8, -100, target.data(), first.data());
-  EXPECT_EQ(first[0], -1);
+}
+
+TEST(CrossEntropyKernel, TheFirstBadTargetIsReportedOnce) {
+  Buffer<int64_t> target(4);
+  target.copy_from({7, -100, 8, -1});
+  OnDevice<IndexFault> fault{};
+  report_bad_target(nullptr, 2, 8, -100, target.data(), 1, &fault.value);
+  EXPECT_EQ(fault.value.check, 0);
+  report_bad_target(nullptr, 4, 8, -100, target.data(), 2, &fault.value);
+  EXPECT_EQ(fault.value.check, 2);
+  EXPECT_EQ(fault.value.element, 2);
+  EXPECT_EQ(fault.value.value, 8);
   Buffer<int64_t> many(3000);
   for (int64_t i = 0; i < 3000; ++i) many[i] = i >= 1500 && i % 2 == 1 ? 9 : 3;
-  first_bad_target(nullptr, 3000, 8, -100, many.data(), first.data());
-  EXPECT_EQ(first[0], 1501);
+  report_bad_target(nullptr, 3000, 8, -100, many.data(), 3, &fault.value);
+  EXPECT_EQ(fault.value.check, 2);  // what was found first stays
+  fault.value = {};
+  report_bad_target(nullptr, 3000, 8, -100, many.data(), 3, &fault.value);
+  EXPECT_EQ(fault.value.check, 3);
+  EXPECT_EQ(fault.value.element, 1501);
+}
+
+TEST(CrossEntropyKernel, MeanScaleCountsTargetsThatAreNotIgnored) {
+  Buffer<int64_t> target(3000);
+  Buffer<float> scale(1);
+  for (int64_t i = 0; i < 3000; ++i) target[i] = i % 3 == 0 ? -1 : i % 7;
+  mean_scale(nullptr, 3000, -1, target.data(), scale.data());
+  EXPECT_EQ(scale[0], static_cast<float>(1.0 / 2000));
+  mean_scale(nullptr, 1, -1, target.data(), scale.data());
+  EXPECT_EQ(scale[0], 0);
 }
 
 }  // namespace

@@ -48,6 +48,19 @@ TEST(DropoutKernel, Float64HasTheBitsOfTheCpu) {
   for (const Case& c : kCases) expect_bits_of_cpu<double>(c);
 }
 
+TEST(DropoutKernel, TakesStepAndSampleFromTheKeysPlace) {
+  const OnDevice<PhiloxPlace> place{{.step = 12, .sample = 345}};
+  Buffer<float> x(128), y(128);
+  std::vector<float> expected(128);
+  x.fill_random(1);
+  dropout_forward<float>(nullptr, 2, 64, 0.4,
+                         {.seed = 3, .step = 1, .op = 2, .sample = 1, .place = &place.value},
+                         x.data(), y.data());
+  cpu::dropout_forward<float>(2, 64, 0.4, {.seed = 3, .step = 12, .op = 2, .sample = 345}, x.data(),
+                              expected.data());
+  EXPECT_EQ(y.values(), std::vector<double>(expected.begin(), expected.end()));
+}
+
 TEST(DropoutKernel, DroppedNaNIsZero) {
   Buffer<float> x(64), y(64);  // NaN
   dropout_forward<float>(nullptr, 1, 64, 1.0, PhiloxKey{}, x.data(), y.data());

@@ -209,12 +209,16 @@ TEST(IndexKernel, BadIndicesReadZerosAndWriteNothing) {
 }
 
 TEST(IndexKernel, FirstBadIndexIsFound) {
-  Buffer<int64_t> index(9000), result(1);
+  Buffer<int64_t> index(9000);
   for (int64_t i = 0; i < 9000; ++i) index[i] = i % 100;
   const auto first_bad = [&](int64_t count) {
-    first_bad_index(nullptr, count, 100, index.data(), result.data());
-    EXPECT_EQ(result[0], cpu::first_bad_index(count, 100, index.data()));
-    return result[0];
+    OnDevice<IndexFault> fault{};
+    report_bad_index(nullptr, count, 100, index.data(), 7, &fault.value);
+    const int64_t expected = cpu::first_bad_index(count, 100, index.data());
+    EXPECT_EQ(fault.value.check, expected < 0 ? 0 : 7);
+    if (expected < 0) return expected;
+    EXPECT_EQ(fault.value.value, index[expected]);
+    return fault.value.element;
   };
   EXPECT_EQ(first_bad(9000), -1);
   EXPECT_EQ(first_bad(0), -1);

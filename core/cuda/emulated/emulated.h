@@ -9,4 +9,11 @@ namespace plinth::cuda::emulated {
 // Bytes of memory that the device has; 1 GiB until this is called. Blocks in use stay.
 void set_memory(int64_t bytes);
 
+// Work that the host has given to the device since the start, by kind of call. What a graph holds
+// is given when it is captured.
+struct HostCalls {
+  int64_t copies = 0, fills = 0, kernel_launches = 0, graph_launches = 0;
+};
+HostCalls host_calls();
+
 }  // namespace plinth::cuda::emulated

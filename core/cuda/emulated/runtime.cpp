@@ -32,8 +32,10 @@ struct Memory {
   int64_t total = int64_t{1} << 30;
   int64_t used = 0;
   std::map<const void*, size_t> device, pinned;
+  std::map<const void*, std::unique_ptr<GlobalRange>> pinned_ranges;  // kernels reach pinned memory
   std::map<const void*, std::unique_ptr<GlobalRange>> tensors;
   std::vector<StreamQueue*> streams;
+  emulated::HostCalls calls;
 };
 
 // Never destroyed: tensors in static variables are freed after it would be.
@@ -67,6 +69,14 @@ Event& as_event(void* event) {
   return *static_cast<Event*>(event);
 }
 
+// What CUDA refuses to a thread that captures. (The emulator has one thread.)
+void refuse_while_capturing(const char* call) {
+  for (const StreamQueue* stream : memory().streams) {
+    check(!stream->is_capturing(), ErrorKind::Cuda, call,
+          "cudaErrorStreamCaptureUnsupported: operation not permitted when stream is capturing");
+  }
+}
+
 using Graph = std::deque<std::function<void()>>;
 
 void* allocate(size_t bytes, std::map<const void*, size_t>& blocks) {
@@ -86,6 +96,11 @@ void copy_now(void* to, const void* from, size_t bytes) {
 namespace emulated {
 void set_memory(int64_t bytes) {
   memory().total = bytes;
+}
+HostCalls host_calls() {
+  HostCalls calls = memory().calls;
+  calls.kernel_launches = emulate::launches();
+  return calls;
 }
 }  // namespace emulated
 
@@ -143,9 +158,12 @@ void unmark_block(const void* block, Stream stream) noexcept {
 }
 
 void* host_allocate(size_t bytes) {
-  return allocate(bytes, memory().pinned);
+  void* const block = allocate(bytes, memory().pinned);
+  memory().pinned_ranges[block] = std::make_unique<GlobalRange>(block, bytes, true);
+  return block;
 }
 void host_free(void* block) noexcept {
+  memory().pinned_ranges.erase(block);
   memory().pinned.erase(block);
   ::operator delete(block, kAlignment);
 }
@@ -153,10 +171,13 @@ void host_free(void* block) noexcept {
 void copy(void* to, const void* from, size_t bytes, Stream stream) {
   if (bytes == 0) return;
   StreamQueue& work = queue(stream);
-  const Memory& all = memory();
+  Memory& all = memory();
+  ++all.calls.copies;
   const auto is_late = [&](const void* address) {
     return lies_in(all.device, address) || lies_in(all.pinned, address);
   };
+  check(!work.is_capturing() || (is_late(from) && is_late(to)), ErrorKind::Cuda, "copy",
+        "memory that is not pinned would be read or written once, at the capture");
   if (!is_late(from)) {
     const auto* first = static_cast<const std::byte*>(from);
     work.push([to, kept = std::vector<std::byte>(first, first + bytes)] {
@@ -170,6 +191,7 @@ void copy(void* to, const void* from, size_t bytes, Stream stream) {
 
 void fill_bytes(void* to, unsigned char value, size_t bytes, Stream stream) {
   if (bytes == 0) return;
+  ++memory().calls.fills;
   queue(stream).push([=] {
     const emulate::ActivityTimer timer(emulate::ActivityKind::Fill, "fill", {}, bytes);
     std::memset(to, value, bytes);
@@ -189,9 +211,11 @@ void stream_destroy(Stream stream) noexcept {
 }
 
 void synchronize(Stream stream) {
+  refuse_while_capturing("synchronize");
   queue(stream).run_all();
 }
 void synchronize(Device device) {
+  refuse_while_capturing("synchronize");
   check_device(device);
   for (StreamQueue* stream : memory().streams) stream->run_all();
 }
@@ -215,6 +239,7 @@ void event_record(void* event, Stream stream) {
 }
 
 bool event_query(void* event) {
+  refuse_while_capturing("event_query");
   Event& recorded = as_event(event);
   if (recorded.stream == nullptr || recorded.stream->done() >= recorded.count) return true;
   // Late, but not for ever: who asks again finds it done.
@@ -223,6 +248,7 @@ bool event_query(void* event) {
 }
 
 void event_synchronize(void* event) {
+  refuse_while_capturing("event_synchronize");
   Event& recorded = as_event(event);
   if (recorded.stream != nullptr) recorded.stream->run_until(recorded.count);
 }
@@ -242,15 +268,20 @@ double elapsed_ms(void* start, void* end) {
 }
 
 void begin_capture(Stream stream) {
+  refuse_while_capturing("begin_capture");
   queue(stream).begin_capture();
 }
 void* end_capture(Stream stream) {
   return new Graph(queue(stream).end_capture());
 }
+void abandon_capture(Stream stream) noexcept {
+  queue(stream).end_capture();
+}
 bool is_capturing(Stream stream) {
   return queue(stream).is_capturing();
 }
 void graph_launch(void* graph, Stream stream) {
+  ++memory().calls.graph_launches;
   for (const auto& work : *static_cast<const Graph*>(graph)) queue(stream).push(work);
 }
 void graph_destroy(void* graph) noexcept {

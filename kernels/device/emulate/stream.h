@@ -34,6 +34,9 @@ class StreamQueue {
   bool capturing_ = false;
 };
 
+// Kernels launched since the start.
+int64_t launches();
+
 // Puts a kernel's launch into the queue that `stream` points to; without one it is done at once.
 void submit(void* stream, std::function<void()> work);
 

@@ -1,0 +1,67 @@
+#include "core/index_check.h"
+
+#include <atomic>
+#include <map>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "core/cuda/runtime.h"
+
+namespace plinth {
+namespace {
+
+// The slots of all devices, and the checks that a slot's number stands for. A captured graph keeps
+// both for as long as it lives: nothing is ever taken away.
+struct Deferred {
+  std::mutex mutex;
+  std::map<int, kernels::IndexFault*> slots;
+  std::map<IndexCheck, uint32_t> numbers;
+  std::vector<IndexCheck> checks;
+};
+
+Deferred& all() {
+  static auto* const deferred = new Deferred;
+  return *deferred;
+}
+
+kernels::IndexFault* new_slot() {
+  void* const memory = cuda::host_allocate(sizeof(kernels::IndexFault));
+  check(memory != nullptr, ErrorKind::OutOfMemory, "allocate", "no pinned host memory left");
+  return new (memory) kernels::IndexFault;
+}
+
+}  // namespace
+
+Error IndexCheck::error(int64_t element, int64_t value) const {
+  std::string message = detail::concat(argument, " ", value, " (element ", element, ") is ");
+  message += ignored
+                 ? detail::concat("neither a class in [0, ", limit, ") nor ignore_index ", *ignored)
+                 : detail::concat("out of range for a size of ", limit);
+  return {ErrorKind::Argument, op, message};
+}
+
+DeferredCheck deferred(const IndexCheck& check, Device device) {
+  Deferred& known = all();
+  const std::lock_guard lock(known.mutex);
+  kernels::IndexFault*& slot = known.slots[device.index];
+  if (!slot) slot = new_slot();
+  const auto next = static_cast<uint32_t>(known.checks.size() + 1);
+  const auto [found, is_new] = known.numbers.emplace(check, next);
+  if (is_new) known.checks.push_back(check);
+  return {found->second, slot};
+}
+
+void raise_index_fault(Device device) {
+  Deferred& known = all();
+  const std::lock_guard lock(known.mutex);
+  const auto found = known.slots.find(device.index);
+  if (found == known.slots.end()) return;
+  kernels::IndexFault& slot = *found->second;
+  if (std::atomic_ref(slot.check).load() == 0) return;
+  cuda::synchronize(device);  // the kernel may still be writing the rest
+  const kernels::IndexFault fault = std::exchange(slot, {});
+  throw known.checks.at(fault.check - 1).error(fault.element, fault.value);
+}
+
+}  // namespace plinth
