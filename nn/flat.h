@@ -50,16 +50,16 @@ class FlatGradients {
   explicit FlatGradients(const Tensors& parameters, std::optional<DType> dtype = {});
 
   const Tensors& buffers() const { return buffers_; }
-  // Fills with zeros, and gives parameters whose gradient was taken away their view again.
+  // Fills with zeros, after attach().
   void zero();
+  // Gives parameters whose gradient was taken away their view again.
+  void attach();
   // Makes `buffers`, of this layout, the gradients, and returns the old ones.
   Tensors exchange(Tensors buffers);
   // Further buffers of the same layout.
   Tensors make_buffers() const { return layout_.make_buffers(); }
 
  private:
-  void attach();
-
   Tensors parameters_;
   FlatLayout layout_;
   Tensors buffers_, views_;

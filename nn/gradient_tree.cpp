@@ -31,6 +31,12 @@ void GradientTree::next() {
   gradients_.zero();
 }
 
+void GradientTree::clear() {
+  for (std::optional<Tensors>& sum : waiting_) {
+    if (sum) spare_.push_back(*std::exchange(sum, std::nullopt));
+  }
+}
+
 void GradientTree::finish() {
   Tensors sum = gradients_.buffers();
   for (size_t level = 0; level < waiting_.size(); ++level) {

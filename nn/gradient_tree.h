@@ -39,6 +39,8 @@ class GradientTree {
   void next();
   // The last micro-batch is done: leaves the sum of all in the gradients.
   void finish();
+  // Forgets micro-batches whose step is given up.
+  void clear();
 
  private:
   // Adds `sum` to the subtree that waits at this level, and returns it.

@@ -127,9 +127,16 @@ double Trainer::step() {
   return loss;
 }
 
-// Forward and backward of each micro-batch, then one update.
 Trainer::StepResult Trainer::train_step() {
   const OpScope scope("train_step", ScopeKind::Phase);
+  const bool on_device = device().is_cuda() && optimizer_.steps_on_device();
+  const StepResult result = on_device ? step_on_device() : step_on_host();
+  if (result.accepted && ema_) ema_->update();
+  return result;
+}
+
+// Forward and backward of each micro-batch, then one update.
+Trainer::StepResult Trainer::step_on_host() {
   const int64_t count = options_.batch / options_.micro_batch;
   StepResult result;
   gradients_.zero();
@@ -143,11 +150,50 @@ Trainer::StepResult Trainer::train_step() {
   result.loss *= share;
   result.learning_rate = schedule_.at(step_);
   result.grad_norm = nn::global_norm(gradients_.buffers()) * share;
-  if (!guard_.accept(step_ + 1, result.loss, result.grad_norm)) return result;
+  result.accepted = guard_.accept(step_ + 1, result.loss, result.grad_norm);
+  if (!result.accepted) return result;
   optimizer_.set_lr(result.learning_rate);
   optimizer_.step(share * nn::clip_factor(result.grad_norm, options_.clip_norm));
-  if (ema_) ema_->update();
   return result;
+}
+
+// The same, given to the GPU whole. Its verdict and the guard's have the same grounds.
+Trainer::StepResult Trainer::step_on_device() {
+  if (!device_step_) device_step_ = make_device_step();
+  StepResult result;
+  result.learning_rate = schedule_.at(step_);
+  optimizer_.set_lr(result.learning_rate);
+  DeviceStep::Task task{static_cast<uint64_t>(step_), {}, guard_.loss_limit()};
+  for (int64_t i = 0; i < options_.batch / options_.micro_batch; ++i)
+    task.batches.push_back(data_.next(options_.micro_batch));
+
+  const DeviceStep::Verdict verdict = device_step_->run(task);
+  result.loss = verdict.loss;
+  result.grad_norm = verdict.norm;
+  result.accepted = verdict.accepted != 0;
+  check(guard_.accept(step_ + 1, result.loss, result.grad_norm) == result.accepted, ErrorKind::Cuda,
+        "Trainer", "at step ", step_ + 1, " the GPU ", result.accepted ? "took" : "left out",
+        " an update that the host judges otherwise: loss ", result.loss, ", gradient norm ",
+        result.grad_norm);
+  if (result.accepted) optimizer_.count_step();
+  return result;
+}
+
+Device Trainer::device() const {
+  const Tensors& buffers = gradients_.buffers();
+  return buffers.empty() ? Device{} : buffers[0].device();
+}
+
+std::unique_ptr<DeviceStep> Trainer::make_device_step() {
+  return std::make_unique<DeviceStep>(DeviceStep::Parts{loss_, gradients_, tree_, optimizer_},
+                                      DeviceStep::Options{
+                                          .device = device(),
+                                          .micro_batches = options_.batch / options_.micro_batch,
+                                          .micro_batch = options_.micro_batch,
+                                          .clip_norm = options_.clip_norm,
+                                          .precision = options_.precision,
+                                          .graph = options_.cuda_graph,
+                                      });
 }
 
 double Trainer::accumulate(int64_t first_sample) {
@@ -162,7 +208,14 @@ double Trainer::accumulate(int64_t first_sample) {
   return loss.item();
 }
 
+void Trainer::tell_about_graph() {
+  if (!device_step_) return;
+  const std::string note = device_step_->take_note();
+  if (!note.empty()) outputs_->recorder->message(note);
+}
+
 void Trainer::record(const StepResult& done, double seconds, double validation_loss) {
+  tell_about_graph();
   if (guard_.state().bad_in_a_row > 0)
     outputs_->recorder->message(detail::concat("step ", step_, " skipped: loss ", done.loss,
                                                ", gradient norm ", done.grad_norm));
@@ -238,6 +291,9 @@ void Trainer::begin() {
   outputs_->recorder->restore_samples(std::move(restored_samples_));
   for (const std::string& note : notes) outputs_->recorder->message(note);
   if (step_ > 0) outputs_->recorder->message(detail::concat("resumed after step ", step_));
+  if (device().is_cuda() && !optimizer_.steps_on_device())
+    outputs_->recorder->message(detail::concat("CUDA graph: not used, since ", optimizer_.name(),
+                                               " takes the numbers of a step from the host"));
 }
 
 void Trainer::save() {
@@ -280,6 +336,7 @@ void Trainer::restore(const fs::path& checkpoint) {
   const TrainState state = TrainState::read(checkpoint / kState);
   check(state.seed == options_.seed, ErrorKind::Config, (checkpoint / kState).string(), "has seed ",
         state.seed, ", this run has ", options_.seed);
+  device_step_.reset();  // weights and state may come to lie elsewhere
   if (hooks_.load) {
     hooks_.load(checkpoint);
   } else {

@@ -29,6 +29,7 @@
 #include "train/batch_source.h"
 #include "train/checkpoint/train_state.h"
 #include "train/checkpoint/writer.h"
+#include "train/device_step.h"
 #include "train/run_recorder.h"
 #include "train/signals.h"
 #include "train/step_guard.h"
@@ -44,6 +45,7 @@ struct TrainerOptions {
   DType precision = DType::Float32;  // BFloat16: matrix products in bfloat16 (core/autocast.h)
   double ema_decay = 0;              // of a moving average of the weights; 0: none
   StepGuardOptions guard;
+  bool cuda_graph = true;  // on a GPU: replay the step as a CUDA graph; the same bits either way
 
   std::filesystem::path directory;  // of checkpoints and logs; empty: nothing is written
   bool resume = false;              // from the latest checkpoint there, if there is one
@@ -84,7 +86,8 @@ struct TrainResult {
 
 class Trainer {
  public:
-  // The scalar loss of a micro-batch: a mean over its samples.
+  // The scalar loss of a micro-batch: a mean over its samples. The batch is as the source gives it,
+  // or, if the step is a GPU's (train/device_step.h), already there: to(device) serves both.
   using Loss = std::function<Tensor(const Batch& batch)>;
 
   // Everything must outlive the trainer. Throws Error(Argument) for options that do not fit
@@ -105,12 +108,19 @@ class Trainer {
     double loss = 0;
     double learning_rate = 0;
     double grad_norm = 0;
+    bool accepted = false;  // the weights were updated
   };
 
   TrainResult loop();
   StepResult train_step();
+  // One step's work where the optimizer takes its numbers from the host, or from a GPU's memory.
+  StepResult step_on_host();
+  StepResult step_on_device();
   // Adds a micro-batch's gradients, and gives its loss.
   double accumulate(int64_t first_sample);
+  Device device() const;
+  std::unique_ptr<DeviceStep> make_device_step();
+  void tell_about_graph();
   void record(const StepResult& result, double seconds, double validation_loss);
   double validate();
   void sample();
@@ -132,6 +142,7 @@ class Trainer {
   StepGuard guard_;
   nn::FlatGradients gradients_;
   nn::GradientTree tree_;
+  std::unique_ptr<DeviceStep> device_step_;  // once a step has been taken on a GPU
   std::optional<nn::Ema> ema_;
   std::optional<int64_t> best_step_;
   double best_loss_ = std::numeric_limits<double>::quiet_NaN();

@@ -103,6 +103,24 @@ TEST_F(DeviceProgram, ProfileShowsKernelsAndWhoLaunchedThem) {
   EXPECT_THAT(outcome.errors, testing::ContainsRegex("\nGPU +calls"));
 }
 
+TEST_F(DeviceProgram, ReplaysTheStepAsAGraphAndSaysSo) {
+  const Workplace here;
+  std::string models[2];
+  for (const bool graph : {false, true}) {
+    std::vector<std::string> run = short_run("cuda", "4");
+    const std::string directory = graph ? "graph" : "eager";
+    run.push_back("run.directory=" + directory);
+    run.push_back("model.dropout=0.1");
+    run.push_back(std::string("train.cuda_graph=") + (graph ? "true" : "false"));
+    const Outcome outcome = here.pretrain(run);
+    EXPECT_EQ(outcome.status, 0) << outcome.errors;
+    EXPECT_THAT(outcome.output + outcome.errors,
+                HasSubstr(graph ? "CUDA graph: captured after 2 steps" : "CUDA graph: not used"));
+    models[graph] = read_text_file(here / (directory + "/step-000004/model.safetensors"));
+  }
+  EXPECT_TRUE(models[0] == models[1]);
+}
+
 TEST_F(DeviceProgram, BenchSaysWhereItRan) {
   const TemporaryDirectory here;
   const Outcome outcome =

@@ -73,6 +73,8 @@ void declare_training(ConfigSchema& schema, PretrainConfig& config) {
   schema.field("train.peak_tflops", &train.peak_tflops)
       .at_least(0)
       .help("the machine's, to show what part is used; 0: not shown");
+  schema.field("train.cuda_graph", &train.cuda_graph)
+      .help("on a GPU, replay the step as a CUDA graph; the same bits either way");
 
   auto& optimizer = config.optimizer;
   schema.section("optimizer", "how gradients change the weights");
@@ -138,7 +140,7 @@ bool may_change(const std::string& key) {
   for (const char* section : {"validation.", "checkpoint.", "sample.", "log.", "run.directory"}) {
     if (key.starts_with(section)) return true;
   }
-  return key == "train.peak_tflops" || key == "train.max_bad_steps";
+  return key == "train.peak_tflops" || key == "train.max_bad_steps" || key == "train.cuda_graph";
 }
 
 }  // namespace

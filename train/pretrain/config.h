@@ -41,6 +41,7 @@ struct PretrainConfig {
     int64_t max_bad_steps = 5;
     double explosion_factor = 0;
     double peak_tflops = 0;
+    bool cuda_graph = true;
   } train;
 
   struct OptimizerSettings {

@@ -123,6 +123,7 @@ TrainerOptions trainer_options(const PretrainConfig& config, const ConfigSchema&
   options.clip_norm = config.train.clip_norm;
   options.precision = config.train.precision == "bfloat16" ? DType::BFloat16 : DType::Float32;
   options.ema_decay = config.train.ema_decay;
+  options.cuda_graph = config.train.cuda_graph;
   options.guard = {config.train.max_bad_steps, config.train.explosion_factor};
   options.directory = config.run.directory;
   options.resume = resume;
