@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Says for each GPU kernel whether its source has changed since it last ran on a GPU, that is, since the
-# commit of its newest result: bench/results/<device>/<kernel>.json, where <kernel> is its folder's name.
+# Says for each GPU kernel whether its source has changed since it last ran on a GPU: since the commit whose
+# tests passed there (bench/results/<device>/checks.json), and since that of its newest timing
+# (bench/results/<device>/<kernel>.json, where <kernel> is its folder's name). scripts/gpu_check.sh makes both.
 #
 #   scripts/gpu_status.sh [DEVICE]      the device defaults to h200
 #
@@ -9,27 +10,45 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 device=${1:-h200}
+results=bench/results/$device
 # What every kernel is built from, beside its own folder.
-shared=(kernels/device ':(glob)kernels/*.cuh' kernels/types.h kernels/philox.h)
+shared=(kernels/device ':(exclude)kernels/device/emulate' ':(glob)kernels/*.cuh' kernels/types.h kernels/philox.h
+        kernels/library)
 
-mapfile -t folders < <(git ls-files 'kernels/*.cu' | xargs -r -n 1 dirname | sort -u)
+# The commit of a result file; nothing where there is none, or where its tests did not all pass.
+commit_of() {
+  [ -f "$1" ] || return 0
+  python3 - "$1" << 'PYTHON'
+import json, sys
+content = json.load(open(sys.argv[1]))
+test = content.get("parts", {"test": {"status": 0}}).get("test", {"status": 1})
+print(content["commit"] if test["status"] == 0 else "")
+PYTHON
+}
+
+# How FOLDER's source stands to COMMIT.
+since() {
+  local folder=$1 commit=${2%-dirty}
+  if [ -z "$commit" ]; then
+    echo never
+  elif ! git cat-file -e "$commit^{commit}" 2> /dev/null; then
+    echo "at $commit, which this repository does not have"
+  elif git diff --quiet "$commit" -- "$folder/*.cu" "$folder/*.cuh" "$folder/*_cuda.h" "$folder/*_cuda.cpp" "${shared[@]}"; then
+    echo "as it is"
+  else
+    echo "changed since ${commit:0:12}"
+  fi
+}
+
+mapfile -t folders < <(git ls-files 'kernels/*.cu' 'kernels/*_cuda.cpp' | xargs -r -n 1 dirname | sort -u)
 if [ ${#folders[@]} -eq 0 ]; then
   echo "there are no GPU kernels"
   exit 0
 fi
+tested=$(commit_of "$results/checks.json")
+printf '%-24s %-32s %s\n' "kernel" "tested on $device" "timed on $device"
 for folder in "${folders[@]}"; do
   kernel=$(basename "$folder")
-  result=bench/results/$device/$kernel.json
-  if [ ! -f "$result" ]; then
-    echo "$kernel: never ran on $device"
-    continue
-  fi
-  commit=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["commit"])' "$result")
-  if ! git cat-file -e "$commit^{commit}" 2> /dev/null; then
-    echo "$kernel: ran on $device at $commit, which this repository does not have"
-  elif git diff --quiet "$commit" -- "$folder/*.cu" "$folder/*.cuh" "$folder/*_cuda.h" "${shared[@]}"; then
-    echo "$kernel: as it ran on $device at ${commit:0:12}"
-  else
-    echo "$kernel: changed since it ran on $device at ${commit:0:12}"
-  fi
+  printf '%-24s %-32s %s\n' "$kernel" "$(since "$folder" "$tested")" \
+    "$(since "$folder" "$(commit_of "$results/$kernel.json")")"
 done

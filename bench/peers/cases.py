@@ -1,13 +1,18 @@
-"""The table of what is measured: each case in Plinth's words, in PyTorch's, and with its cost."""
+"""The tables of what is measured: each case in Plinth's words, in PyTorch's, and with its cost."""
 
 import dataclasses
 import json
 
-FLOAT = 4  # bytes of a float32
+SIZES = {"float32": 4, "bfloat16": 2}  # bytes of an element
+FLOAT = SIZES["float32"]
 
 SMALL = {"layers": 4, "dim": 256, "heads": 8, "seq": 256, "batch": 8, "vocab": 8192}
 GPT2_124M = {"layers": 12, "dim": 768, "heads": 12, "seq": 512, "batch": 2, "vocab": 50257}
+GPT2_GPU = GPT2_124M | {"seq": 1024, "batch": 16}
 TINY = {"layers": 2, "dim": 64, "heads": 2, "seq": 64, "batch": 4, "vocab": 256}
+
+ALL_PEERS = ("eager", "compile", "triton")
+GPU = {"device": "cuda", "dtype": "bfloat16", "goal": 1.0, "peers": ALL_PEERS, "repetitions": 40}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,13 +35,17 @@ class Case:
     label: str
     shape: object  # list of an op's sizes, or the dictionary of a model
     passes: tuple
-    goal: float  # best peer's time / ours that DESIGN asks for
+    goal: float = 1.3  # best peer's time / ours that DESIGN asks for
     peers: tuple = ("eager", "compile")
     tokens: int = 0
     repetitions: int = 5  # timed repetitions of one turn
+    device: str = "cpu"
+    dtype: str = "float32"
 
     def plinth_arguments(self):
-        arguments = ["bench", self.bench, "--dtype", "float32", "--threads", "2", "--serve"]
+        arguments = ["bench", self.bench, "--dtype", self.dtype, "--threads", "2", "--serve"]
+        if self.device != "cpu":
+            arguments += ["--device", self.device]
         if isinstance(self.shape, dict):
             arguments += ["--model", "gpt"]
             for key, value in self.shape.items():
@@ -45,7 +54,7 @@ class Case:
         return arguments + ["--shape", ",".join(map(str, self.shape))]
 
     def torch_arguments(self):
-        return [self.bench, json.dumps(self.shape)]
+        return [self.bench, json.dumps(self.shape), self.device, self.dtype]
 
     def shape_text(self):
         if isinstance(self.shape, dict):
@@ -53,7 +62,7 @@ class Case:
         return "x".join(map(str, self.shape))
 
 
-def train(label, shape, repetitions):
+def train(label, shape, repetitions, **more):
     tokens = shape["batch"] * shape["seq"]
     layers, dim, seq, vocab = (shape[key] for key in ("layers", "dim", "seq", "vocab"))
     matrices = 12 * layers * dim * dim + vocab * dim
@@ -62,48 +71,60 @@ def train(label, shape, repetitions):
     flops = 3 * tokens * (2 * matrices + layers * 2 * seq * dim)
     # AdamW reads parameter, gradient and two moments, and writes all but the gradient.
     step = Pass("step", ("step_ms",), flops, 7 * FLOAT * parameters)
-    return Case("train", label, shape, (step,), 1.3, tokens=tokens, repetitions=repetitions)
+    return Case("train", label, shape, (step,), tokens=tokens, repetitions=repetitions, **more)
 
 
-def attention(batch, heads, time, head_dim):
+def forward_and_backward(bench, label, shape, forward, backward, **more):
+    """A case of an op whose passes cost `forward` and `backward`, each (operations, elements moved)."""
+    size = SIZES[more.get("dtype", "float32")]
+    passes = tuple(
+        Pass(name, (f"{name}_ms",), flops, size * elements)
+        for name, (flops, elements) in (("forward", forward), ("backward", backward))
+    )
+    return Case(bench, label, shape, passes, **more)
+
+
+def attention(batch, heads, time, head_dim, **more):
     matrix = batch * heads * time * head_dim
     product = matrix * time  # 2 * time * time * head_dim operations, half of them masked
-    passes = (
-        Pass("forward", ("forward_ms",), 2 * product, 4 * FLOAT * matrix),
-        Pass("backward", ("backward_ms",), 5 * product, 8 * FLOAT * matrix),
-    )
-    return Case("attention", "causal attention", [batch, heads, time, head_dim], passes, 1.3)
+    costs = (2 * product, 4 * matrix), (5 * product, 8 * matrix)
+    return forward_and_backward("attention", "causal attention", [batch, heads, time, head_dim], *costs, **more)
 
 
-def layer_norm(rows, dim):
-    matrix = rows * dim
-    passes = (
-        Pass("forward", ("forward_ms",), 8 * matrix, 2 * FLOAT * matrix),
-        Pass("backward", ("backward_ms",), 14 * matrix, 3 * FLOAT * matrix),
-    )
-    return Case("layer_norm", "layer norm", [rows, dim], passes, 1.3, repetitions=40)
+def over_rows(bench, label, rows, cols, forward, backward, **more):
+    """A case of an op over the rows of a matrix; its costs are those of one element."""
+    costs = [(flops * rows * cols, elements * rows * cols) for flops, elements in (forward, backward)]
+    return forward_and_backward(bench, label, [rows, cols], *costs, **more)
 
 
-def cross_entropy(rows, vocab):
-    matrix = rows * vocab
-    passes = (
-        Pass("forward", ("forward_ms",), 4 * matrix, FLOAT * matrix),
-        Pass("backward", ("backward_ms",), 4 * matrix, 2 * FLOAT * matrix),
-    )
-    return Case("cross_entropy", "cross-entropy", [rows, vocab], passes, 1.3)
+def layer_norm(rows, dim, **more):
+    return over_rows("layer_norm", "layer norm", rows, dim, (8, 2), (14, 3), **{"repetitions": 40} | more)
 
 
-def linear_cross_entropy(rows, dim, vocab):
+def rms_norm(rows, dim, **more):
+    return over_rows("rms_norm", "RMS norm", rows, dim, (5, 2), (10, 3), **{"repetitions": 40} | more)
+
+
+def softmax(rows, cols, **more):
+    return over_rows("softmax", "softmax", rows, cols, (4, 2), (4, 3), **{"repetitions": 40} | more)
+
+
+def cross_entropy(rows, vocab, **more):
+    return over_rows("cross_entropy", "cross-entropy", rows, vocab, (4, 1), (4, 2), **more)
+
+
+def linear_cross_entropy(rows, dim, vocab, **more):
     product = 2 * rows * dim * vocab
-    inputs = FLOAT * (rows * dim + dim * vocab)
+    inputs = SIZES[more.get("dtype", "float32")] * (rows * dim + dim * vocab)
     # Together, since an implementation may compute its gradients in the forward pass, as Plinth's does.
     both = Pass("forward and backward", ("forward_ms", "backward_ms"), 3 * product, 3 * inputs)
-    return Case("linear_cross_entropy", "LM head and cross-entropy", [rows, dim, vocab], (both,), 1.3)
+    return Case("linear_cross_entropy", "LM head and cross-entropy", [rows, dim, vocab], (both,), **more)
 
 
-def adamw(count, size):
-    step = Pass("step", ("forward_ms",), 12 * count * size, 7 * FLOAT * count * size)
-    return Case("adamw", "AdamW", [count, size], (step,), 1.3)
+def adamw(count, size, **more):
+    element = SIZES[more.get("dtype", "float32")]
+    step = Pass("step", ("forward_ms",), 12 * count * size, 7 * element * count * size)
+    return Case("adamw", "AdamW", [count, size], (step,), **more)
 
 
 CASES = [
@@ -120,7 +141,23 @@ CASES = [
     adamw(16, 1048576),
 ]
 
+# The memory-bound kernels at sizes well above any cache, then whole steps of GPT-2 124M in bfloat16.
+GPU_CASES = [
+    *(layer_norm(rows, dim, **GPU) for rows, dim in ((65536, 1024), (32768, 4096), (8192, 16384))),
+    *(rms_norm(rows, dim, **GPU) for rows, dim in ((65536, 1024), (32768, 4096), (8192, 16384))),
+    *(softmax(rows, cols, **GPU) for rows, cols in ((65536, 1024), (16384, 8192), (4096, 32768))),
+    *(cross_entropy(rows, vocab, **GPU) for rows, vocab in ((8192, 32000), (8192, 50257), (4096, 128256))),
+    linear_cross_entropy(8192, 768, 50257, **GPU | {"peers": ("eager", "compile"), "repetitions": 5}),
+    adamw(148, 838861, **GPU | {"dtype": "float32", "peers": ("eager", "compile")}),
+    attention(16, 12, 1024, 64, **GPU | {"peers": ("eager", "compile")}),
+    train("GPT-2, 124 M parameters", GPT2_GPU, **GPU | {"goal": 1.15, "peers": ("eager", "compile"), "repetitions": 10}),
+]
+
 # Measured apart, since each repetition is a new process: from its start to the end of the first step.
 STARTUP = Case(
-    "startup", "process start to first step", TINY, (Pass("start", ("start_ms",), 0, 0),), 20.0, peers=("eager",)
+    "startup", "process start to first step", TINY, (Pass("start", ("start_ms",), 0, 0),), goal=20.0, peers=("eager",)
 )
+
+
+def of(device):
+    return CASES if device == "cpu" else GPU_CASES

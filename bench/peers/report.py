@@ -1,15 +1,16 @@
 """Result files, the printed table, and the table in README.md."""
 
-import datetime
 import json
-import os
 import statistics
-import subprocess
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-RESULTS = ROOT / "bench" / "results" / f"cpu-{os.cpu_count()}core"
+import device
+from device import ROOT
+
 BEGIN, END = "<!-- peers:begin -->", "<!-- peers:end -->"
+
+
+def peer_name(mode):
+    return mode if mode == "triton" else f"torch-{mode}"
 
 
 def spread(times):
@@ -22,17 +23,17 @@ def spread(times):
 
 def make_row(case, part, ours, peers, ceiling):
     """One row of a result file: medians of the times of this run. `ours` is empty if not measured."""
-    medians = {f"torch-{mode}": statistics.median(times) for mode, times in peers.items()}
+    medians = {peer_name(mode): statistics.median(times) for mode, times in peers.items()}
     ours_ms = statistics.median(ours) if ours else None
     row = {
         "name": case.label,
         "shape": case.shape_text(),
-        "dtype": "float32",
+        "dtype": case.dtype,
         "pass": part.name,
         "ours_ms": ours_ms,
         "spread": spread(ours) if ours else None,
         "peers": medians,
-        "peer_spreads": {f"torch-{mode}": spread(times) for mode, times in peers.items()},
+        "peer_spreads": {peer_name(mode): spread(times) for mode, times in peers.items()},
         "ratio_best": min(medians.values()) / ours_ms if ours and medians else None,
         "goal": case.goal,
         "ceiling_fraction": None,
@@ -62,33 +63,15 @@ def format_row(row):
     return cells
 
 
-def cpu_name():
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return "unknown CPU"
-
-
-def versions(**more):
-    compiler = subprocess.run(["g++", "-dumpfullversion"], capture_output=True, text=True, check=True)
-    return {"cpu": cpu_name(), "cores": os.cpu_count(), "g++": compiler.stdout.strip(), **more}
-
-
-def write_results(name, rows, found_versions):
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+def write_results(device_type, name, rows, found_versions):
     result = {
-        "device": RESULTS.name,
-        "commit": commit.stdout.strip(),
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "device": device.short_name(device_type),
+        "commit": device.commit(),
+        "date": device.now(),
         "versions": found_versions,
         "rows": rows,
     }
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"wrote {path.relative_to(ROOT)}")
+    device.write_json(device.results_folder(device_type) / f"{name}.json", result)
 
 
 def readme_table(results):
@@ -117,9 +100,9 @@ def measured_text(milliseconds, row):
 
 
 def load_results():
-    """The result files that have PyTorch beside Plinth: whole models first, then ops by name."""
+    """The CPU's result files that have PyTorch beside Plinth: whole models first, then ops by name."""
     order = {"train": 0, "startup": 1}
-    paths = sorted(RESULTS.glob("*.json"), key=lambda path: (order.get(path.stem, 2), path.stem))
+    paths = sorted(device.results_folder("cpu").glob("*.json"), key=lambda path: (order.get(path.stem, 2), path.stem))
     results = [json.loads(path.read_text()) for path in paths]
     return [result for result in results if "torch" in result["versions"]]
 

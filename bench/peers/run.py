@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Measures Plinth beside PyTorch on the CPU, both sides in one run, interleaved, by medians.
+"""Measures Plinth beside PyTorch, both sides in one run, interleaved, by medians.
 
     python3 -m venv venv && venv/bin/pip install torch
-    venv/bin/python bench/peers/run.py [--only NAME ...] [--turns N] [--update-readme]
+    venv/bin/python bench/peers/run.py [--device cuda] [--only NAME ...] [--turns N] [--update-readme]
 
-For each case three processes stay warm side by side: Plinth, PyTorch eager and torch.compile. They
-take turns, so that a busy moment of the machine meets all of them. The medians go to
-bench/results/cpu-<n>core/<name>.json, together with the machine's measured ceilings.
+For each case a process a side stays warm: Plinth, PyTorch eager, torch.compile and, on a GPU, Triton.
+They take turns, so that a busy moment of the machine meets all of them. The medians go to
+bench/results/<device>/<name>.json, together with the device's measured ceilings.
 """
 
 import argparse
@@ -15,27 +15,34 @@ import sys
 from pathlib import Path
 
 import cases
+import device
 import report
 import workers
 
 
 def parse_arguments():
-    names = [case.bench for case in cases.CASES] + [cases.STARTUP.bench]
+    names = [case.bench for case in (*cases.CASES, *cases.GPU_CASES, cases.STARTUP)]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where both sides compute")
     parser.add_argument("--only", nargs="+", choices=sorted(set(names)), help="measure these only")
     parser.add_argument("--turns", type=int, default=7, help="times that each side takes its turn")
-    parser.add_argument("--plinth", type=Path, default=report.ROOT / "build" / "release" / "plinth")
+    parser.add_argument("--plinth", type=Path, help="default: that of build/release, or of build/cuda")
     parser.add_argument("--peers-only", action="store_true", help="PyTorch alone; writes no result")
     parser.add_argument("--update-readme", action="store_true", help="rewrite README.md's table from the results")
     arguments = parser.parse_args()
+    preset = "release" if arguments.device == "cpu" else "cuda"
+    arguments.plinth = arguments.plinth or report.ROOT / "build" / preset / "plinth"
+    if arguments.update_readme and arguments.device != "cpu":
+        parser.error("README.md's table is the CPU's: --update-readme goes with --device cpu")
     if not arguments.peers_only and not arguments.plinth.exists():
         parser.error(f"{arguments.plinth} does not exist; build it first: scripts/test.sh")
     return arguments
 
 
-def measure_ceiling(turns):
-    """What this machine gives at best: bytes a second of a copy, operations a second of a product."""
-    worker = workers.Worker(workers.torch_command("eager", ["ceiling", "null"]))
+def measure_ceiling(device_type, turns):
+    """What the device gives at best: bytes a second of a copy, operations a second of a product."""
+    dtype = "float32" if device_type == "cpu" else "bfloat16"
+    worker = workers.Worker(workers.torch_command("eager", ["ceiling", "null", device_type, dtype]), device_type)
     answers = [worker.measure(3) for _ in range(turns)]
     worker.close()
     copy_ms = statistics.median(sum((answer["copy_ms"] for answer in answers), []))
@@ -53,7 +60,7 @@ def start_workers(case, plinth):
     commands = {mode: workers.torch_command(mode, case.torch_arguments()) for mode in case.peers}
     if plinth:
         commands = {"plinth": [str(plinth), *case.plinth_arguments()]} | commands
-    return {side: workers.Worker(command) for side, command in commands.items()}
+    return {side: workers.Worker(command, case.device) for side, command in commands.items()}
 
 
 def measure_case(case, plinth, turns, ceiling):
@@ -83,7 +90,7 @@ def measure_case(case, plinth, turns, ceiling):
 
 def measure_startup(case, plinth, turns):
     """The row of new processes: from start to the end of the first training step."""
-    commands = {mode: workers.torch_command(mode, ["first_step", case.torch_arguments()[1]]) for mode in case.peers}
+    commands = {mode: workers.torch_command(mode, ["first_step", *case.torch_arguments()[1:]]) for mode in case.peers}
     if plinth:
         arguments = ["train" if word == "startup" else word for word in case.plinth_arguments() if word != "--serve"]
         commands["plinth"] = [str(plinth), *arguments, "--steps", "1", "--json"]
@@ -104,19 +111,19 @@ def main():
     def wanted(case):
         return not arguments.only or case.bench in arguments.only
 
-    ceiling, torch_version = measure_ceiling(arguments.turns)
+    ceiling, torch_version = measure_ceiling(arguments.device, arguments.turns)
     rows = {}
     try:
-        for case in filter(wanted, cases.CASES):
+        for case in filter(wanted, cases.of(arguments.device)):
             rows.setdefault(case.bench, []).extend(measure_case(case, plinth, arguments.turns, ceiling))
-        if wanted(cases.STARTUP):
+        if wanted(cases.STARTUP) and arguments.device == "cpu":
             rows["startup"] = measure_startup(cases.STARTUP, plinth, arguments.turns)
     except workers.WorkerError as error:
         sys.exit(f"run.py: {error}")
     if plinth:
-        found = report.versions(torch=torch_version, ceiling=ceiling)
+        found = device.versions(arguments.device, torch=torch_version, ceiling=ceiling)
         for name, measured in rows.items():
-            report.write_results(name, measured, found)
+            report.write_results(arguments.device, name, measured, found)
     if arguments.update_readme:
         report.update_readme()
 

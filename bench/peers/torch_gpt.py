@@ -66,18 +66,21 @@ class GPT(nn.Module):
 
 
 class TrainingStep:
-    """One whole optimizer step on a batch of random ids, drawn anew for each step."""
+    """One whole optimizer step on a batch of random ids, drawn anew for each step.
 
-    def __init__(self, shape, compiled):
+    A dtype below float32 is autocast's: parameters and optimizer stay float32."""
+
+    def __init__(self, shape, compiled, dtype=torch.float32, model=None, lr=3e-4):
         self.shape = shape
-        self.model = GPT(shape)
+        self.dtype = dtype
+        self.model = GPT(shape) if model is None else model
         self.loss = torch.compile(self.model) if compiled else self.model
         parameters = list(self.model.parameters())
         groups = [
             {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": 0.1},
             {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
         ]
-        self.optimizer = torch.optim.AdamW(groups, lr=3e-4, betas=(0.9, 0.95), fused=True)
+        self.optimizer = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.95), fused=True)
         self.batch = self.draw()
 
     def draw(self):
@@ -87,9 +90,15 @@ class TrainingStep:
     def prepare(self):
         self.batch = self.draw()
 
+    def set_lr(self, lr):
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+
     def run(self):
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self.loss(*self.batch)
+        ids, targets = self.batch
+        with torch.autocast(ids.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            loss = self.loss(ids, targets)
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()

@@ -26,49 +26,72 @@ class DifferentiableOp:
         self.output.backward(self.output_gradient)
 
 
-def attention(shape, compiled):
+def attention(shape, compiled, dtype):
     """Causal attention of [batch, heads, time, head_dim]."""
 
     def function(q, k, v):
         return F.scaled_dot_product_attention(q, k, v, is_causal=True)
 
-    return DifferentiableOp(function, [torch.randn(shape) for _ in range(3)], compiled)
+    return DifferentiableOp(function, [torch.randn(shape, dtype=dtype) for _ in range(3)], compiled)
 
 
-def layer_norm(shape, compiled):
+def norm_inputs(shape, dtype, vectors):
+    """x [rows, dim], and the gain (and bias) [dim]."""
+    return [torch.randn(shape, dtype=dtype), *(torch.randn(shape[1], dtype=dtype) for _ in range(vectors))]
+
+
+def layer_norm(shape, compiled, dtype):
     """Layer norm with gain and bias over the last dimension of [rows, dim]."""
 
     def function(x, weight, bias):
         return F.layer_norm(x, (shape[1],), weight, bias)
 
-    return DifferentiableOp(function, [torch.randn(shape), torch.randn(shape[1]), torch.randn(shape[1])], compiled)
+    return DifferentiableOp(function, norm_inputs(shape, dtype, 2), compiled)
 
 
-def cross_entropy(shape, compiled):
+def rms_norm(shape, compiled, dtype):
+    """RMS norm with gain over the last dimension of [rows, dim]."""
+
+    def function(x, weight):
+        return F.rms_norm(x, (shape[1],), weight, 1e-5)
+
+    return DifferentiableOp(function, norm_inputs(shape, dtype, 1), compiled)
+
+
+def softmax(shape, compiled, dtype):
+    """Softmax over the last dimension of [rows, cols]."""
+
+    def function(x):
+        return F.softmax(x, dim=-1)
+
+    return DifferentiableOp(function, [torch.randn(shape, dtype=dtype)], compiled)
+
+
+def cross_entropy(shape, compiled, dtype):
     """Mean cross-entropy of logits [rows, vocabulary]."""
     targets = torch.randint(shape[1], (shape[0],))
-    return DifferentiableOp(F.cross_entropy, [torch.randn(shape), targets], compiled)
+    return DifferentiableOp(F.cross_entropy, [torch.randn(shape, dtype=dtype), targets], compiled)
 
 
-def linear_cross_entropy(shape, compiled):
+def linear_cross_entropy(shape, compiled, dtype):
     """LM head and mean cross-entropy: x [rows, dim] times the transpose of weight [vocabulary, dim]."""
     rows, dim, vocabulary = shape
 
     def function(x, weight, targets):
         return F.cross_entropy(F.linear(x, weight), targets)
 
-    weight = 0.02 * torch.randn(vocabulary, dim)
-    return DifferentiableOp(function, [torch.randn(rows, dim), weight, torch.randint(vocabulary, (rows,))], compiled)
+    x, weight = torch.randn(rows, dim, dtype=dtype), 0.02 * torch.randn(vocabulary, dim, dtype=dtype)
+    return DifferentiableOp(function, [x, weight, torch.randint(vocabulary, (rows,))], compiled)
 
 
 class AdamW:
     """One optimizer step over `count` tensors of `size` elements; it has no backward pass."""
 
-    def __init__(self, shape, compiled):
+    def __init__(self, shape, compiled, dtype):
         count, size = shape
-        parameters = [torch.randn(size, requires_grad=True) for _ in range(count)]
+        parameters = [torch.randn(size, dtype=dtype, requires_grad=True) for _ in range(count)]
         for parameter in parameters:
-            parameter.grad = torch.randn(size)
+            parameter.grad = torch.randn(size, dtype=dtype)
         if compiled:
             self.forward = torch.compile(torch.optim.AdamW(parameters, lr=1e-4, weight_decay=0.1).step)
         else:
@@ -81,6 +104,8 @@ class AdamW:
 OPS = {
     "attention": attention,
     "layer_norm": layer_norm,
+    "rms_norm": rms_norm,
+    "softmax": softmax,
     "cross_entropy": cross_entropy,
     "linear_cross_entropy": linear_cross_entropy,
     "adamw": AdamW,

@@ -15,13 +15,13 @@ class WorkerError(RuntimeError):
     """A worker ended or answered something other than times."""
 
 
-def environment():
-    """The same for both sides: two threads, and no compiler processes beside the measured one."""
+def environment(device="cpu"):
+    """The same for both sides: two threads, no compiler processes beside the measured one, one GPU or none."""
     fixed = {
         "OMP_NUM_THREADS": THREADS,
         "MKL_NUM_THREADS": THREADS,
         "TORCHINDUCTOR_COMPILE_THREADS": "1",
-        "CUDA_VISIBLE_DEVICES": "",
+        "CUDA_VISIBLE_DEVICES": "" if device == "cpu" else "0",
     }
     return os.environ | fixed
 
@@ -33,10 +33,10 @@ def torch_command(mode, arguments):
 class Worker:
     """A process that answers a line `N` with a JSON object of lists of N times."""
 
-    def __init__(self, command):
+    def __init__(self, command, device="cpu"):
         self.command = command
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment()
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment(device)
         )
         self.ready = self.read()
 

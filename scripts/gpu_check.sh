@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# Checks and measures Plinth on a machine with a GPU: needs nvcc, CMake, ninja and Python (with PyTorch for
+# the peers), no network, and what scripts/gpu_carry.sh put into a folder.
+#
+#   scripts/gpu_check.sh [--carry FOLDER] [--out FOLDER] PART...
+#
+#   build       the cuda preset for this GPU's architecture, with the tests
+#   test        every test that needs a GPU (ctest -L gpu)
+#   memcheck, racecheck, initcheck, synccheck
+#               the op table and the CUDA tests under that tool of compute-sanitizer
+#   bench_norm, bench_loss
+#               kernels and ops beside PyTorch eager, torch.compile and Triton, in the same run: norms and
+#               softmax; losses, AdamW and attention
+#   train       whole training steps beside PyTorch, and the loss curves of GPT-2 124M over 200 steps
+#
+# Each part ends within ten minutes; later parts need `build` to have run on this machine. FOLDER of --out
+# (default: $OUT, or build/gpu_check) gets one log a part, summary.json, and results.tar: the files for
+# bench/results, made by the programs that measured them.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+all_parts="build test memcheck racecheck initcheck synccheck bench_norm bench_loss train"
+carry=build/gpu_carry
+out=${OUT:-build/gpu_check}
+parts=()
+
+die() {
+  echo "gpu_check.sh: $*" >&2
+  exit 2
+}
+
+while [ $# -gt 0 ]; do
+  case $1 in
+    --carry) carry=${2:?--carry needs a folder}; shift ;;
+    --out) out=${2:?--out needs a folder}; shift ;;
+    -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
+    *) [[ " $all_parts " == *" $1 "* ]] || die "no part '$1'; the parts are: $all_parts"
+       parts+=("$1") ;;
+  esac
+  shift
+done
+[ ${#parts[@]} -gt 0 ] || die "name at least one part of: $all_parts"
+[ -f "$carry/commit" ] || die "$carry has no file 'commit'; make it where Debian's packages are: scripts/gpu_carry.sh"
+command -v nvcc > /dev/null || die "nvcc is not on PATH"
+
+carry=$(cd "$carry" && pwd)
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
+build=build/cuda
+PLINTH_COMMIT=$(cat "$carry/commit")
+export PLINTH_COMMIT
+
+has_gpu() { command -v nvidia-smi > /dev/null && nvidia-smi -L 2> /dev/null | grep -q '^GPU 0'; }
+
+# 90 becomes 90a, whose instructions Hopper's kernels use.
+architecture() {
+  local found=90
+  if has_gpu; then found=$(nvidia-smi -i 0 --query-gpu=compute_cap --format=csv,noheader | tr -d .); fi
+  case $found in 90 | 100) echo "${found}a-real" ;; *) echo "$found-real" ;; esac
+}
+
+part_build() {
+  export CPLUS_INCLUDE_PATH=$carry/usr/include
+  cmake --preset cuda -DCMAKE_CUDA_ARCHITECTURES="$(architecture)" -DPLINTH_EMULATOR=OFF -DPLINTH_BENCH=OFF \
+    -DCMAKE_PREFIX_PATH="$carry/usr"
+  cmake --build --preset cuda
+}
+
+part_test() {
+  ctest --preset cuda -L gpu -j 4 --output-junit "$out/test.xml"
+}
+
+# Not what only repeats the same launches many times: gradients by differences, second derivatives.
+sanitize() {
+  compute-sanitizer --tool "$1" --error-exitcode 1 "$build/tests/ops_gpu_tests" \
+    --gtest_filter="Gpu/*:-*FiniteDifferences*:*SecondDerivatives*:*BadArguments*" &&
+    compute-sanitizer --tool "$1" --error-exitcode 1 "$build/tests/cuda_tests" --gtest_filter="-DeviceProgram*"
+}
+part_memcheck() { sanitize memcheck; }
+part_racecheck() { sanitize racecheck; }
+part_initcheck() { sanitize initcheck; }
+part_synccheck() { sanitize synccheck; }
+
+peers() { python3 bench/peers/run.py --device cuda --plinth "$build/plinth" --turns 3 --only "$@"; }
+part_bench_norm() { peers layer_norm rms_norm softmax; }
+part_bench_loss() { peers cross_entropy linear_cross_entropy adamw attention; }
+
+part_train() {
+  peers train
+  python3 bench/peers/loss_curve.py --device cuda --plinth "$build/plinth" --text "$carry/kjv.txt"
+}
+
+failed=()
+for part in "${parts[@]}"; do
+  [ "$part" = build ] || has_gpu || die "part '$part' needs a GPU, and nvidia-smi finds none"
+  echo "== $part"
+  start=$SECONDS
+  status=0
+  (set -e; "part_$part") > "$out/$part.log" 2>&1 || status=$?
+  tail -n 25 "$out/$part.log"
+  echo "== $part: exit status $status after $((SECONDS - start)) s"
+  python3 scripts/gpu_summary.py "$out" "$part" "$status" "$((SECONDS - start))"
+  [ "$status" -eq 0 ] || failed+=("$part")
+done
+tar -cf "$out/results.tar" -C bench results
+[ ${#failed[@]} -eq 0 ] || { echo "failed: ${failed[*]}"; exit 1; }

@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+"""Writes down how a part of scripts/gpu_check.sh ended.
+
+    scripts/gpu_summary.py OUT PART STATUS SECONDS
+
+OUT/summary.json gets every part; bench/results/<device>/checks.json the tests and sanitizers, with the
+commit and the versions, for scripts/gpu_status.sh. Parts of another commit are forgotten.
+"""
+
+import json
+import re
+import sys
+import xml.etree.ElementTree
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bench" / "peers"))
+import device  # noqa: E402
+
+CHECKS = ("test", "memcheck", "racecheck", "initcheck", "synccheck")
+
+
+def tests_of(junit):
+    """How many of ctest's JUnit file passed, failed, were skipped."""
+    suite = xml.etree.ElementTree.parse(junit).getroot()
+    total, failed, skipped = (int(suite.get(key, 0)) for key in ("tests", "failures", "skipped"))
+    skipped += int(suite.get("disabled", 0))
+    return {"passed": total - failed - skipped, "failed": failed, "skipped": skipped}
+
+
+def sanitizer_of(log):
+    """Tests that passed, and errors that compute-sanitizer counted, over its runs in one log."""
+    errors = re.findall(r"ERROR SUMMARY: (\d+) error|RACECHECK SUMMARY: (\d+) hazard", log)
+    passed = re.findall(r"\[  PASSED  \] (\d+) test", log)
+    return {"passed": sum(map(int, passed)), "errors": sum(int(a or b) for a, b in errors), "runs": len(errors)}
+
+
+def details(out, part):
+    if part == "test" and (out / "test.xml").exists():
+        return tests_of(out / "test.xml")
+    if part in CHECKS[1:]:
+        return sanitizer_of((out / f"{part}.log").read_text(errors="replace"))
+    return {}
+
+
+def merged(path, commit, part, result):
+    """The file's content with one part more; empty if it is of another commit."""
+    content = json.loads(path.read_text()) if path.exists() else {}
+    parts = content.get("parts", {}) if content.get("commit") == commit else {}
+    return parts | {part: result}
+
+
+def main():
+    out, part, status, seconds = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+    commit = device.commit()
+    result = {"status": status, "seconds": seconds, **details(out, part)}
+    summary = out / "summary.json"
+    summary.write_text(json.dumps({"commit": commit, "parts": merged(summary, commit, part, result)}, indent=1) + "\n")
+    if part not in CHECKS:
+        return
+    checks = device.results_folder("cuda") / "checks.json"
+    content = {
+        "device": device.short_name("cuda"),
+        "commit": commit,
+        "date": device.now(),
+        "versions": device.versions("cuda"),
+        "parts": merged(checks, commit, part, result),
+    }
+    device.write_json(checks, content)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""Tests of the scripts around GPUs that need none: ptxas's log, the summary of a check, a GPU's short name."""
+
+import json
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+from unittest import mock
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "bench" / "peers")]
+import device  # noqa: E402
+import gpu_summary  # noqa: E402
+import ptxas  # noqa: E402
+
+LOG = """ptxas info    : 0 bytes gmem
+ptxas info    : Compiling entry function '{name}' for '{arch}'
+ptxas info    : Function properties for {name}
+    {stack} bytes stack frame, {stack} bytes spill stores, {loads} bytes spill loads
+ptxas info    : Used {registers} registers, used 1 barriers, 1040 bytes smem, 400 bytes cmem[0]
+"""
+ROWS_FLOAT = "_ZN6plinth7kernels4cuda12_GLOBAL__N_14rowsIfEEvPKT_"
+ROWS_DOUBLE = "_ZN6plinth7kernels4cuda12_GLOBAL__N_14rowsIdEEvPKT_"
+
+
+class Ptxas(unittest.TestCase):
+    def build(self, folder, **doubles):
+        objects = Path(folder) / "kernels" / "CMakeFiles" / "plinth_kernels_cuda.dir" / "softmax"
+        objects.mkdir(parents=True)
+        figures = {"arch": "sm_90a", "stack": 0, "loads": 0, "registers": 40}
+        text = LOG.format(name=ROWS_FLOAT, **figures) + LOG.format(name=ROWS_DOUBLE, **figures | doubles)
+        (objects / "softmax.cu.o.ptxas").write_text(text)
+        return ptxas.rows_of(Path(folder))
+
+    def test_a_row_is_the_most_of_all_instantiations(self):
+        with tempfile.TemporaryDirectory() as folder:
+            (row,) = self.build(folder, registers=64).values()
+        self.assertEqual(row["name"], "softmax: rows")
+        self.assertEqual((row["arch"], row["instantiations"], row["registers"], row["shared"]), ("sm_90a", 2, 64, 1040))
+
+    def test_a_hot_kernel_must_not_spill(self):
+        with tempfile.TemporaryDirectory() as folder:
+            rows = ptxas.with_reasons(self.build(folder, stack=8, loads=16), {})
+        (fault,) = ptxas.faults(rows, rows)
+        self.assertIn("softmax: rows (sm_90a) spills: 8 bytes of stores, 16 of loads", fault)
+        (row,) = rows.values()
+        row |= {"hot": False, "reason": "float64 only"}
+        self.assertEqual(list(ptxas.faults(rows, rows)), [])
+
+    def test_the_table_holds_what_the_build_holds(self):
+        with tempfile.TemporaryDirectory() as folder:
+            rows = ptxas.with_reasons(self.build(folder), {})
+        (fault,) = ptxas.faults(rows, {})
+        self.assertIn("lacks softmax: rows", fault)
+        (fault,) = ptxas.faults(rows, rows | {("gone", "sm_90a"): {}})
+        self.assertIn("has, but the build lacks, gone", fault)
+        self.assertEqual(list(ptxas.faults(rows, rows | {("other", "sm_100a"): {}})), [])
+
+
+class Summary(unittest.TestCase):
+    def test_tests_are_counted_from_ctest(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "test.xml"
+            path.write_text('<testsuite name="x" tests="10" failures="2" disabled="1" skipped="3"></testsuite>')
+            self.assertEqual(gpu_summary.tests_of(path), {"passed": 4, "failed": 2, "skipped": 4})
+
+    def test_errors_of_every_run_of_a_sanitizer_count(self):
+        log = "[  PASSED  ] 7 tests.\n========= ERROR SUMMARY: 2 errors\n[  PASSED  ] 1 test.\n========= ERROR SUMMARY: 1 error\n"
+        self.assertEqual(gpu_summary.sanitizer_of(log), {"passed": 8, "errors": 3, "runs": 2})
+        races = "========= RACECHECK SUMMARY: 4 hazards displayed (4 errors, 0 warnings)\n"
+        self.assertEqual(gpu_summary.sanitizer_of(races), {"passed": 0, "errors": 4, "runs": 1})
+
+    def test_parts_of_another_commit_are_forgotten(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "checks.json"
+            path.write_text(json.dumps({"commit": "a", "parts": {"test": {"status": 0}}}))
+            self.assertEqual(set(gpu_summary.merged(path, "a", "memcheck", {})), {"test", "memcheck"})
+            self.assertEqual(set(gpu_summary.merged(path, "b", "memcheck", {})), {"memcheck"})
+
+
+class Device(unittest.TestCase):
+    def test_a_gpu_is_called_by_its_model(self):
+        self.assertEqual(device.gpu_short_name("NVIDIA H200"), "h200")
+        self.assertEqual(device.gpu_short_name("NVIDIA H100 80GB HBM3"), "h100")
+        self.assertEqual(device.gpu_short_name("NVIDIA A100-SXM4-40GB"), "a100-sxm4-40gb")
+        with self.assertRaisesRegex(ValueError, "no model number"):
+            device.gpu_short_name("NVIDIA")
+
+    def test_a_tree_without_history_is_told_its_commit(self):
+        with mock.patch.dict("os.environ", {"PLINTH_COMMIT": "abc123"}):
+            self.assertEqual(device.commit(), "abc123")
+
+
+if __name__ == "__main__":
+    unittest.main()
