@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "core/cuda/caching_allocator.h"
+#include "core/cuda/direct_allocator.h"
 #include "core/error.h"
 
 namespace plinth {
@@ -117,8 +118,10 @@ class CpuAllocator final : public Allocator {
 Allocator& allocator(Device device) {
   // Never destroyed: tensors in static variables are freed after it would be.
   static auto* cpu = new CpuAllocator;
-  if (device.is_cuda()) return cuda::caching_allocator(device);
-  return *cpu;
+  if (!device.is_cuda()) return *cpu;
+  static const bool direct = cuda::wants_direct_allocator();
+  if (direct) return cuda::direct_allocator(device);
+  return cuda::caching_allocator(device);
 }
 
 }  // namespace plinth

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "core/cuda/direct_allocator.h"
 #include "core/cuda/runtime.h"
 #include "core/error.h"
 #include "core/op_scope.h"
@@ -201,6 +202,33 @@ TEST_F(CachingAllocator, APoolIsKeptApartUntilItIsReleased) {
 
 TEST_F(CachingAllocator, RefusesAnAddressThatIsNoTensors) {
   EXPECT_THROW(memory->used_on(this, stream), Error);
+}
+
+class DirectAllocator : public OnDevice {};
+
+TEST_F(DirectAllocator, AsksTheDriverForEachBlockAndGivesItBack) {
+  const Stream stream = current_stream(kDevice);
+  cuda::DirectAllocator memory(kDevice);
+  const int64_t before = cuda::memory_info(kDevice).free;
+  void* const block = memory.allocate(40 * kMiB, stream);
+  EXPECT_EQ(memory.stats().allocated, static_cast<int64_t>(40 * kMiB));
+  EXPECT_LE(cuda::memory_info(kDevice).free, before - static_cast<int64_t>(40 * kMiB));
+  EXPECT_THAT(memory.snapshot(), testing::HasSubstr("\"bytes\": 41943040"));
+  memory.deallocate(block, 40 * kMiB, stream);
+  EXPECT_EQ(memory.stats().allocated, 0);
+  EXPECT_EQ(memory.stats().peak_allocated, static_cast<int64_t>(40 * kMiB));
+  EXPECT_EQ(cuda::memory_info(kDevice).free, before);
+}
+
+TEST_F(DirectAllocator, IsChosenByTheEnvironment) {
+  ASSERT_EQ(setenv("PLINTH_CUDA_ALLOCATOR", "direct", 1), 0);
+  EXPECT_TRUE(cuda::wants_direct_allocator());
+  setenv("PLINTH_CUDA_ALLOCATOR", "none", 1);
+  EXPECT_THAT(
+      [] { cuda::wants_direct_allocator(); },
+      testing::ThrowsMessage<Error>(testing::HasSubstr("got 'none', takes caching or direct")));
+  unsetenv("PLINTH_CUDA_ALLOCATOR");
+  EXPECT_FALSE(cuda::wants_direct_allocator());
 }
 
 }  // namespace

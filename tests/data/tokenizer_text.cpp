@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "data/tokenizer/utf8.h"
+#include "tests/fixtures.h"
 
 namespace plinth::testing {
 namespace {

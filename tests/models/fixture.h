@@ -13,6 +13,7 @@
 #include "core/ops/factories.h"
 #include "models/registry.h"
 #include "models/tensor_files.h"
+#include "tests/fixtures.h"
 
 namespace plinth {
 

@@ -9,6 +9,7 @@
 #include "nn/optim/adamw.h"
 #include "nn/optim/muon.h"
 #include "nn/optim/sgd.h"
+#include "tests/fixtures.h"
 #include "tests/nn/nn_testing.h"
 
 namespace plinth::nn {

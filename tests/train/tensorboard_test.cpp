@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "tests/core/io/temporary_directory.h"
+#include "tests/fixtures.h"
 #include "train/logging/crc32c.h"
 
 namespace plinth {

@@ -9,6 +9,7 @@
 #include "core/io/file_faults.h"
 #include "tests/core/io/expect_error.h"
 #include "tests/core/io/temporary_directory.h"
+#include "tests/fixtures.h"
 
 namespace plinth {
 namespace {
