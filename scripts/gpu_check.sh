@@ -99,8 +99,11 @@ for part in "${parts[@]}"; do
   [ "$part" = build ] || has_gpu || die "part '$part' needs a GPU, and nvidia-smi finds none"
   echo "== $part"
   start=$SECONDS
-  status=0
-  (set -e; "part_$part") > "$out/$part.log" 2>&1 || status=$?
+  # Not behind ||, where bash would go on after a command that fails.
+  set +e
+  (set -e; "part_$part") > "$out/$part.log" 2>&1
+  status=$?
+  set -e
   tail -n 25 "$out/$part.log"
   echo "== $part: exit status $status after $((SECONDS - start)) s"
   python3 scripts/gpu_summary.py "$out" "$part" "$status" "$((SECONDS - start))"
