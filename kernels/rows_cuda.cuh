@@ -105,9 +105,9 @@ struct Row {
     }
   }
 
-  // To a row of compute_t<T>, aligned to 16 bytes.
-  template <class Pointer>
-  PLINTH_DEVICE void write_wide(Pointer to, int64_t cols) const {
+  // Calls store(column, vector) for vectors of compute_t<T> of 16 bytes.
+  template <class Store>
+  PLINTH_DEVICE void write_wide(int64_t cols, Store&& store) const {
     constexpr int kPiece = kVectorWidth<C>;
     PLINTH_UNROLL
     for (int v = 0; v < kVectors; ++v) {
@@ -117,7 +117,7 @@ struct Row {
         Vector<C, kPiece> piece;
         PLINTH_UNROLL
         for (int i = 0; i < kPiece; ++i) piece[i] = values[v][e + i];
-        store_vector(to + (column(v) + e), piece);
+        store(column(v) + e, piece);
       }
     }
   }
@@ -318,7 +318,9 @@ PLINTH_DEVICE void write_part_sum(const Row<T, kThreads, kElements>& mine, Globa
     const Shared<float> sums =
         shared_array<float>(kScratchBytes<float>, static_cast<size_t>(kWarpsABlock * cols));
     block_sync();  // the sums before are used up
-    mine.write_wide(sums + warp_index() * cols, cols);
+    mine.write_wide(cols, [&](int64_t at, const V& piece) {
+      store_shared_vector(sums + (warp_index() * cols + at), piece);
+    });
     block_sync();
     for (int64_t at = 4 * static_cast<int64_t>(thread_index()); at < cols;
          at += 4 * block_threads()) {
@@ -331,7 +333,7 @@ PLINTH_DEVICE void write_part_sum(const Row<T, kThreads, kElements>& mine, Globa
       store_vector(to + at, sum);
     }
   } else {
-    mine.write_wide(to, cols);
+    mine.write_wide(cols, [&](int64_t at, const auto& piece) { store_vector(to + at, piece); });
   }
 }
 

@@ -66,7 +66,7 @@ PLINTH_DEVICE void load_tile(Global<const T> from, int64_t stride, int64_t rows,
       Vector<C, kPiece> piece;
       PLINTH_UNROLL
       for (int f = 0; f < kPiece; ++f) piece[f] = v[e + f];
-      store_vector(to + (row * kPitch<C, kColumns> + x + e), piece);
+      store_shared_vector(to + (row * kPitch<C, kColumns> + x + e), piece);
     }
   }
 }

@@ -78,8 +78,12 @@ template <class V, class T, class Space>
 V load_vector(Pointer<T, Space> from, Location at = Location::current()) {
   return from.template load_as<V>(at);
 }
-template <class V, class T, class Space>
-void store_vector(Pointer<T, Space> to, const V& value, Location at = Location::current()) {
+template <class V, class T>
+void store_vector(Global<T> to, const V& value, Location at = Location::current()) {
+  to.store_as(value, at);
+}
+template <class V, class T>
+void store_shared_vector(Shared<T> to, const V& value, Location at = Location::current()) {
   to.store_as(value, at);
 }
 

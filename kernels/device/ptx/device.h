@@ -5,6 +5,8 @@
 
 #include <cuda_runtime.h>
 
+#include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <type_traits>
 
@@ -80,8 +82,29 @@ template <class V, class T>
 PLINTH_DEVICE V load_vector(const T* from) {
   return *reinterpret_cast<const V*>(from);
 }
+// To global memory. The compiler copies a struct element by element, and does not always join the
+// stores again: hence the instruction by name.
 template <class V, class T>
 PLINTH_DEVICE void store_vector(T* to, const V& value) {
+  struct Words {
+    uint32_t word[sizeof(V) < 4 ? 1 : sizeof(V) / 4];
+  };
+  if constexpr (sizeof(V) == 16) {
+    const Words w = std::bit_cast<Words>(value);
+    asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)),
+                 "r"(w.word[0]), "r"(w.word[1]), "r"(w.word[2]), "r"(w.word[3])
+                 : "memory");
+  } else if constexpr (sizeof(V) == 8) {
+    const Words w = std::bit_cast<Words>(value);
+    asm volatile("st.global.v2.b32 [%0], {%1, %2};" ::"l"(__cvta_generic_to_global(to)),
+                 "r"(w.word[0]), "r"(w.word[1])
+                 : "memory");
+  } else {
+    *reinterpret_cast<V*>(to) = value;
+  }
+}
+template <class V, class T>
+PLINTH_DEVICE void store_shared_vector(T* to, const V& value) {
   *reinterpret_cast<V*>(to) = value;
 }
 
