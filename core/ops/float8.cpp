@@ -3,6 +3,7 @@
 #include "core/autocast.h"
 #include "core/autograd.h"
 #include "core/error.h"
+#include "core/op_scope.h"
 #include "core/ops/checks.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/loops.h"
@@ -153,6 +154,7 @@ void check_scaling(const Float8Scaling& scaling, const Tensor& x) {
 
 Tensor linear_float8(const Tensor& input, const Tensor& weight, const Tensor& bias,
                      const Float8Scaling& scaling) {
+  const OpScope scope(__func__);
   const Tensor x = autocast(input);
   check_operands(x, weight, bias);
   check_scaling(scaling, x);

@@ -3,6 +3,7 @@
 #include "core/autocast.h"
 #include "core/autograd.h"
 #include "core/error.h"
+#include "core/op_scope.h"
 #include "core/ops/checks.h"
 #include "core/ops/matmul.h"
 #include "core/ops/product.h"
@@ -92,6 +93,7 @@ Tensor fused(const Tensor& x, const Tensor& up, const Tensor& up_bias, const Ten
 
 Tensor gelu_mlp(const Tensor& input, const Tensor& up_matrix, const Tensor& up_added,
                 const Tensor& down_matrix, const Tensor& down_added, GeluForm form) {
+  const OpScope scope(__func__);
   const Tensor x = autocast(input), up = autocast(up_matrix), down = autocast(down_matrix);
   const Tensor up_bias = autocast(up_added), down_bias = autocast(down_added);
   check(up_bias.defined(), ErrorKind::Argument, kOp, "up_bias is undefined");
