@@ -1,10 +1,12 @@
 #include "kernels/rms_norm/rms_norm.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/instantiate.h"
 #include "kernels/norm_rows.h"
 #include "kernels/row_blocks.h"
+#include "kernels/scratch.h"
 #include "kernels/vectors.h"
 
 namespace plinth::kernels::cpu {
@@ -45,8 +47,9 @@ struct Backward {
   const C* rstd;
   T* dx;
 
-  // The gradient of row i; adds its part of dweight to `partial` where kPartial.
-  template <bool kPartial>
+  // The gradient of row i; adds its part of dweight to `partial`. That is done for a weight without
+  // a gradient, too: a copy of the loop without it would fuse other products with their sums, and
+  // give dx other bits.
   void row(int64_t i, C* partial) const {
     const T *dy_row = dy + i * cols, *x_row = x + i * cols, *w = weight;
     const C r = rstd[i];
@@ -54,7 +57,7 @@ struct Backward {
     for_vectors<C>(cols, [=, &sum_gx](int64_t j, auto part, auto slot) PLINTH_INLINE_LAMBDA {
       const auto product = load(dy_row + j, part) * load(x_row + j, part);
       sum_gx[slot] += product * load(w + j, part);
-      if constexpr (kPartial) store(partial + j, load(partial + j, part) + product * r, part);
+      store(partial + j, load(partial + j, part) + product * r, part);
     });
     if (dx) write_dx(i, r * r * r * sum_gx.total() / static_cast<C>(cols));
   }
@@ -79,9 +82,8 @@ struct Backward {
     }
   }
 
-  template <bool kPartial>
   void block(int64_t first, int64_t last, C* partial) const {
-    for (; first < last; ++first) row<kPartial>(first, partial);
+    for (; first < last; ++first) row(first, partial);
   }
 };
 
@@ -94,14 +96,16 @@ void backward(int64_t rows, int64_t cols, const T* dy, const T* dsum, const T* x
   const RowBlocks blocks = row_blocks(rows, cols);
   if (!dweight) {
     parallel_for(rows, blocks.rows_per_block, [&](int64_t first, int64_t last) {
-      kernel.template block<false>(first, last, nullptr);
+      static thread_local Scratch scratch;
+      C* unused = scratch.get<C>(cols);
+      std::fill_n(unused, cols, C(0));
+      kernel.block(first, last, unused);
     });
     return;
   }
-  const C* partials =
-      partial_sums<C>(blocks, rows, cols, [&](int64_t first, int64_t last, C* partial) {
-        kernel.template block<true>(first, last, partial);
-      });
+  const C* partials = partial_sums<C>(
+      blocks, rows, cols,
+      [&](int64_t first, int64_t last, C* partial) { kernel.block(first, last, partial); });
   add_partials(blocks.count, cols, cols, partials, dweight);
 }
 
