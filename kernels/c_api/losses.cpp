@@ -114,7 +114,7 @@ plinth_status plinth_linear_cross_entropy_rows(plinth_device device, void* strea
                                                plinth_dtype dtype,
                                                const plinth_linear_cross_entropy* desc,
                                                int64_t stride, const void* z, const int64_t* target,
-                                               double row_scale, void* loss, void* dz) {
+                                               const void* row_scale, void* loss, void* dz) {
   return guarded(__func__, device, [&] {
     const cpu::LinearCrossEntropyDesc d = checked(device, dtype, desc, target);
     if (device == PLINTH_CPU)
@@ -126,11 +126,12 @@ plinth_status plinth_linear_cross_entropy_rows(plinth_device device, void* strea
     check_pointers(n, size_of(dtype), {{"z", z}});
     check_pointers(d.rows, wide_size(dtype), {{"loss", loss}});
     check_optional(size_of(dtype), {{"dz", dz}});
+    check_optional(wide_size(dtype), {{"row_scale", row_scale}});
 #ifdef PLINTH_CUDA_BACKEND
     with_floating(dtype, [&]<class T>() {
       using C = plinth::compute_t<T>;
       cuda::linear_cross_entropy_rows<T, T>(stream, d, stride, in<T>(z), target, out<C>(loss),
-                                            out<T>(dz), static_cast<C>(row_scale));
+                                            out<T>(dz), in<C>(row_scale));
     });
 #else
     static_cast<void>(stream);

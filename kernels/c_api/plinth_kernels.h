@@ -164,13 +164,13 @@ plinth_status plinth_linear_cross_entropy_whole(plinth_device device, void* stre
                                                 double row_scale, void* loss, void* dx, void* dw);
 
 /* CUDA only. Of a chunk of logits z [rows, vocab] whose rows are `stride` elements apart: the
- * losses [rows], wide, and dz, laid out as z; dz may be NULL, or z itself. desc->dim is not used.
- */
+ * losses [rows], wide, and dz, laid out as z; dz may be NULL, or z itself. row_scale is one number,
+ * wide, in device memory; NULL stands for 1. desc->dim is not used. */
 plinth_status plinth_linear_cross_entropy_rows(plinth_device device, void* stream,
                                                plinth_dtype dtype,
                                                const plinth_linear_cross_entropy* desc,
                                                int64_t stride, const void* z, const int64_t* target,
-                                               double row_scale, void* loss, void* dz);
+                                               const void* row_scale, void* loss, void* dz);
 
 /* ---- activations (kernels/activation/, kernels/swiglu/, kernels/bias_gelu/) ---- */
 

@@ -114,7 +114,7 @@ TEST(CApiErrors, NullPointersAreFoundByEveryFunction) {
       plinth_cross_entropy_backward(d, none, f, &loss, none, none, no_ids, none, none),
       plinth_linear_cross_entropy_whole(d, none, f, nullptr, none, none, no_ids, 1, none, none,
                                         none),
-      plinth_linear_cross_entropy_rows(d, none, f, nullptr, 1, none, no_ids, 1, none, none),
+      plinth_linear_cross_entropy_rows(d, none, f, nullptr, 1, none, no_ids, none, none, none),
       plinth_activation_forward(d, none, f, PLINTH_SILU, 1, none, none),
       plinth_activation_backward(d, none, f, PLINTH_SILU, 1, none, none, none),
       plinth_swiglu_forward(d, none, f, 1, 1, 1, none, none, none),
