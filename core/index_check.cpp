@@ -3,6 +3,7 @@
 #include <atomic>
 #include <map>
 #include <mutex>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -32,6 +33,11 @@ kernels::IndexFault* new_slot() {
 }
 
 }  // namespace
+
+bool IndexCheck::operator<(const IndexCheck& other) const {
+  return std::tie(op, argument, limit, ignored) <
+         std::tie(other.op, other.argument, other.limit, other.ignored);
+}
 
 Error IndexCheck::error(int64_t element, int64_t value) const {
   std::string message = detail::concat(argument, " ", value, " (element ", element, ") is ");

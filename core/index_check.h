@@ -6,7 +6,6 @@
 // is thrown where the host next waits for that device: synchronize(), item(), a copy to the CPU.
 // Until then the kernels that use the index read zeros or the nearest row, and write nothing.
 
-#include <compare>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -23,7 +22,7 @@ struct IndexCheck {
   std::optional<int64_t> ignored = {};  // or are this one: the targets of a loss
 
   Error error(int64_t element, int64_t value) const;
-  auto operator<=>(const IndexCheck&) const = default;
+  bool operator<(const IndexCheck& other) const;
 };
 
 // What kernels of a GPU take for a check: its number, and the device's slot.
