@@ -68,7 +68,7 @@ PassCost cost_of(const OpSizes& s, TensorOptions options, Traffic traffic) {
 
 // An op of `inputs` matrices [rows, dim], and `vectors` of [dim].
 OpBench matrix_bench(std::string_view name, int inputs, int vectors, Traffic forward,
-                     Traffic backward, std::function<Tensors(const Tensors&)> op) {
+                     Traffic backward, const std::function<Tensors(const Tensors&)>& op) {
   const auto make = [=](const OpSizes& s, TensorOptions options) {
     Tensors tensors;
     for (int i = 0; i < inputs; ++i) tensors.push_back(matrix(s, options));
