@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=${1:-build/gpu_carry}
-packages=(libpcre2-dev libxxhash-dev nlohmann-json3-dev libtomlplusplus-dev libcli11-dev
+packages=(libpcre2-dev libxxhash-dev nlohmann-json3-dev libtomlplusplus-dev libtomlplusplus3 libcli11-dev
           libgtest-dev libgmock-dev)
 
 scripts/install_packages.sh build test demo
@@ -15,9 +15,13 @@ rm -rf "$folder"
 mkdir -p "$folder"
 dpkg-query -L "${packages[@]}" | grep -E '^/usr/(include|lib|share/cmake)/' | sort -u |
   while read -r file; do
-    # Shared libraries would be links into packages that are not carried.
-    case $file in *.so | *.so.* | *.pc) continue ;; esac
-    if [ -f "$file" ] && [ ! -L "$file" ]; then cp --parents "$file" "$folder"; fi
+    case $file in
+      *.pc | */) continue ;;
+      # The one shared library: its links become copies. Others have a static one beside them.
+      */libtomlplusplus.so*) cp -L --parents "$file" "$folder" ;;
+      *.so | *.so.*) continue ;;
+      *) [ ! -f "$file" ] || [ -L "$file" ] || cp --parents "$file" "$folder" ;;
+    esac
   done
 examples/demo/kjv_corpus.sh "$folder/kjv.txt"
 git describe --always --dirty --abbrev=12 > "$folder/commit"
