@@ -6,8 +6,8 @@ loss of every step.
 
 PyTorch runs twice, in --dtype and in float32: how far these two are apart is the noise that rounding makes.
 Plinth passes if its curve in --dtype is no farther from PyTorch's than twice that noise, on the mean over the
-steps (or 1e-3 nats, whichever is more). The curves go to bench/results/<device>/loss_curve.json. Exit status
-1 if it does not pass.
+steps (or 1e-3 nats, whichever is more). The curves go to bench/results/<device>/loss_curve.json, on a GPU with
+the share of a step in which the GPU waited for the host. Exit status 1 if it does not pass.
 """
 
 import argparse
@@ -21,6 +21,7 @@ import tempfile
 from pathlib import Path
 
 import device
+import gpu_trace
 import torch
 import torch_gpt
 
@@ -149,6 +150,9 @@ def train_plinth(arguments, shape, work):
         dtype=arguments.dtype, clip=CLIP, lr=LR, decay=WEIGHT_DECAY, warm_up=WARM_UP,
     ))  # fmt: skip
     command = [arguments.plinth, "pretrain", config, "--device", arguments.device]
+    if arguments.device == "cuda":
+        last = arguments.steps
+        command += ["--profile", work / "trace.json", "--profile-steps", f"{max(1, last - 9)}:{last}"]
     subprocess.run(list(map(str, command)), check=True)
     with open(work / "run" / "metrics.csv", newline="") as file:
         return [float(row["loss"]) for row in csv.DictReader(file)]
@@ -171,6 +175,7 @@ def main():
         subprocess.run(list(map(str, tokenize)), check=True)
         tokens = read_tokens(work / "data")
         curves = {"plinth": train_plinth(arguments, shape, work)}
+        idle = gpu_trace.idle_share(work / "trace.json") if arguments.device == "cuda" else None
     for name in dict.fromkeys((arguments.dtype, "float32")):
         model = torch_gpt.GPT(shape)
         model.load_state_dict(initial.state_dict())
@@ -184,11 +189,13 @@ def main():
     for step in range(0, arguments.steps, max(1, arguments.steps // 10)):
         print("  ".join([f"step {step + 1}", *(f"{name} {curve[step]:.4f}" for name, curve in curves.items())]))
     print(f"mean distance from torch {arguments.dtype}: {distance:.5f} nats; allowed {allowed:.5f} (noise {noise:.5f})")
+    if idle is not None:
+        print(f"the GPU waits for the host {idle:.2%} of a step")
     device.write_json(device.results_folder(arguments.device) / "loss_curve.json", {
         "device": device.short_name(arguments.device), "commit": device.commit(), "date": device.now(),
         "versions": device.versions(arguments.device, torch=torch.__version__),
         "size": arguments.size, "shape": dataclasses.asdict(shape), "dtype": arguments.dtype, "steps": arguments.steps,
-        "noise": noise, "distance": distance, "allowed": allowed, "curves": curves,
+        "noise": noise, "distance": distance, "allowed": allowed, "gpu_idle_share": idle, "curves": curves,
     })  # fmt: skip
     sys.exit(0 if distance <= allowed else 1)
 

@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "bench" / "peers")]
 import device  # noqa: E402
 import gpu_summary  # noqa: E402
+import gpu_trace  # noqa: E402
 import ptxas  # noqa: E402
 
 LOG = """ptxas info    : 0 bytes gmem
@@ -76,6 +77,25 @@ class Summary(unittest.TestCase):
             path.write_text(json.dumps({"commit": "a", "parts": {"test": {"status": 0}}}))
             self.assertEqual(set(gpu_summary.merged(path, "a", "memcheck", {})), {"test", "memcheck"})
             self.assertEqual(set(gpu_summary.merged(path, "b", "memcheck", {})), {"memcheck"})
+
+
+class Trace(unittest.TestCase):
+    def idle_share(self, *events):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "trace.json"
+            keys = ("name", "cat", "ts", "dur")
+            path.write_text(json.dumps({"traceEvents": [dict(zip(keys, event)) | {"ph": "X"} for event in events]}))
+            return gpu_trace.idle_share(path)
+
+    def test_idle_is_what_no_activity_covers(self):
+        step = ("train_step", "phase", 100, 100)
+        kernel, overlapping, copy = ("a", "kernel", 110, 40), ("b", "kernel", 130, 30), ("c", "copy", 190, 30)
+        self.assertAlmostEqual(self.idle_share(step, kernel, overlapping, copy), 0.4)
+        self.assertAlmostEqual(self.idle_share(step, ("train_step", "phase", 300, 100), kernel), 0.8)
+
+    def test_a_trace_without_a_gpu_is_an_error(self):
+        with self.assertRaisesRegex(ValueError, "1 phases named train_step and 0 activities"):
+            self.idle_share(("train_step", "phase", 0, 1))
 
 
 class Device(unittest.TestCase):
