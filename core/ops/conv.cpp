@@ -18,7 +18,9 @@ namespace plinth {
 namespace {
 
 using kernels::cpu::ConvDesc;
+#ifdef PLINTH_CUDA_BACKEND
 using kernels::cuda::ConvPass;
+#endif
 
 std::atomic<bool> tf32_allowed = false;
 
