@@ -12,9 +12,14 @@ if(NOT CMAKE_BUILD_TYPE)
   set(CMAKE_BUILD_TYPE Release)
 endif()
 
+# Paths below the source folder are hashed as relative ones, so that every clone finds what another compiled.
 find_program(PLINTH_CCACHE ccache)
-if(PLINTH_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${PLINTH_CCACHE})
+if(PLINTH_CCACHE)
+  set(PLINTH_COMPILER_CACHE ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_NOHASHDIR=1
+      ${PLINTH_CCACHE})
+endif()
+if(NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${PLINTH_COMPILER_CACHE})
 endif()
 
 add_library(plinth_options INTERFACE)

@@ -16,7 +16,7 @@ if(PLINTH_HAS_CUDA)
     set(CMAKE_CUDA_ARCHITECTURES 80-real 90a-real)
   endif()
   # What ptxas says of each kernel is kept beside its object, for scripts/ptxas.py.
-  set(CMAKE_CUDA_COMPILER_LAUNCHER ${PROJECT_SOURCE_DIR}/scripts/ptxas_launch.py ${PLINTH_CCACHE})
+  set(CMAKE_CUDA_COMPILER_LAUNCHER ${PROJECT_SOURCE_DIR}/scripts/ptxas_launch.py ${PLINTH_COMPILER_CACHE})
   enable_language(CUDA)
   # CMake 3.25 is older than nvcc's C++20.
   if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)

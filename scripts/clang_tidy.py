@@ -40,8 +40,8 @@ def read_commands(build):
         is_twin = "_emulated.dir" in entry["command"] and source in commands
         if source.relative_to(ROOT).parts[0] not in LEFT_OUT and not is_twin:
             arguments = shlex.split(entry["command"])
-            if Path(arguments[0]).name == "ccache":
-                arguments = arguments[1:]
+            cache = next((i for i, word in enumerate(arguments) if Path(word).name == "ccache"), -1)
+            arguments = arguments[cache + 1 :]
             commands[source] = arguments
     return commands
 
