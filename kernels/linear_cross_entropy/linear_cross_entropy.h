@@ -10,9 +10,8 @@
 //
 // Shapes       x, dx [rows, dim]; w, dw [vocab, dim]; target, loss [rows]; all contiguous.
 // Dtypes       float64, float32, bfloat16, float16; loss and dw in compute_t<T>.
-// Targets      a row whose target is ignore_index has loss 0 and gives no gradient. Others must be
-// in
-//              [0, vocab): see first_bad_target.
+// Targets      a row whose target is ignore_index has loss 0 and gives no gradient. Others must
+//              be in [0, vocab): see first_bad_target of cross_entropy.h.
 // Aliasing     outputs overlap neither inputs nor one another.
 // Determinism  chunks depend on the shape only; dw is summed over chunks in order.
 // Cost         2 rows vocab dim operations for the loss, 6 with both gradients.
@@ -39,8 +38,5 @@ template <class T>
 void linear_cross_entropy(const LinearCrossEntropyDesc& desc, const T* x, const T* w,
                           const int64_t* target, compute_t<T>* loss, T* dx, compute_t<T>* dw,
                           compute_t<T> row_scale);
-
-// The first row whose target is neither ignore_index nor in [0, vocab), or -1.
-int64_t first_bad_target(const int64_t* target, int64_t rows, int64_t vocab, int64_t ignore_index);
 
 }  // namespace plinth::kernels::cpu

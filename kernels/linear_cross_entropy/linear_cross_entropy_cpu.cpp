@@ -58,13 +58,6 @@ void linear_cross_entropy(const LinearCrossEntropyDesc& d, const T* x, const T* 
   }
 }
 
-int64_t first_bad_target(const int64_t* target, int64_t rows, int64_t vocab, int64_t ignore_index) {
-  for (int64_t r = 0; r < rows; ++r) {
-    if (target[r] != ignore_index && (target[r] < 0 || target[r] >= vocab)) return r;
-  }
-  return -1;
-}
-
 #define PLINTH_INSTANTIATE(T)                                                           \
   template void linear_cross_entropy(const LinearCrossEntropyDesc&, const T*, const T*, \
                                      const int64_t*, compute_t<T>*, T*, compute_t<T>*,  \

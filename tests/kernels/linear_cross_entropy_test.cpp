@@ -7,6 +7,8 @@
 #include <random>
 #include <vector>
 
+#include "kernels/cross_entropy/cross_entropy.h"
+
 namespace plinth::kernels::cpu {
 namespace {
 
@@ -191,11 +193,11 @@ TYPED_TEST(LinearCrossEntropy, BitsDependOnTheShapeOnly) {
 
 TEST(FirstBadTarget, FindsTheFirst) {
   const int64_t targets[] = {0, -100, 9, 10, -1};
-  EXPECT_EQ(first_bad_target(targets, 3, 10, -100), -1);
-  EXPECT_EQ(first_bad_target(targets, 5, 10, -100), 3);
-  EXPECT_EQ(first_bad_target(targets, 5, 11, -100), 4);
-  EXPECT_EQ(first_bad_target(targets, 5, 10, 7), 1);
-  EXPECT_EQ(first_bad_target(targets, 0, 10, -100), -1);
+  EXPECT_EQ(first_bad_target(3, 10, -100, targets), -1);
+  EXPECT_EQ(first_bad_target(5, 10, -100, targets), 3);
+  EXPECT_EQ(first_bad_target(5, 11, -100, targets), 4);
+  EXPECT_EQ(first_bad_target(5, 10, 7, targets), 1);
+  EXPECT_EQ(first_bad_target(0, 10, -100, targets), -1);
 }
 
 }  // namespace
