@@ -1,12 +1,16 @@
 #include "kernels/library/cublaslt.h"
 
+// The header need not be there: it is compared with, and the library is looked for at first use.
+#if __has_include(<cublasLt.h>)
 #include <cublasLt.h>
+#endif
 
 #include "kernels/library/shared_library.h"
 
 namespace plinth::kernels::cuda::lt {
 namespace {
 
+#ifdef CUBLAS_VERSION
 // What cublaslt.h declares for itself is what the library's header says.
 static_assert(kSuccess == CUBLAS_STATUS_SUCCESS && kInvalidValue == CUBLAS_STATUS_INVALID_VALUE);
 static_assert(kNotSupported == CUBLAS_STATUS_NOT_SUPPORTED);
@@ -49,6 +53,7 @@ static_assert(offsetof(Candidate, workspace) ==
               offsetof(cublasLtMatmulHeuristicResult_t, workspaceSize));
 static_assert(offsetof(Candidate, status) == offsetof(cublasLtMatmulHeuristicResult_t, state));
 static_assert(offsetof(Candidate, waves) == offsetof(cublasLtMatmulHeuristicResult_t, wavesCount));
+#endif
 
 Library load() {
   SharedLibrary file({"libcublasLt.so.13", "libcublasLt.so.12"}, "PLINTH_CUBLASLT");

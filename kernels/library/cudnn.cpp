@@ -1,13 +1,18 @@
 #include "kernels/library/cudnn.h"
 
 #include <cuda_runtime_api.h>
+
+// The header need not be there: it is compared with, and the library is looked for at first use.
+#if __has_include(<cudnn.h>)
 #include <cudnn.h>
+#endif
 
 #include "kernels/library/shared_library.h"
 
 namespace plinth::kernels::cuda::dnn {
 namespace {
 
+#ifdef CUDNN_MAJOR
 // What cudnn.h declares for itself is what the library's header says.
 #define SAME(ours, theirs) static_assert(int{ours} == int{theirs})
 SAME(kSuccess, CUDNN_STATUS_SUCCESS);
@@ -92,6 +97,7 @@ SAME(kPackPointers, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS);
 SAME(kPackWorkspace, CUDNN_ATTR_VARIANT_PACK_WORKSPACE);
 SAME(kEngineNumericalNotes, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE);
 #undef SAME
+#endif
 
 int current_device() {
   int device = 0;
