@@ -3,29 +3,38 @@
 // Fused scaled dot-product attention, forward and backward, tiled with an online softmax (Dao,
 // "FlashAttention-2", arXiv 2307.08691): the matrix of scores is never whole in memory.
 //
-//   s[i, j] = scale * q[i] . k[j],   -inf where query i does not see key j
-//   lse[i]  = log sum_j exp(s[i, j])
+//   x[i, j] = scale q[i] . k[j]
+//   s[i, j] = cap(x[i, j]) - slope |i + off - j| + bias[i, j],   -inf where query i does not see
+//             key j; cap(x) = soft_cap tanh(x / soft_cap), or x; off = kv_len - q_len
+//   lse[i]  = log (exp(sink) + sum_j exp(s[i, j]))
 //   p[i, j] = exp(s[i, j] - lse[i])
 //   out[i]  = sum_j drop[i, j] p[i, j] v[j]
 //
 //   dv[j]    = sum_i drop[i, j] p[i, j] dout[i]
-//   ds[i, j] = p[i, j] (drop[i, j] dout[i] . v[j] - dout[i] . out[i])
-//   dq[i]    = scale sum_j ds[i, j] k[j]
-//   dk[j]    = scale sum_i ds[i, j] q[i]
+//   delta[i] = dout[i] . out[i] - dlse[i]
+//   ds[i, j] = p[i, j] (drop[i, j] dout[i] . v[j] - delta[i])
+//   dx[i, j] = ds[i, j] cap'(x[i, j])
+//   dq[i]    = scale sum_j dx[i, j] k[j]
+//   dk[j]    = scale sum_i dx[i, j] q[i]
+//   dbias    = ds, summed along the dimensions in which bias is broadcast
+//   dsink    = - sum_i exp(sink - lse[i]) delta[i], over the batch too
+//
+// Slope, bias and sink are of a query head, and left out unless given. cap: Gemma 2, arXiv
+// 2408.00118; slope: ALiBi, arXiv 2108.12409; sink: a logit that takes weight and has no value
+// (gpt-oss, arXiv 2508.10925).
 //
 // Shapes       q, out [batch, heads, q_len, head_dim]; k, v [batch, kv_heads, kv_len, head_dim];
 //              lse [batch, heads, q_len], contiguous. Any strides but head_dim's, which is 1. Query
 //              head h reads key/value head h / (heads / kv_heads).
 // Dtypes       float64, float32, bfloat16, float16; scores, sums and lse in compute_t<T>.
-// Masked rows  a query that sees no key has out = 0, lse = -inf, and gives no gradient.
+// Masked rows  a query that sees no key has out = 0, lse = -inf (or its sink), and gives no
+//              gradient but the sink's.
 // Dropout      drop[i, j] is 0 with probability `dropout`, else 1 / (1 - dropout): lane j % 4 of
 //              Philox block (head * q_len + i) * ceil(kv_len / 4) + j / 4 of sample
 //              philox.sample + batch. In a packed batch the sequence stands for the batch, and
 //              lengths and positions are the sequence's own. The backward pass draws the same
 //              numbers.
-// Aliasing     outputs overlap neither inputs nor one another, except that out may be written over
-// q
-//              nowhere.
+// Aliasing     outputs overlap neither inputs nor one another.
 // Determinism  the order of every sum depends on the description only; dk and dv of a shared
 //              key/value head are summed over its query heads in order.
 // Cost         4 q kv head_dim operations a head forward, 10 backward (less what the mask skips in
@@ -64,13 +73,31 @@ struct AttentionDesc {
 
   float dropout = 0;
   PhiloxKey philox{};
+
+  float soft_cap = 0;                  // none if 0
+  const void* alibi_slopes = nullptr;  // compute_t<T> [heads]
+  // T, at strides of which those of broadcast dimensions are 0. Not with cu_seqlens.
+  const void* bias = nullptr;
+  struct BiasStrides {
+    int64_t batch = 0, head = 0, query = 0, key = 0;  // in elements
+  };
+  BiasStrides bias_strides;
+  const void* sinks = nullptr;  // compute_t<T> [heads]
+
+  // Of the backward pass, and null where not wanted or given: the gradient of lse, in its layout;
+  // those of bias, whose strides are 0 where bias's are and it has more than one element to sum,
+  // and of sinks.
+  const void* dlse = nullptr;
+  void* dbias = nullptr;
+  BiasStrides dbias_strides;
+  void* dsinks = nullptr;
 };
 
 template <class T>
 void attention_forward(const AttentionDesc& desc, const T* q, const T* k, const T* v, T* out,
                        compute_t<T>* lse);
 
-// Overwrites dq, dk, dv.
+// Overwrites dq, dk, dv, and dbias and dsinks where given.
 template <class T>
 void attention_backward(const AttentionDesc& desc, const T* dout, const T* q, const T* k,
                         const T* v, const T* out, const compute_t<T>* lse, T* dq, T* dk, T* dv);

@@ -133,6 +133,19 @@ inline float fast_rsqrt(float x) {
   return 1.0f / std::sqrt(x);
 }
 
+// ---- the thread's current device ----
+
+struct DeviceLimits {
+  int capability = 90;      // 10 major + minor
+  int multiprocessors = 3;  // so few that blocks which stay have more than one tile each
+};
+
+// Tests may change them.
+inline DeviceLimits& device_limits() {
+  static DeviceLimits limits;
+  return limits;
+}
+
 // ---- launching ----
 
 using Stream = void*;

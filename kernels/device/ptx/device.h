@@ -144,6 +144,22 @@ PLINTH_DEVICE float fast_rsqrt(float x) {
   return rsqrtf(x);
 }
 
+// ---- the thread's current device ----
+
+struct DeviceLimits {
+  int capability = 0;  // 10 major + minor
+  int multiprocessors = 0;
+};
+
+inline DeviceLimits device_limits() {
+  int device = 0, major = 0, minor = 0, multiprocessors = 0;
+  cudaGetDevice(&device);
+  cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
+  cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device);
+  cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device);
+  return {10 * major + minor, multiprocessors};
+}
+
 // ---- launching ----
 
 using Stream = cudaStream_t;

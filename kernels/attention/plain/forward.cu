@@ -1,4 +1,5 @@
-#include "kernels/attention/attention_tiles.cuh"
+#include "kernels/attention/plain/plain.h"
+#include "kernels/attention/plain/tiles.cuh"
 #include "kernels/instantiate.h"
 
 namespace plinth::kernels::cuda {
@@ -27,12 +28,21 @@ struct Softmax {
     top[r] = most;
     return decay;
   }
+
+  // Adds a sink to row r's whole sum; returns by how much the sums of values shrink.
+  PLINTH_DEVICE C add_sink(int r, C sink, C& whole) {
+    const C most = Max{}(top[r], sink), decay = power_of_two(top[r] - most);
+    whole = whole * decay + power_of_two(sink - most);
+    top[r] = most;
+    return decay;
+  }
 };
 
 template <class T, int kColumns>
-PLINTH_KERNEL void forward_kernel(AttentionDesc d, Lengths lengths, Dropout<compute_t<T>> dropout,
-                                  bool whole, Global<const T> q, Global<const T> k,
-                                  Global<const T> v, Global<T> out, Global<compute_t<T>> lse) {
+PLINTH_KERNEL void forward_kernel(AttentionDesc d, Lengths lengths, Described<T> described,
+                                  Dropout<compute_t<T>> dropout, bool whole, Global<const T> q,
+                                  Global<const T> k, Global<const T> v, Global<T> out,
+                                  Global<compute_t<T>> lse) {
   using C = compute_t<T>;
   constexpr int kRowPitch = kPitch<C, kColumns>;
   const Shared<C> q_tile = shared_array<C>(0, (kOwn<C> + 2 * kOther) * kRowPitch);
@@ -44,7 +54,7 @@ PLINTH_KERNEL void forward_kernel(AttentionDesc d, Lengths lengths, Dropout<comp
   const int64_t head = block_index().y, kv_head = head / (d.heads / d.kv_heads);
   const int64_t own = p.first + warp_index() * kRows<C>;  // the warp's first query
   const int64_t end = least(p.first + kOwn<C>, p.q_len);
-  const C scale = C(d.scale * std::numbers::log2e);
+  const ScoreOfHead<T> score = described.of(p, head);
 
   load_tile<kOwn<C>, kColumns>(row_of(q, d.q, p.batch, head, p.q_begin + p.first), d.q.seq,
                                end - p.first, d.head_dim, whole, q_tile);
@@ -65,8 +75,9 @@ PLINTH_KERNEL void forward_kernel(AttentionDesc d, Lengths lengths, Dropout<comp
     PLINTH_UNROLL
     for (int r = 0; r < kRows<C>; ++r) {
       const Range seen = p.keys_of(d, own + r);
-      const bool visible = j >= seen.begin && j < seen.end;
-      weights[r] = visible ? weights[r] * scale : -std::numeric_limits<C>::infinity();
+      const bool visible = own + r < p.q_len && j >= seen.begin && j < seen.end;
+      weights[r] =
+          visible ? score.at(weights[r], own + r, j).value : -std::numeric_limits<C>::infinity();
       sums.scale(r, softmax.soften(r, weights[r]));
       weights[r] *= dropout.factor(p, head, own + r, j);
     }
@@ -74,7 +85,8 @@ PLINTH_KERNEL void forward_kernel(AttentionDesc d, Lengths lengths, Dropout<comp
   }
   PLINTH_UNROLL
   for (int r = 0; r < kRows<C>; ++r) {
-    const C total = warp_reduce<Sum>(softmax.total[r]);
+    C total = warp_reduce<Sum>(softmax.total[r]);
+    if (described.has_sinks()) sums.scale(r, softmax.add_sink(r, described.sink(head), total));
     if (own + r >= p.q_len) continue;
     const int64_t i = p.q_begin + own + r;
     sums.write_row(r, total == 0 ? C(0) : 1 / total, d.head_dim,
@@ -87,12 +99,10 @@ PLINTH_KERNEL void forward_kernel(AttentionDesc d, Lengths lengths, Dropout<comp
 }
 
 }  // namespace
-}  // namespace attention
 
 template <class T>
-void attention_forward(void* stream, const AttentionDesc& d, const T* q, const T* k, const T* v,
-                       T* out, compute_t<T>* lse) {
-  using namespace attention;
+void plain_forward(Stream stream, const AttentionDesc& d, const T* q, const T* k, const T* v,
+                   T* out, compute_t<T>* lse) {
   using C = compute_t<T>;
   const int64_t tiles = tiles_of(d, d.q_len, kOwn<C>);
   if (tiles == 0 || d.heads == 0) return;
@@ -102,15 +112,16 @@ void attention_forward(void* stream, const AttentionDesc& d, const T* q, const T
     const LaunchShape shape{{static_cast<uint32_t>(tiles), static_cast<uint32_t>(d.heads)},
                             {kThreads},
                             bytes_of_rows<C, kColumns>(kOwn<C> + 2 * kOther)};
-    launch("attention_forward", forward_kernel<T, kColumns>, shape, static_cast<Stream>(stream), d,
-           lengths, Dropout<C>(d), whole, q, k, v, out, lse);
+    launch("attention_forward", forward_kernel<T, kColumns>, shape, stream, d, lengths,
+           Described<T>(d), Dropout<C>(d), whole, q, k, v, out, lse);
   });
 }
 
-#define PLINTH_INSTANTIATE(T)                                                                   \
-  template void attention_forward<T>(void*, const AttentionDesc&, const T*, const T*, const T*, \
-                                     T*, compute_t<T>*);
+#define PLINTH_INSTANTIATE(T)                                                                    \
+  template void plain_forward<T>(Stream, const AttentionDesc&, const T*, const T*, const T*, T*, \
+                                 compute_t<T>*);
 PLINTH_FOR_EACH_FLOAT(PLINTH_INSTANTIATE)
 #undef PLINTH_INSTANTIATE
 
+}  // namespace attention
 }  // namespace plinth::kernels::cuda

@@ -2,7 +2,7 @@
 
 // Tiles of the GPU's plain attention kernels: rows of q, k, v or dout, widened, in shared memory.
 
-#include "kernels/attention/attention_problem.cuh"
+#include "kernels/attention/score.cuh"
 
 namespace plinth::kernels::cuda::attention {
 
@@ -134,12 +134,6 @@ PLINTH_DEVICE float power_of_two(float x) {
 }
 PLINTH_DEVICE double power_of_two(double x) {
   return std::exp2(x);
-}
-
-// The lse of a query in those units; +inf where the query saw no key, so that its weights are 0.
-template <class C>
-PLINTH_DEVICE C lse_of_weights(C lse) {
-  return lse == -std::numeric_limits<C>::infinity() ? -lse : lse * std::numbers::log2e_v<C>;
 }
 
 }  // namespace plinth::kernels::cuda::attention

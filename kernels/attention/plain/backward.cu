@@ -1,14 +1,15 @@
-#include "kernels/attention/attention_tiles.cuh"
+#include "kernels/attention/plain/plain.h"
+#include "kernels/attention/plain/tiles.cuh"
 #include "kernels/instantiate.h"
 
 namespace plinth::kernels::cuda {
 namespace attention {
 namespace {
 
-// delta[i] = dout[i] . out[i], in the order of lse: a warp takes a query.
+// A warp takes a query.
 template <class T>
 PLINTH_KERNEL void delta_kernel(AttentionDesc d, Global<const T> dout, Global<const T> out,
-                                Global<compute_t<T>> delta) {
+                                Global<const compute_t<T>> dlse, Global<compute_t<T>> delta) {
   using C = compute_t<T>;
   const int64_t number = static_cast<int64_t>(block_index().x) * kWarps + warp_index();
   if (number >= d.batch * d.heads * d.q_len) return;
@@ -19,7 +20,12 @@ PLINTH_KERNEL void delta_kernel(AttentionDesc d, Global<const T> dout, Global<co
   C sum = 0;
   for (int64_t x = lane_index(); x < d.head_dim; x += 32) sum += C(T(slopes[x])) * C(T(values[x]));
   sum = warp_reduce<Sum>(sum);
-  if (lane_index() == 0) delta[number] = sum;
+  if (lane_index() != 0) return;
+  if (dlse) {
+    const C slope = dlse[number];
+    sum -= slope;
+  }
+  delta[number] = sum;
 }
 
 // What both kernels read.
@@ -53,8 +59,8 @@ PLINTH_DEVICE void load_tiles(Global<const T> a, int64_t a_stride, Global<const 
 
 // A block owns queries, a lane a key of each tile.
 template <class T, int kColumns>
-PLINTH_KERNEL void dq_kernel(AttentionDesc d, Lengths lengths, Dropout<compute_t<T>> dropout,
-                             Inputs<T> in, Global<T> dq) {
+PLINTH_KERNEL void dq_kernel(AttentionDesc d, Lengths lengths, Described<T> described,
+                             Dropout<compute_t<T>> dropout, Inputs<T> in, Global<T> dq) {
   using C = compute_t<T>;
   const Tiles<C, kColumns> tiles;
   const Problem p = problem_of(d, lengths, block_index().x, kOwn<C>, false);
@@ -63,7 +69,7 @@ PLINTH_KERNEL void dq_kernel(AttentionDesc d, Lengths lengths, Dropout<compute_t
   const int64_t head = block_index().y, kv_head = head / (d.heads / d.kv_heads);
   const int64_t own = p.first + warp_index() * kRows<C>;  // the warp's first query
   const int64_t end = least(p.first + kOwn<C>, p.q_len);
-  const C scale = C(d.scale * std::numbers::log2e);
+  const ScoreOfHead<T> score = described.of(p, head);
 
   const int64_t begin = p.q_begin + p.first;
   load_tiles<kOwn<C>, kColumns>(row_of(in.q, d.q, p.batch, head, begin), d.q.seq,
@@ -95,10 +101,11 @@ PLINTH_KERNEL void dq_kernel(AttentionDesc d, Lengths lengths, Dropout<compute_t
     PLINTH_UNROLL
     for (int r = 0; r < kRows<C>; ++r) {
       const Range seen = p.keys_of(d, own + r);
-      const bool visible = j >= seen.begin && j < seen.end;
-      const C weight = visible ? power_of_two(scores[r] * scale - lse[r]) : C(0);
+      const bool visible = own + r < p.q_len && j >= seen.begin && j < seen.end;
+      const Score<C> s = visible ? score.at(scores[r], own + r, j) : Score<C>{0, 0};
+      const C weight = visible ? power_of_two(s.value - lse[r]) : C(0);
       const C factor = dropout.factor(p, head, own + r, j);
-      slopes[r] = weight * (factor * slopes[r] - delta[r]);
+      slopes[r] = weight * (factor * slopes[r] - delta[r]) * s.slope;
     }
     sums.add(slopes, tiles.other);
   }
@@ -113,13 +120,12 @@ PLINTH_KERNEL void dq_kernel(AttentionDesc d, Lengths lengths, Dropout<compute_t
 // The terms of dk and dv that the block's keys get from one query head: a lane has a query of each
 // tile.
 template <class T, int kColumns>
-PLINTH_DEVICE void add_head(const AttentionDesc& d, const Problem& p,
+PLINTH_DEVICE void add_head(const AttentionDesc& d, const Problem& p, const ScoreOfHead<T>& score,
                             const Dropout<compute_t<T>>& dropout, const Inputs<T>& in,
                             const Tiles<compute_t<T>, kColumns>& tiles, int64_t head,
                             Sums<compute_t<T>, kColumns>& dk, Sums<compute_t<T>, kColumns>& dv) {
   using C = compute_t<T>;
   const int64_t own = p.first + warp_index() * kRows<C>;  // the warp's first key
-  const C scale = C(d.scale * std::numbers::log2e);
   const Range queries = p.queries_of(d, p.first, least(p.first + kOwn<C>, p.kv_visible) - 1);
   for (int64_t query = queries.begin; query < queries.end; query += kOther) {
     block_sync();  // the tiles before are used up
@@ -143,11 +149,12 @@ PLINTH_DEVICE void add_head(const AttentionDesc& d, const Problem& p,
     PLINTH_UNROLL
     for (int r = 0; r < kRows<C>; ++r) {
       const int64_t j = own + r;
-      const bool visible = j >= seen.begin && j < seen.end;
-      const C weight = visible ? power_of_two(weights[r] * scale - lse) : C(0);
+      const bool visible = i < p.q_len && j >= seen.begin && j < seen.end;
+      const Score<C> s = visible ? score.at(weights[r], i, j) : Score<C>{0, 0};
+      const C weight = visible ? power_of_two(s.value - lse) : C(0);
       const C factor = dropout.factor(p, head, i, j);
       weights[r] = factor * weight;
-      slopes[r] = weight * (factor * slopes[r] - delta);
+      slopes[r] = weight * (factor * slopes[r] - delta) * s.slope;
     }
     dv.add(weights, tiles.other_second);
     dk.add(slopes, tiles.other);
@@ -156,8 +163,9 @@ PLINTH_DEVICE void add_head(const AttentionDesc& d, const Problem& p,
 
 // A block owns keys and adds the query heads that share them, in order.
 template <class T, int kColumns>
-PLINTH_KERNEL void dk_dv_kernel(AttentionDesc d, Lengths lengths, Dropout<compute_t<T>> dropout,
-                                Inputs<T> in, Global<T> dk, Global<T> dv) {
+PLINTH_KERNEL void dk_dv_kernel(AttentionDesc d, Lengths lengths, Described<T> described,
+                                Dropout<compute_t<T>> dropout, Inputs<T> in, Global<T> dk,
+                                Global<T> dv) {
   using C = compute_t<T>;
   const Tiles<C, kColumns> tiles;
   const Problem p = problem_of(d, lengths, block_index().x, kOwn<C>, true);
@@ -171,7 +179,7 @@ PLINTH_KERNEL void dk_dv_kernel(AttentionDesc d, Lengths lengths, Dropout<comput
                                 tiles.own, tiles.own_second);
   Sums<C, kColumns> dk_sums, dv_sums;
   for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head)
-    add_head<T, kColumns>(d, p, dropout, in, tiles, head, dk_sums, dv_sums);
+    add_head<T, kColumns>(d, p, described.of(p, head), dropout, in, tiles, head, dk_sums, dv_sums);
   PLINTH_UNROLL
   for (int r = 0; r < kRows<C>; ++r) {
     const int64_t j = p.first + warp_index() * kRows<C> + r;
@@ -182,27 +190,22 @@ PLINTH_KERNEL void dk_dv_kernel(AttentionDesc d, Lengths lengths, Dropout<comput
 }
 
 }  // namespace
-}  // namespace attention
 
 template <class T>
-size_t attention_backward_workspace(const AttentionDesc& d) {
-  return static_cast<size_t>(d.batch * d.heads * d.q_len) * sizeof(compute_t<T>);
+void row_deltas(Stream stream, const AttentionDesc& d, const T* dout, const T* out,
+                compute_t<T>* delta) {
+  const int64_t queries = d.batch * d.heads * d.q_len;
+  if (queries == 0) return;
+  launch("attention_delta", delta_kernel<T>,
+         {{static_cast<uint32_t>(ceil_div(queries, kWarps))}, {kThreads}, 0}, stream, d, dout, out,
+         static_cast<const compute_t<T>*>(d.dlse), delta);
 }
 
 template <class T>
-void attention_backward(void* stream, const AttentionDesc& d, const T* dout, const T* q, const T* k,
-                        const T* v, const T* out, const compute_t<T>* lse, T* dq, T* dk, T* dv,
-                        void* workspace) {
-  using namespace attention;
+void plain_backward(Stream stream, const AttentionDesc& d, const T* dout, const T* q, const T* k,
+                    const T* v, const compute_t<T>* lse, const compute_t<T>* delta, T* dq, T* dk,
+                    T* dv) {
   using C = compute_t<T>;
-  const auto s = static_cast<Stream>(stream);
-  C* delta = static_cast<C*>(workspace);
-  const int64_t queries = d.batch * d.heads * d.q_len;
-  if (queries > 0) {
-    launch("attention_delta", delta_kernel<T>,
-           {{static_cast<uint32_t>(ceil_div(queries, kWarps))}, {kThreads}, 0}, s, d, dout, out,
-           delta);
-  }
   const bool whole = whole_rows(d, d.q, q) && whole_rows(d, d.k, k) && whole_rows(d, d.v, v) &&
                      whole_rows(d, d.dout, dout);
   const Lengths lengths{d.kv_lengths, d.cu_seqlens_q, d.cu_seqlens_k};
@@ -214,22 +217,23 @@ void attention_backward(void* stream, const AttentionDesc& d, const T* dout, con
           {kThreads},
           bytes_of_rows<C, kColumns>(Tiles<C, kColumns>::kAllRows)};
     };
-    if (queries > 0) {
-      launch("attention_dq", dq_kernel<T, kColumns>, shape(d.q_len, d.heads), s, d, lengths,
-             Dropout<C>(d), inputs, dq);
+    if (d.batch * d.heads * d.q_len > 0) {
+      launch("attention_dq", dq_kernel<T, kColumns>, shape(d.q_len, d.heads), stream, d, lengths,
+             Described<T>(d), Dropout<C>(d), inputs, dq);
     }
     if (d.batch * d.kv_heads * d.kv_len > 0) {
-      launch("attention_dk_dv", dk_dv_kernel<T, kColumns>, shape(d.kv_len, d.kv_heads), s, d,
-             lengths, Dropout<C>(d), inputs, dk, dv);
+      launch("attention_dk_dv", dk_dv_kernel<T, kColumns>, shape(d.kv_len, d.kv_heads), stream, d,
+             lengths, Described<T>(d), Dropout<C>(d), inputs, dk, dv);
     }
   });
 }
 
-#define PLINTH_INSTANTIATE(T)                                                                    \
-  template size_t attention_backward_workspace<T>(const AttentionDesc&);                         \
-  template void attention_backward<T>(void*, const AttentionDesc&, const T*, const T*, const T*, \
-                                      const T*, const T*, const compute_t<T>*, T*, T*, T*, void*);
+#define PLINTH_INSTANTIATE(T)                                                                   \
+  template void row_deltas<T>(Stream, const AttentionDesc&, const T*, const T*, compute_t<T>*); \
+  template void plain_backward<T>(Stream, const AttentionDesc&, const T*, const T*, const T*,   \
+                                  const T*, const compute_t<T>*, const compute_t<T>*, T*, T*, T*);
 PLINTH_FOR_EACH_FLOAT(PLINTH_INSTANTIATE)
 #undef PLINTH_INSTANTIATE
 
+}  // namespace attention
 }  // namespace plinth::kernels::cuda
