@@ -1,5 +1,3 @@
-#include <numbers>
-
 #include "kernels/attention/few_queries.h"
 #include "kernels/attention/tile.h"
 #include "kernels/instantiate.h"
@@ -37,11 +35,20 @@ class Forward {
   using C = compute_t<T>;
 
   Forward(const AttentionDesc& d, const T* q, const T* k, const T* v, T* out, C* lse)
-      : d_(d), q_(q), k_(k), v_(v), out_(out), lse_(lse), dropout_(d), padded_(padded_dim<C>(d)) {}
+      : d_(d),
+        q_(q),
+        k_(k),
+        v_(v),
+        out_(out),
+        lse_(lse),
+        score_(d),
+        dropout_(d),
+        padded_(padded_dim<C>(d)) {}
 
   void run(const Task& task) {
     p_ = problem_at(d_, task.problem);
     head_ = task.head;
+    score_.start(p_, head_);
     pack_keys(visible_keys(d_, p_, task.begin, task.end - 1));
     for (int64_t i = task.begin; i < task.end; i += kQueryTile)
       query_tile(i, std::min(task.end, i + kQueryTile));
@@ -88,7 +95,9 @@ class Forward {
       for (int64_t i = begin; i < end; i += kGroup)
         group(begin, i, std::min<int64_t>(end, i + kGroup), key);
     }
-    for (int64_t i = begin; i < end; ++i) finish(i, i - begin);
+    for (int64_t r = 0; r < end - begin; ++r)
+      score_.finish(p_, head_, begin + r, sums_ + r * padded_, top_[r], sum_lanes<C>(total_[r]),
+                    out_, lse_);
   }
 
   // Adds one tile of keys to queries [i, end) of the tile that begins at `tile_begin`.
@@ -100,6 +109,9 @@ class Forward {
     const int64_t r = i - tile_begin, t = (key - keys_.begin) / kKeys<C>;
     group_scores(q_rows_ + r * padded_, padded_, k_tiles_ + t * d_.head_dim * kKeys<C>, d_.head_dim,
                  v, tile);
+    if (score_.changes()) {
+      for (int64_t x = i; x < end; ++x) score_.change(x, key, v, tile + (x - i) * kKeys<C>);
+    }
     if (v.partial) {
       for (int64_t x = i; x < end; ++x)
         mask_row(tile + (x - i) * kKeys<C>, v, key, visible_keys(d_, p_, x),
@@ -171,18 +183,11 @@ class Forward {
     tile.write(sums, padded_);
   }
 
-  void finish(int64_t i, int64_t r) {
-    const C total = sum_lanes<C>(total_[r]);
-    write_row(sums_ + r * padded_, total == 0 ? C(0) : 1 / total, d_.head_dim,
-              row(out_, d_.out, p_.batch, head_, p_.q_begin + i));
-    lse_[(p_.batch * d_.heads + head_) * d_.q_len + p_.q_begin + i] =
-        (top_[r] + std::log2(total)) * std::numbers::ln2_v<C>;
-  }
-
   const AttentionDesc& d_;
   const T *q_, *k_, *v_;
   T* out_;
   C* lse_;
+  Score<T> score_;
   Dropout dropout_;
   int64_t padded_;
 

@@ -3,9 +3,7 @@
 // Attention of a few queries to many keys, as when a model generates: bound by reading k and v
 // once, so keys are not packed, and all queries of a key/value head share each tile.
 
-#include <numbers>
-
-#include "kernels/attention/tile.h"
+#include "kernels/attention/score.h"
 #include "kernels/parallel.h"
 #include "kernels/scratch.h"
 
@@ -23,6 +21,7 @@ class FewQueries {
         v_(v),
         out_(out),
         lse_(lse),
+        score_(d),
         dropout_(d),
         padded_(padded_dim<C>(d)),
         group_(d.heads / d.kv_heads),
@@ -42,7 +41,10 @@ class FewQueries {
       v_tile_ = tile(row(v_, d_.v, p.batch, kv_head, p.k_begin + key), d_.v.seq, count, v_rows_);
       for (Query& query : queries_) add_keys(p, query, key);
     }
-    for (const Query& query : queries_) finish(p, query);
+    for (const Query& query : queries_) {
+      score_.start(p, query.head);
+      score_.finish(p, query.head, query.position, query.sums, query.top, query.total, out_, lse_);
+    }
   }
 
  private:
@@ -93,8 +95,12 @@ class FewQueries {
     alignas(kVectorBytes) C scores[kKeys<C>];
     for (int j = 0; j < kKeys<C>; j += kLanes<C>)
       store(scores + j, dots(query.row, k_tile_.rows + j * k_tile_.stride));
-    mask_row(scores, KeyVectors{0, kKeyVectors, true}, key, query.keys,
-             -std::numeric_limits<C>::infinity());
+    constexpr KeyVectors kWhole{0, kKeyVectors, true};
+    if (score_.changes()) {
+      score_.start(p, query.head);
+      score_.change(query.position, key, kWhole, scores);
+    }
+    mask_row(scores, kWhole, key, query.keys, -std::numeric_limits<C>::infinity());
 
     Vec<C> most = load(scores);
     for (int x = 1; x < kKeyVectors; ++x) most = larger<C>(most, load(scores + x * kLanes<C>));
@@ -137,17 +143,11 @@ class FewQueries {
     return sums[0];
   }
 
-  void finish(const Problem& p, const Query& query) {
-    write_row(query.sums, query.total == 0 ? C(0) : 1 / query.total, d_.head_dim,
-              row(out_, d_.out, p.batch, query.head, p.q_begin + query.position));
-    lse_[(p.batch * d_.heads + query.head) * d_.q_len + p.q_begin + query.position] =
-        (query.top + std::log2(query.total)) * std::numbers::ln2_v<C>;
-  }
-
   const AttentionDesc& d_;
   const T *q_, *k_, *v_;
   T* out_;
   C* lse_;
+  Score<T> score_;
   Dropout dropout_;
   int64_t padded_, group_;
   Tile k_tile_{}, v_tile_{};

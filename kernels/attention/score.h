@@ -1,0 +1,108 @@
+#pragma once
+
+// What makes a score besides the scale and the mask: soft cap, ALiBi, bias and sinks, on rows of
+// the CPU kernels' tiles. Scores are in units of log 2, as those kernels keep them.
+
+#include <numbers>
+
+#include "kernels/attention/tile.h"
+#include "kernels/vector_math.h"
+
+namespace plinth::kernels::cpu::attention {
+
+// Of one head of one problem, which start() names.
+template <class T>
+class Score {
+ public:
+  using C = compute_t<T>;
+
+  explicit Score(const AttentionDesc& d) : d_(d), cap_(C(d.soft_cap) * kLog2E) {}
+
+  void start(const Problem& p, int64_t head) {
+    offset_ = p.kv_len - p.q_len;
+    kv_len_ = p.kv_len;
+    slope_ = of_head(d_.alibi_slopes, head);
+    sink_ = of_head(d_.sinks, head);
+    bias_ = static_cast<const T*>(d_.bias);
+    if (bias_) bias_ += p.batch * d_.bias_strides.batch + head * d_.bias_strides.head;
+  }
+
+  // Whether a score is more than scale q . k.
+  bool changes() const { return cap_ > 0 || d_.alibi_slopes || d_.bias; }
+  bool caps() const { return cap_ > 0; }
+
+  // Makes scores of the scaled products of one query with vectors v of the tile of keys at `key`.
+  // cap_slopes, if not null, gets cap'(x).
+  void change(int64_t query, int64_t key, KeyVectors v, C* row, C* cap_slopes = nullptr) const {
+    const int begin = v.begin * kLanes<C>, end = v.end * kLanes<C>;
+    if (cap_ > 0) {
+      if (cap_slopes) {
+        cap<true>(begin, end, row, cap_slopes);
+      } else {
+        cap<false>(begin, end, row, nullptr);
+      }
+    }
+    if (d_.alibi_slopes) {
+      const C beside = C(query + offset_ - key);
+#pragma omp simd
+      for (int j = begin; j < end; ++j) row[j] -= slope_ * std::fabs(beside - C(j));
+    }
+    if (bias_)
+      add_bias(query, key, begin, static_cast<int>(std::min(key + end, kv_len_) - key), row);
+  }
+
+  // The end of a query's softmax, whose exponentials sum to `total` relative to 2^top: the sink
+  // joins them, and out and lse are written from the values' `sums`.
+  void finish(const Problem& p, int64_t head, int64_t query, const C* sums, C top, C total, T* out,
+              C* lse) const {
+    C shrink = 1;
+    if (d_.sinks) {
+      const C most = std::max(top, sink_);
+      // Neither a key nor a sink: 2^(-inf - 0) = 0.
+      const C origin = most == -std::numeric_limits<C>::infinity() ? C(0) : most;
+      shrink = std::exp2(top - origin);
+      total = total * shrink + std::exp2(sink_ - origin);
+      top = most;
+    }
+    write_row(sums, total == 0 ? C(0) : shrink / total, d_.head_dim,
+              row(out, d_.out, p.batch, head, p.q_begin + query));
+    lse[(p.batch * d_.heads + head) * d_.q_len + p.q_begin + query] =
+        (top + std::log2(total)) * std::numbers::ln2_v<C>;
+  }
+
+ private:
+  static constexpr C kLog2E = std::numbers::log2e_v<C>;
+
+  static C of_head(const void* values, int64_t head) {
+    return values ? static_cast<const C*>(values)[head] * kLog2E : C(0);
+  }
+
+  template <bool kSlopes>
+  void cap(int begin, int end, C* row, C* slopes) const {
+    const C narrowed = 1 / cap_;
+#pragma omp simd
+    for (int j = begin; j < end; ++j) {
+      const C bent = math::tanh(row[j] * narrowed);
+      row[j] = cap_ * bent;
+      if (kSlopes) slopes[j] = 1 - bent * bent;
+    }
+  }
+
+  void add_bias(int64_t query, int64_t key, int begin, int end, C* row) const {
+    const int64_t step = d_.bias_strides.key;
+    const T* from = bias_ + query * d_.bias_strides.query + key * step;
+    if (step == 1) {
+#pragma omp simd
+      for (int j = begin; j < end; ++j) row[j] += C(from[j]) * kLog2E;
+    } else {
+      for (int j = begin; j < end; ++j) row[j] += C(from[j * step]) * kLog2E;
+    }
+  }
+
+  const AttentionDesc& d_;
+  C cap_, slope_ = 0, sink_ = 0;
+  const T* bias_ = nullptr;
+  int64_t offset_ = 0, kv_len_ = 0;
+};
+
+}  // namespace plinth::kernels::cpu::attention
