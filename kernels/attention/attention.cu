@@ -37,6 +37,8 @@ void attention_backward(void* stream, const AttentionDesc& d, const T* dout, con
   auto* const delta = static_cast<compute_t<T>*>(workspace);
   attention::row_deltas<T>(s, d, dout, out, delta);
   attention::plain_backward<T>(s, d, dout, q, k, v, lse, delta, dq, dk, dv);
+  if (d.dbias) attention::bias_gradient<T>(s, d, dout, q, k, v, lse, delta);
+  if (d.dsinks) attention::sink_gradient<compute_t<T>>(s, d, lse, delta);
 }
 
 #define PLINTH_INSTANTIATE(T)                                                                    \

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
+#include <utility>
+
 #include "tests/emulator/kernel_testing.h"
 
 namespace plinth::kernels::cuda {
@@ -17,6 +20,10 @@ struct Case {
   std::vector<int64_t> cu_seqlens_q = {}, cu_seqlens_k = {};
   int64_t gap = 0;    // elements between the heads of a token
   int64_t shift = 0;  // of q, in elements beyond a 16-byte boundary
+  float soft_cap = 0;
+  bool alibi = false, sinks = false, dlse = false;
+  // The dimensions, of [batch, heads, queries, keys], that bias has; in the others it is broadcast.
+  std::string bias = "";
 };
 
 const Case kCases[] = {
@@ -172,7 +179,86 @@ const Case kCases[] = {
      .kv_heads = 1,
      .q_len = 0,
      .kv_len = 5,
-     .head_dim = 8},
+     .head_dim = 8,
+     .sinks = true,
+     .bias = "hk"},
+    {.name = "soft cap",
+     .batch = 1,
+     .heads = 2,
+     .kv_heads = 1,
+     .q_len = 9,
+     .kv_len = 40,
+     .head_dim = 8,
+     .causal = true,
+     .soft_cap = 1.5f},
+    {.name = "ALiBi, packed",
+     .batch = 1,
+     .heads = 2,
+     .kv_heads = 2,
+     .q_len = 12,
+     .kv_len = 40,
+     .head_dim = 8,
+     .cu_seqlens_q = {0, 7, 12},
+     .cu_seqlens_k = {0, 35, 40},
+     .alibi = true},
+    {.name = "sinks",
+     .batch = 2,
+     .heads = 4,
+     .kv_heads = 2,
+     .q_len = 9,
+     .kv_len = 5,
+     .head_dim = 8,
+     .causal = true,
+     .sinks = true,
+     .dlse = true},
+    {.name = "gradient of lse",
+     .batch = 2,
+     .heads = 2,
+     .kv_heads = 2,
+     .q_len = 5,
+     .kv_len = 35,
+     .head_dim = 8,
+     .dlse = true},
+    {.name = "bias",
+     .batch = 2,
+     .heads = 2,
+     .kv_heads = 1,
+     .q_len = 33,
+     .kv_len = 9,
+     .head_dim = 8,
+     .causal = true,
+     .bias = "bhqk"},
+    {.name = "bias of heads",
+     .batch = 2,
+     .heads = 2,
+     .kv_heads = 2,
+     .q_len = 9,
+     .kv_len = 35,
+     .head_dim = 8,
+     .window = 9,
+     .dropout = 0.2f,
+     .soft_cap = 2,
+     .sinks = true,
+     .bias = "hqk"},
+    {.name = "bias of keys",
+     .batch = 3,
+     .heads = 2,
+     .kv_heads = 1,
+     .q_len = 33,
+     .kv_len = 9,
+     .head_dim = 13,
+     .kv_lengths = {7, 0, 9},
+     .bias = "bk"},
+    {.name = "bias of queries",
+     .batch = 2,
+     .heads = 2,
+     .kv_heads = 2,
+     .q_len = 9,
+     .kv_len = 35,
+     .head_dim = 8,
+     .causal = true,
+     .alibi = true,
+     .bias = "q"},
 };
 
 // A description, with tokens before heads in memory, whose arrays are the caller's.
@@ -212,13 +298,60 @@ const int64_t* host_array(const std::vector<int64_t>& values) {
   return values.empty() ? nullptr : values.data();
 }
 
+// What bends scores, of C or T, and the gradients of it; with its strides.
+template <class C, class T>
+struct Extras {
+  AttentionDesc::BiasStrides strides;
+  Buffer<C> slopes, sinks, dlse, dsinks;
+  Buffer<T> bias, dbias;
+
+  explicit Extras(const Case& c)
+      : slopes(c.heads),
+        sinks(c.heads),
+        dlse(c.batch * c.heads * c.q_len),
+        dsinks(c.heads),
+        bias(elements(c, strides)),
+        dbias(elements(c, strides)) {}
+
+  void describe(const Case& c, AttentionDesc& d) {
+    d.soft_cap = c.soft_cap;
+    d.bias_strides = d.dbias_strides = strides;
+    if (c.alibi) d.alibi_slopes = slopes.data();
+    if (c.sinks) d.sinks = sinks.data(), d.dsinks = dsinks.data();
+    if (c.dlse) d.dlse = dlse.data();
+    if (!c.bias.empty()) d.bias = bias.data(), d.dbias = dbias.data();
+  }
+
+ private:
+  static int64_t elements(const Case& c, AttentionDesc::BiasStrides& strides) {
+    int64_t count = 1;
+    const auto stride = [&](char name, int64_t size) {
+      return c.bias.find(name) == std::string::npos ? 0 : std::exchange(count, count * size);
+    };
+    strides.key = stride('k', c.kv_len);
+    strides.query = stride('q', c.q_len);
+    strides.head = stride('h', c.heads);
+    strides.batch = stride('b', c.batch);
+    return count;
+  }
+};
+
+// The same numbers in float64.
+template <class A, class B>
+void copy_values(Buffer<A>& from, Buffer<B>& to) {
+  const std::vector<double> values = from.values();
+  for (size_t i = 0; i < values.size(); ++i) to[static_cast<int64_t>(i)] = B(values[i]);
+}
+
 // Both passes against the CPU's float64 kernels, on the numbers that T holds.
 template <class T>
 void expect_attention(const Case& c) {
   SCOPED_TRACE(c.name);
   using C = compute_t<T>;
   const DeviceArray kv_lengths(c.kv_lengths), cu_q(c.cu_seqlens_q), cu_k(c.cu_seqlens_k);
-  const AttentionDesc d = describe(c, kv_lengths.data(), cu_q.data(), cu_k.data());
+  AttentionDesc d = describe(c, kv_lengths.data(), cu_q.data(), cu_k.data());
+  Extras<C, T> extras(c);
+  extras.describe(c, d);
   const int64_t queries = c.batch * d.q.batch, keys = c.batch * d.k.batch;
   const int64_t rows = c.batch * c.heads * c.q_len;
   Buffer<T> q(queries, c.shift), k(keys), v(keys), out(queries), dout(queries), dq(queries),
@@ -228,14 +361,22 @@ void expect_attention(const Case& c) {
   uint64_t seed = 0;
   // What lies between the heads is the same in results and their references.
   for (auto* buffer : {&q, &k, &v, &dout, &out, &dq, &dk, &dv}) buffer->fill_random(++seed);
+  for (auto* buffer : {&extras.slopes, &extras.sinks, &extras.dlse}) buffer->fill_random(++seed);
+  extras.bias.fill_random(++seed);
   std::vector<double> out64 = out.values(), dq64 = dq.values(), dk64 = dk.values(),
                       dv64 = dv.values(), lse64(rows);
   attention_forward<T>(nullptr, d, q.data(), k.data(), v.data(), out.data(), lse.data());
   attention_backward<T>(nullptr, d, dout.data(), q.data(), k.data(), v.data(), out.data(),
                         lse.data(), dq.data(), dk.data(), dv.data(), workspace.data());
 
-  const AttentionDesc host =
+  AttentionDesc host =
       describe(c, host_array(c.kv_lengths), host_array(c.cu_seqlens_q), host_array(c.cu_seqlens_k));
+  Extras<double, double> extras64(c);
+  extras64.describe(c, host);
+  copy_values(extras.slopes, extras64.slopes);
+  copy_values(extras.sinks, extras64.sinks);
+  copy_values(extras.dlse, extras64.dlse);
+  copy_values(extras.bias, extras64.bias);
   const std::vector<double> q64 = q.values(), k64 = k.values(), v64 = v.values();
   const std::vector<double> dout64 = dout.values();
   cpu::attention_forward<double>(host, q64.data(), k64.data(), v64.data(), out64.data(),
@@ -255,6 +396,8 @@ void expect_attention(const Case& c) {
   expect_close<T>(dq.values(), dq64, 8);
   expect_close<T>(dk.values(), dk64, 8);
   expect_close<T>(dv.values(), dv64, 8);
+  if (d.dbias) expect_close<T>(extras.dbias.values(), extras64.dbias.values(), 16);
+  if (d.dsinks) expect_close<C>(extras.dsinks.values(), extras64.dsinks.values(), 64);
 }
 
 template <class T>
@@ -284,10 +427,16 @@ TEST(AttentionKernel, SameBitsInEveryOrderOfThreads) {
                .kv_len = 40,
                .head_dim = 8,
                .causal = true,
-               .dropout = 0.1f};
+               .dropout = 0.1f,
+               .sinks = true,
+               .bias = "hk"};
   const auto gradients = [&](uint64_t seed) {
     device::emulation_seed() = seed;
-    const AttentionDesc d = describe(c, nullptr, nullptr, nullptr);
+    AttentionDesc d = describe(c, nullptr, nullptr, nullptr);
+    Extras<float, float> extras(c);
+    extras.describe(c, d);
+    extras.sinks.fill_random(4);
+    extras.bias.fill_random(5);
     const int64_t queries = d.q.batch, keys = d.k.batch;
     Buffer<float> q(queries), k(keys), v(keys), out(queries), lse(160), dq(queries), dk(keys),
         dv(keys);
@@ -297,7 +446,8 @@ TEST(AttentionKernel, SameBitsInEveryOrderOfThreads) {
     attention_forward<float>(nullptr, d, q.data(), k.data(), v.data(), out.data(), lse.data());
     attention_backward<float>(nullptr, d, out.data(), q.data(), k.data(), v.data(), out.data(),
                               lse.data(), dq.data(), dk.data(), dv.data(), workspace.data());
-    return std::vector{dq.values(), dk.values(), dv.values(), lse.values()};
+    return std::vector{dq.values(),  dk.values(),           dv.values(),
+                       lse.values(), extras.dbias.values(), extras.dsinks.values()};
   };
   EXPECT_EQ(gradients(1), gradients(2));
 }

@@ -1,5 +1,5 @@
+#include "kernels/attention/plain/gradient_tiles.cuh"
 #include "kernels/attention/plain/plain.h"
-#include "kernels/attention/plain/tiles.cuh"
 #include "kernels/instantiate.h"
 
 namespace plinth::kernels::cuda {
@@ -28,41 +28,12 @@ PLINTH_KERNEL void delta_kernel(AttentionDesc d, Global<const T> dout, Global<co
   delta[number] = sum;
 }
 
-// What both kernels read.
-template <class T>
-struct Inputs {
-  using C = compute_t<T>;
-  Global<const T> dout, q, k, v;
-  Global<const C> lse, delta;
-  bool whole;
-};
-
-// The block's own two tiles, then those of the other side.
-template <class C, int kColumns>
-struct Tiles {
-  static constexpr int kRowPitch = kPitch<C, kColumns>;
-  static constexpr int kAllRows = 2 * kOwn<C> + 2 * kOther;
-  Shared<C> own = shared_array<C>(0, kAllRows* kRowPitch);
-  Shared<C> own_second = own + kOwn<C> * kRowPitch;
-  Shared<C> other = own_second + kOwn<C> * kRowPitch;
-  Shared<C> other_second = other + kOther * kRowPitch;
-};
-
-// Loads rows of two matrices into two tiles.
-template <int kTileRows, int kColumns, class T>
-PLINTH_DEVICE void load_tiles(Global<const T> a, int64_t a_stride, Global<const T> b,
-                              int64_t b_stride, int64_t rows, int64_t head_dim, bool whole,
-                              Shared<compute_t<T>> a_tile, Shared<compute_t<T>> b_tile) {
-  load_tile<kTileRows, kColumns>(a, a_stride, rows, head_dim, whole, a_tile);
-  load_tile<kTileRows, kColumns>(b, b_stride, rows, head_dim, whole, b_tile);
-}
-
 // A block owns queries, a lane a key of each tile.
 template <class T, int kColumns>
 PLINTH_KERNEL void dq_kernel(AttentionDesc d, Lengths lengths, Described<T> described,
-                             Dropout<compute_t<T>> dropout, Inputs<T> in, Global<T> dq) {
+                             Dropout<compute_t<T>> dropout, GradientInputs<T> in, Global<T> dq) {
   using C = compute_t<T>;
-  const Tiles<C, kColumns> tiles;
+  const GradientTiles<C, kColumns> tiles;
   const Problem p = problem_of(d, lengths, block_index().x, kOwn<C>, false);
   if (p.first >= p.q_len) return;  // the whole block
   dropout.read_place();
@@ -75,16 +46,8 @@ PLINTH_KERNEL void dq_kernel(AttentionDesc d, Lengths lengths, Described<T> desc
   load_tiles<kOwn<C>, kColumns>(row_of(in.q, d.q, p.batch, head, begin), d.q.seq,
                                 row_of(in.dout, d.dout, p.batch, head, begin), d.dout.seq,
                                 end - p.first, d.head_dim, in.whole, tiles.own, tiles.own_second);
-  C lse[kRows<C>], delta[kRows<C>];
-  PLINTH_UNROLL
-  for (int r = 0; r < kRows<C>; ++r) {
-    lse[r] = std::numeric_limits<C>::infinity();
-    delta[r] = 0;
-    if (own + r >= p.q_len) continue;
-    const int64_t at = (p.batch * d.heads + head) * d.q_len + p.q_begin + own + r;
-    lse[r] = lse_of_weights<C>(in.lse[at]);
-    delta[r] = in.delta[at];
-  }
+  RowNumbers<C> rows;
+  rows.read(d, p, head, own, in);
   Sums<C, kColumns> sums;
   const Range keys{p.keys_of(d, p.first).begin, p.keys_of(d, end - 1).end};
   for (int64_t key = keys.begin / kOther * kOther; key < keys.end; key += kOther) {
@@ -103,9 +66,9 @@ PLINTH_KERNEL void dq_kernel(AttentionDesc d, Lengths lengths, Described<T> desc
       const Range seen = p.keys_of(d, own + r);
       const bool visible = own + r < p.q_len && j >= seen.begin && j < seen.end;
       const Score<C> s = visible ? score.at(scores[r], own + r, j) : Score<C>{0, 0};
-      const C weight = visible ? power_of_two(s.value - lse[r]) : C(0);
+      const C weight = visible ? power_of_two(s.value - rows.lse[r]) : C(0);
       const C factor = dropout.factor(p, head, own + r, j);
-      slopes[r] = weight * (factor * slopes[r] - delta[r]) * s.slope;
+      slopes[r] = weight * (factor * slopes[r] - rows.delta[r]) * s.slope;
     }
     sums.add(slopes, tiles.other);
   }
@@ -121,8 +84,8 @@ PLINTH_KERNEL void dq_kernel(AttentionDesc d, Lengths lengths, Described<T> desc
 // tile.
 template <class T, int kColumns>
 PLINTH_DEVICE void add_head(const AttentionDesc& d, const Problem& p, const ScoreOfHead<T>& score,
-                            const Dropout<compute_t<T>>& dropout, const Inputs<T>& in,
-                            const Tiles<compute_t<T>, kColumns>& tiles, int64_t head,
+                            const Dropout<compute_t<T>>& dropout, const GradientInputs<T>& in,
+                            const GradientTiles<compute_t<T>, kColumns>& tiles, int64_t head,
                             Sums<compute_t<T>, kColumns>& dk, Sums<compute_t<T>, kColumns>& dv) {
   using C = compute_t<T>;
   const int64_t own = p.first + warp_index() * kRows<C>;  // the warp's first key
@@ -164,10 +127,10 @@ PLINTH_DEVICE void add_head(const AttentionDesc& d, const Problem& p, const Scor
 // A block owns keys and adds the query heads that share them, in order.
 template <class T, int kColumns>
 PLINTH_KERNEL void dk_dv_kernel(AttentionDesc d, Lengths lengths, Described<T> described,
-                                Dropout<compute_t<T>> dropout, Inputs<T> in, Global<T> dk,
+                                Dropout<compute_t<T>> dropout, GradientInputs<T> in, Global<T> dk,
                                 Global<T> dv) {
   using C = compute_t<T>;
-  const Tiles<C, kColumns> tiles;
+  const GradientTiles<C, kColumns> tiles;
   const Problem p = problem_of(d, lengths, block_index().x, kOwn<C>, true);
   if (p.first >= p.kv_len) return;  // the whole block
   dropout.read_place();
@@ -206,16 +169,14 @@ void plain_backward(Stream stream, const AttentionDesc& d, const T* dout, const 
                     const T* v, const compute_t<T>* lse, const compute_t<T>* delta, T* dq, T* dk,
                     T* dv) {
   using C = compute_t<T>;
-  const bool whole = whole_rows(d, d.q, q) && whole_rows(d, d.k, k) && whole_rows(d, d.v, v) &&
-                     whole_rows(d, d.dout, dout);
   const Lengths lengths{d.kv_lengths, d.cu_seqlens_q, d.cu_seqlens_k};
-  const Inputs<T> inputs{dout, q, k, v, lse, delta, whole};
+  const GradientInputs<T> inputs(d, dout, q, k, v, lse, delta);
   with_columns(d.head_dim, [&]<int kColumns>() {
     const auto shape = [&](int64_t length, int64_t heads) {
       return LaunchShape{
           {static_cast<uint32_t>(tiles_of(d, length, kOwn<C>)), static_cast<uint32_t>(heads)},
           {kThreads},
-          bytes_of_rows<C, kColumns>(Tiles<C, kColumns>::kAllRows)};
+          bytes_of_rows<C, kColumns>(GradientTiles<C, kColumns>::kAllRows)};
     };
     if (d.batch * d.heads * d.q_len > 0) {
       launch("attention_dq", dq_kernel<T, kColumns>, shape(d.q_len, d.heads), stream, d, lengths,

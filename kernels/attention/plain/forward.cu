@@ -31,8 +31,10 @@ struct Softmax {
 
   // Adds a sink to row r's whole sum; returns by how much the sums of values shrink.
   PLINTH_DEVICE C add_sink(int r, C sink, C& whole) {
-    const C most = Max{}(top[r], sink), decay = power_of_two(top[r] - most);
-    whole = whole * decay + power_of_two(sink - most);
+    const C most = Max{}(top[r], sink);
+    const C origin = most == -std::numeric_limits<C>::infinity() ? C(0) : most;
+    const C decay = power_of_two(top[r] - origin);
+    whole = whole * decay + power_of_two(sink - origin);
     top[r] = most;
     return decay;
   }

@@ -35,4 +35,16 @@ template <class T>
 void row_deltas(device::Stream stream, const AttentionDesc& desc, const T* dout, const T* out,
                 compute_t<T>* delta);
 
+// Overwrites desc.dbias. A pass of its own, 4 q kv head_dim operations a head, which recomputes p
+// and ds: a block owns a tile of dbias and adds to it, in registers and in order, the batch
+// elements, heads, queries and keys along which bias is broadcast.
+template <class T>
+void bias_gradient(device::Stream stream, const AttentionDesc& desc, const T* dout, const T* q,
+                   const T* k, const T* v, const compute_t<T>* lse, const compute_t<T>* delta);
+
+// Overwrites desc.dsinks, each by a block that adds the queries of its head in a fixed order. C is
+// float or double.
+template <class C>
+void sink_gradient(device::Stream stream, const AttentionDesc& desc, const C* lse, const C* delta);
+
 }  // namespace plinth::kernels::cuda::attention
