@@ -1,5 +1,8 @@
 #pragma once
 
+#include <cstdint>
+#include <vector>
+
 #include "core/tensor.h"
 
 namespace plinth {
@@ -11,7 +14,17 @@ struct AttentionOptions {
   // If positive, a query sees only the last `window` of the keys that causal leaves it, itself
   // included; without causal, keys nearer than `window` on either side.
   int64_t window = 0;
-  double scale = 0;        // of the scores; 0 stands for 1 / sqrt(D)
+  double scale = 0;     // of the scores; 0 stands for 1 / sqrt(D)
+  double soft_cap = 0;  // if positive, scores x become soft_cap tanh(x / soft_cap) (Gemma 2)
+  // [H], float32 (float64 for q of float64), of which no gradient is given: slope h times the
+  // distance of query and key, |i + Tk - Tq - j|, is subtracted from the scores of head h (ALiBi,
+  // arXiv 2108.12409).
+  Tensor alibi_slopes = {};
+  // Added to the scores; broadcasts to [B, H, Tq, Tk], of q's dtype. Not with cu_seqlens.
+  Tensor bias = {};
+  // [H], float32 (float64 for q of float64): a logit of each head that takes weight in the softmax
+  // and has no value (gpt-oss, arXiv 2508.10925).
+  Tensor sinks = {};
   Tensor kv_lengths = {};  // int64 [B]: keys from kv_lengths[b] on are padding that no query sees
   // int64 [sequences + 1] each, from 0 to Tq and to Tk: with B = 1, sequences packed one after the
   // other that do not see each other.
@@ -22,13 +35,34 @@ struct AttentionOptions {
 // Scaled dot-product attention, softmax(scale q k^T) v over the keys that a query sees, without
 // ever holding the scores (Dao 2023, arXiv 2307.08691). q [B, H, Tq, D]; k, v [B, Hkv, Tk, D] with
 // H a multiple of Hkv (query head h reads key/value head h / (H / Hkv)). A query that sees no key
-// gives 0. Any strides are taken without a copy if the elements of a head are adjacent.
+// gives 0. D is at most 256 on a GPU. Any strides are taken without a copy if the elements of a
+// head are adjacent.
 //
 // The result [B, H, Tq, D] lies in memory as [B, Tq, H, D], so that transpose(1, 2).flatten(2)
-// moves nothing, and so do the gradients. A second derivative is refused.
+// moves nothing, and so do the gradients. q, k, v, bias and sinks are differentiable; a second
+// derivative is refused.
 //
 // Errors: Shape, DType (one floating dtype, int64 lengths), Argument for lengths that do not fit.
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v,
                  const AttentionOptions& options = {});
+
+struct AttentionResult {
+  Tensor out, lse;
+};
+
+// The same, and lse [B, H, Tq]: the logarithm of the sum of each query's exponentials, its sink's
+// among them; -inf for a query that sees no key. float32, or float64 for float64; differentiable.
+// Parts of one softmax over different keys are joined by it.
+AttentionResult attention_with_lse(const Tensor& q, const Tensor& k, const Tensor& v,
+                                   const AttentionOptions& options = {});
+
+// The weights themselves, before dropout, of chosen heads of q and rows of Tq only: the others are
+// never computed. [B, heads.size(), rows.size(), Tk], float32, or float64 for float64; a query's
+// weights sum to 1, less what its sink takes, and are 0 for keys that it does not see. It has no
+// gradient: asking for one is an error. options.dropout is not used.
+//
+// Errors: those of attention; Argument for a head or row that is not there.
+Tensor attention_weights(const Tensor& q, const Tensor& k, const AttentionOptions& options,
+                         const std::vector<int64_t>& heads, const std::vector<int64_t>& rows);
 
 }  // namespace plinth

@@ -18,7 +18,7 @@ class Error(Exception):
 class Kernels:
     """The library at `path`; by default what PLINTH_KERNELS names, or what the system finds."""
 
-    ABI_VERSION = 1
+    ABI_VERSION = 2
 
     def __init__(self, path=None):
         self._library = ctypes.CDLL(path or os.environ.get("PLINTH_KERNELS", "libplinth_kernels.so.1"))

@@ -94,7 +94,8 @@ class FewQueries {
     if (low >= high) return;
     alignas(kVectorBytes) C scores[kKeys<C>];
     for (int j = 0; j < kKeys<C>; j += kLanes<C>)
-      store(scores + j, dots(query.row, k_tile_.rows + j * k_tile_.stride));
+      store(scores + j,
+            products(query.row, k_tile_.rows + j * k_tile_.stride, k_tile_.stride, padded_));
     constexpr KeyVectors kWhole{0, kKeyVectors, true};
     if (score_.changes()) {
       score_.start(p, query.head);
@@ -126,21 +127,6 @@ class FewQueries {
         value += scores[j] * load(v_tile_.rows + j * v_tile_.stride + x);
       store(query.sums + x, value);
     }
-  }
-
-  // A vector of dot products with consecutive keys: lanes first, then a transposition to add across
-  // them.
-  Vec<C> dots(const C* query, const C* keys) const {
-    Vec<C> sums[kLanes<C>] = {};
-    for (int64_t x = 0; x < padded_; x += kLanes<C>) {
-      const Vec<C> q = load(query + x);
-#pragma GCC unroll 16
-      for (int r = 0; r < kLanes<C>; ++r) sums[r] += q * load(keys + r * k_tile_.stride + x);
-    }
-    transpose<C>(sums);
-#pragma GCC unroll 16
-    for (int r = 1; r < kLanes<C>; ++r) sums[0] += sums[r];
-    return sums[0];
   }
 
   const AttentionDesc& d_;

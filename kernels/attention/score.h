@@ -22,7 +22,7 @@ class Score {
     offset_ = p.kv_len - p.q_len;
     kv_len_ = p.kv_len;
     slope_ = of_head(d_.alibi_slopes, head);
-    sink_ = of_head(d_.sinks, head);
+    sink_ = d_.sinks ? of_head(d_.sinks, head) : -std::numeric_limits<C>::infinity();
     bias_ = static_cast<const T*>(d_.bias);
     if (bias_) bias_ += p.batch * d_.bias_strides.batch + head * d_.bias_strides.head;
   }
@@ -30,6 +30,8 @@ class Score {
   // Whether a score is more than scale q . k.
   bool changes() const { return cap_ > 0 || d_.alibi_slopes || d_.bias; }
   bool caps() const { return cap_ > 0; }
+  // In units of log 2, -inf where there is none.
+  C sink() const { return sink_; }
 
   // Makes scores of the scaled products of one query with vectors v of the tile of keys at `key`.
   // cap_slopes, if not null, gets cap'(x).

@@ -94,6 +94,23 @@ template <int N, class C>
   sums.write(tile + first * kLanes<C>, kKeys<C>);
 }
 
+// A vector of the products of one query with keys `stride` apart: lanes first, then a transposition
+// to add across them.
+template <class C>
+[[gnu::always_inline]] inline Vec<C> products(const C* query, const C* keys, int64_t stride,
+                                              int64_t padded) {
+  Vec<C> sums[kLanes<C>] = {};
+  for (int64_t x = 0; x < padded; x += kLanes<C>) {
+    const Vec<C> q = load(query + x);
+#pragma GCC unroll 16
+    for (int r = 0; r < kLanes<C>; ++r) sums[r] += q * load(keys + r * stride + x);
+  }
+  transpose<C>(sums);
+#pragma GCC unroll 16
+  for (int r = 1; r < kLanes<C>; ++r) sums[0] += sums[r];
+  return sums[0];
+}
+
 // Vectors [begin, end) of a tile's keys, and whether some query of the group does not see them all.
 struct KeyVectors {
   int begin = 0, end = 0;

@@ -21,6 +21,10 @@ void check_strides(const char* name, const plinth_attention_strides& s) {
           std::string(name) + " has a negative stride, takes 0 or more");
 }
 
+cpu::AttentionDesc::BiasStrides strides_of(const plinth_attention_bias_strides& s) {
+  return {s.batch, s.head, s.query, s.key};
+}
+
 void check_shape(plinth_device device, const plinth_attention_desc& d) {
   constexpr int64_t kMostOnGpu = 256;
   product({{"batch", d.batch}, {"heads", d.heads}, {"q_len", d.q_len}, {"head_dim", d.head_dim}});
@@ -47,6 +51,25 @@ void check_options(const plinth_attention_desc& d) {
   if (!d.cu_seqlens_q) return;
   require(d.batch == 1 && !d.kv_lengths, "cu_seqlens take a batch of 1 and no kv_lengths");
   require(d.sequences >= 0, "sequences is negative");
+}
+
+// What bends scores, and the gradients of it.
+void check_scores(plinth_dtype dtype, const plinth_attention_desc& d) {
+  require(d.soft_cap >= 0 && std::isfinite(d.soft_cap),
+          "soft_cap is " + std::to_string(d.soft_cap) + ", takes a finite number of 0 or more");
+  check_optional(wide_size(dtype), {{"alibi_slopes", d.alibi_slopes},
+                                    {"sinks", d.sinks},
+                                    {"dlse", d.dlse},
+                                    {"dsinks", d.dsinks}});
+  check_optional(size_of(dtype), {{"bias", d.bias}, {"dbias", d.dbias}});
+  require(d.bias || !d.dbias, "dbias is given without bias");
+  require(d.sinks || !d.dsinks, "dsinks is given without sinks");
+  require(!d.bias || !d.cu_seqlens_q, "bias is given with cu_seqlens, takes one of them");
+  const std::pair<const char*, const plinth_attention_bias_strides&> all[] = {
+      {"bias", d.bias_strides}, {"dbias", d.dbias_strides}};
+  for (const auto& [name, s] : all)
+    require(s.batch >= 0 && s.head >= 0 && s.query >= 0 && s.key >= 0,
+            std::string(name) + " has a negative stride, takes 0 or more");
 }
 
 void check_offsets(const char* name, const int64_t* offsets, int64_t sequences, int64_t total) {
@@ -78,6 +101,7 @@ cpu::AttentionDesc checked(plinth_device device, plinth_dtype dtype,
   const plinth_attention_desc& d = given(pointer, "desc");
   check_shape(device, d);
   check_options(d);
+  check_scores(dtype, d);
   if (device == PLINTH_CPU) check_lengths(d);
   const std::pair<const char*, const plinth_attention_strides&> all[] = {
       {"q", d.q},   {"k", d.k},   {"v", d.v},   {"out", d.out},
@@ -105,7 +129,16 @@ cpu::AttentionDesc checked(plinth_device device, plinth_dtype dtype,
           .cu_seqlens_k = d.cu_seqlens_k,
           .sequences = d.sequences,
           .dropout = static_cast<float>(d.dropout),
-          .philox = key_of(d.philox)};
+          .philox = key_of(d.philox),
+          .soft_cap = static_cast<float>(d.soft_cap),
+          .alibi_slopes = d.alibi_slopes,
+          .bias = d.bias,
+          .bias_strides = strides_of(d.bias_strides),
+          .sinks = d.sinks,
+          .dlse = d.dlse,
+          .dbias = d.dbias,
+          .dbias_strides = strides_of(d.dbias_strides),
+          .dsinks = d.dsinks};
 }
 
 struct Counts {

@@ -32,7 +32,7 @@
 extern "C" {
 #endif
 
-#define PLINTH_KERNELS_ABI_VERSION 1
+#define PLINTH_KERNELS_ABI_VERSION 2
 
 typedef int32_t plinth_status;
 enum {
@@ -252,7 +252,11 @@ typedef struct plinth_attention_strides {
   int64_t batch, head, seq; /* the elements of a head are adjacent */
 } plinth_attention_strides;
 
-/* Begin with zeros (= {0} in C): what is 0 is off. */
+typedef struct plinth_attention_bias_strides {
+  int64_t batch, head, query, key; /* 0 where one element serves several */
+} plinth_attention_bias_strides;
+
+/* Begin with zeros (= {0} in C): what is 0 or NULL is off. */
 typedef struct plinth_attention_desc {
   int64_t batch, heads, kv_heads, q_len, kv_len, head_dim;
   plinth_attention_strides q, k, v, out;
@@ -266,6 +270,17 @@ typedef struct plinth_attention_desc {
   int64_t sequences;
   double dropout; /* within [0, 1) */
   plinth_philox_key philox;
+  double soft_cap;          /* scores x become soft_cap tanh(x / soft_cap) */
+  const void* alibi_slopes; /* [heads], wide */
+  const void* bias;         /* of dtype, added to the scores; not with cu_seqlens */
+  plinth_attention_bias_strides bias_strides;
+  const void* sinks; /* [heads], wide: logits that take weight and have no value */
+  /* For backward: the gradient of lse, wide, that is given; those of bias and of sinks, in the
+   * dtypes of these, that are wanted. Where an element of dbias has stride 0, it is a sum. */
+  const void* dlse;
+  void* dbias;
+  plinth_attention_bias_strides dbias_strides;
+  void* dsinks;
 } plinth_attention_desc;
 
 /* q, out: [batch, heads, q_len, head_dim], k, v: [batch, kv_heads, kv_len, head_dim] of dtype

@@ -1,7 +1,11 @@
 #include "nn/layers/attention.h"
 
+#include <cmath>
+#include <vector>
+
 #include "core/error.h"
 #include "core/ops/attention.h"
+#include "core/ops/factories.h"
 
 namespace plinth::nn {
 namespace {
@@ -32,6 +36,20 @@ Tensor split_heads(const Tensor& x, int64_t head_dim) {
 
 }  // namespace
 
+Tensor alibi_slopes(int64_t heads) {
+  check(heads > 0, ErrorKind::Argument, "alibi_slopes", "heads is ", heads,
+        ", expected at least 1");
+  int64_t power = 1;
+  while (2 * power <= heads) power *= 2;
+  std::vector<float> slopes;
+  for (int64_t h = 0; h < heads; ++h) {
+    const double exponent = h < power ? 8.0 * double(h + 1) / double(power)
+                                      : 4.0 * double(2 * (h - power) + 1) / double(power);
+    slopes.push_back(static_cast<float>(std::exp2(-exponent)));
+  }
+  return from_values(slopes, {heads});
+}
+
 MultiHeadAttention::MultiHeadAttention(const MultiHeadAttentionOptions& options)
     : options_(completed(options)) {
   const int64_t q_dim = options_.heads * options_.head_dim;
@@ -52,6 +70,10 @@ MultiHeadAttention::MultiHeadAttention(const MultiHeadAttentionOptions& options)
                           .bias_init = options_.bias_init,
                           .options = options_.options};
   out_ = make<Linear>("out", q_dim, options_.dim, out);
+  if (options_.sinks) {
+    sinks_ = register_parameter("sinks", {options_.heads}, init::zeros(), options_.options);
+  }
+  if (options_.alibi) alibi_slopes_ = alibi_slopes(options_.heads).to(options_.options.device);
 }
 
 KVCache MultiHeadAttention::make_cache(int64_t batch, int64_t capacity) const {
@@ -66,6 +88,7 @@ void MultiHeadAttention::check_inputs(const Tensor& x, const AttentionInputs& in
     check(!options_.fused_qkv, ErrorKind::Argument, kName,
           "cross-attention needs fused_qkv = false");
     check(!rotates, ErrorKind::Argument, kName, "cross-attention takes no RoPE");
+    check(!options_.alibi, ErrorKind::Argument, kName, "cross-attention takes no ALiBi");
     check(inputs.context.dim() == 3 && inputs.context.size(0) == x.size(0) &&
               inputs.context.size(2) == options_.context_dim,
           ErrorKind::Shape, kName, "context has shape ", inputs.context.shape(), ", expected [",
@@ -82,6 +105,7 @@ void MultiHeadAttention::moved_to(Device device) {
   for (Tensor half : {options_.rope.cos, options_.rope.sin}) {
     if (half.defined() && half.device() != device) half.set_data(half.to(device));
   }
+  if (alibi_slopes_.defined()) alibi_slopes_ = alibi_slopes_.to(device);
 }
 
 Tensor MultiHeadAttention::rotated(const Tensor& x, const AttentionInputs& inputs) const {
@@ -123,9 +147,16 @@ Tensor MultiHeadAttention::forward(const Tensor& x, const AttentionInputs& input
     seen = {heads.k.transpose(1, 2), heads.v.transpose(1, 2)};
     if (inputs.cache) seen = inputs.cache->append(seen.keys, seen.values);
   }
+  const DType dtype = heads.q.dtype();
+  const auto wide = [&](const Tensor& x) {
+    return x.defined() ? x.to(dtype == DType::Float64 ? dtype : DType::Float32) : x;
+  };
   const AttentionOptions attention_options{.causal = options_.causal && !inputs.context.defined(),
                                            .window = inputs.context.defined() ? 0 : options_.window,
                                            .scale = options_.scale,
+                                           .soft_cap = options_.soft_cap,
+                                           .alibi_slopes = wide(alibi_slopes_),
+                                           .sinks = wide(sinks_),
                                            .kv_lengths = inputs.kv_lengths,
                                            .cu_seqlens_q = inputs.cu_seqlens,
                                            .cu_seqlens_k = inputs.cu_seqlens,

@@ -22,7 +22,12 @@ struct MultiHeadAttentionOptions {
   bool causal = false;
   int64_t window = 0;   // if positive, how many keys a query sees (core/ops/attention.h)
   double scale = 0;     // of scores; 0: 1 / sqrt(head_dim)
+  double soft_cap = 0;  // of scores, if positive (core/ops/attention.h)
   double dropout = 0;   // of attention weights, in training
+  // Positions by distance: scores fall linearly with it, by alibi_slopes(heads). Self-attention.
+  bool alibi = false;
+  // A parameter "sinks" [heads], from 0: a logit of each head that takes weight and has no value.
+  bool sinks = false;
   RopeTable rope = {};  // rotates q and k, if defined
   bool rope_interleaved = false;
 
@@ -77,6 +82,12 @@ class MultiHeadAttention final : public ModuleOf<MultiHeadAttention> {
 
   MultiHeadAttentionOptions options_;
   Handle<Linear> qkv_, q_, k_, v_, out_;
+  Tensor alibi_slopes_, sinks_;
 };
+
+// The slopes of ALiBi (Press et al., arXiv 2108.12409), float32 [heads]: 2^(-8 / n), 2^(-16 / n),
+// ... for a power of two, n heads; for another number those of the largest power n below it, then
+// every other one of 2 n. Throws Error(Argument) for less than one head.
+Tensor alibi_slopes(int64_t heads);
 
 }  // namespace plinth::nn

@@ -170,6 +170,19 @@ TEST(CApiErrors, OptionsOutOfRange) {
   expect_refused(attention(), "q has a negative stride");
   d.q.seq = 0, d.cu_seqlens_q = &d.batch;
   expect_refused(attention(), "only one of cu_seqlens_q and cu_seqlens_k is null");
+  d.cu_seqlens_q = nullptr, d.soft_cap = -1;
+  expect_refused(attention(), "soft_cap is -1.000000, takes a finite number of 0 or more");
+  d.soft_cap = 0, d.dbias = some();
+  expect_refused(attention(), "dbias is given without bias");
+  d.dbias = nullptr, d.dsinks = some();
+  expect_refused(attention(), "dsinks is given without sinks");
+  d.dsinks = nullptr, d.bias = some(), d.bias_strides.key = -1;
+  expect_refused(attention(), "bias has a negative stride");
+  d.bias_strides.key = 0, d.sinks = static_cast<char*>(some()) + 1;
+  expect_refused(attention(), "sinks");
+  d.sinks = nullptr, d.sequences = 1;
+  d.cu_seqlens_q = d.cu_seqlens_k = &d.window;
+  expect_refused(attention(), "bias is given with cu_seqlens, takes one of them");
 
   const plinth_matmul_desc product = {1, 2, 2, 2, {0, 2, 1}, {0, 2, 1}, {0, -2, 1}, 0};
   expect_refused(

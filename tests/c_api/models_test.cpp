@@ -25,15 +25,17 @@ plinth_attention_desc causal() {
   return desc;
 }
 
-// out[h, i] = sum_j softmax_j(q k^T / sqrt(dim)) v[h, j], by loops.
-std::vector<double> attended(Array<float>& q, Array<float>& k, Array<float>& v) {
+// out[h, i] = sum_j softmax_j(q k^T / sqrt(dim) + bias[j]) v[h, j], with each head's sink in the
+// softmax, by loops.
+std::vector<double> attended(Array<float>& q, Array<float>& k, Array<float>& v,
+                             Array<float>* bias = nullptr, Array<float>* sinks = nullptr) {
   std::vector<double> result(kCount);
   for (int64_t h = 0; h < kHeads; ++h) {
     for (int64_t i = 0; i < kTime; ++i) {
       std::vector<double> weights;
-      double sum = 0;
+      double sum = sinks ? std::exp(sinks->data()[h]) : 0;
       for (int64_t j = 0; j <= i; ++j) {
-        double score = 0;
+        double score = bias ? std::sqrt(kDim) * bias->data()[j] : 0;
         for (int64_t d = 0; d < kDim; ++d)
           score += q.data()[(h * kTime + i) * kDim + d] * k.data()[(h * kTime + j) * kDim + d];
         weights.push_back(std::exp(score / std::sqrt(kDim)));
@@ -49,13 +51,35 @@ std::vector<double> attended(Array<float>& q, Array<float>& k, Array<float>& v) 
   return result;
 }
 
-TEST(CApi, Attention) {
-  const plinth_attention_desc desc = causal();
+// The gradient dx of sum dout . f() by x, against finite differences.
+template <class F>
+void expect_gradient(Array<float>& x, Array<float>& dx, Array<float>& dout, F&& f) {
+  constexpr float kStep = 1e-2F;
+  const auto total = [&] {
+    double sum = 0;
+    const std::vector<double> values = f();
+    for (int64_t i = 0; i < kCount; ++i) sum += values[i] * dout.data()[i];
+    return sum;
+  };
+  for (size_t i = 0; i < dx.values().size(); i += 7) {
+    const float before = x.data()[i];
+    x.data()[i] = before + kStep;
+    const double above = total();
+    x.data()[i] = before - kStep;
+    const double below = total();
+    x.data()[i] = before;
+    EXPECT_NEAR(dx.data()[i], (above - below) / (2.0 * kStep), 1e-3);
+  }
+}
+
+void expect_attention(const plinth_attention_desc& desc, Array<float>* bias, Array<float>* dbias,
+                      Array<float>* sinks, Array<float>* dsinks) {
   Array<float> q(kCount, 1), k(kCount, 2), v(kCount, 3), dout(kCount, 4), out(kCount);
   Array<float> lse(kHeads * kTime), dq(kCount), dk(kCount), dv(kCount);
+  const auto expected = [&] { return attended(q, k, v, bias, sinks); };
   EXPECT_OK(plinth_attention_forward(kTested, nullptr, PLINTH_FLOAT32, &desc, q.data(), k.data(),
                                      v.data(), out.data(), lse.data()));
-  expect_near(out.values(), attended(q, k, v));
+  expect_near(out.values(), expected());
   Workspace workspace([&](size_t* bytes) {
     return plinth_attention_backward_workspace(kTested, PLINTH_FLOAT32, &desc, bytes);
   });
@@ -63,26 +87,24 @@ TEST(CApi, Attention) {
                                       q.data(), k.data(), v.data(), out.data(), lse.data(),
                                       dq.data(), dk.data(), dv.data(), workspace.data(),
                                       workspace.bytes()));
-  // d(sum dout . out) / dq by finite differences.
-  const auto total = [&] {
-    double sum = 0;
-    const std::vector<double> values = attended(q, k, v);
-    for (int64_t i = 0; i < kCount; ++i) sum += values[i] * dout.data()[i];
-    return sum;
-  };
-  constexpr float kStep = 1e-2F;
-  const std::pair<Array<float>*, Array<float>*> gradients[] = {{&q, &dq}, {&k, &dk}, {&v, &dv}};
-  for (const auto& [x, dx] : gradients) {
-    for (int64_t i = 0; i < kCount; i += 7) {
-      const float before = x->data()[i];
-      x->data()[i] = before + kStep;
-      const double above = total();
-      x->data()[i] = before - kStep;
-      const double below = total();
-      x->data()[i] = before;
-      EXPECT_NEAR(dx->data()[i], (above - below) / (2.0 * kStep), 1e-3);
-    }
-  }
+  expect_gradient(q, dq, dout, expected);
+  expect_gradient(k, dk, dout, expected);
+  expect_gradient(v, dv, dout, expected);
+  if (bias) expect_gradient(*bias, *dbias, dout, expected);
+  if (sinks) expect_gradient(*sinks, *dsinks, dout, expected);
+}
+
+TEST(CApi, Attention) {
+  expect_attention(causal(), nullptr, nullptr, nullptr, nullptr);
+}
+
+TEST(CApi, AttentionWithABiasOfKeysAndSinks) {
+  Array<float> bias(kTime, 5), dbias(kTime), sinks(kHeads, 6), dsinks(kHeads);
+  plinth_attention_desc desc = causal();
+  desc.bias = bias.data(), desc.dbias = dbias.data();
+  desc.bias_strides.key = desc.dbias_strides.key = 1;
+  desc.sinks = sinks.data(), desc.dsinks = dsinks.data();
+  expect_attention(desc, &bias, &dbias, &sinks, &dsinks);
 }
 
 TEST(CApi, RopeTurnsThereAndBack) {

@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/gradcheck.h"
 #include "core/ops/activation.h"
+#include "core/ops/attention.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
 #include "core/ops/index.h"
@@ -118,6 +119,16 @@ TEST_F(DeviceTensor, OperandsOnTwoDevicesAreAnError) {
       EXPECT_EQ(error.kind(), ErrorKind::Device) << error.what();
       EXPECT_THAT(error.what(), testing::StartsWith(op));
     }
+  }
+}
+
+TEST_F(DeviceTensor, AttentionRefusesHeadsThatNoKernelHolds) {
+  const Tensor q = zeros({1, 1, 2, 257}).to(kDevice);
+  try {
+    attention(q, q, q);
+    ADD_FAILURE() << "took a head_dim of 257";
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(), "attention: q has head_dim 257, expected at most 256 on a GPU");
   }
 }
 

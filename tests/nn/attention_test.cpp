@@ -31,6 +31,18 @@ Tensor parameter(const Module& module, const std::string& name) {
   return find(module.named_parameters(), name);
 }
 
+// |i + keys - queries - j|
+Tensor distances(int64_t queries, int64_t keys) {
+  std::vector<double> values;
+  for (int64_t i = 0; i < queries; ++i)
+    for (int64_t j = 0; j < keys; ++j)
+      values.push_back(static_cast<double>(std::abs(i + keys - queries - j)));
+  return from_values(values, {queries, keys});
+}
+double alibi_slope(int64_t head, int64_t heads) {
+  return to_vector(alibi_slopes(heads))[static_cast<size_t>(head)];
+}
+
 // Attention in plain ops: heads one by one, scores whole. visible(i, j) tells what a query sees.
 Tensor naive(const MultiHeadAttention& layer, const Tensor& x, const Tensor& context,
              const std::function<bool(int64_t, int64_t)>& visible) {
@@ -58,9 +70,16 @@ Tensor naive(const MultiHeadAttention& layer, const Tensor& x, const Tensor& con
   Tensors heads;
   for (int64_t h = 0; h < o.heads; ++h) {
     const Tensor qh = q.narrow(2, h * d, d), kh = k.narrow(2, h / group * d, d);
-    const Tensor scores =
-        matmul(qh, kh.transpose(1, 2)) * (1 / std::sqrt(static_cast<double>(d))) + hidden;
-    heads.push_back(matmul(softmax(scores, -1), v.narrow(2, h / group * d, d)));
+    Tensor scores = matmul(qh, kh.transpose(1, 2)) * (1 / std::sqrt(static_cast<double>(d)));
+    if (o.soft_cap > 0) scores = tanh(scores * (1 / o.soft_cap)) * o.soft_cap;
+    if (o.alibi) scores = scores - distances(q.size(1), k.size(1)) * alibi_slope(h, o.heads);
+    scores = scores + hidden;
+    if (o.sinks) {  // one more key, without a value
+      const Tensor sink = parameter(layer, "sinks").narrow(0, h, 1).reshape({1, 1, 1});
+      scores = cat({scores, sink.expand({q.size(0), q.size(1), 1})}, 2);
+    }
+    const Tensor weights = softmax(scores, -1).narrow(2, 0, k.size(1));
+    heads.push_back(matmul(weights, v.narrow(2, h / group * d, d)));
   }
   return linear(cat(heads, 2), parameter(layer, "out.weight"), parameter(layer, "out.bias"));
 }
@@ -87,11 +106,34 @@ TEST(MultiHeadAttention, MatchesTheFormula) {
       {"grouped query", {.kv_heads = 2, .causal = true}, causal},
       {"multi query, separate", {.kv_heads = 1, .fused_qkv = false}, all},
       {"wide heads", {.head_dim = 6, .causal = true}, causal},
+      {"soft cap", {.soft_cap = 0.25}, all},
+      {"ALiBi", {.causal = true, .alibi = true}, causal},
+      {"sinks", {.kv_heads = 2, .causal = true, .sinks = true}, causal},
   };
   for (const auto& c : cases) {
     MultiHeadAttention layer(small(c.options));
+    if (c.options.sinks) parameter(layer, "sinks").set_data(values({4}, 7));
     expect_close(layer(x), naive(layer, x, x, c.visible), 1e-12, c.name);
   }
+}
+
+TEST(MultiHeadAttention, AlibiSlopesHalveEvenlyInLogarithm) {
+  EXPECT_THAT(to_vector(alibi_slopes(4)), ElementsAre(0x1p-2, 0x1p-4, 0x1p-6, 0x1p-8));
+  EXPECT_THAT(to_vector(alibi_slopes(6)),
+              ElementsAre(0x1p-2, 0x1p-4, 0x1p-6, 0x1p-8, 0x1p-1, 0x1p-3));
+  EXPECT_THAT(to_vector(alibi_slopes(1)), ElementsAre(0x1p-8));
+  EXPECT_THAT(message_of([] { alibi_slopes(0); }),
+              HasSubstr("alibi_slopes: heads is 0, expected at least 1"));
+}
+
+TEST(MultiHeadAttention, AlibiStandsAfterACache) {
+  MultiHeadAttention layer(small({.causal = true, .alibi = true, .sinks = true}));
+  const Tensor x = values({1, 4, 8});
+  KVCache cache = layer.make_cache(1, 4);
+  const NoGradGuard no_grad;
+  layer(x.narrow(1, 0, 3), AttentionInputs{.cache = &cache});
+  const Tensor last = layer(x.narrow(1, 3, 1), AttentionInputs{.cache = &cache});
+  expect_close(last, layer(x).narrow(1, 3, 1), 1e-12, "the last token");
 }
 
 TEST(MultiHeadAttention, ReadsAContext) {
@@ -167,7 +209,8 @@ TEST(MultiHeadAttention, GradientsAgreeWithFiniteDifferences) {
   const Options cases[] = {{.causal = true},
                            {.kv_heads = 2, .fused_qkv = false},
                            {.kv_heads = 2, .causal = true, .rope = table},
-                           {.qkv_bias = false, .out_bias = false, .window = 2}};
+                           {.qkv_bias = false, .out_bias = false, .window = 2},
+                           {.causal = true, .soft_cap = 2, .alibi = true, .sinks = true}};
   for (const Options& options : cases) {
     MultiHeadAttention layer(small(options));
     Tensors inputs = layer.parameters();
@@ -216,6 +259,10 @@ TEST(MultiHeadAttention, BadArgumentsAreNamed) {
               HasSubstr("needs fused_qkv = false"));
   EXPECT_THAT(message_of([&] { rotating(x, AttentionInputs{.context = x}); }),
               HasSubstr("takes no RoPE"));
+  Options by_distance = small({.fused_qkv = false, .alibi = true});
+  MultiHeadAttention sloping(by_distance);
+  EXPECT_THAT(message_of([&] { sloping(x, AttentionInputs{.context = x}); }),
+              HasSubstr("takes no ALiBi"));
   EXPECT_THAT(message_of([&] {
                 separate(x, AttentionInputs{.context = values({2, 3, 7})});
               }),

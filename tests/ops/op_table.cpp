@@ -23,6 +23,7 @@ const std::vector<Family>& families() {
       {"Activations", activation_rows()},
       {"Losses", loss_rows()},
       {"Attention", attention_rows()},
+      {"Rope", rope_rows()},
   };
   return *all;
 }

@@ -88,6 +88,7 @@ std::vector<Row> normalization_rows();
 std::vector<Row> activation_rows();
 std::vector<Row> loss_rows();
 std::vector<Row> attention_rows();
+std::vector<Row> rope_rows();
 
 // All of the above.
 const std::vector<Family>& families();

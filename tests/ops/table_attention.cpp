@@ -1,11 +1,10 @@
-// Attention and rotary embedding.
+// Attention.
 
 #include "core/ops/attention.h"
 
 #include <cmath>
 
 #include "core/ops/factories.h"
-#include "core/ops/rope.h"
 #include "core/random.h"
 #include "naive.h"
 #include "op_table.h"
@@ -15,8 +14,6 @@ namespace {
 
 using naive::at;
 using naive::Index;
-
-// ---- attention ----
 
 struct Sizes {
   int64_t batch, heads, kv_heads, queries, keys, dim;
@@ -54,38 +51,83 @@ bool sees(const AttentionOptions& o, int64_t b, int64_t i, int64_t j, int64_t qu
   return o.window == 0 || std::abs(distance) < o.window;
 }
 
+// The score of query i and key j, from the words of AttentionOptions.
+double score_of(const Tensors& in, const AttentionOptions& o, int64_t b, int64_t h, int64_t i,
+                int64_t j) {
+  const Tensor &q = in[0], &k = in[1];
+  const int64_t dim = q.size(3), group = q.size(1) / k.size(1);
+  double score = 0;
+  for (int64_t e = 0; e < dim; ++e) score += at(q, {b, h, i, e}) * at(k, {b, h / group, j, e});
+  score *= o.scale != 0 ? o.scale : 1 / std::sqrt(double(dim));
+  if (o.soft_cap > 0) score = o.soft_cap * std::tanh(score / o.soft_cap);
+  if (o.alibi_slopes.defined())
+    score -= at(o.alibi_slopes, {h}) * double(std::abs(i + k.size(2) - q.size(2) - j));
+  if (o.bias.defined()) score += naive::at_broadcast(o.bias, {b, h, i, j});
+  return score;
+}
+
+// The sum of a query's exponentials.
+double total_of(const Tensors& in, const AttentionOptions& o, int64_t b, int64_t h, int64_t i) {
+  const int64_t queries = in[0].size(2), keys = in[1].size(2);
+  double total = o.sinks.defined() ? std::exp(at(o.sinks, {h})) : 0;
+  for (int64_t j = 0; j < keys; ++j)
+    if (sees(o, b, i, j, queries, keys)) total += std::exp(score_of(in, o, b, h, i, j));
+  return total;
+}
+
 // Scores, softmax and weighted values, one query at a time.
-Tensor attention_reference(const Tensors& in, const AttentionOptions& o) {
-  const Tensor &q = in[0], &k = in[1], &v = in[2];
-  const int64_t keys = k.size(2), dim = q.size(3), group = q.size(1) / k.size(1);
-  const double scale = o.scale != 0 ? o.scale : 1 / std::sqrt(double(dim));
-  return naive::build(q.shape(), [&](const Index& i) {
-    const int64_t b = i[0], h = i[1], t = i[2], d = i[3];
-    double total = 0, result = 0;
+Tensors attention_reference(const Tensors& in, const AttentionOptions& o) {
+  const Tensor &q = in[0], &v = in[2];
+  const int64_t keys = v.size(2), group = q.size(1) / v.size(1);
+  const Tensor total = naive::build({q.size(0), q.size(1), q.size(2)}, [&](const Index& i) {
+    return total_of(in, o, i[0], i[1], i[2]);
+  });
+  const Tensor out = naive::build(q.shape(), [&](const Index& i) {
+    const int64_t b = i[0], h = i[1], t = i[2];
+    double result = 0;
     for (int64_t j = 0; j < keys; ++j) {
       if (!sees(o, b, t, j, q.size(2), keys)) continue;
-      double score = 0;
-      for (int64_t e = 0; e < dim; ++e) score += at(q, {b, h, t, e}) * at(k, {b, h / group, j, e});
-      const double weight = std::exp(scale * score);
-      total += weight;
-      result += weight * at(v, {b, h / group, j, d});
+      result += std::exp(score_of(in, o, b, h, t, j)) * at(v, {b, h / group, j, i[3]});
     }
-    return total > 0 ? result / total : 0;
+    return result == 0 ? 0 : result / at(total, {b, h, t});
   });
+  return {out, naive::map(total, [](double x) { return std::log(x); })};
+}
+
+// The options that a case is called with: bias and sinks are its inputs, after q, k and v.
+AttentionOptions given_options(AttentionOptions o, const Tensors& in) {
+  const Tensor& q = in[0];
+  const DType wide = q.dtype() == DType::Float64 ? DType::Float64 : DType::Float32;
+  size_t next = 3;
+  if (o.bias.defined()) o.bias = in[next++];
+  if (o.sinks.defined()) o.sinks = in[next++].to(wide);
+  if (o.alibi_slopes.defined()) o.alibi_slopes = o.alibi_slopes.to(wide).to(q.device());
+  return o;
 }
 
 Case attention_case(const std::string& label, Sampler& sample, const Sizes& n,
-                    const AttentionOptions& options = {}, bool gradcheck = true) {
-  Case result{
-      label,
-      {sample({n.batch, n.heads, n.queries, n.dim}), sample({n.batch, n.kv_heads, n.keys, n.dim}),
-       sample({n.batch, n.kv_heads, n.keys, n.dim})},
-      [options](const Tensors& in) {
-        manual_seed(5);
-        return Tensors{attention(in[0], in[1], in[2], options)};
-      },
-      [options](const Tensors& in) { return Tensors{attention_reference(in, options)}; },
-      gradcheck};
+                    const AttentionOptions& options = {}, bool gradcheck = true,
+                    bool with_lse = false) {
+  Tensors inputs = {sample({n.batch, n.heads, n.queries, n.dim}),
+                    sample({n.batch, n.kv_heads, n.keys, n.dim}),
+                    sample({n.batch, n.kv_heads, n.keys, n.dim})};
+  for (const Tensor& given : {options.bias, options.sinks}) {
+    if (given.defined()) inputs.push_back(given);
+  }
+  Case result{label, inputs,
+              [=](const Tensors& in) {
+                manual_seed(5);
+                const AttentionOptions given = given_options(options, in);
+                if (!with_lse) return Tensors{attention(in[0], in[1], in[2], given)};
+                const AttentionResult both = attention_with_lse(in[0], in[1], in[2], given);
+                return Tensors{both.out, both.lse};
+              },
+              [=](const Tensors& in) {
+                Tensors both = attention_reference(in, given_options(options, in));
+                return with_lse ? both : Tensors{both[0]};
+              },
+              gradcheck};
+  if (options.bias.defined()) result.magnitude = 1;  // of the terms of a broadcast bias's gradient
   // Which weights are dropped is known to the kernel's tests.
   if (options.dropout > 0) result.reference = {};
   return result;
@@ -95,8 +137,9 @@ std::vector<Case> attention_cases(Sampler& s) {
   const auto offsets = [](std::initializer_list<int64_t> values) {
     return from_values(values, {static_cast<int64_t>(values.size())});
   };
+  const Tensor slopes = from_values<double>({0.5, 0.0625}, {2});
   // Head dimensions are powers of 4, whose scale is exact.
-  const Sizes small{2, 4, 2, 3, 5, 4};
+  const Sizes small{2, 4, 2, 3, 5, 4}, tiny{2, 2, 1, 2, 3, 4};
   return {
       attention_case("grouped heads", s, small),
       attention_case("one head, one query", s, {1, 1, 1, 1, 5, 4}),
@@ -115,10 +158,120 @@ std::vector<Case> attention_cases(Sampler& s) {
           "packed sequences of unequal lengths", s, {1, 2, 2, 4, 7, 4},
           {.causal = true, .cu_seqlens_q = offsets({0, 3, 4}), .cu_seqlens_k = offsets({0, 3, 7})}),
       attention_case("dropout", s, small, {.dropout = 0.4}),
+      attention_case("soft cap", s, tiny, {.causal = true, .soft_cap = 1.5}),
+      attention_case("ALiBi", s, tiny, {.alibi_slopes = slopes}),
+      attention_case("ALiBi, packed", s, {1, 2, 1, 6, 6, 4},
+                     {.causal = true,
+                      .alibi_slopes = slopes,
+                      .cu_seqlens_q = offsets({0, 2, 6}),
+                      .cu_seqlens_k = offsets({0, 2, 6})}),
+      attention_case("sinks", s, small, {.sinks = s({4})}),
+      attention_case("sinks of queries without keys", s, {1, 2, 1, 5, 3, 4},
+                     {.causal = true, .sinks = s({2})}),
+      attention_case("bias", s, tiny, {.bias = s({2, 2, 2, 3})}),
+      attention_case("bias of a batch element", s, tiny, {.bias = s({2, 1, 2, 3})}),
+      attention_case("bias of rank 3", s, tiny, {.causal = true, .bias = s({2, 2, 3})}),
+      attention_case("bias of rank 2", s, tiny, {.bias = s({2, 3})}),
+      attention_case("bias of rank 1", s, tiny, {.bias = s({3})}),
+      attention_case("bias of keys", s, tiny, {.bias = s({2, 1, 1, 3})}),
+      attention_case("bias of queries", s, tiny, {.bias = s({1, 2, 2, 1}), .sinks = s({2})}),
+      attention_case("bias of no dimension", s, tiny, {.bias = s({}), .sinks = s({2})}),
+      attention_case("all that bends scores", s, tiny,
+                     {.window = 2,
+                      .soft_cap = 2,
+                      .alibi_slopes = slopes,
+                      .bias = s({2, 2, 3}),
+                      .sinks = s({2}),
+                      .kv_lengths = offsets({3, 1}),
+                      .dropout = 0.3}),
       attention_case("no batch", s, {0, 2, 2, 3, 3, 4}),
       attention_case("no queries", s, {1, 2, 2, 0, 3, 4}),
       attention_case("no keys", s, {1, 2, 2, 3, 0, 4}),
+      attention_case("no keys, but biases and sinks", s, {1, 2, 2, 3, 0, 4},
+                     {.bias = s({3, 1}), .sinks = s({2})}),
       attention_case("large", s, {1, 2, 1, 130, 140, 8}, {.causal = true, .scale = 0.25}, false),
+  };
+}
+
+std::vector<Case> attention_with_lse_cases(Sampler& s) {
+  const auto with_lse = [&](const std::string& label, const Sizes& n,
+                            const AttentionOptions& options = {}, bool gradcheck = true) {
+    return attention_case(label, s, n, options, gradcheck, true);
+  };
+  return {
+      with_lse("grouped heads", {2, 2, 1, 2, 3, 4}),
+      with_lse("causal", {1, 2, 1, 5, 5, 4}, {.causal = true}),
+      with_lse("sinks, soft cap and bias", {2, 2, 1, 2, 3, 4},
+               {.soft_cap = 2, .bias = s({1, 2, 3}), .sinks = s({2})}),
+      with_lse("no key, but a sink", {1, 2, 1, 5, 3, 4}, {.causal = true, .sinks = s({2})}),
+      with_lse("a query without keys", {1, 2, 1, 5, 3, 4}, {.causal = true}, false),
+      with_lse("no queries", {1, 2, 2, 0, 3, 4}),
+      with_lse("large", {1, 1, 1, 40, 50, 4}, {.causal = true}, false),
+  };
+}
+
+std::vector<Case> attention_weights_cases(Sampler& s) {
+  const std::vector<int64_t> heads = {3, 0}, rows = {2, 0, 4};
+  // Without a gradient: the inputs are taken off the graph.
+  const auto weights = [&](const std::string& label, const Sizes& n,
+                           const AttentionOptions& options = {}) {
+    Case c = attention_case(label, s, n, options, false);
+    c.op = [=](const Tensors& in) {
+      Tensors plain;
+      for (const Tensor& x : in) plain.push_back(x.detach());
+      return Tensors{
+          attention_weights(plain[0], plain[1], given_options(options, plain), heads, rows)};
+    };
+    c.reference = [=](const Tensors& in) {
+      const AttentionOptions o = given_options(options, in);
+      const int64_t queries = in[0].size(2), keys = in[1].size(2);
+      const Shape shape = {in[0].size(0), 2, 3, keys};
+      return Tensors{naive::build(shape, [&](const Index& x) {
+        const int64_t b = x[0], h = heads[size_t(x[1])], i = rows[size_t(x[2])];
+        if (!sees(o, b, i, x[3], queries, keys)) return 0.0;
+        return std::exp(score_of(in, o, b, h, i, x[3])) / total_of(in, o, b, h, i);
+      })};
+    };
+    return c;
+  };
+  const auto offsets = [](std::initializer_list<int64_t> values) {
+    return from_values(values, {static_cast<int64_t>(values.size())});
+  };
+  return {
+      weights("full", {2, 4, 2, 5, 7, 4}),
+      weights("causal, more queries than keys", {1, 4, 2, 5, 3, 4}, {.causal = true}),
+      weights("all that bends scores", {2, 4, 2, 5, 7, 4},
+              {.causal = true,
+               .soft_cap = 2,
+               .alibi_slopes = from_values<double>({0.5, 0.25, 0.125, 0.0625}, {4}),
+               .bias = s({4, 5, 7}),
+               .sinks = s({4}),
+               .kv_lengths = offsets({6, 2}),
+               .dropout = 0.5}),
+      weights("packed sequences", {1, 4, 4, 5, 7, 4},
+              {.cu_seqlens_q = offsets({0, 1, 1, 5}), .cu_seqlens_k = offsets({0, 2, 3, 7})}),
+      weights("long", {1, 4, 1, 5, 70, 16}, {.scale = 0.25}),
+      weights("no keys", {1, 4, 2, 5, 0, 4}),
+      weights("no batch", {0, 4, 2, 5, 3, 4}),
+  };
+}
+
+std::vector<ErrorCase> attention_weights_errors() {
+  const Tensor q = zeros({2, 4, 3, 4}), k = zeros({2, 2, 5, 4});
+  return {
+      {[=] {
+         attention_weights(q, k, {}, {0, 4}, {0});
+       },
+       ErrorKind::Argument, "attention_weights: heads[1] is 4, expected within [0, 4)"},
+      {[=] { attention_weights(q, k, {}, {0}, {-1}); }, ErrorKind::Argument,
+       "attention_weights: rows[0] is -1, expected within [0, 3)"},
+      {[=] { attention_weights(q, k, {.window = -1}, {0}, {0}); }, ErrorKind::Argument,
+       "attention_weights: window is -1"},
+      {[=] {
+         const Tensor x = q.clone().set_requires_grad();
+         attention_weights(x, k, {}, {0}, {0}).backward(ones({2, 1, 1, 5}));
+       },
+       ErrorKind::Argument, "attention_weights: has no gradient, but one was asked for"},
   };
 }
 
@@ -154,6 +307,48 @@ std::vector<ErrorCase> attention_errors() {
        "attention: window is -1, expected at least 0"},
       {[=] { attention(q, k, k, {.scale = NAN}); }, ErrorKind::Argument,
        "attention: scale is nan, expected a finite number"},
+      {[=] { attention(q, k, k, {.soft_cap = -1}); }, ErrorKind::Argument,
+       "attention: soft_cap is -1, expected a finite number of at least 0"},
+      {[=] { attention(q, k, k, {.soft_cap = INFINITY}); }, ErrorKind::Argument,
+       "attention: soft_cap is inf, expected a finite number"},
+      {[=] { attention(q, k, k, {.alibi_slopes = zeros({3})}); }, ErrorKind::Shape,
+       "attention: alibi_slopes has shape [3], expected [4] (heads of q)"},
+      {[=] {
+         attention(q, k, k, {.alibi_slopes = zeros({4}, {DType::BFloat16, {}})});
+       },
+       ErrorKind::DType,
+       "attention: alibi_slopes has dtype bfloat16, expected float32 beside a q of float32"},
+      {[=] { attention(q, k, k, {.alibi_slopes = zeros({4}).set_requires_grad()}); },
+       ErrorKind::Argument, "attention: alibi_slopes requires a gradient"},
+      {[=] {
+         attention(q, k, k, {.sinks = zeros({4, 1})});
+       },
+       ErrorKind::Shape, "attention: sinks has shape [4, 1], expected [4] (heads of q)"},
+      {[=] {
+         attention(q, k, k, {.sinks = zeros({4}, {DType::Float64, {}})});
+       },
+       ErrorKind::DType,
+       "attention: sinks has dtype float64, expected float32 beside a q of float32"},
+      {[=] {
+         attention(q, k, k, {.bias = zeros({4, 3, 4})});
+       },
+       ErrorKind::Shape,
+       "attention: bias has shape [4, 3, 4], expected one that broadcasts to [2, 4, 3, 5] (batch, "
+       "heads, queries, keys)"},
+      {[=] {
+         attention(q, k, k, {.bias = zeros({1, 2, 4, 3, 5})});
+       },
+       ErrorKind::Shape, "attention: bias has shape [1, 2, 4, 3, 5], expected one that broadcasts"},
+      {[=] {
+         attention(q, k, k, {.bias = zeros({3, 5}, {DType::Float16, {}})});
+       },
+       ErrorKind::DType, "attention: bias has dtype float16, expected float32 (that of q)"},
+      {[=] {
+         attention(
+             one, one, one,
+             {.bias = zeros({3, 3}), .cu_seqlens_q = ids({0, 3}), .cu_seqlens_k = ids({0, 3})});
+       },
+       ErrorKind::Argument, "attention: bias is given with cu_seqlens, expected one of them"},
       {[=] { attention(q, k, k, {.dropout = 1}); }, ErrorKind::Argument,
        "attention: dropout is 1, expected within [0, 1)"},
       {[=] {
@@ -187,95 +382,6 @@ std::vector<ErrorCase> attention_errors() {
   };
 }
 
-// ---- rotary embedding ----
-
-constexpr double kTheta = 100;
-constexpr int64_t kRotary = 4;
-
-RopeTable table_for(const Tensor& x) {
-  const DType dtype = x.dtype() == DType::Float64 ? DType::Float64 : DType::Float32;
-  return rope_table(12, kRotary, kTheta, {}, dtype).to(x.device());
-}
-
-// Each pair turned by position theta^(-2 pair / rotary), as complex numbers are.
-Tensor rope_reference(const Tensor& x, bool interleaved,
-                      std::function<double(int64_t, int64_t)> position) {
-  return naive::build(x.shape(), [&](const Index& i) {
-    const int64_t d = i[3], half = kRotary / 2;
-    if (d >= kRotary) return at(x, i);
-    const int64_t pair = interleaved ? d / 2 : d % half;
-    const bool first = interleaved ? d % 2 == 0 : d < half;
-    Index other = i;
-    other[3] = interleaved ? d ^ 1 : (d + half) % kRotary;
-    const double angle = position(i[0], i[1]) * std::pow(kTheta, -2.0 * double(pair) / kRotary);
-    return at(x, i) * std::cos(angle) + (first ? -1 : 1) * at(x, other) * std::sin(angle);
-  });
-}
-
-std::vector<Case> rope_cases(Sampler& s) {
-  const auto shifted = [](const std::string& label, const Tensor& x, bool interleaved,
-                          bool gradcheck = true) {
-    return Case{
-        label,
-        {x},
-        [=](const Tensors& in) { return Tensors{rope(in[0], table_for(in[0]), 2, interleaved)}; },
-        [=](const Tensors& in) {
-          return Tensors{
-              rope_reference(in[0], interleaved, [](int64_t, int64_t t) { return double(t + 2); })};
-        },
-        gradcheck};
-  };
-  const Tensor positions = from_values<int64_t>({3, 0, 11, 7, 7, 1}, {2, 3});
-  return {shifted("halves", s({2, 3, 2, 6}), false),
-          shifted("interleaved", s({2, 3, 2, 6}), true),
-          shifted("all of the head", s({1, 2, 1, 4}), false),
-          shifted("no tokens", s({2, 0, 2, 4}), false),
-          shifted("large", s({10, 10, 8, 64}), false, false),
-          {"own positions",
-           {s({2, 3, 2, 6}), positions},
-           [](const Tensors& in) { return Tensors{rope(in[0], table_for(in[0]), in[1])}; },
-           [](const Tensors& in) {
-             return Tensors{rope_reference(in[0], false, [&](int64_t b, int64_t t) {
-               return at(in[1], {b, t});
-             })};
-           }}};
-}
-
-std::vector<ErrorCase> rope_errors() {
-  const RopeTable table = rope_table(4, 4);
-  const Tensor x = zeros({2, 3, 2, 4});
-  return {
-      {[=] {
-         rope(zeros({3, 4}), table);
-       },
-       ErrorKind::Shape, "rope: x has shape [3, 4], expected [batch, time, heads, head_dim]"},
-      {[=] { rope(x, table, 2); }, ErrorKind::Argument,
-       "rope: positions 2 to 4 are needed, expected within the table's 4"},
-      {[=] { rope(x, table, -1); }, ErrorKind::Argument, "rope: positions -1 to 1 are needed"},
-      {[=] {
-         rope(zeros({1, 1, 1, 2}), table);
-       },
-       ErrorKind::Shape, "rope: x has head_dim 2, expected at least the table's rotary_dim, 4"},
-      {[=] { rope(x.to(DType::Float64), table); }, ErrorKind::DType,
-       "rope: table is float32, expected float64 for an x of float64"},
-      {[=] {
-         rope(x, table, from_values<int64_t>({0, 1, 4, 0, 0, 0}, {2, 3}));
-       },
-       ErrorKind::Argument, "rope: positions 4 (element 2) is out of range for a size of 4"},
-      {[=] { rope(x, table, from_values<int64_t>({0}, {1})); }, ErrorKind::Shape,
-       "rope: positions has shape [1], expected [2, 3] (batch and time of x)"},
-      {[=] { rope(x, RopeTable{}, 0); }, ErrorKind::Shape, "rope: table.cos is not a matrix"},
-      {[] { rope_table(4, 3); }, ErrorKind::Argument,
-       "rope_table: rotary_dim is 3, expected a positive even number"},
-      {[] { rope_table(-1, 4); }, ErrorKind::Argument, "rope_table: positions is -1"},
-      {[] { rope_table(4, 4, 0); }, ErrorKind::Argument, "rope_table: theta is 0"},
-      {[] { rope_table(4, 4, 1e4, {.factor = 0}); }, ErrorKind::Argument,
-       "rope_table: scaling has factor 0"},
-      {[] { rope_table(4, 4, 1e4, {}, DType::BFloat16); }, ErrorKind::DType,
-       "rope_table: got dtype bfloat16, takes float32, float64"},
-  };
-}
-
 }  // namespace
 
 std::vector<Row> attention_rows() {
@@ -285,10 +391,19 @@ std::vector<Row> attention_rows() {
        .errors = attention_errors(),
        .tolerance = {.units = 4, .gradient_units = 12},
        .second = Second::Refused},
-      {.name = "rope",
-       .cases = rope_cases,
-       .errors = rope_errors(),
-       .tolerance = {.units = 3, .gradient_units = 3}},
+      {.name = "attention_with_lse",
+       .cases = attention_with_lse_cases,
+       .errors = {{[] {
+                     attention_with_lse(zeros({2, 3}), {}, {});
+                   },
+                   ErrorKind::Shape,
+                   "attention_with_lse: q has shape [2, 3], expected [batch, heads, queries"}},
+       .tolerance = {.units = 4, .gradient_units = 12},
+       .second = Second::Refused},
+      {.name = "attention_weights",
+       .cases = attention_weights_cases,
+       .errors = attention_weights_errors(),
+       .tolerance = {.units = 8}},
   };
 }
 

@@ -1,0 +1,201 @@
+#include "core/ops/attention_plan.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/autocast.h"
+#include "core/autograd.h"
+#include "core/error.h"
+#include "core/ops/checks.h"
+#include "core/random.h"
+
+namespace plinth {
+namespace {
+
+using kernels::cpu::AttentionDesc;
+
+void check_operands(const Tensor& q, const Tensor& k, std::string_view op) {
+  check_floating(q, op, "q");
+  check(q.dim() == 4 && q.size(3) > 0, ErrorKind::Shape, op, "q has shape ", q.shape(),
+        ", expected [batch, heads, queries, head_dim]");
+  check(q.device().is_cpu() || q.size(3) <= 256, ErrorKind::Shape, op, "q has head_dim ", q.size(3),
+        ", expected at most 256 on a GPU");
+  check_like(k, q, op, "k", "q");
+  check(k.dim() == 4 && k.size(0) == q.size(0) && k.size(3) == q.size(3), ErrorKind::Shape, op,
+        "k has shape ", k.shape(), ", expected [", q.size(0), ", kv_heads, keys, ", q.size(3),
+        "] (q is ", q.shape(), ")");
+  const int64_t heads = q.size(1), kv_heads = k.size(1);
+  check(kv_heads > 0 ? heads % kv_heads == 0 : heads == 0, ErrorKind::Shape, op, "q has ", heads,
+        " heads, expected a multiple of k's ", kv_heads);
+}
+
+void check_options(const AttentionOptions& o, std::string_view op) {
+  check(o.window >= 0, ErrorKind::Argument, op, "window is ", o.window, ", expected at least 0");
+  check(std::isfinite(o.scale), ErrorKind::Argument, op, "scale is ", o.scale,
+        ", expected a finite number");
+  check(o.dropout >= 0 && o.dropout < 1, ErrorKind::Argument, op, "dropout is ", o.dropout,
+        ", expected within [0, 1)");
+  check(o.soft_cap >= 0 && std::isfinite(o.soft_cap), ErrorKind::Argument, op, "soft_cap is ",
+        o.soft_cap, ", expected a finite number of at least 0");
+}
+
+Tensor checked_lengths(const Tensor& lengths, int64_t batch, int64_t keys, std::string_view op) {
+  if (!lengths.defined()) return {};
+  check_int64(lengths, op, "kv_lengths");
+  check_shape(lengths, {batch}, op, "kv_lengths", "batch size of q");
+  const Tensor result = plain(lengths).to(Device{});
+  for (int64_t b = 0; b < batch; ++b) {
+    const int64_t length = result.data<int64_t>()[b];
+    check(length >= 0 && length <= keys, ErrorKind::Argument, op, "kv_lengths[", b, "] is ", length,
+          ", expected within [0, ", keys, "]");
+  }
+  return result;
+}
+
+// Offsets of packed sequences: from 0 to total, never falling.
+Tensor checked_offsets(const Tensor& offsets, int64_t total, std::string_view argument,
+                       std::string_view op) {
+  check_int64(offsets, op, argument);
+  check(offsets.dim() == 1 && offsets.size(0) >= 1, ErrorKind::Shape, op, argument, " has shape ",
+        offsets.shape(), ", expected [sequences + 1]");
+  const Tensor result = plain(offsets).to(Device{});
+  const int64_t* values = result.data<int64_t>();
+  const int64_t last = offsets.size(0) - 1;
+  for (int64_t s = 0; s <= last; ++s) {
+    const int64_t low = s == 0 ? 0 : values[s - 1], high = s == last ? total : INT64_MAX;
+    check(values[s] >= low && values[s] <= high && (s > 0 || values[s] == 0) &&
+              (s < last || values[s] == total),
+          ErrorKind::Argument, op, argument, "[", s, "] is ", values[s],
+          ", expected offsets that rise from 0 to ", total);
+  }
+  return result;
+}
+
+// A number of each head, in the dtype that q's kernels compute in.
+void check_of_heads(const Tensor& x, const Tensor& q, std::string_view argument,
+                    std::string_view op) {
+  const DType dtype = compute_dtype(q.dtype());
+  check(x.dtype() == dtype, ErrorKind::DType, op, argument, " has dtype ", name(x.dtype()),
+        ", expected ", name(dtype), " beside a q of ", name(q.dtype()));
+  check(x.device() == q.device(), ErrorKind::Device, op, argument, " is on ", x.device(),
+        ", expected ", q.device(), " (that of q)");
+  check_shape(x, {q.size(1)}, op, argument, "heads of q");
+}
+
+void check_bias(const Tensor& bias, const Tensor& q, const Shape& scores, std::string_view op) {
+  check_like(bias, q, op, "bias", "q");
+  bool fits = bias.dim() <= 4;
+  for (int64_t d = 0; fits && d < bias.dim(); ++d) {
+    const int64_t size = bias.size(d);
+    fits = size == 1 || size == scores[d + 4 - bias.dim()];
+  }
+  check(fits, ErrorKind::Shape, op, "bias has shape ", bias.shape(),
+        ", expected one that broadcasts to ", scores, " (batch, heads, queries, keys)");
+}
+
+// What bends scores: checks it, and keeps it in the plan.
+void add_scores(AttentionPlan& plan, const Tensor& q, const AttentionOptions& o,
+                std::string_view op) {
+  AttentionDesc& d = plan.desc;
+  d.soft_cap = static_cast<float>(o.soft_cap);
+  if (o.alibi_slopes.defined()) {
+    check_of_heads(o.alibi_slopes, q, "alibi_slopes", op);
+    check(!needs_grad({o.alibi_slopes}), ErrorKind::Argument, op,
+          "alibi_slopes requires a gradient, but attention has none of it");
+    plan.alibi_slopes = o.alibi_slopes;
+  }
+  if (o.sinks.defined()) {
+    check_of_heads(o.sinks, q, "sinks", op);
+    plan.sinks = o.sinks;
+  }
+  if (!o.bias.defined()) return;
+  plan.bias = autocast(o.bias);
+  check_bias(plan.bias, q, {d.batch, d.heads, d.q_len, d.kv_len}, op);
+  check(!d.cu_seqlens_q, ErrorKind::Argument, op,
+        "bias is given with cu_seqlens, expected one of them");
+}
+
+}  // namespace
+
+AttentionPlan attention_plan(const Tensor& q, const Tensor& k, const AttentionOptions& o,
+                             std::string_view op) {
+  check_operands(q, k, op);
+  check_options(o, op);
+  AttentionPlan plan;
+  AttentionDesc& d = plan.desc;
+  d.batch = q.size(0), d.heads = q.size(1), d.kv_heads = k.size(1);
+  d.q_len = q.size(2), d.kv_len = k.size(2), d.head_dim = q.size(3);
+  d.scale = o.scale != 0 ? o.scale : 1 / std::sqrt(static_cast<double>(d.head_dim));
+  d.causal = o.causal;
+  d.window = o.window;
+  d.dropout = static_cast<float>(o.dropout);
+  plan.kv_lengths = checked_lengths(o.kv_lengths, d.batch, d.kv_len, op);
+  if (plan.kv_lengths.defined()) d.kv_lengths = plan.kv_lengths.data<int64_t>();
+  check(o.cu_seqlens_q.defined() == o.cu_seqlens_k.defined(), ErrorKind::Argument, op,
+        "only one of cu_seqlens_q and cu_seqlens_k is given, expected both or none");
+  if (o.cu_seqlens_q.defined()) {
+    check(d.batch == 1 && !plan.kv_lengths.defined(), ErrorKind::Argument, op,
+          "cu_seqlens are given with a batch of ", d.batch,
+          plan.kv_lengths.defined() ? " and kv_lengths" : "",
+          ", expected a batch of 1 and no other lengths");
+    plan.cu_seqlens_q = checked_offsets(o.cu_seqlens_q, d.q_len, "cu_seqlens_q", op);
+    plan.cu_seqlens_k = checked_offsets(o.cu_seqlens_k, d.kv_len, "cu_seqlens_k", op);
+    check_shape(plan.cu_seqlens_k, plan.cu_seqlens_q.shape(), op, "cu_seqlens_k",
+                "that of cu_seqlens_q");
+    d.cu_seqlens_q = plan.cu_seqlens_q.data<int64_t>();
+    d.cu_seqlens_k = plan.cu_seqlens_k.data<int64_t>();
+    d.sequences = o.cu_seqlens_q.size(0) - 1;
+  }
+  add_scores(plan, q, o, op);
+  if (o.dropout > 0) d.philox = generator().next();
+  check(!d.philox.place || q.device().is_cuda(), ErrorKind::Device, op, "q is on ", q.device(),
+        ", but the step's random numbers are a GPU's");
+  return plan;
+}
+
+AttentionPlan AttentionPlan::beside(const Tensor& q) const {
+  AttentionPlan there = *this;
+  for (auto [tensor, pointer] : {std::pair(&there.kv_lengths, &there.desc.kv_lengths),
+                                 {&there.cu_seqlens_q, &there.desc.cu_seqlens_q},
+                                 {&there.cu_seqlens_k, &there.desc.cu_seqlens_k}}) {
+    if (!tensor->defined()) continue;
+    *tensor = tensor->to(q.device());
+    *pointer = tensor->data<int64_t>();
+  }
+  AttentionDesc& d = there.desc;
+  for (auto [tensor, pointer] :
+       {std::pair(&there.alibi_slopes, &d.alibi_slopes), {&there.sinks, &d.sinks}}) {
+    if (!tensor->defined()) continue;
+    *tensor = plain(*tensor);
+    *pointer = tensor->raw_data();
+  }
+  if (bias.defined()) {
+    d.bias = bias.raw_data();
+    d.bias_strides = bias_strides_of(bias);
+  }
+  return there;
+}
+
+void check_values(const Tensor& v, const Tensor& q, const Tensor& k, std::string_view op) {
+  check_like(v, q, op, "v", "q");
+  check_shape(v, k.shape(), op, "v", "that of k");
+}
+
+Tensor adjacent(const Tensor& x) {
+  const Tensor plain_x = x.detach();
+  return x.strides()[3] == 1 || x.size(3) == 1 ? plain_x : plain_x.contiguous();
+}
+
+kernels::cpu::AttentionDesc::Strides strides_of(const Tensor& x) {
+  return {.batch = x.strides()[0], .head = x.strides()[1], .seq = x.strides()[2]};
+}
+
+kernels::cpu::AttentionDesc::BiasStrides bias_strides_of(const Tensor& x) {
+  int64_t strides[4] = {};
+  for (int64_t d = 0; d < x.dim(); ++d) {
+    if (x.size(d) > 1) strides[d + 4 - x.dim()] = x.strides()[d];
+  }
+  return {.batch = strides[0], .head = strides[1], .query = strides[2], .key = strides[3]};
+}
+
+}  // namespace plinth
