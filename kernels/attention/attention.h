@@ -47,6 +47,8 @@
 
 namespace plinth::kernels::cpu {
 
+struct CustomScore;
+
 struct AttentionDesc {
   int64_t batch = 1, heads = 1, kv_heads = 1, q_len = 0, kv_len = 0, head_dim = 0;
   struct Strides {
@@ -83,6 +85,9 @@ struct AttentionDesc {
   };
   BiasStrides bias_strides;
   const void* sinks = nullptr;  // compute_t<T> [heads]
+
+  // A mask or a change of scores of the caller's own (custom.h), made for this shape; on the CPU.
+  const CustomScore* custom = nullptr;
 
   // Of the backward pass, and null where not wanted or given: the gradient of lse, in its layout;
   // those of bias, whose strides are 0 where bias's are and it has more than one element to sum,

@@ -103,7 +103,8 @@ class Forward {
   // Adds one tile of keys to queries [i, end) of the tile that begins at `tile_begin`.
   void group(int64_t tile_begin, int64_t i, int64_t end, int64_t key) {
     const KeyVectors v = visible_vectors<C>(d_, p_, i, end - 1, key);
-    if (v.begin >= v.end) return;
+    const BlockSight sight = score_.sight(i, end - 1, key);
+    if (v.begin >= v.end || sight == BlockSight::Empty) return;
     alignas(kVectorBytes) C tile[kGroup * kKeys<C>];
     alignas(kVectorBytes) C decay[kGroup];
     const int64_t r = i - tile_begin, t = (key - keys_.begin) / kKeys<C>;
@@ -116,6 +117,9 @@ class Forward {
       for (int64_t x = i; x < end; ++x)
         mask_row(tile + (x - i) * kKeys<C>, v, key, visible_keys(d_, p_, x),
                  -std::numeric_limits<C>::infinity());
+    }
+    if (sight == BlockSight::Partial) {
+      for (int64_t x = i; x < end; ++x) score_.hide(x, key, v, tile + (x - i) * kKeys<C>);
     }
     with_rows<kKeyVectors>(v.end - v.begin,
                            [&](auto n) { soften<n()>(tile + v.begin * kLanes<C>, r, decay); });

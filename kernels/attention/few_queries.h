@@ -92,16 +92,17 @@ class FewQueries {
     const int64_t low = std::max<int64_t>(query.keys.begin - key, 0);
     const int64_t high = std::min<int64_t>(query.keys.end - key, kKeys<C>);
     if (low >= high) return;
+    score_.start(p, query.head);
+    const BlockSight sight = score_.sight(query.position, query.position, key);
+    if (sight == BlockSight::Empty) return;
     alignas(kVectorBytes) C scores[kKeys<C>];
     for (int j = 0; j < kKeys<C>; j += kLanes<C>)
       store(scores + j,
             products(query.row, k_tile_.rows + j * k_tile_.stride, k_tile_.stride, padded_));
     constexpr KeyVectors kWhole{0, kKeyVectors, true};
-    if (score_.changes()) {
-      score_.start(p, query.head);
-      score_.change(query.position, key, kWhole, scores);
-    }
+    if (score_.changes()) score_.change(query.position, key, kWhole, scores);
     mask_row(scores, kWhole, key, query.keys, -std::numeric_limits<C>::infinity());
+    if (sight == BlockSight::Partial) score_.hide(query.position, key, kWhole, scores);
 
     Vec<C> most = load(scores);
     for (int x = 1; x < kKeyVectors; ++x) most = larger<C>(most, load(scores + x * kLanes<C>));

@@ -113,15 +113,16 @@ class GradientTile {
   KeyVectors group(const QueryRows<C>& rows, int64_t r, int64_t i, int64_t end, int64_t key,
                    const KeyTile<C>& tile, C* weights, C* slopes) const {
     const KeyVectors v = visible_vectors<C>(d_, p_, i, end - 1, key);
-    if (v.begin >= v.end) return v;
+    const BlockSight sight = score_.sight(i, end - 1, key);
+    if (v.begin >= v.end || sight == BlockSight::Empty) return {};
     group_scores(rows.q + r * padded_, padded_, tile.k_columns, d_.head_dim, v, weights);
     group_scores(rows.dout + r * padded_, padded_, tile.v_columns, d_.head_dim, v, slopes);
-    const bool caps = kOfProducts && score_.caps();
-    alignas(kVectorBytes) C cap_slopes[kGroup * kKeys<C>];
+    const bool bends = kOfProducts && score_.bends();
+    alignas(kVectorBytes) C bend[kGroup * kKeys<C>];  // d score / d x
     if (score_.changes()) {
       for (int64_t x = i; x < end; ++x) {
         const int64_t at = (x - i) * kKeys<C>;
-        score_.change(x, key, v, weights + at, caps ? cap_slopes + at : nullptr);
+        score_.change(x, key, v, weights + at, bends ? bend + at : nullptr);
       }
     }
     if (v.partial) {
@@ -129,15 +130,18 @@ class GradientTile {
         mask_row(weights + (x - i) * kKeys<C>, v, key, visible_keys(d_, p_, x),
                  -std::numeric_limits<C>::infinity());
     }
+    if (sight == BlockSight::Partial) {
+      for (int64_t x = i; x < end; ++x) score_.hide(x, key, v, weights + (x - i) * kKeys<C>);
+    }
     if (dropout_.active()) {
       differentiate<true>(rows, r, v, key, i, weights, slopes);
     } else {
       differentiate<false>(rows, r, v, key, i, weights, slopes);
     }
-    if (caps) {
+    if (bends) {
       for (int64_t x = 0; x < (end - i) * kKeys<C>; x += kKeys<C>)
         for (int j = v.begin * kLanes<C>; j < v.end * kLanes<C>; j += kLanes<C>)
-          store(slopes + x + j, load(slopes + x + j) * load(cap_slopes + x + j));
+          store(slopes + x + j, load(slopes + x + j) * load(bend + x + j));
     }
     return v;
   }

@@ -62,7 +62,10 @@ class Weights {
     alignas(kVectorBytes) C scores[kKeys<C>];
     for (int j = 0; j < kKeys<C>; j += kLanes<C>)
       store(scores + j, products(query_, keys_ + j * padded_, padded_, padded_));
-    if (score_.changes()) score_.change(query, key, {0, kKeyVectors, true}, scores);
+    constexpr KeyVectors kWhole{0, kKeyVectors, true};
+    if (score_.changes()) score_.change(query, key, kWhole, scores);
+    if (score_.sight(query, query, key) != BlockSight::Full)
+      score_.hide(query, key, kWhole, scores);
     std::copy(scores, scores + count, to);
   }
 

@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/attention/attention.h"
+#include "kernels/attention/custom.h"
 
 namespace plinth::kernels::cpu {
 
@@ -131,8 +131,16 @@ double element(const std::vector<C>& values, int64_t i) {
   return values.empty() ? 0 : double(values[i]);
 }
 
-template <class T>
-Reference reference(const Tensors<T>& t) {
+// A functor that changes nothing.
+struct AsTheyAre {
+  bool visible(const AttentionPair&) const { return true; }
+  double score(double x, const AttentionPair&) const { return x; }
+  double slope(double, const AttentionPair&) const { return 1; }
+};
+
+// With the caller's own mask and scores (kernels/attention/custom.h).
+template <class T, class F = AsTheyAre>
+Reference reference(const Tensors<T>& t, const F& functor = {}) {
   const AttentionDesc& d = t.d;
   Reference r;
   r.out.resize(t.q.size());
@@ -162,7 +170,7 @@ Reference reference(const Tensors<T>& t) {
         const int64_t qi = b * d.q.batch + h * d.q.head + (q0 + i) * d.q.seq;
         const int64_t diagonal = i + keys - queries;
         std::vector<double> score(keys, -std::numeric_limits<double>::infinity()), keep(keys, 1);
-        std::vector<double> bend(keys);  // cap'
+        std::vector<double> bend(keys);  // d score / d x
         double total = t.sinks.empty() ? 0 : std::exp(double(t.sinks[h]));
         for (int64_t j = 0; j < keys; ++j) {
           const int64_t kj = b * d.k.batch + g * d.k.head + (k0 + j) * d.k.seq;
@@ -170,11 +178,15 @@ Reference reference(const Tensors<T>& t) {
           if (d.window > 0 && (d.causal ? diagonal - j : std::abs(diagonal - j)) >= d.window)
             continue;
           if (d.kv_lengths && j >= d.kv_lengths[b]) continue;
+          const AttentionPair at{s, h, i, j, queries, keys};
+          if (!functor.visible(at)) continue;
           score[j] = 0;
           for (int64_t x = 0; x < d.head_dim; ++x)
             score[j] += double(d.scale) * double(t.q[qi + x]) * double(t.k[kj + x]);
+          const double slope = functor.slope(score[j], at);
+          score[j] = functor.score(score[j], at);
           const double bent = d.soft_cap > 0 ? std::tanh(score[j] / d.soft_cap) : 0;
-          bend[j] = 1 - bent * bent;
+          bend[j] = slope * (1 - bent * bent);
           if (d.soft_cap > 0) score[j] = d.soft_cap * bent;
           score[j] -= element(t.slopes, h) * double(std::abs(diagonal - j));
           score[j] += element(t.bias, bias_at(b, h, i, j));
@@ -242,11 +254,9 @@ void expect_near(const char* name, const std::vector<T>& got, const std::vector<
   }
 }
 
-template <class T>
-void expect_attention(const Case& c) {
-  SCOPED_TRACE(::testing::PrintToString(c));
-  Tensors<T> t(c);
-  const Reference expected = reference(t);
+template <class T, class F>
+void expect_results(Tensors<T>& t, const F& functor) {
+  const Reference expected = reference(t, functor);
   t.forward();
   expect_near("out", t.out, expected.out, tolerance<T>());
   expect_near("lse", t.lse, expected.lse, std::is_same_v<T, double> ? 1e-13 : 2e-6);
@@ -257,6 +267,13 @@ void expect_attention(const Case& c) {
   // Each term of a sum has the rounding of the same out in its delta.
   expect_near("dbias", t.dbias, expected.dbias, 3 * tolerance<T>());
   expect_near("dsinks", t.dsinks, expected.dsinks, tolerance<T>());
+}
+
+template <class T>
+void expect_attention(const Case& c) {
+  SCOPED_TRACE(::testing::PrintToString(c));
+  Tensors<T> t(c);
+  expect_results(t, AsTheyAre{});
 }
 
 using AttentionTypes = ::testing::Types<double, float, BFloat16, Float16>;
