@@ -8,6 +8,7 @@
 #include "core/io/file.h"
 #include "core/ops/activation.h"
 #include "core/ops/attention.h"
+#include "core/ops/attention_custom.h"
 #include "core/ops/conv.h"
 #include "core/ops/dropout.h"
 #include "core/ops/elementwise.h"

@@ -1,11 +1,16 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "core/tensor.h"
 
 namespace plinth {
+
+namespace kernels::cpu {
+struct CustomScore;
+}
 
 struct AttentionOptions {
   // With the last query beside the last key, so that it also serves a cache of earlier keys: query
@@ -29,6 +34,8 @@ struct AttentionOptions {
   // int64 [sequences + 1] each, from 0 to Tq and to Tk: with B = 1, sequences packed one after the
   // other that do not see each other.
   Tensor cu_seqlens_q = {}, cu_seqlens_k = {};
+  // A mask or a change of scores of one's own, made for this shape (core/ops/attention_custom.h).
+  std::shared_ptr<const kernels::cpu::CustomScore> custom = {};
   double dropout = 0;  // probability of dropping a weight; draws a key of generator() if positive
 };
 

@@ -6,6 +6,7 @@
 #include "core/autocast.h"
 #include "core/autograd.h"
 #include "core/error.h"
+#include "core/ops/attention_custom.h"
 #include "core/ops/checks.h"
 #include "core/random.h"
 
@@ -93,6 +94,21 @@ void check_bias(const Tensor& bias, const Tensor& q, const Shape& scores, std::s
         ", expected one that broadcasts to ", scores, " (batch, heads, queries, keys)");
 }
 
+// The caller's own functor must have been made for this shape.
+void add_custom(AttentionPlan& plan, const Tensor& q, const AttentionOptions& o,
+                std::string_view op) {
+  if (!o.custom) return;
+  AttentionDesc& d = plan.desc;
+  check(q.device().is_cpu(), ErrorKind::Device, op, "custom is given and q is on ", q.device(),
+        ", expected the CPU");
+  const Shape made_for = {o.custom->problems, o.custom->heads, o.custom->q_len, o.custom->kv_len};
+  const Shape expected = {d.cu_seqlens_q ? d.sequences : d.batch, d.heads, d.q_len, d.kv_len};
+  check(made_for == expected, ErrorKind::Shape, op, "custom was made for ", made_for, ", expected ",
+        expected, " (batch or sequences, heads, queries, keys)");
+  plan.custom = o.custom;
+  d.custom = o.custom.get();
+}
+
 // What bends scores: checks it, and keeps it in the plan.
 void add_scores(AttentionPlan& plan, const Tensor& q, const AttentionOptions& o,
                 std::string_view op) {
@@ -147,10 +163,19 @@ AttentionPlan attention_plan(const Tensor& q, const Tensor& k, const AttentionOp
     d.sequences = o.cu_seqlens_q.size(0) - 1;
   }
   add_scores(plan, q, o, op);
+  add_custom(plan, q, o, op);
   if (o.dropout > 0) d.philox = generator().next();
   check(!d.philox.place || q.device().is_cuda(), ErrorKind::Device, op, "q is on ", q.device(),
         ", but the step's random numbers are a GPU's");
   return plan;
+}
+
+void detail::with_attention_shape(const Tensor& q, const Tensor& k, const AttentionOptions& options,
+                                  const std::function<void(const AttentionDesc&)>& use) {
+  const AttentionOptions lengths{.cu_seqlens_q = options.cu_seqlens_q,
+                                 .cu_seqlens_k = options.cu_seqlens_k};
+  const AttentionPlan plan = attention_plan(q, k, lengths, "custom_attention");
+  use(plan.desc);
 }
 
 AttentionPlan AttentionPlan::beside(const Tensor& q) const {

@@ -17,6 +17,7 @@ struct AttentionPlan {
   kernels::cpu::AttentionDesc desc;
   Tensor kv_lengths, cu_seqlens_q, cu_seqlens_k;
   Tensor alibi_slopes, bias, sinks;
+  std::shared_ptr<const kernels::cpu::CustomScore> custom;
 
   // The description with its lengths on the device of the operands, in tensors that it holds, and
   // with pointers to what bends scores.

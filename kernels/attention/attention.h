@@ -86,7 +86,8 @@ struct AttentionDesc {
   BiasStrides bias_strides;
   const void* sinks = nullptr;  // compute_t<T> [heads]
 
-  // A mask or a change of scores of the caller's own (custom.h), made for this shape; on the CPU.
+  // A mask of the caller's own, besides the others, and a change of x before the cap (custom.h);
+  // made for this shape, and on the CPU only.
   const CustomScore* custom = nullptr;
 
   // Of the backward pass, and null where not wanted or given: the gradient of lse, in its layout;

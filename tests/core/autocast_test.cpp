@@ -43,6 +43,21 @@ TEST(Autocast, ProductsTakeItsDtypeAndNormsFloat32) {
   EXPECT_EQ((narrow + x).dtype(), DType::Float32);
 }
 
+TEST(Autocast, AttentionConvertsItsBiasAndLeavesItsSinks) {
+  Tensor bias = sample({2, 3, 3}, 5).set_requires_grad(),
+         sinks = sample({2}, 6).set_requires_grad();
+  const Tensor q = sample({1, 2, 3, 4}, 2);
+  Tensor out;
+  {
+    const AutocastGuard guard(DType::BFloat16);
+    out = attention(q, q, q, {.bias = bias, .sinks = sinks});
+  }
+  EXPECT_EQ(out.dtype(), DType::BFloat16);
+  sum(square(out)).backward();
+  EXPECT_EQ(bias.grad().dtype(), DType::Float32);
+  EXPECT_EQ(sinks.grad().dtype(), DType::Float32);
+}
+
 TEST(Autocast, LossesAreFloat32) {
   const AutocastGuard guard(DType::Float16);
   const Tensor x = sample({2, 4}, 0), w = sample({5, 4}, 1);
