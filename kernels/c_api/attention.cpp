@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "kernels/attention/attention_cuda.h"
+#include "kernels/attention/weights_cuda.h"
 #include "kernels/c_api/call.h"
 #include "kernels/rope/rope.h"
 #include "kernels/rope/rope_cuda.h"
@@ -141,6 +142,14 @@ cpu::AttentionDesc checked(plinth_device device, plinth_dtype dtype,
           .dsinks = d.dsinks};
 }
 
+// Indices of the CPU's memory.
+void check_choice(const char* name, int64_t count, const int64_t* choice, int64_t length) {
+  for (int64_t i = 0; i < count; ++i)
+    require(choice[i] >= 0 && choice[i] < length, std::string(name) + "[" + std::to_string(i) +
+                                                      "] is " + std::to_string(choice[i]) +
+                                                      ", takes 0 to " + std::to_string(length - 1));
+}
+
 struct Counts {
   int64_t queries, keys, rows;  // elements of q and of k, numbers of lse
 };
@@ -239,6 +248,33 @@ plinth_status plinth_attention_backward(plinth_device device, void* stream, plin
       PLINTH_CALL_WITH(attention_backward, d, in<T>(dout), in<T>(q), in<T>(k), in<T>(v), in<T>(out),
                        in<plinth::compute_t<T>>(lse), c_api::out<T>(dq), c_api::out<T>(dk),
                        c_api::out<T>(dv));
+    });
+  });
+}
+
+plinth_status plinth_attention_weights(plinth_device device, void* stream, plinth_dtype dtype,
+                                       const plinth_attention_desc* desc, int64_t head_count,
+                                       const int64_t* heads, int64_t row_count, const int64_t* rows,
+                                       const void* q, const void* k, void* weights) {
+  return guarded(__func__, device, [&] {
+    const cpu::AttentionDesc d = checked(device, dtype, desc);
+    const Counts counts = counts_of(d);
+    const int64_t elements = product({{"batch", d.batch},
+                                      {"head_count", head_count},
+                                      {"row_count", row_count},
+                                      {"kv_len", d.kv_len}});
+    check_pointers(head_count, sizeof(int64_t), {{"heads", heads}});
+    check_pointers(row_count, sizeof(int64_t), {{"rows", rows}});
+    check_pointers(counts.queries, size_of(dtype), {{"q", q}});
+    check_pointers(counts.keys, size_of(dtype), {{"k", k}});
+    check_pointers(elements, wide_size(dtype), {{"weights", weights}});
+    if (device == PLINTH_CPU) {
+      check_choice("heads", head_count, heads, d.heads);
+      check_choice("rows", row_count, rows, d.q_len);
+    }
+    with_floating(dtype, [&]<class T>() {
+      PLINTH_CALL(attention_weights, d, head_count, heads, row_count, rows, in<T>(q), in<T>(k),
+                  c_api::out<plinth::compute_t<T>>(weights));
     });
   });
 }

@@ -297,6 +297,14 @@ plinth_status plinth_attention_backward(plinth_device device, void* stream, plin
                                         const void* out, const void* lse, void* dq, void* dk,
                                         void* dv, void* workspace, size_t workspace_bytes);
 
+/* The softmax weights, before dropout, of chosen heads and rows of q (kernels/attention/weights.h).
+ * heads: [head_count], rows: [row_count], int64; weights: [batch, head_count, row_count, kv_len],
+ * wide. */
+plinth_status plinth_attention_weights(plinth_device device, void* stream, plinth_dtype dtype,
+                                       const plinth_attention_desc* desc, int64_t head_count,
+                                       const int64_t* heads, int64_t row_count, const int64_t* rows,
+                                       const void* q, const void* k, void* weights);
+
 /* ---- embedding (kernels/embedding/embedding.h) ----
  * ids: [n] int64; w: [vocab, dim], y, dy: [n, dim] of dtype (FLOATING); dw: [vocab, dim], wide, is
  * added to. */

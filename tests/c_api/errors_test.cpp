@@ -133,6 +133,7 @@ TEST(CApiErrors, NullPointersAreFoundByEveryFunction) {
       plinth_attention_backward_workspace(d, f, &attention, nullptr),
       plinth_attention_backward(d, none, f, &attention, none, none, none, none, none, none, none,
                                 none, none, none, 0),
+      plinth_attention_weights(d, none, f, &attention, 1, no_ids, 1, no_ids, none, none, none),
       plinth_embedding_forward(d, none, f, 1, 1, 1, no_ids, none, none),
       plinth_embedding_backward_workspace(d, f, 1, 1, 1, nullptr),
       plinth_embedding_backward(d, none, f, 1, 1, 1, no_ids, none, none, none, 0),
@@ -248,6 +249,11 @@ TEST(CApiErrors, IndicesOutOfRange) {
   d.cu_seqlens_q = d.cu_seqlens_k = nullptr;
   d.kv_lengths = far + 1;
   expect_refused(attention(), "kv_lengths[0] is 3, takes 0 to 2");
+  d.kv_lengths = nullptr;
+  const int64_t first = 0;
+  expect_refused(plinth_attention_weights(PLINTH_CPU, nullptr, PLINTH_FLOAT32, &d, 1, &first, 1,
+                                          far + 1, some(), some(), some()),
+                 "rows[0] is 3, takes 0 to 1");
 }
 #endif
 

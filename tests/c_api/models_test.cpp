@@ -107,6 +107,26 @@ TEST(CApi, AttentionWithABiasOfKeysAndSinks) {
   expect_attention(desc, &bias, &dbias, &sinks, &dsinks);
 }
 
+// With values of 1 in one place each, the output is the weights.
+TEST(CApi, AttentionWeightsAreWhatWeighsTheValues) {
+  static_assert(kDim >= kTime);
+  plinth_attention_desc desc = causal();
+  Array<float> q(kCount, 1), k(kCount, 2), v(kCount), out(kCount), lse(kHeads * kTime);
+  for (int64_t i = 0; i < kCount; ++i) v.data()[i] = i / kDim % kTime == i % kDim ? 1.0F : 0.0F;
+  EXPECT_OK(plinth_attention_forward(kTested, nullptr, PLINTH_FLOAT32, &desc, q.data(), k.data(),
+                                     v.data(), out.data(), lse.data()));
+  Array<int64_t> heads(1), rows(2);
+  heads.data()[0] = 1;
+  rows.data()[0] = 4, rows.data()[1] = 2;
+  Array<float> weights(2 * kTime);
+  EXPECT_OK(plinth_attention_weights(kTested, nullptr, PLINTH_FLOAT32, &desc, 1, heads.data(), 2,
+                                     rows.data(), q.data(), k.data(), weights.data()));
+  for (int64_t r = 0; r < 2; ++r)
+    for (int64_t j = 0; j < kTime; ++j)
+      EXPECT_NEAR(weights.data()[r * kTime + j], out.data()[(kTime + rows.data()[r]) * kDim + j],
+                  1e-6);
+}
+
 TEST(CApi, RopeTurnsThereAndBack) {
   plinth_rope_desc desc{};
   desc.batch = 2, desc.seq = 3, desc.heads = 2;
