@@ -17,6 +17,7 @@
 #include "core/ops/loss.h"
 #include "core/ops/matmul.h"
 #include "core/ops/normalization.h"
+#include "core/ops/paged_attention.h"
 #include "core/ops/reduce.h"
 #include "core/ops/rope.h"
 #include "core/ops/softmax.h"

@@ -121,8 +121,9 @@ Tensors run_attention(const Tensor& queries, const Tensor& keys, const Tensor& v
   desc.out = strides_of(out);
   count_flops(plan.desc, 4);
   dispatch_floating(q.dtype(), op, [&]<class T>() {
-    PLINTH_RUN(q, attention_forward, desc, from_q.data<T>(), from_k.data<T>(), from_v.data<T>(),
-               out.data<T>(), lse.data<compute_t<T>>());
+    PLINTH_RUN_WITH(q, attention_forward_workspace<T>(desc), attention_forward, desc,
+                    from_q.data<T>(), from_k.data<T>(), from_v.data<T>(), out.data<T>(),
+                    lse.data<compute_t<T>>());
   });
   AttentionPlan kept = plan;
   kept.bias = kept.sinks = kept.alibi_slopes = {};  // the node saves them

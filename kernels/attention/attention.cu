@@ -1,4 +1,5 @@
 #include "kernels/attention/attention_cuda.h"
+#include "kernels/attention/decode/decode.h"
 #include "kernels/attention/plain/plain.h"
 #include "kernels/instantiate.h"
 
@@ -9,19 +10,30 @@ const char* name_of(AttentionKernel kernel) {
     case AttentionKernel::Plain: return "plain";
     case AttentionKernel::TensorCore: return "tensor_core";
     case AttentionKernel::Hopper: return "hopper";
+    case AttentionKernel::Decode: return "decode";
   }
   return "unknown";
 }
 
 template <class T>
-AttentionPath attention_path(const AttentionDesc&, bool) {
+AttentionPath attention_path(const AttentionDesc& d, bool backward) {
+  if (!backward && attention::decode_takes<T>(d))
+    return {AttentionKernel::Decode, "few queries: the time is that of reading k and v once"};
   return {AttentionKernel::Plain, "the only kernel of this build"};
 }
 
 template <class T>
 void attention_forward(void* stream, const AttentionDesc& d, const T* q, const T* k, const T* v,
-                       T* out, compute_t<T>* lse) {
-  attention::plain_forward<T>(static_cast<device::Stream>(stream), d, q, k, v, out, lse);
+                       T* out, compute_t<T>* lse, void* workspace) {
+  const auto s = static_cast<device::Stream>(stream);
+  if (attention::decode_takes<T>(d, k, v, workspace))
+    return attention::decode_forward<T>(s, d, q, k, v, out, lse, workspace);
+  attention::plain_forward<T>(s, d, q, k, v, out, lse);
+}
+
+template <class T>
+size_t attention_forward_workspace(const AttentionDesc& d) {
+  return attention::decode_takes<T>(d) ? attention::decode_workspace<T>(d) : 0;
 }
 
 template <class T>
@@ -44,7 +56,8 @@ void attention_backward(void* stream, const AttentionDesc& d, const T* dout, con
 #define PLINTH_INSTANTIATE(T)                                                                    \
   template AttentionPath attention_path<T>(const AttentionDesc&, bool);                          \
   template void attention_forward<T>(void*, const AttentionDesc&, const T*, const T*, const T*,  \
-                                     T*, compute_t<T>*);                                         \
+                                     T*, compute_t<T>*, void*);                                  \
+  template size_t attention_forward_workspace<T>(const AttentionDesc&);                          \
   template size_t attention_backward_workspace<T>(const AttentionDesc&);                         \
   template void attention_backward<T>(void*, const AttentionDesc&, const T*, const T*, const T*, \
                                       const T*, const T*, const compute_t<T>*, T*, T*, T*, void*);

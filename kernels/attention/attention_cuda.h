@@ -8,6 +8,8 @@
 //                 reference for the others, and what runs where those do not fit
 //   tensor_core/  bfloat16 and float16 by mma.sync, from sm_80 on
 //   hopper/       bfloat16 and float16 by TMA and wgmma, on sm_90a
+//   decode/       few queries to many keys, forward: splits of the keys, each read once for all
+//                 query heads that share it
 //
 // Determinism: sums that blocks share have one order; the same description and numbers give the
 // same bits, and the rows of a sequence do not depend on what stands beside it in the batch.
@@ -23,14 +25,14 @@ namespace plinth::kernels::cuda {
 
 using cpu::AttentionDesc;
 
-enum class AttentionKernel : uint8_t { Plain, TensorCore, Hopper };
+enum class AttentionKernel : uint8_t { Plain, TensorCore, Hopper, Decode };
 
-// "plain", "tensor_core" or "hopper".
+// "plain", "tensor_core", "hopper" or "decode".
 const char* name_of(AttentionKernel kernel);
 
 struct AttentionPath {
   AttentionKernel kernel = AttentionKernel::Plain;
-  std::string why;  // not a faster one; empty for Hopper
+  std::string why;  // this one, and not a faster one; empty for Hopper
 };
 
 // Which kernel serves a call on the thread's current device, whose pointers are aligned to 16
@@ -38,9 +40,14 @@ struct AttentionPath {
 template <class T>
 AttentionPath attention_path(const AttentionDesc& desc, bool backward);
 
+// Bytes of workspace of the forward pass: 0 but for decode/ with more than one split.
+template <class T>
+size_t attention_forward_workspace(const AttentionDesc& desc);
+
+// Without a workspace, another kernel serves what decode/ would need one for.
 template <class T>
 void attention_forward(void* stream, const AttentionDesc& desc, const T* q, const T* k, const T* v,
-                       T* out, compute_t<T>* lse);
+                       T* out, compute_t<T>* lse, void* workspace = nullptr);
 
 // Bytes of workspace that the backward pass needs, whichever kernel serves it.
 template <class T>

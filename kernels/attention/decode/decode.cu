@@ -181,6 +181,13 @@ bool decode_takes(const AttentionDesc& d) {
 }
 
 template <class T>
+bool decode_takes(const AttentionDesc& d, const T* k, const T* v, const void* workspace) {
+  const auto aligned = [](const T* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; };
+  return decode_takes<T>(d) && aligned(k) && aligned(v) &&
+         (workspace != nullptr || decode_workspace<T>(d) == 0);
+}
+
+template <class T>
 size_t decode_workspace(const AttentionDesc& d) {
   const int64_t slots = decode::slots_of(d);
   if (slots == 1) return 0;
@@ -222,14 +229,15 @@ void report_bad_pages(void* stream, const PagedAttentionDesc& d, uint32_t length
          &fault->value);
 }
 
-#define PLINTH_INSTANTIATE(T)                                                                    \
-  template bool attention::decode_takes<T>(const AttentionDesc&);                                \
-  template size_t attention::decode_workspace<T>(const AttentionDesc&);                          \
-  template void attention::decode_forward<T>(Stream, const AttentionDesc&, const T*, const T*,   \
-                                             const T*, T*, compute_t<T>*, void*);                \
-  template bool paged_attention_takes<T>(const PagedAttentionDesc&);                             \
-  template size_t paged_attention_workspace<T>(const PagedAttentionDesc&);                       \
-  template void paged_attention_forward<T>(void*, const PagedAttentionDesc&, const T*, const T*, \
+#define PLINTH_INSTANTIATE(T)                                                                      \
+  template bool attention::decode_takes<T>(const AttentionDesc&);                                  \
+  template bool attention::decode_takes<T>(const AttentionDesc&, const T*, const T*, const void*); \
+  template size_t attention::decode_workspace<T>(const AttentionDesc&);                            \
+  template void attention::decode_forward<T>(Stream, const AttentionDesc&, const T*, const T*,     \
+                                             const T*, T*, compute_t<T>*, void*);                  \
+  template bool paged_attention_takes<T>(const PagedAttentionDesc&);                               \
+  template size_t paged_attention_workspace<T>(const PagedAttentionDesc&);                         \
+  template void paged_attention_forward<T>(void*, const PagedAttentionDesc&, const T*, const T*,   \
                                            const T*, T*, compute_t<T>*, void*);
 PLINTH_FOR_EACH_FLOAT(PLINTH_INSTANTIATE)
 #undef PLINTH_INSTANTIATE

@@ -45,6 +45,9 @@ inline constexpr int64_t kDecodeRows = 128;
 // and rows of k and v at multiples of them. The pointers k and v must be aligned to 16 bytes.
 template <class T>
 bool decode_takes(const AttentionDesc& desc);
+// And whether these pointers are so, and the workspace there if one is needed.
+template <class T>
+bool decode_takes(const AttentionDesc& desc, const T* k, const T* v, const void* workspace);
 
 // Bytes of workspace.
 template <class T>
