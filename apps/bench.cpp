@@ -63,6 +63,7 @@ struct OpArguments : BenchArguments {
   OpSizes shape;
   std::string pass = "both";
   bool without_ceiling = false;
+  bool explain = false;
 
   BenchPass passes() const {
     return pass == "forward"    ? BenchPass::Forward
@@ -213,6 +214,13 @@ void report_op_text(const OpArguments& arguments, const OpCase& bench, const Ser
                 1e-9 * ceiling->bytes_per_s, 1e-12 * ceiling->flops_per_s, arguments.dtype.c_str());
 }
 
+void explain(const OpArguments& arguments, const OpBench& op, TensorOptions options) {
+  check_shape(op, arguments.shape);
+  std::printf("%s %s %s on %s: %s\n", arguments.name.c_str(), joined(arguments.shape, ",").c_str(),
+              arguments.dtype.c_str(), to_string(arguments.placed).c_str(),
+              op.explain(arguments.shape, options).c_str());
+}
+
 void run_op(const OpArguments& arguments, OpCase& bench) {
   if (arguments.serve) return serve(bench);
   const Series series = warm_series(arguments, bench);
@@ -277,12 +285,16 @@ void add_op(CLI::App& bench, const OpBench& op) {
       ->capture_default_str();
   command->add_flag("--no-ceiling", arguments->without_ceiling,
                     "do not measure the device's copy and product");
+  if (op.explain)
+    command->add_flag("--explain", arguments->explain,
+                      "say which kernel serves the shape, dtype and device, and why; time nothing");
   arguments->add_common(*command, {"float32", "bfloat16", "float16"});
   command->footer("\nExample: plinth bench " + arguments->name + " --shape " +
                   joined(op.default_shape, ","));
   command->callback([arguments, &op] {
     arguments->placed = arguments->device.apply();
     const TensorOptions options{arguments->type(), arguments->placed};
+    if (arguments->explain) return explain(*arguments, op, options);
     run_op(*arguments, *make_op_case(op, arguments->shape, arguments->passes(), options));
   });
 }

@@ -77,7 +77,11 @@ struct OpBench {
   // One of the two; inputs are random.
   std::function<DifferentiableOp(const OpSizes&, TensorOptions)> make;
   std::function<PlainOp(const OpSizes&, TensorOptions)> make_plain = {};
+  // Which kernel serves it, and why, in a line; for ops with several.
+  std::function<std::string(const OpSizes&, TensorOptions)> explain = {};
 };
+
+std::vector<OpBench> attention_benches();
 
 // Every kernel of kernels/ that an op calls.
 const std::vector<OpBench>& op_benches();
@@ -88,7 +92,9 @@ class OpCase : public BenchCase {
   virtual PassCost cost(std::string_view part) const = 0;
 };
 
-// Throws Error(Argument) for a shape of other dimensions, or a pass that the op has not.
+// Throws Error(Argument) for a shape of other dimensions.
+void check_shape(const OpBench& op, const OpSizes& shape);
+// The same, and for a pass that the op has not.
 std::unique_ptr<OpCase> make_op_case(const OpBench& op, const OpSizes& shape, BenchPass pass,
                                      TensorOptions options);
 

@@ -68,12 +68,16 @@ class PlainCase final : public OpCase {
 
 }  // namespace
 
-std::unique_ptr<OpCase> make_op_case(const OpBench& op, const OpSizes& shape, BenchPass pass,
-                                     TensorOptions options) {
+void check_shape(const OpBench& op, const OpSizes& shape) {
   const auto dimensions = static_cast<size_t>(std::ranges::count(op.dimensions, ',') + 1);
   check(shape.size() == dimensions && std::ranges::all_of(shape, [](int64_t n) { return n > 0; }),
         ErrorKind::Argument, "bench", op.name, " got a --shape of ", shape.size(), " sizes, takes ",
         op.dimensions, ", each 1 or more");
+}
+
+std::unique_ptr<OpCase> make_op_case(const OpBench& op, const OpSizes& shape, BenchPass pass,
+                                     TensorOptions options) {
+  check_shape(op, shape);
   if (op.make) {
     DifferentiableOp made = op.make(shape, options);
     check(pass != BenchPass::Backward || made.backward.bytes > 0, ErrorKind::Argument, "bench",

@@ -7,7 +7,6 @@
 
 #include "apps/bench/bench_case.h"
 #include "core/ops/activation.h"
-#include "core/ops/attention.h"
 #include "core/ops/conv.h"
 #include "core/ops/dropout.h"
 #include "core/ops/factories.h"
@@ -77,21 +76,6 @@ OpBench matrix_bench(std::string_view name, int inputs, int vectors, Traffic for
                             cost_of(s, options, backward)};
   };
   return {name, "rows,dim", {2048, 256}, make};
-}
-
-DifferentiableOp attention_op(const OpSizes& s, TensorOptions options) {
-  const Shape full{std::span<const int64_t>(s)};
-  const double m = elements(s), time = static_cast<double>(s[2]);
-  const auto causal = [](const Tensors& in) -> Tensors {
-    AttentionOptions attention_options;
-    attention_options.causal = true;
-    return {attention(in[0], in[1], in[2], attention_options)};
-  };
-  // Half of the products of scores and values is masked.
-  return {causal,
-          {randn(full, options), randn(full, options), randn(full, options)},
-          {4 * m * size(options), 2 * m * time},
-          {8 * m * size(options), 5 * m * time}};
 }
 
 DifferentiableOp matmul_op(const OpSizes& s, TensorOptions options) {
@@ -245,7 +229,6 @@ std::vector<OpBench> pointwise_benches() {
 
 std::vector<OpBench> model_benches() {
   return {
-      {"attention", "batch,heads,time,head_dim", {8, 8, 256, 32}, attention_op},
       {"conv2d", "batch,channels,size,out,kernel,stride", {8, 3, 224, 768, 16, 16}, conv2d_op},
       {"matmul", "m,n,k", {1024, 1024, 1024}, matmul_op},
       {"cross_entropy", "rows,vocab", {2048, 8192}, cross_entropy_op},
@@ -269,8 +252,8 @@ std::vector<OpBench> optimizer_benches() {
 const std::vector<OpBench>& op_benches() {
   static const std::vector<OpBench> all = [] {
     std::vector<OpBench> benches;
-    for (std::vector<OpBench> some :
-         {model_benches(), norm_benches(), pointwise_benches(), optimizer_benches()})
+    for (std::vector<OpBench> some : {attention_benches(), model_benches(), norm_benches(),
+                                      pointwise_benches(), optimizer_benches()})
       std::ranges::move(some, std::back_inserter(benches));
     return benches;
   }();

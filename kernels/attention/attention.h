@@ -99,6 +99,13 @@ struct AttentionDesc {
   void* dsinks = nullptr;
 };
 
+// Which kernel serves a call, "tiled" or "few queries", and why.
+struct AttentionPath {
+  const char* kernel;
+  const char* why;
+};
+AttentionPath attention_path(const AttentionDesc& desc, bool backward);
+
 template <class T>
 void attention_forward(const AttentionDesc& desc, const T* q, const T* k, const T* v, T* out,
                        compute_t<T>* lse);

@@ -45,14 +45,46 @@ TEST(Bench, ListNamesEveryKernel) {
     names.push_back(op.name);
     EXPECT_EQ(std::ranges::count(op.dimensions, ','), std::ranges::count(op.shape, ',')) << op.name;
   }
-  EXPECT_THAT(
-      names,
-      testing::IsSupersetOf(
-          {"attention",  "conv2d",       "matmul",    "layer_norm",    "add_layer_norm",
-           "rms_norm",   "add_rms_norm", "softmax",   "cross_entropy", "linear_cross_entropy",
-           "gelu",       "swiglu",       "bias_gelu", "dropout",       "rope",
-           "embedding",  "cast",         "adamw",     "lion",          "sgd",
-           "global_norm"}));
+  EXPECT_THAT(names, testing::IsSupersetOf({"attention",
+                                            "attention_full",
+                                            "attention_decode",
+                                            "paged_attention",
+                                            "conv2d",
+                                            "matmul",
+                                            "layer_norm",
+                                            "add_layer_norm",
+                                            "rms_norm",
+                                            "add_rms_norm",
+                                            "softmax",
+                                            "cross_entropy",
+                                            "linear_cross_entropy",
+                                            "gelu",
+                                            "swiglu",
+                                            "bias_gelu",
+                                            "dropout",
+                                            "rope",
+                                            "embedding",
+                                            "cast",
+                                            "adamw",
+                                            "lion",
+                                            "sgd",
+                                            "global_norm"}));
+}
+
+TEST(Bench, ExplainsWhichKernelOfAttentionRuns) {
+  EXPECT_EQ(bench({"attention", "--shape", "1,2,9,8", "--device", "cpu", "--explain"}).output,
+            "attention 1,2,9,8 float32 on cpu: forward: tiled (more than a few queries: keys are "
+            "packed once for the tiles that read them); backward: tiled (the only kernel of the "
+            "backward pass)\n");
+  EXPECT_THAT(bench({"attention_decode", "--shape", "1,4,2,9,8", "--dtype", "bfloat16", "--device",
+                     "cpu", "--explain"})
+                  .output,
+              HasSubstr("attention_decode 1,4,2,9,8 bfloat16 on cpu: forward: few queries (the "
+                        "time is that of reading k and v once"));
+  const Outcome outcome = bench({"attention", "--shape", "1,2", "--explain"});
+  EXPECT_EQ(outcome.status, 2);
+  EXPECT_THAT(outcome.errors, HasSubstr("attention got a --shape of 2 sizes"));
+  EXPECT_EQ(bench({"softmax", "--explain"}).status, 2) << "it has one kernel";
 }
 
 TEST(Bench, EveryOpGivesRowsInEveryDtype) {

@@ -130,6 +130,20 @@ TEST_F(DeviceProgram, BenchSaysWhereItRan) {
   EXPECT_EQ(outcome.errors, "");
 }
 
+TEST_F(DeviceProgram, BenchExplainsWhichKernelOfAttentionRuns) {
+  const TemporaryDirectory here;
+  for (const char* op : {"attention_decode", "attention"}) {
+    const Outcome outcome = plinth_program(
+        here.path(), {"bench", op, "--device", "cuda", "--dtype", "bfloat16", "--explain"});
+    EXPECT_EQ(outcome.status, 0) << outcome.errors;
+    EXPECT_THAT(
+        outcome.output,
+        testing::MatchesRegex(
+            std::string(op) + " [0-9,]+ bfloat16 on cuda:0: forward: " +
+            (op == std::string("attention") ? "[a-z_]+.*; backward: .*" : "decode.*") + "\n"));
+  }
+}
+
 TEST_F(DeviceProgram, ADeviceThatThereIsNotFallsBackToTheCpuInOneLine) {
   const TemporaryDirectory here;
   const Outcome outcome =
