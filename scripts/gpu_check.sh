@@ -10,7 +10,9 @@
 #               the op table and the CUDA tests under that tool of compute-sanitizer
 #   bench_norm, bench_loss
 #               kernels and ops beside PyTorch eager, torch.compile and Triton, in the same run: norms and
-#               softmax; losses, AdamW and attention
+#               softmax; losses and AdamW
+#   bench_attention, bench_attention_full
+#               attention, causal and without a mask, beside cuDNN, FlashAttention and FlexAttention
 #   train       whole training steps beside PyTorch, and the loss curves of GPT-2 124M over 200 steps
 #
 # Each part ends within ten minutes; later parts need `build` to have run on this machine. FOLDER of --out
@@ -19,7 +21,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-all_parts="build test memcheck racecheck initcheck synccheck bench_norm bench_loss train"
+all_parts="build test memcheck racecheck initcheck synccheck bench_norm bench_loss bench_attention bench_attention_full train"
 carry=build/gpu_carry
 out=${OUT:-build/gpu_check}
 parts=()
@@ -87,7 +89,9 @@ part_synccheck() { sanitize synccheck; }
 
 peers() { python3 bench/peers/run.py --device cuda --plinth "$build/plinth" --turns 3 --only "$@"; }
 part_bench_norm() { peers layer_norm rms_norm softmax; }
-part_bench_loss() { peers cross_entropy linear_cross_entropy adamw attention; }
+part_bench_loss() { peers cross_entropy linear_cross_entropy adamw; }
+part_bench_attention() { peers attention; }
+part_bench_attention_full() { peers attention_full; }
 
 part_train() {
   peers train

@@ -12,6 +12,7 @@ GPT2_GPU = GPT2_124M | {"seq": 1024, "batch": 16}
 TINY = {"layers": 2, "dim": 64, "heads": 2, "seq": 64, "batch": 4, "vocab": 256}
 
 ALL_PEERS = ("eager", "compile", "triton")
+ATTENTION_PEERS = ("cudnn", "flash", "flex")
 GPU = {"device": "cuda", "dtype": "bfloat16", "goal": 1.0, "peers": ALL_PEERS, "repetitions": 40}
 
 
@@ -41,6 +42,10 @@ class Case:
     repetitions: int = 5  # timed repetitions of one turn
     device: str = "cpu"
     dtype: str = "float32"
+    # Bound by products: its row tells their rate, and that as a fraction of the large product's.
+    products: bool = False
+    # Sides start at once, which takes a CPU that has cores for all; none of them times anything while it warms up.
+    starts_together: bool = False
 
     def plinth_arguments(self):
         arguments = ["bench", self.bench, "--dtype", self.dtype, "--threads", "2", "--serve"]
@@ -84,11 +89,23 @@ def forward_and_backward(bench, label, shape, forward, backward, **more):
     return Case(bench, label, shape, passes, **more)
 
 
-def attention(batch, heads, time, head_dim, **more):
+def attention(batch, heads, time, head_dim, causal=True, **more):
     matrix = batch * heads * time * head_dim
-    product = matrix * time  # 2 * time * time * head_dim operations, half of them masked
+    # 2 * time * time * head_dim operations, half of them masked
+    product = matrix * time if causal else 2 * matrix * time
     costs = (2 * product, 4 * matrix), (5 * product, 8 * matrix)
-    return forward_and_backward("attention", "causal attention", [batch, heads, time, head_dim], *costs, **more)
+    bench, label = ("attention", "causal attention") if causal else ("attention_full", "full attention")
+    return forward_and_backward(bench, label, [batch, heads, time, head_dim], *costs, **more)
+
+
+def attention_grid(causal, width=2048, tokens=16384):
+    """Batches of as many tokens and heads of as many elements in all, from short sequences to one long one."""
+    more = GPU | {"peers": ATTENTION_PEERS, "repetitions": 10, "products": True, "starts_together": True}
+    return [
+        attention(tokens // time, width // head_dim, time, head_dim, causal, **more)
+        for head_dim in (64, 128)
+        for time in (512, 1024, 2048, 4096, 8192, 16384)
+    ]
 
 
 def over_rows(bench, label, rows, cols, forward, backward, **more):
@@ -141,7 +158,7 @@ CASES = [
     adamw(16, 1048576),
 ]
 
-# The memory-bound kernels at sizes well above any cache, then whole steps of GPT-2 124M in bfloat16.
+# The memory-bound kernels at sizes well above any cache, attention, then whole steps of GPT-2 124M in bfloat16.
 GPU_CASES = [
     *(layer_norm(rows, dim, **GPU) for rows, dim in ((65536, 1024), (32768, 4096), (8192, 16384))),
     *(rms_norm(rows, dim, **GPU) for rows, dim in ((65536, 1024), (32768, 4096), (8192, 16384))),
@@ -149,7 +166,8 @@ GPU_CASES = [
     *(cross_entropy(rows, vocab, **GPU) for rows, vocab in ((8192, 32000), (8192, 50257), (4096, 128256))),
     linear_cross_entropy(8192, 768, 50257, **GPU | {"peers": ("eager", "compile"), "repetitions": 5}),
     adamw(148, 838861, **GPU | {"dtype": "float32", "peers": ("eager", "compile")}),
-    attention(16, 12, 1024, 64, **GPU | {"peers": ("eager", "compile")}),
+    *attention_grid(causal=True),
+    *attention_grid(causal=False),
     train("GPT-2, 124 M parameters", GPT2_GPU, **GPU | {"goal": 1.15, "peers": ("eager", "compile"), "repetitions": 10}),
 ]
 

@@ -43,6 +43,9 @@ def make_row(case, part, ours, peers, ceiling):
     if ours and ceiling and part.bytes:
         least_ms = 1e3 * max(part.bytes / ceiling["bytes_per_s"], part.flops / ceiling["flops_per_s"])
         row["ceiling_fraction"] = least_ms / ours_ms
+    if ours and ceiling and case.products:
+        row["flops_per_s"] = 1e3 * part.flops / ours_ms
+        row["product_fraction"] = row["flops_per_s"] / ceiling["flops_per_s"]
     if case.tokens:
         row["tokens"] = case.tokens
     return row
@@ -60,6 +63,9 @@ def format_row(row):
     cells += [f"{name} {time_text(value)}" for name, value in row["peers"].items()]
     if row["ratio_best"]:
         cells.append(f"{row['ratio_best']:.2f}x (goal {row['goal']:g}x)")
+    if "flops_per_s" in row:
+        rate, fraction = 1e-12 * row["flops_per_s"], 100 * row["product_fraction"]
+        cells.append(f"{rate:.0f} TFLOP/s, {fraction:.0f} % of a large product")
     return cells
 
 

@@ -10,6 +10,7 @@ bench/results/<device>/<name>.json, together with the device's measured ceilings
 """
 
 import argparse
+import concurrent.futures
 import statistics
 import sys
 from pathlib import Path
@@ -60,7 +61,15 @@ def start_workers(case, plinth):
     commands = {mode: workers.torch_command(mode, case.torch_arguments()) for mode in case.peers}
     if plinth:
         commands = {"plinth": [str(plinth), *case.plinth_arguments()]} | commands
-    return {side: workers.Worker(command, case.device) for side, command in commands.items()}
+    with concurrent.futures.ThreadPoolExecutor(len(commands) if case.starts_together else 1) as pool:
+        started = {side: pool.submit(workers.Worker, command, case.device) for side, command in commands.items()}
+    failed = [future.exception() for future in started.values() if future.exception()]
+    if failed:
+        for future in started.values():
+            if not future.exception():
+                future.result().close()
+        raise failed[0]
+    return {side: future.result() for side, future in started.items()}
 
 
 def measure_case(case, plinth, turns, ceiling):

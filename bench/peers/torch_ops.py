@@ -26,13 +26,18 @@ class DifferentiableOp:
         self.output.backward(self.output_gradient)
 
 
-def attention(shape, compiled, dtype):
+def attention(shape, compiled, dtype, causal=True):
     """Causal attention of [batch, heads, time, head_dim]."""
 
     def function(q, k, v):
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return F.scaled_dot_product_attention(q, k, v, is_causal=causal)
 
     return DifferentiableOp(function, [torch.randn(shape, dtype=dtype) for _ in range(3)], compiled)
+
+
+def attention_full(shape, compiled, dtype):
+    """The same without a mask."""
+    return attention(shape, compiled, dtype, causal=False)
 
 
 def norm_inputs(shape, dtype, vectors):
@@ -103,6 +108,7 @@ class AdamW:
 
 OPS = {
     "attention": attention,
+    "attention_full": attention_full,
     "layer_norm": layer_norm,
     "rms_norm": rms_norm,
     "softmax": softmax,

@@ -3,6 +3,7 @@
 
     torch_worker.py eager|compile train '{"layers": 4, ...}' DEVICE DTYPE
     torch_worker.py eager|compile|triton softmax '[16384, 8192]' DEVICE DTYPE
+    torch_worker.py cudnn|flash|flex attention '[4, 32, 4096, 64]' DEVICE DTYPE
     torch_worker.py eager ceiling null DEVICE DTYPE
     torch_worker.py eager first_step '{"layers": 2, ...}' DEVICE DTYPE
 
@@ -109,6 +110,11 @@ def make_case(mode, name, shape, device, dtype):
 
         step = torch_gpt.TrainingStep(torch_gpt.GPTShape(**shape), mode == "compile", dtype)
         return lambda count: measure_step(clock, step, count)
+    if mode in ("cudnn", "flash", "flex"):
+        import torch_attention
+
+        op = torch_attention.Attention(mode, name, shape, dtype)
+        return lambda count: measure_op(clock, op, count)
     if mode == "triton":
         import triton_ops as ops
     else:

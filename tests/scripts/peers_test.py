@@ -1,5 +1,6 @@
-"""Tests of bench/peers without PyTorch: the worker protocol, the rows, and README's table."""
+"""Tests of bench/peers: the worker protocol, the rows, and README's table. Where PyTorch is, attention's peers too."""
 
+import importlib.util
 import sys
 import tempfile
 import unittest
@@ -68,6 +69,75 @@ class Cases(unittest.TestCase):
         self.assertEqual(row["ratio_best"], 1.5)
         self.assertAlmostEqual(row["ceiling_fraction"], 1e3 * row["flops"] / 1e13 / 10.0)
         self.assertEqual(row["spread"], 0)
+
+
+    def test_attention_grid_has_the_same_tokens_and_width_everywhere(self):
+        grid = [*cases.attention_grid(True), *cases.attention_grid(False)]
+        self.assertEqual(len(grid), 24)
+        for case in grid:
+            batch, heads, time, head_dim = case.shape
+            self.assertEqual((batch * time, heads * head_dim), (16384, 2048))
+            self.assertIn(f"bench {case.bench} --dtype bfloat16", " ".join(case.plinth_arguments()))
+        causal, full = grid[11], grid[23]
+        self.assertEqual(causal.shape, [1, 16, 16384, 128])
+        self.assertEqual(full.passes[0].flops, 4 * 16 * 16384 * 16384 * 128)
+        self.assertEqual([part.flops * 2 for part in causal.passes], [part.flops for part in full.passes])
+
+    def test_row_of_products_tells_their_rate(self):
+        case = cases.attention_grid(True)[0]
+        part = case.passes[0]
+        row = report.make_row(case, part, [2.0], {"flash": [3.0]}, {"bytes_per_s": 1e12, "flops_per_s": 1e15})
+        self.assertEqual(row["flops_per_s"], 500 * part.flops)
+        self.assertAlmostEqual(row["product_fraction"], 500 * part.flops / 1e15)
+        self.assertRegex(report.format_row(row)[-1], r"^\d+ TFLOP/s, \d+ % of a large product$")
+
+    def test_sides_that_start_together_answer_or_end_together(self):
+        case = cases.attention_grid(True)[0]
+        commands = {"cudnn": speaker(1.0), "flash": speaker(2.0), "flex": speaker(3.0)}
+        with mock.patch.object(workers, "torch_command", side_effect=lambda mode, _: commands[mode]):
+            sides = run.start_workers(case, None)
+            self.assertEqual([side.measure(1)["step_ms"] for side in sides.values()], [[1.0], [2.0], [3.0]])
+            for side in sides.values():
+                side.close()
+            commands["flex"] = ["false"]
+            with self.assertRaisesRegex(workers.WorkerError, "false: answered ''"):
+                run.start_workers(case, None)
+
+
+@unittest.skipUnless(importlib.util.find_spec("torch"), "needs PyTorch")
+class AttentionPeers(unittest.TestCase):
+    """On the CPU, where cuDNN is not and FlexAttention has no backward pass."""
+
+    SHAPE = [1, 2, 128, 16]
+
+    def test_backends_compute_attention(self):
+        import torch
+        import torch.nn.functional as F
+        import torch_attention
+
+        torch.set_default_device("cpu")
+        q, k, v = (torch.randn(self.SHAPE) for _ in range(3))
+        for name, causal in torch_attention.CAUSAL.items():
+            expected = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+            for backend in ("flash", "flex"):
+                with self.subTest(backend=backend, name=name):
+                    result = torch_attention.function_of(backend, name, self.SHAPE)(q, k, v)
+                    self.assertLess((result - expected).abs().max().item(), 1e-5)
+
+    def test_forced_backend_that_is_not_there_is_an_error(self):
+        import torch
+        import torch_attention
+
+        op = torch_attention.Attention("cudnn", "attention", self.SHAPE, torch.float32)
+        with self.assertRaises(RuntimeError):
+            op.forward()
+
+    def test_worker_measures_both_passes(self):
+        command = workers.torch_command("flash", ["attention_full", "[1, 2, 64, 16]", "cpu", "float32"])
+        worker = workers.Worker(command)
+        answer = worker.measure(2)
+        worker.close()
+        self.assertEqual({key: len(times) for key, times in answer.items()}, {"forward_ms": 2, "backward_ms": 2})
 
 
 class Readme(unittest.TestCase):
