@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/ops/attention.h"
 #include "core/ops/factories.h"
+#include "core/ops/paged_attention.h"
 
 namespace plinth::nn {
 namespace {
@@ -32,6 +33,11 @@ MultiHeadAttentionOptions completed(MultiHeadAttentionOptions options) {
 // [batch, tokens, heads * head_dim] -> [batch, tokens, heads, head_dim], a view.
 Tensor split_heads(const Tensor& x, int64_t head_dim) {
   return x.reshape({x.size(0), x.size(1), -1, head_dim});
+}
+
+// What bends scores, in the dtype that attention takes beside operands of `dtype`.
+Tensor wide(const Tensor& x, DType dtype) {
+  return x.defined() ? x.to(dtype == DType::Float64 ? dtype : DType::Float32) : x;
 }
 
 }  // namespace
@@ -80,6 +86,13 @@ KVCache MultiHeadAttention::make_cache(int64_t batch, int64_t capacity) const {
   return KVCache(batch, options_.kv_heads, capacity, options_.head_dim, out_->weight().options());
 }
 
+PagedKVCache MultiHeadAttention::make_paged_cache(PagedKVCacheOptions options) const {
+  options.kv_heads = options_.kv_heads;
+  options.head_dim = options_.head_dim;
+  options.options = out_->weight().options();
+  return PagedKVCache(options);
+}
+
 void MultiHeadAttention::check_inputs(const Tensor& x, const AttentionInputs& inputs) const {
   check(x.dim() == 3 && x.size(2) == options_.dim, ErrorKind::Shape, kName, "x has shape ",
         x.shape(), ", expected [batch, tokens, ", options_.dim, "]");
@@ -98,6 +111,13 @@ void MultiHeadAttention::check_inputs(const Tensor& x, const AttentionInputs& in
         kName, "packed sequences with RoPE need positions");
   check(!inputs.cu_seqlens.defined() || (!inputs.cache && !inputs.context.defined()),
         ErrorKind::Argument, kName, "packed sequences go with neither a cache nor a context");
+  check(
+      !inputs.paged_cache || (!inputs.cache && !inputs.context.defined() &&
+                              !inputs.kv_lengths.defined() && !inputs.cu_seqlens.defined()),
+      ErrorKind::Argument, kName,
+      "a paged cache goes with neither another cache, a context, kv_lengths nor packed sequences");
+  check(!inputs.paged_cache || options_.dropout == 0 || !is_training(), ErrorKind::Argument, kName,
+        "a paged cache is not for training, and dropout is ", options_.dropout);
 }
 
 // The layers of a model share one table: the first of them moves it for all.
@@ -137,9 +157,7 @@ MultiHeadAttention::Heads MultiHeadAttention::project(const Tensor& x,
   return {q, split_heads(k_(inputs.context), head_dim), split_heads(v_(inputs.context), head_dim)};
 }
 
-Tensor MultiHeadAttention::forward(const Tensor& x, const AttentionInputs& inputs) {
-  check_inputs(x, inputs);
-  const Heads heads = project(x, inputs);
+Tensor MultiHeadAttention::attend(const Heads& heads, const AttentionInputs& inputs) const {
   KVCache::View seen;
   if (!heads.k.defined()) {
     seen = inputs.cache->view();
@@ -148,20 +166,42 @@ Tensor MultiHeadAttention::forward(const Tensor& x, const AttentionInputs& input
     if (inputs.cache) seen = inputs.cache->append(seen.keys, seen.values);
   }
   const DType dtype = heads.q.dtype();
-  const auto wide = [&](const Tensor& x) {
-    return x.defined() ? x.to(dtype == DType::Float64 ? dtype : DType::Float32) : x;
-  };
   const AttentionOptions attention_options{.causal = options_.causal && !inputs.context.defined(),
                                            .window = inputs.context.defined() ? 0 : options_.window,
                                            .scale = options_.scale,
                                            .soft_cap = options_.soft_cap,
-                                           .alibi_slopes = wide(alibi_slopes_),
-                                           .sinks = wide(sinks_),
+                                           .alibi_slopes = wide(alibi_slopes_, dtype),
+                                           .sinks = wide(sinks_, dtype),
                                            .kv_lengths = inputs.kv_lengths,
                                            .cu_seqlens_q = inputs.cu_seqlens,
                                            .cu_seqlens_k = inputs.cu_seqlens,
                                            .dropout = is_training() ? options_.dropout : 0};
-  const Tensor y = attention(heads.q.transpose(1, 2), seen.keys, seen.values, attention_options);
+  return attention(heads.q.transpose(1, 2), seen.keys, seen.values, attention_options);
+}
+
+Tensor MultiHeadAttention::attend_to_pages(const Heads& heads, PagedKVCache& cache) const {
+  cache.append(heads.k.transpose(1, 2), heads.v.transpose(1, 2));
+  const DType dtype = cache.key_pages().dtype();
+  const PagedAttentionOptions attention_options{.causal = options_.causal,
+                                                .window = options_.window,
+                                                .scale = options_.scale,
+                                                .soft_cap = options_.soft_cap,
+                                                .alibi_slopes = wide(alibi_slopes_, dtype),
+                                                .sinks = wide(sinks_, dtype)};
+  const Tensor y =
+      paged_attention(heads.q.to(dtype).transpose(1, 2), cache.key_pages(), cache.value_pages(),
+                      cache.block_table(), cache.kv_lengths(), attention_options);
+  return y.to(heads.q.dtype());
+}
+
+Tensor MultiHeadAttention::forward(const Tensor& x, const AttentionInputs& given) {
+  check_inputs(x, given);
+  AttentionInputs inputs = given;
+  if (inputs.paged_cache && options_.rope.cos.defined() && !inputs.positions.defined())
+    inputs.positions = inputs.paged_cache->next_positions(x.size(1));
+  const Heads heads = project(x, inputs);
+  const Tensor y =
+      inputs.paged_cache ? attend_to_pages(heads, *inputs.paged_cache) : attend(heads, inputs);
   return out_(y.transpose(1, 2).flatten(2));
 }
 

@@ -3,6 +3,7 @@
 #include "core/ops/rope.h"
 #include "nn/layers/kv_cache.h"
 #include "nn/layers/linear.h"
+#include "nn/layers/paged_kv_cache.h"
 #include "nn/module.h"
 
 namespace plinth::nn {
@@ -44,6 +45,9 @@ struct AttentionInputs {
   // Self-attention: x stands after the tokens that the cache holds, and is added to them.
   // Cross-attention: an empty cache is filled from context, a filled one used in its place.
   KVCache* cache = nullptr;
+  // Self-attention, in place of `cache`: the rows of x stand after the tokens of the paged cache's
+  // active sequences, each after its own.
+  PagedKVCache* paged_cache = nullptr;
   Tensor positions = {};   // int64 [batch, T], for RoPE; left out: after the cache's tokens
   Tensor kv_lengths = {};  // int64 [batch]: keys from there on are padding
   // int64 [sequences + 1]: with batch 1, sequences packed one after the other that do not see each
@@ -67,6 +71,8 @@ class MultiHeadAttention final : public ModuleOf<MultiHeadAttention> {
   const MultiHeadAttentionOptions& options() const { return options_; }
   // An empty cache for this layer.
   KVCache make_cache(int64_t batch, int64_t capacity) const;
+  // Likewise; of the options those of heads, dtype and device are this layer's.
+  PagedKVCache make_paged_cache(PagedKVCacheOptions options) const;
 
  protected:
   void moved_to(Device device) override;
@@ -79,6 +85,8 @@ class MultiHeadAttention final : public ModuleOf<MultiHeadAttention> {
   void check_inputs(const Tensor& x, const AttentionInputs& inputs) const;
   Heads project(const Tensor& x, const AttentionInputs& inputs) const;
   Tensor rotated(const Tensor& x, const AttentionInputs& inputs) const;
+  Tensor attend(const Heads& heads, const AttentionInputs& inputs) const;
+  Tensor attend_to_pages(const Heads& heads, PagedKVCache& cache) const;
 
   MultiHeadAttentionOptions options_;
   Handle<Linear> qkv_, q_, k_, v_, out_;

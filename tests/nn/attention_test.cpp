@@ -188,6 +188,38 @@ TEST(MultiHeadAttention, CachedDecodingGivesTheSame) {
   }
 }
 
+// Two sequences, of which the second begins two tokens later.
+TEST(MultiHeadAttention, PagedDecodingGivesTheSame) {
+  for (const bool with_rope : {false, true}) {
+    Options options = small({.kv_heads = 2, .causal = true, .window = 6, .soft_cap = 2});
+    options.alibi = options.sinks = true;
+    if (with_rope) options.rope = rope_table(16, 2, 10000, {}, DType::Float64);
+    MultiHeadAttention layer(options);
+    const NoGradGuard no_grad;
+    const Tensor x = values({2, 9, 8});
+    const Tensor whole = layer(x);
+    PagedKVCache cache = layer.make_paged_cache({.sequences = 2, .pages = 8, .page_size = 3});
+    const auto run = [&](const Tensor& tokens) {
+      return layer(tokens, AttentionInputs{.paged_cache = &cache});
+    };
+    cache.activate({0});
+    expect_close(run(x.narrow(0, 0, 1).narrow(1, 0, 2)), whole.narrow(0, 0, 1).narrow(1, 0, 2),
+                 1e-12);
+    cache.activate({1, 0});
+    for (int64_t at = 0; at < 7; ++at) {
+      const Tensor tokens =
+          cat({x.narrow(0, 1, 1).narrow(1, at, 1), x.narrow(0, 0, 1).narrow(1, at + 2, 1)}, 0);
+      const Tensor y = run(tokens);
+      expect_close(y.narrow(0, 0, 1), whole.narrow(0, 1, 1).narrow(1, at, 1), 1e-12);
+      expect_close(y.narrow(0, 1, 1), whole.narrow(0, 0, 1).narrow(1, at + 2, 1), 1e-12);
+    }
+    KVCache other = layer.make_cache(2, 4);
+    EXPECT_THAT(
+        message_of([&] { layer(x, AttentionInputs{.cache = &other, .paged_cache = &cache}); }),
+        HasSubstr("a paged cache goes with neither another cache, a context, kv_lengths"));
+  }
+}
+
 TEST(MultiHeadAttention, RopeSeesDistancesOnly) {
   Options options = small({.causal = true});
   options.rope = rope_table(32, 2, 10000, {}, DType::Float64);
