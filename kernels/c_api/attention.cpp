@@ -159,6 +159,11 @@ Counts counts_of(const cpu::AttentionDesc& d) {
   return {rows * d.head_dim, d.batch * d.kv_heads * d.kv_len * d.head_dim, rows};
 }
 
+size_t forward_bytes(plinth_device device, plinth_dtype dtype, const cpu::AttentionDesc& desc) {
+  return with_floating(
+      dtype, [&]<class T>() { return PLINTH_BYTES(attention_forward_workspace<T>, desc); });
+}
+
 size_t backward_bytes(plinth_device device, plinth_dtype dtype, const cpu::AttentionDesc& desc) {
   return with_floating(
       dtype, [&]<class T>() { return PLINTH_BYTES(attention_backward_workspace<T>, desc); });
@@ -205,18 +210,29 @@ cpu::RopeDesc converted(const plinth_rope_desc& d) {
 
 }  // namespace
 
+plinth_status plinth_attention_forward_workspace(plinth_device device, plinth_dtype dtype,
+                                                 const plinth_attention_desc* desc, size_t* bytes) {
+  return guarded(__func__, device, [&] {
+    const cpu::AttentionDesc d = checked(device, dtype, desc);
+    check_pointers(1, sizeof *bytes, {{"bytes", bytes}});
+    *bytes = forward_bytes(device, dtype, d);
+  });
+}
+
 plinth_status plinth_attention_forward(plinth_device device, void* stream, plinth_dtype dtype,
                                        const plinth_attention_desc* desc, const void* q,
-                                       const void* k, const void* v, void* out, void* lse) {
+                                       const void* k, const void* v, void* out, void* lse,
+                                       void* workspace, size_t workspace_bytes) {
   return guarded(__func__, device, [&] {
     const cpu::AttentionDesc d = checked(device, dtype, desc);
     const Counts counts = counts_of(d);
     check_pointers(counts.queries, size_of(dtype), {{"q", q}, {"out", out}});
     check_pointers(counts.keys, size_of(dtype), {{"k", k}, {"v", v}});
     check_pointers(counts.rows, wide_size(dtype), {{"lse", lse}});
+    check_workspace(workspace, workspace_bytes, forward_bytes(device, dtype, d));
     with_floating(dtype, [&]<class T>() {
-      PLINTH_CALL(attention_forward, d, in<T>(q), in<T>(k), in<T>(v), c_api::out<T>(out),
-                  c_api::out<plinth::compute_t<T>>(lse));
+      PLINTH_CALL_WITH(attention_forward, d, in<T>(q), in<T>(k), in<T>(v), c_api::out<T>(out),
+                       c_api::out<plinth::compute_t<T>>(lse));
     });
   });
 }

@@ -286,9 +286,12 @@ typedef struct plinth_attention_desc {
 /* q, out: [batch, heads, q_len, head_dim], k, v: [batch, kv_heads, kv_len, head_dim] of dtype
  * (FLOATING), with the strides of desc; lse: [batch, heads, q_len], wide. head_dim is at most 256
  * on a GPU. */
+plinth_status plinth_attention_forward_workspace(plinth_device device, plinth_dtype dtype,
+                                                 const plinth_attention_desc* desc, size_t* bytes);
 plinth_status plinth_attention_forward(plinth_device device, void* stream, plinth_dtype dtype,
                                        const plinth_attention_desc* desc, const void* q,
-                                       const void* k, const void* v, void* out, void* lse);
+                                       const void* k, const void* v, void* out, void* lse,
+                                       void* workspace, size_t workspace_bytes);
 plinth_status plinth_attention_backward_workspace(plinth_device device, plinth_dtype dtype,
                                                   const plinth_attention_desc* desc, size_t* bytes);
 plinth_status plinth_attention_backward(plinth_device device, void* stream, plinth_dtype dtype,

@@ -128,8 +128,9 @@ TEST(CApiErrors, NullPointersAreFoundByEveryFunction) {
       plinth_rope(d, none, f, nullptr, none, none, none, no_ids, none),
       plinth_rope(d, none, f, &rope, none, none, none, no_ids, none),
       plinth_rope_table(f, 1, 2, 1e4, none, none),
-      plinth_attention_forward(d, none, f, nullptr, none, none, none, none, none),
-      plinth_attention_forward(d, none, f, &attention, none, none, none, none, none),
+      plinth_attention_forward_workspace(d, f, &attention, nullptr),
+      plinth_attention_forward(d, none, f, nullptr, none, none, none, none, none, none, 0),
+      plinth_attention_forward(d, none, f, &attention, none, none, none, none, none, none, 0),
       plinth_attention_backward_workspace(d, f, &attention, nullptr),
       plinth_attention_backward(d, none, f, &attention, none, none, none, none, none, none, none,
                                 none, none, none, 0),
@@ -159,7 +160,7 @@ TEST(CApiErrors, OptionsOutOfRange) {
   d.batch = d.heads = d.kv_heads = d.q_len = d.kv_len = d.head_dim = 1;
   const auto attention = [&] {
     return plinth_attention_forward(kTested, nullptr, PLINTH_FLOAT32, &d, some(), some(), some(),
-                                    some(), some());
+                                    some(), some(), nullptr, 0);
   };
   d.heads = 3, d.kv_heads = 2;
   expect_refused(attention(), "heads is 3, takes a multiple of kv_heads (2)");
@@ -243,7 +244,7 @@ TEST(CApiErrors, IndicesOutOfRange) {
   d.cu_seqlens_q = d.cu_seqlens_k = far;
   const auto attention = [&] {
     return plinth_attention_forward(PLINTH_CPU, nullptr, PLINTH_FLOAT32, &d, some(), some(), some(),
-                                    some(), some());
+                                    some(), some(), nullptr, 0);
   };
   expect_refused(attention(), "cu_seqlens_q[1] is 3, takes offsets that rise from 0 to 2");
   d.cu_seqlens_q = d.cu_seqlens_k = nullptr;

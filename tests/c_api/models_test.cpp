@@ -77,8 +77,12 @@ void expect_attention(const plinth_attention_desc& desc, Array<float>* bias, Arr
   Array<float> q(kCount, 1), k(kCount, 2), v(kCount, 3), dout(kCount, 4), out(kCount);
   Array<float> lse(kHeads * kTime), dq(kCount), dk(kCount), dv(kCount);
   const auto expected = [&] { return attended(q, k, v, bias, sinks); };
+  Workspace forward([&](size_t* bytes) {
+    return plinth_attention_forward_workspace(kTested, PLINTH_FLOAT32, &desc, bytes);
+  });
   EXPECT_OK(plinth_attention_forward(kTested, nullptr, PLINTH_FLOAT32, &desc, q.data(), k.data(),
-                                     v.data(), out.data(), lse.data()));
+                                     v.data(), out.data(), lse.data(), forward.data(),
+                                     forward.bytes()));
   expect_near(out.values(), expected());
   Workspace workspace([&](size_t* bytes) {
     return plinth_attention_backward_workspace(kTested, PLINTH_FLOAT32, &desc, bytes);
