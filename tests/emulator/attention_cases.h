@@ -23,6 +23,7 @@ struct Case {
   float dropout = 0;
   std::vector<int64_t> kv_lengths = {};
   std::vector<int64_t> cu_seqlens_q = {}, cu_seqlens_k = {};
+  double scale = 0;  // 0: 1 / sqrt(head_dim)
   float soft_cap = 0;
   bool alibi = false;
   Bias bias = Bias::None;
@@ -102,6 +103,8 @@ inline std::vector<Case> cases_of(int64_t head_dim, int64_t query_tile, int64_t 
        .dropout = 0.25f,
        .cu_seqlens_q = {0, key_tile + 33, key_tile + 40},
        .cu_seqlens_k = {0, key_tile + 33, key_tile + 40}},
+      {.name = "large scores", .q_len = 20, .kv_len = 2 * key_tile, .scale = 1.5},
+      {.name = "negative scale", .q_len = 9, .kv_len = key_tile + 2, .causal = true, .scale = -0.2},
       {.name = "soft cap", .q_len = 18, .kv_len = key_tile + 5, .soft_cap = 1.5f},
       {.name = "ALiBi",
        .heads = 4,
