@@ -43,8 +43,10 @@ struct ScoreOfHead {
       value = cap * bent;
       slope = 1 - bent * bent;
     }
-    const int64_t distance = query + offset - key;
-    value -= alibi_slope * C(distance < 0 ? -distance : distance);
+    if (alibi_slope != 0) {
+      const auto distance = static_cast<int32_t>(query + offset - key);  // one instruction to C
+      value -= alibi_slope * C(distance < 0 ? -distance : distance);
+    }
     if (bias) {
       const T added = bias[query * bias_query + key * bias_key];
       value += C(added);
