@@ -1,3 +1,5 @@
+#include <set>
+
 #include "kernels/attention/plain/plain.h"
 #include "kernels/attention/tensor_core/backward.cuh"
 #include "kernels/attention/tensor_core/forward.cuh"
@@ -52,17 +54,14 @@ TEST(AttentionTensorCore, BFloat16HeadDim256) {
 TEST(AttentionTensorCore, Float16HeadDim64) {
   expect_all<Float16>(64, 128);
 }
-TEST(AttentionTensorCore, Float16HeadDim80) {
-  expect_all<Float16>(80, 128);
-}
-TEST(AttentionTensorCore, Float16HeadDim96) {
-  expect_all<Float16>(96, 128);
-}
-TEST(AttentionTensorCore, Float16HeadDim128) {
-  expect_all<Float16>(128, 128);
-}
-TEST(AttentionTensorCore, Float16HeadDim256) {
-  expect_all<Float16>(256, 64);
+// Other instances differ from those of bfloat16 by the element alone.
+TEST(AttentionTensorCore, Float16OtherHeadDims) {
+  for (int64_t head_dim : {80, 96, 128, 256}) {
+    for (const Case& c : cases_of(head_dim, 64, 32)) {
+      if (c.name == "full" || c.name == "causal" || c.name == "all at once")
+        expect_matches(tensor_core<Float16>(), c);
+    }
+  }
 }
 
 const Case kPacked{.name = "packed",
@@ -114,6 +113,39 @@ TEST(AttentionTensorCore, SameBitsAloneAndAmongNaN) {
   Case wide = kPacked;
   wide.head_dim = 256;
   expect_same_bits_alone(tensor_core<BFloat16>(), wide, 1);
+}
+
+TEST(AttentionTensorCore, ReadsThePlaceOfItsRandomNumbers) {
+  Case c = kPacked;
+  c.dropout = 0.3f;
+  expect_philox_place_is_read(tensor_core<BFloat16>(), c);
+}
+
+// What 8 rows of ldmatrix, and 8 lanes of a copy, touch at once lies in different banks.
+template <int kColumns>
+void expect_no_bank_conflicts() {
+  using Tile = attention::tensor_core::Tile<BFloat16, kColumns>;
+  const auto expect_apart = [](auto place) {
+    std::set<uint32_t> banks;
+    for (uint32_t i = 0; i < 8; ++i) banks.insert(place(i) * 2 % 128 / 16);
+    EXPECT_EQ(banks.size(), 8u) << kColumns;
+  };
+  for (uint32_t row = 0; row < 16; row += 8) {
+    for (uint32_t unit = 0; unit < kColumns / 8; ++unit)
+      expect_apart([&](uint32_t i) { return Tile::place(row + i, unit); });
+  }
+  for (uint32_t lane = 0; lane < 128; lane += 8) {
+    expect_apart([&](uint32_t i) {
+      return Tile::place((lane + i) / Tile::kSpan, (lane + i) % Tile::kSpan);
+    });
+  }
+}
+
+TEST(AttentionTensorCore, TilesHaveNoBankConflicts) {
+  expect_no_bank_conflicts<64>();
+  expect_no_bank_conflicts<96>();
+  expect_no_bank_conflicts<128>();
+  expect_no_bank_conflicts<256>();
 }
 
 TEST(AttentionTensorCore, SaysWhatItDoesNotTake) {

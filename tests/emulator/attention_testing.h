@@ -385,6 +385,16 @@ void expect_same_bits_in_every_order(const Kernels<T>& kernels, const Case& c) {
   expect_same_bits(results(1), results(2));
 }
 
+// Step and sample in device memory stand for those of the key.
+template <class T>
+void expect_philox_place_is_read(const Kernels<T>& kernels, const Case& c) {
+  Problem<T> by_key(c), by_place(c);
+  const OnDevice<PhiloxPlace> place{{.step = 21, .sample = 77}};
+  by_key.d.philox.step = place.value.step, by_key.d.philox.sample = place.value.sample;
+  by_place.d.philox.place = &place.value;
+  expect_same_bits(run(kernels, by_place), run(kernels, by_key));
+}
+
 // Copies all of `from` into `to`, whose other elements are NaN, from element `first` on.
 template <class T>
 void place_among_nan(const Buffer<T>& from, Buffer<T>& to, int64_t first) {

@@ -63,10 +63,11 @@ struct Tile {
       : start(shared_array<T>(offset, static_cast<size_t>(rows) * kColumns)) {}
 
   PLINTH_DEVICE static uint32_t turn(uint32_t row) { return kSpan == 8 ? row % 8 : row / 2 % 4; }
-
-  PLINTH_DEVICE Shared<T> at(uint32_t row, uint32_t unit) const {
-    return start + (row * kColumns + (unit ^ turn(row)) * kUnit);
+  // In elements from the start.
+  PLINTH_DEVICE static uint32_t place(uint32_t row, uint32_t unit) {
+    return row * kColumns + (unit ^ turn(row)) * kUnit;
   }
+  PLINTH_DEVICE Shared<T> at(uint32_t row, uint32_t unit) const { return start + place(row, unit); }
 
   // Starts the copy of the source's next kRows rows, `rows` of which are there; zeros are written
   // for the others and beyond head_dim.
@@ -109,8 +110,8 @@ struct Tile {
   // Unit 2 step + half of a row: a few places of the lane, the rest known to the compiler.
   PLINTH_DEVICE Shared<T> matrix_row(uint32_t row, uint32_t of_lane, uint32_t step,
                                      uint32_t half) const {
-    const uint32_t place = (2 * step % kSpan) ^ (half ^ turn(of_lane));
-    return start + (of_lane * kColumns + place * kUnit) +
+    const uint32_t unit = (2 * step % kSpan) ^ (half ^ turn(of_lane));
+    return start + (of_lane * kColumns + unit * kUnit) +
            (row * kColumns + 2 * step / kSpan * kSpan * kUnit);
   }
 };
