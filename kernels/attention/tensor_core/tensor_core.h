@@ -18,8 +18,8 @@
 // queries, q and dout once for each tile of keys, mostly from the second cache.
 //
 // Bound: mma.sync takes 8 cycles of a quarter of a multiprocessor, the ldmatrix that serves two of
-// them 4 cycles of all its shared memory. Rows that a warp owns, rows of the other side's tiles,
-// and the cycles of shared memory in those of the tensor cores:
+// them 4 cycles of all its shared memory. For a scale alone: rows that a warp owns, rows of the
+// other side's tiles, and the cycles of shared memory in those of the tensor cores:
 //
 //   columns                        64           96           128          256
 //   forward   rows, keys, ratio    32, 64, .5   32, 64, .6   32, 32, .75  16, 32, 1.25
