@@ -115,12 +115,12 @@ class Backward {
     });
   }
 
-  // body(first column, vectors) over the padded head_dim, in strips of at most kKeyVectors vectors.
+  // body(first column, vectors) over the padded head_dim, in strips of at most kStrip vectors.
   template <class Body>
   void for_columns(Body&& body) const {
-    for (int64_t x = 0; x < padded_; x += kKeyVectors * kLanes<C>) {
-      const int vectors = std::min<int64_t>(kKeyVectors, (padded_ - x) / kLanes<C>);
-      with_rows<kKeyVectors>(vectors, [&](auto n) { body(x, n); });
+    for (int64_t x = 0; x < padded_; x += kStrip * kLanes<C>) {
+      const int vectors = std::min<int64_t>(kStrip, (padded_ - x) / kLanes<C>);
+      with_rows<kStrip>(vectors, [&](auto n) { body(x, n); });
     }
   }
 

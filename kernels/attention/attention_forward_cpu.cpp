@@ -127,9 +127,9 @@ class Forward {
 
     const int first = v.begin * kLanes<C>, count = (v.end - v.begin) * kLanes<C>;
     const C* values = v_rows_ + (t * kKeys<C> + first) * padded_;
-    for (int64_t x = 0; x < padded_; x += kKeyVectors * kLanes<C>) {
-      const int vectors = std::min<int64_t>(kKeyVectors, (padded_ - x) / kLanes<C>);
-      with_rows<kKeyVectors>(vectors, [&](auto n) {
+    for (int64_t x = 0; x < padded_; x += kStrip * kLanes<C>) {
+      const int vectors = std::min<int64_t>(kStrip, (padded_ - x) / kLanes<C>);
+      with_rows<kStrip>(vectors, [&](auto n) {
         add_values<n()>(tile + first, count, values + x, decay, sums_ + r * padded_ + x);
       });
     }

@@ -12,8 +12,13 @@
 
 namespace plinth::kernels::cpu::attention {
 
-// A group of queries by kKeyVectors vectors of keys is one register tile: 24 of 32 registers.
+// A group of queries by kStrip vectors is one register tile: 24 of 32 registers, or 12 of 16.
 inline constexpr int kGroup = 6;
+#ifdef __AVX512F__
+inline constexpr int kStrip = 4;
+#else
+inline constexpr int kStrip = 2;
+#endif
 inline constexpr int kKeyVectors = 4;
 template <class C>
 inline constexpr int kKeys = kKeyVectors* kLanes<C>;
@@ -134,9 +139,10 @@ KeyVectors visible_vectors(const AttentionDesc& d, const Problem& p, int64_t fir
 template <class C>
 void group_scores(const C* rows, int64_t padded, const C* columns, int64_t dim, KeyVectors v,
                   C* tile) {
-  with_rows<kKeyVectors>(v.end - v.begin, [&](auto n) {
-    group_product<n()>(rows, padded, columns, dim, v.begin, tile);
-  });
+  for (int x = v.begin; x < v.end; x += kStrip) {
+    with_rows<kStrip>(std::min(kStrip, v.end - x),
+                      [&](auto n) { group_product<n()>(rows, padded, columns, dim, x, tile); });
+  }
 }
 
 // Replaces the scores of keys outside `keys` in one row of a tile.
