@@ -5,7 +5,8 @@
 //
 //   plain/        every head dimension up to 256, layout and float type, in ordinary arithmetic:
 //   the
-//                 reference for the others, and what runs where those do not fit
+//                 reference for the others, and what runs where those do not fit, with a line on
+//                 stderr that says why
 //   tensor_core/  bfloat16 and float16 by mma.sync, from sm_80 on
 //   hopper/       bfloat16 and float16 by TMA and wgmma, on sm_90a
 //   decode/       few queries to many keys, forward: splits of the keys, each read once for all
@@ -32,7 +33,7 @@ const char* name_of(AttentionKernel kernel);
 
 struct AttentionPath {
   AttentionKernel kernel = AttentionKernel::Plain;
-  std::string why;  // this one, and not a faster one; empty for Hopper
+  std::string why;  // this one, and not a faster one
 };
 
 // Which kernel serves a call on the thread's current device, whose pointers are aligned to 16

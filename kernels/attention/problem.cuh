@@ -118,14 +118,22 @@ struct Dropout {
     if (threshold != 0) random.read_place();
   }
 
+  PLINTH_DEVICE bool active() const { return threshold != 0; }
+
+  // The words of keys key / 4 * 4 and on.
+  PLINTH_DEVICE Philox4 block(const Problem& p, int64_t head, int64_t query, int64_t key) const {
+    return philox(random.stream, random.key.sample + p.sample,
+                  (head * p.q_len + query) * ((p.kv_len + 3) / 4) + key / 4);
+  }
+  PLINTH_DEVICE C factor(uint32_t word) const { return word < threshold ? C(0) : keep; }
+
   PLINTH_DEVICE C factor(const Problem& p, int64_t head, int64_t query, int64_t key) const {
-    if (threshold == 0) return 1;
-    const int64_t block = (head * p.q_len + query) * ((p.kv_len + 3) / 4) + key / 4;
-    const Philox4 words = philox(random.stream, random.key.sample + p.sample, block);
+    if (!active()) return 1;
+    const Philox4 words = block(p, head, query, key);
     // Selected without an index, which would put the words in memory.
     const uint32_t low = key % 2 == 0 ? words[0] : words[1];
     const uint32_t high = key % 2 == 0 ? words[2] : words[3];
-    return (key % 4 < 2 ? low : high) < threshold ? C(0) : keep;
+    return factor(key % 4 < 2 ? low : high);
   }
 };
 

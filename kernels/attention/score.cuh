@@ -39,7 +39,7 @@ struct ScoreOfHead {
   PLINTH_DEVICE Score<C> at(C product, int64_t query, int64_t key) const {
     C value = product * scale, slope = 1;
     if (cap > 0) {
-      const C bent = tanh_as<T>(value / cap);
+      const C bent = tanh_as<T>(value * fast_reciprocal(cap));
       value = cap * bent;
       slope = 1 - bent * bent;
     }

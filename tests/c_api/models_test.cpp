@@ -117,8 +117,12 @@ TEST(CApi, AttentionWeightsAreWhatWeighsTheValues) {
   plinth_attention_desc desc = causal();
   Array<float> q(kCount, 1), k(kCount, 2), v(kCount), out(kCount), lse(kHeads * kTime);
   for (int64_t i = 0; i < kCount; ++i) v.data()[i] = i / kDim % kTime == i % kDim ? 1.0F : 0.0F;
+  Workspace workspace([&](size_t* bytes) {
+    return plinth_attention_forward_workspace(kTested, PLINTH_FLOAT32, &desc, bytes);
+  });
   EXPECT_OK(plinth_attention_forward(kTested, nullptr, PLINTH_FLOAT32, &desc, q.data(), k.data(),
-                                     v.data(), out.data(), lse.data()));
+                                     v.data(), out.data(), lse.data(), workspace.data(),
+                                     workspace.bytes()));
   Array<int64_t> heads(1), rows(2);
   heads.data()[0] = 1;
   rows.data()[0] = 4, rows.data()[1] = 2;

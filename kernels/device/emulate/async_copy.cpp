@@ -199,16 +199,39 @@ void store_tile(const Tile& tile, const void* from, Location at) {
       at);
 }
 
-void store_bulk(const void* from, void* to, const void* origin, uint32_t bytes, Location at) {
+namespace {
+
+void store_bulk_by(const void* from, void* to, const void* origin, uint32_t bytes,
+                   std::function<void(const Bytes&)> write, Location at) {
   Block& self = Block::current();
   if (bytes == 0 || bytes % 16 != 0)
     self.fail("a bulk copy of " + std::to_string(bytes) + " bytes: takes multiples of 16", at);
   name_bulk_agents(self);
   self.shared().check_bounds(from, bytes, kBulkAlignment, "bulk copy", at);
   check_global(to, origin, bytes, kBulkAlignment, true, bulk_writer(self.thread()), at);
-  store_later(
-      from, bytes, device::Swizzle::None,
+  store_later(from, bytes, device::Swizzle::None, std::move(write), at);
+}
+
+}  // namespace
+
+void store_bulk(const void* from, void* to, const void* origin, uint32_t bytes, Location at) {
+  store_bulk_by(
+      from, to, origin, bytes,
       [to](const Bytes& data) { std::memcpy(to, data.data(), data.size()); }, at);
+}
+
+void add_bulk(const void* from, void* to, const void* origin, uint32_t bytes, Location at) {
+  store_bulk_by(
+      from, to, origin, bytes,
+      [to](const Bytes& data) {
+        auto* const sums = static_cast<float*>(to);
+        for (size_t i = 0; i < data.size() / sizeof(float); ++i) {
+          float term;
+          std::memcpy(&term, data.data() + i * sizeof(float), sizeof(float));
+          sums[i] += term;
+        }
+      },
+      at);
 }
 
 void commit_bulk_copies() {

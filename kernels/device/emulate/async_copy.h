@@ -27,6 +27,7 @@ void load_bulk(const void* from, const void* origin, uint32_t bytes, void* to, c
 // written when it has been waited for.
 void store_tile(const Tile& tile, const void* from, Location at);
 void store_bulk(const void* from, void* to, const void* origin, uint32_t bytes, Location at);
+void add_bulk(const void* from, void* to, const void* origin, uint32_t bytes, Location at);
 void commit_bulk_copies();
 void wait_for_bulk_copies(uint32_t newest, bool only_read);
 

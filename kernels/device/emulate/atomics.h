@@ -14,7 +14,8 @@
 namespace plinth::device {
 
 // fence.acq_rel.gpu
-inline void memory_fence() {
+PLINTH_MAY_BE_LEFT_OUT inline void memory_fence() {
+  PLINTH_LEAVE_OUT();
   emulate::Thread& self = Block::current().thread();
   self.knows.join(self.found);
   self.fenced = self.knows;

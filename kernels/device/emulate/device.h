@@ -24,6 +24,7 @@
 #define PLINTH_DEVICE inline
 #define PLINTH_KERNEL
 #define PLINTH_UNROLL
+#define PLINTH_NO_UNROLL
 // A kernel of blocks of at most `threads` threads, of which `blocks` fit a multiprocessor.
 #define PLINTH_KERNEL_BOUNDS(threads, blocks)
 // Before a parameter that the kernel takes by address, as TMA does a TensorMap: `const
@@ -54,14 +55,19 @@ inline Dim3 grid_blocks() {
 }
 // ---- barriers ----
 
-inline void block_sync(Location at = Location::current()) {
+PLINTH_MAY_BE_LEFT_OUT inline void block_sync(Location at = Location::current()) {
+  PLINTH_LEAVE_OUT();
   Block& block = Block::current();
   block.sync(0, (block.threads().count() + 31) / 32 * 32, at);
 }
-inline void named_sync(uint32_t id, uint32_t threads, Location at = Location::current()) {
+PLINTH_MAY_BE_LEFT_OUT inline void named_sync(uint32_t id, uint32_t threads,
+                                              Location at = Location::current()) {
+  PLINTH_LEAVE_OUT();
   Block::current().sync(id, threads, at);
 }
-inline void named_arrive(uint32_t id, uint32_t threads, Location at = Location::current()) {
+PLINTH_MAY_BE_LEFT_OUT inline void named_arrive(uint32_t id, uint32_t threads,
+                                                Location at = Location::current()) {
+  PLINTH_LEAVE_OUT();
   Block::current().arrive(id, threads, at);
 }
 
@@ -110,13 +116,15 @@ void copy_async(Shared<T> to, Global<const T> from, bool valid = true,
     block.shared().history().finish_write(offset, kBytes, block.thread().generic());
   });
 }
-inline void copy_async_commit() {
+PLINTH_MAY_BE_LEFT_OUT inline void copy_async_commit() {
+  PLINTH_LEAVE_OUT();
   emulate::Thread& self = Block::current().thread();
   self.groups.push_back(std::exchange(self.open_group, {}));
 }
 // Waits until at most `newest` of this thread's committed groups are unfinished.
 template <int newest>
-void copy_async_wait() {
+PLINTH_MAY_BE_LEFT_OUT void copy_async_wait() {
+  PLINTH_LEAVE_OUT();
   emulate::Thread& self = Block::current().thread();
   while (self.groups.size() > newest) {
     for (const emulate::Completion& complete : self.groups.front()) complete();

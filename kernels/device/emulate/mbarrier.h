@@ -21,7 +21,8 @@ inline void mbarrier_init(Shared<Mbarrier> barrier, uint32_t count,
                           Location at = Location::current()) {
   emulate::make_mbarrier(barrier.raw(), count, at);
 }
-inline void mbarrier_fence_init() {
+PLINTH_MAY_BE_LEFT_OUT inline void mbarrier_fence_init() {
+  PLINTH_LEAVE_OUT();
   emulate::show_mbarriers();
 }
 // The bytes may then be used for something else.
@@ -29,17 +30,20 @@ inline void mbarrier_invalidate(Shared<Mbarrier> barrier, Location at = Location
   emulate::end_mbarrier(barrier.raw(), at);
 }
 
-inline void mbarrier_arrive(Shared<Mbarrier> barrier, uint32_t count = 1,
-                            Location at = Location::current()) {
+PLINTH_MAY_BE_LEFT_OUT inline void mbarrier_arrive(Shared<Mbarrier> barrier, uint32_t count = 1,
+                                                   Location at = Location::current()) {
+  PLINTH_LEAVE_OUT();
   emulate::mbarrier_at(barrier.raw(), at).arrive(count, false, at);
 }
 // Announces bytes that copies will bring; and arrives.
-inline void mbarrier_expect(Shared<Mbarrier> barrier, uint32_t bytes,
-                            Location at = Location::current()) {
+PLINTH_MAY_BE_LEFT_OUT inline void mbarrier_expect(Shared<Mbarrier> barrier, uint32_t bytes,
+                                                   Location at = Location::current()) {
+  PLINTH_LEAVE_OUT();
   emulate::mbarrier_at(barrier.raw(), at).expect(bytes, at);
 }
-inline void mbarrier_arrive_expect(Shared<Mbarrier> barrier, uint32_t bytes,
-                                   Location at = Location::current()) {
+PLINTH_MAY_BE_LEFT_OUT inline void mbarrier_arrive_expect(Shared<Mbarrier> barrier, uint32_t bytes,
+                                                          Location at = Location::current()) {
+  PLINTH_LEAVE_OUT();
   mbarrier_expect(barrier, bytes, at);
   mbarrier_arrive(barrier, 1, at);
 }
@@ -49,8 +53,9 @@ inline void mbarrier_complete(Shared<Mbarrier> barrier, uint32_t bytes,
   emulate::mbarrier_at(barrier.raw(), at).complete(bytes, at);
 }
 
-inline void mbarrier_wait(Shared<Mbarrier> barrier, uint32_t parity,
-                          Location at = Location::current()) {
+PLINTH_MAY_BE_LEFT_OUT inline void mbarrier_wait(Shared<Mbarrier> barrier, uint32_t parity,
+                                                 Location at = Location::current()) {
+  PLINTH_LEAVE_OUT();
   emulate::wait_for_mbarrier(barrier.raw(), parity, false, at);
 }
 // Whether the phase is over; if so, it has been waited for.

@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include "kernels/device/emulate/global_memory.h"
+#include "kernels/device/emulate/omission.h"
 #include "kernels/device/emulate/shared_memory.h"
 
 namespace plinth::device {

@@ -39,13 +39,15 @@ TensorMap make_tensor_map(const T* base, std::initializer_list<int64_t> sizes,
 
 // ---- fences between ordinary and asynchronous accesses ----
 
-inline void fence_async_shared() {
+PLINTH_MAY_BE_LEFT_OUT inline void fence_async_shared() {
+  PLINTH_LEAVE_OUT();
   emulate::Thread& self = Block::current().thread();
   self.knows.async_seen.set(self.agent, self.knows.seen.of(self.agent));
   self.knows.seen.tick(self.agent);
 }
 // Of global memory too.
-inline void fence_async_all() {
+PLINTH_MAY_BE_LEFT_OUT inline void fence_async_all() {
+  PLINTH_LEAVE_OUT();
   emulate::Thread& self = Block::current().thread();
   self.knows.async_seen_global.set(self.agent, self.knows.seen.of(self.agent));
   fence_async_shared();
@@ -103,17 +105,25 @@ void bulk_store(Global<T> to, Shared<T> from, uint32_t bytes,
                 Location where = Location::current()) {
   emulate::store_bulk(from.raw(), to.raw(), to.origin(), bytes, where);
 }
-inline void bulk_commit() {
+// Adds each float to the one that is there. Blocks that add to the same ones need an order.
+inline void bulk_add(Global<float> to, Shared<float> from, uint32_t bytes,
+                     Location where = Location::current()) {
+  emulate::add_bulk(from.raw(), to.raw(), to.origin(), bytes, where);
+}
+PLINTH_MAY_BE_LEFT_OUT inline void bulk_commit() {
+  PLINTH_LEAVE_OUT();
   emulate::commit_bulk_copies();
 }
 // Waits until at most `newest` of this thread's committed groups may still write; or, with _read,
 // may still read shared memory.
 template <int newest>
-void bulk_wait() {
+PLINTH_MAY_BE_LEFT_OUT void bulk_wait() {
+  PLINTH_LEAVE_OUT();
   emulate::wait_for_bulk_copies(newest, false);
 }
 template <int newest>
-void bulk_wait_read() {
+PLINTH_MAY_BE_LEFT_OUT void bulk_wait_read() {
+  PLINTH_LEAVE_OUT();
   emulate::wait_for_bulk_copies(newest, true);
 }
 

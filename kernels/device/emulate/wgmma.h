@@ -25,6 +25,14 @@ MatrixDescriptor matrix_descriptor(Shared<T> start, uint32_t leading_bytes, uint
   const size_t offset = Block::current().shared().offset_of(start.raw());
   return encode_descriptor(static_cast<uint32_t>(offset), leading_bytes, stride_bytes, swizzle);
 }
+// The same, but what is computed of it is computed here: a compiler would keep it in registers from
+// where it was computed before, or make all of a matrix's descriptors before a loop.
+inline int32_t not_ahead(int32_t x) {
+  return x;
+}
+inline MatrixDescriptor not_ahead(MatrixDescriptor d) {
+  return d;
+}
 
 namespace detail {
 
@@ -97,7 +105,8 @@ void give_back(Registers<T, n>& registers) {
 }  // namespace detail
 
 template <class... R>
-void wgmma_fence(R&... registers) {
+PLINTH_MAY_BE_LEFT_OUT void wgmma_fence(R&... registers) {
+  PLINTH_LEAVE_OUT();
   (detail::each_registers(registers, [](auto& r) { r.use().touched = false; }), ...);
 }
 
@@ -117,17 +126,28 @@ void wgmma_from_registers(Registers<float, half>& d, const Registers<uint32_t, 4
                     b, accumulate, at);
 }
 
-inline void wgmma_commit() {
+PLINTH_MAY_BE_LEFT_OUT inline void wgmma_commit() {
+  PLINTH_LEAVE_OUT();
   detail::commit_products();
 }
 // Waits until at most `newest` of the committed groups are unfinished, and gives back the registers
 // named, if their products are done: all that are accessed next must be named, for the compiler
 // knows of no other dependence.
 template <int newest, class... R>
-void wgmma_wait(R&... registers) {
+PLINTH_MAY_BE_LEFT_OUT void wgmma_wait(R&... registers) {
+  PLINTH_LEAVE_OUT();
   detail::wait_for_products(newest);
   (detail::each_registers(registers, [](auto& r) { detail::give_back(r); }), ...);
 }
+
+// Holds a wgmma_wait() that follows back until `never_negative` is computed, and all that it is
+// made of: ptxas would move the wait up, before the work that was to fill it. (It takes the wait
+// for an instruction of long latency, but does not move it across another that waits.)
+inline void hold_wait(float) {}
+// Has what the registers hold computed here: a compiler may put it off, and meanwhile keep more
+// registers, those that it is computed from.
+template <class... R>
+void compute_now(R&...) {}
 
 // setmaxnreg by all warps of a warpgroup: gives registers back to the block's pool, or takes from
 // it, waiting until it has them. The launch gave each thread as many as PLINTH_KERNEL_BOUNDS

@@ -15,6 +15,7 @@
 #define PLINTH_DEVICE __device__ __forceinline__
 #define PLINTH_KERNEL __global__
 #define PLINTH_UNROLL _Pragma("unroll")
+#define PLINTH_NO_UNROLL _Pragma("unroll 1")
 
 #define PLINTH_KERNEL_BOUNDS(threads, blocks) __launch_bounds__(threads, blocks)
 #define PLINTH_GRID_CONSTANT __grid_constant__

@@ -188,6 +188,12 @@ PLINTH_DEVICE void bulk_store(T* to, T* from, uint32_t bytes) {
                "r"(shared_address(from)), "r"(bytes)
                : "memory");
 }
+PLINTH_DEVICE void bulk_add(float* to, float* from, uint32_t bytes) {
+  asm volatile("cp.reduce.async.bulk.global.shared::cta.bulk_group.add.f32 [%0], [%1], %2;" ::"l"(
+                   __cvta_generic_to_global(to)),
+               "r"(shared_address(from)), "r"(bytes)
+               : "memory");
+}
 PLINTH_DEVICE void bulk_commit() {
   asm volatile("cp.async.bulk.commit_group;" ::: "memory");
 }

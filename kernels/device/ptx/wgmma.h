@@ -26,6 +26,15 @@ PLINTH_DEVICE MatrixDescriptor matrix_descriptor(T* start, uint32_t leading_byte
   return encode_descriptor(shared_address(start), leading_bytes, stride_bytes, swizzle);
 }
 
+PLINTH_DEVICE int32_t not_ahead(int32_t x) {
+  asm volatile("" : "+r"(x));
+  return x;
+}
+PLINTH_DEVICE MatrixDescriptor not_ahead(MatrixDescriptor d) {
+  asm volatile("" : "+l"(d.bits));
+  return d;
+}
+
 namespace detail {
 
 // Keeps the compiler from moving accesses to registers across this point.
@@ -118,6 +127,18 @@ template <int newest, class... R>
 PLINTH_DEVICE void wgmma_wait(R&... registers) {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(newest) : "memory");
   (detail::pin(registers), ...);
+}
+
+template <class... R>
+PLINTH_DEVICE void compute_now(R&... registers) {
+  (detail::pin(registers), ...);
+}
+PLINTH_DEVICE void hold_wait(float never_negative) {
+  asm volatile(
+      "{\n\t.reg .pred p;\n\t"
+      "setp.lt.f32 p, %0, 0f00000000;\n\t"
+      "@p nanosleep.u32 1;\n\t}" ::"f"(never_negative)
+      : "memory");
 }
 
 // ---- registers of a warpgroup's threads ----

@@ -1,0 +1,99 @@
+#!/usr/bin/env python3
+"""What the Hopper attention kernels should reach, from counts alone: nothing here is measured.
+
+    bench/attention_model.py [--ceiling TFLOPS] [--multiprocessors N]
+
+Prints a Markdown table: TFLOP/s for head_dim 64 and 128, 16k tokens a batch, hidden size 2048, bfloat16.
+A block's time is that of the unit which it keeps busy longest, plus what nothing hides; blocks take tiles in
+the order of kernels/attention/hopper/work.cuh. The clock is the one at which the tensor cores alone would
+give the ceiling of a large product (--ceiling). docs/kernels/attention.md says what the counts are.
+"""
+
+import argparse
+import math
+
+TOKENS, HIDDEN = 16384, 2048
+FLOPS = 4096  # of bfloat16, a clock and multiprocessor
+EXPONENTIALS = 16  # a clock
+LANES = 128  # instructions of a thread, a clock
+SHARED = 128  # bytes a clock
+
+
+def makespan(costs, blocks):
+    """The longest sum of a block's tiles, dealt out left to right and right to left by turns."""
+    sums = [0.0] * blocks
+    for first in range(0, len(costs), blocks):
+        for i, cost in enumerate(costs[first : first + blocks]):
+            sums[i if first // blocks % 2 == 0 else blocks - 1 - i] += cost
+    return max(sums)
+
+
+def forward(head_dim, length, causal, blocks):
+    """(operations, clocks)"""
+    consumers, keys = (3, 128) if head_dim == 64 else (2, 128)
+    rows = 64 * consumers
+    products = 4 * rows * keys * head_dim / FLOPS
+    exponentials = rows * keys / EXPONENTIALS
+    instructions = rows * keys * 5.5 / LANES  # scale, maximum, sum, half a conversion, rescaling
+    step = max(products, exponentials + instructions / 2)
+    alone = products / consumers + (exponentials + instructions) / consumers + 600  # first, last, epilogue
+    heads = TOKENS // length * HIDDEN // head_dim
+    tiles = math.ceil(length / rows)
+    costs = []
+    for tile in reversed(range(tiles)):
+        seen = min(length, (tile + 1) * rows) if causal else length
+        costs += [math.ceil(seen / keys) * step + alone] * heads
+    pairs = length * (length + 1) / 2 if causal else length**2
+    return 4 * pairs * head_dim * heads, makespan(costs, blocks)
+
+
+def backward(head_dim, length, causal, blocks):
+    keys, queries = 128, 64
+    products = 10 * keys * queries * head_dim / FLOPS
+    row = head_dim * 2  # bytes
+    # scores and slopes of weights read k or v and q or dout in each of two warpgroups; dv and dk read dout and
+    # q; dq reads slopes and half of k; q and dout come in; slopes and dq are written, dq is read again.
+    moved = 2 * (keys + 2 * queries) * row + 2 * 2 * queries * row + 2 * keys * queries * 2 + keys * row
+    moved += 2 * queries * row + keys * queries * 2 + 2 * queries * head_dim * 4
+    elementwise = keys * queries * (1 / EXPONENTIALS + 9 / LANES)
+    step = max(products, moved / SHARED) + elementwise / 2
+    alone = 2 * keys * row / SHARED + 2 * products + 1500
+    heads = TOKENS // length * HIDDEN // head_dim
+    costs = []
+    for _ in range(heads):
+        for tile in range(math.ceil(length / keys)):
+            seeing = length - tile * keys if causal else length
+            costs.append(math.ceil(seeing / queries) * step + alone)
+    # Tickets: a block that is done takes the next.
+    ends = [0.0] * blocks
+    for cost in costs:
+        first = ends.index(min(ends))
+        ends[first] += cost
+    # The order of the sums of dq delays a head's tiles by a step each, once.
+    delay = min(blocks, length // keys) * step
+    pairs = length * (length + 1) / 2 if causal else length**2
+    return 10 * pairs * head_dim * heads, max(ends) + delay
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ceiling", type=float, default=780, help="TFLOP/s of a large product (%(default)s)")
+    parser.add_argument("--multiprocessors", type=int, default=132)
+    arguments = parser.parse_args()
+    clock = arguments.ceiling * 1e12 / (FLOPS * arguments.multiprocessors)
+    lengths = [512 << i for i in range(6)]
+    print("| pass | head_dim | mask | " + " | ".join(map(str, lengths)) + " |")
+    print("|---" * (3 + len(lengths)) + "|")
+    for name, model in (("forward", forward), ("backward", backward)):
+        for head_dim in (64, 128):
+            for causal in (True, False):
+                cells = []
+                for length in lengths:
+                    operations, clocks = model(head_dim, length, causal, arguments.multiprocessors)
+                    cells.append(f"{operations / (clocks / clock) / 1e12:.0f}")
+                mask = "causal" if causal else "full"
+                print(f"| {name} | {head_dim} | {mask} | " + " | ".join(cells) + " |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,452 @@
+#pragma once
+
+// The backward kernel for sm_90a. A block has a tile of keys, whose gradients stay in its
+// consumers' registers, and goes through the tiles of queries that see them. All products are of
+// transposed scores, keys by queries: so weights and their slopes are operands of dv and dk from
+// registers, and only for dq do slopes pass through shared memory.
+//
+// dq is summed in float32 in global memory, by bulk additions whose order a count for each tile of
+// queries sets: tile of keys after tile of keys. Blocks take their work by tickets in that order,
+// so that one which waits waits only for work already taken by a running block.
+
+#include "kernels/attention/hopper/backward_producer.cuh"
+#include "kernels/attention/hopper/softmax.cuh"
+
+namespace plinth::kernels::cuda::attention {
+
+// ---- a consumer warpgroup ----
+
+template <class Tile, class T, class Rule>
+struct BackwardConsumer {
+  using Keys = typename Tile::Keys;
+  using Values = typename Tile::Values;
+  using Queries = typename Tile::Queries;
+  using Douts = typename Tile::Douts;
+  using Sums = typename Tile::Sums;
+  using Numbers = typename Tile::Numbers;
+  using Work = typename Tile::Work;
+  // Queries whose scores are made at once: what a description can ask for takes registers.
+  static constexpr int kPart = Rule::kScaleOnly || Tile::kColumns == 64 ? Tile::kQueries : 16;
+  using Scores = Registers<float, kPart / 2>;
+  using Gradient = Registers<float, Tile::kColumns / 2>;
+  using Fragments = Registers<uint32_t, 4>[Tile::kQueries / 16];
+  static constexpr int kThreads = 128 * Tile::kConsumers;
+
+  const BackwardArguments<T, Rule>& a;
+  const int32_t group;
+  // How many pieces of work and tiles of queries there have been: places in the rings follow.
+  int32_t works = 0, steps = 0;
+
+  PLINTH_DEVICE BackwardConsumer(const BackwardArguments<T, Rule>& arguments, int32_t number)
+      : a(arguments), group(number) {}
+
+  PLINTH_DEVICE auto key_place() const { return Keys::Place::after(works); }       // and of values
+  PLINTH_DEVICE auto query_place() const { return Queries::Place::after(steps); }  // and of dout
+
+  PLINTH_DEVICE Shared<T> slope_tile() const {
+    return shared_array<T>(Tile::kSlopesAt + static_cast<uint32_t>(steps % 2) * Tile::kSlopeBytes,
+                           Tile::kSlopeBytes / 2);
+  }
+  // The factor that brings products to scores in units of log 2.
+  PLINTH_DEVICE float factor() const {
+    return static_cast<float>(a.desc.scale * std::numbers::log2e);
+  }
+
+  // result = the warpgroup's rows of a tile of keys times kPart rows of queries, transposed
+  PLINTH_DEVICE void multiply_rows(Shared<T> keys, Shared<T> queries, Scores& result) const {
+    const MatrixDescriptor rows =
+        not_ahead(Tile::KeyRows::first(keys + group * 64 * Tile::kBoxColumns));
+    const MatrixDescriptor columns = Tile::QueryRows::first(queries);
+    wgmma_fence(result);
+    PLINTH_UNROLL
+    for (uint32_t step = 0; step < Tile::kColumns / 16; ++step)
+      wgmma<T>(result, rows + Tile::KeyRows::offset(step), columns + Tile::QueryRows::offset(step),
+               step > 0);
+    wgmma_commit();
+  }
+  // gradient += fragments [keys, queries] times rows of queries
+  PLINTH_DEVICE void multiply_queries(Fragments& fragments, Shared<T> queries, Gradient& gradient,
+                                      bool accumulate) const {
+    const MatrixDescriptor columns = Tile::QueryColumns::first(queries);
+    wgmma_fence(gradient, fragments);
+    PLINTH_UNROLL
+    for (uint32_t step = 0; step < Tile::kQueries / 16; ++step)
+      wgmma_from_registers<T, Major::MN>(gradient, fragments[step],
+                                         columns + Tile::QueryColumns::offset(step),
+                                         accumulate || step > 0);
+    wgmma_commit();
+  }
+  // The warpgroup's half of the columns of a tile of dq: slopes, transposed, times keys.
+  PLINTH_DEVICE void multiply_slopes(Registers<float, Tile::kDqColumns / 2>& dq) const {
+    constexpr int kBoxes = Tile::kDqColumns / 64;  // of keys; 0: half of one
+    const MatrixDescriptor rows = Tile::Slopes::first(slope_tile());
+    const MatrixDescriptor columns = not_ahead(Tile::KeyColumns::first(
+        Keys::tile(key_place()) +
+        group * (kBoxes > 0 ? kBoxes * Tile::kKeys * 64 : Tile::kDqColumns)));
+    wgmma_fence(dq);
+    PLINTH_UNROLL
+    for (uint32_t step = 0; step < Tile::kKeys / 16; ++step)
+      wgmma<T, Major::MN, Major::MN>(dq, rows + Tile::Slopes::offset(step),
+                                     columns + Tile::KeyColumns::offset(step), step > 0);
+    wgmma_commit();
+  }
+
+  // Makes zeros of rows from `begin` on, which are another sequence's or padding: what they are
+  // multiplied with is 0, but 0 times what lies there may be NaN.
+  template <int kRows>
+  PLINTH_DEVICE void clear_rows(Shared<T> tile, int32_t begin) const {
+    PLINTH_NO_UNROLL
+    for (auto i = static_cast<int32_t>(thread_index()) - 128; i < kRows * Tile::kColumns / 8;
+         i += kThreads) {
+      if (i / (Tile::kBoxColumns / 8) % kRows >= begin)
+        store_shared_vector(tile + i * 8, Vector<T, 8>{});
+    }
+  }
+  PLINTH_DEVICE void clear_keys(const Work& t) const {
+    const int32_t begin = t.sight.visible - t.first;
+    if (begin >= Tile::kKeys || t.k_begin + t.sight.visible >= static_cast<int32_t>(a.desc.kv_len))
+      return;
+    clear_rows<Tile::kKeys>(Keys::tile(key_place()), begin);
+    clear_rows<Tile::kKeys>(Values::tile(key_place()), begin);
+    fence_async_shared();
+    named_sync(kBothConsumers, kThreads);
+  }
+  PLINTH_DEVICE void clear_queries(const Work& t, int32_t tile) const {
+    const int32_t begin = t.q_len - tile * Tile::kQueries;
+    if (begin >= Tile::kQueries || t.q_begin + t.q_len >= static_cast<int32_t>(a.desc.q_len))
+      return;
+    Queries::wait(query_place());
+    Douts::wait(query_place());
+    clear_rows<Tile::kQueries>(Queries::tile(query_place()), begin);
+    clear_rows<Tile::kQueries>(Douts::tile(query_place()), begin);
+    fence_async_shared();
+    named_sync(kBothConsumers, kThreads);
+  }
+
+  // Scores of pairs that are not seen become -inf.
+  PLINTH_DEVICE void hide_pairs(const Work& t, int32_t tile, Scores& scores) const {
+    const int32_t first_key = t.first + 64 * group;
+    const int32_t first_query = tile * Tile::kQueries;
+    const int32_t last_query = least(first_query + Tile::kQueries, t.q_len) - 1;
+    if (first_key >= t.sight.begin(last_query) && first_key + 64 <= t.sight.end(first_query))
+      return;
+    const int32_t origin = first_query + own_column(0);
+    PLINTH_UNROLL
+    for (int h = 0; h < 2; ++h) {
+      const int32_t key = first_key + own_row(h);
+      const int32_t begin = t.sight.first_query(key) - origin;
+      const int32_t end = key < t.sight.visible ? t.sight.last_query(key + 1) - origin : -kFar;
+      PLINTH_UNROLL
+      for (int i = 2 * h; i < Tile::kQueries / 2; i += 4) {
+        PLINTH_UNROLL
+        for (int e = 0; e < 2; ++e) {
+          const int32_t column = i / 4 * 8 + e;
+          if (column < begin || column >= end) scores[i + e] = kNever;
+        }
+      }
+    }
+  }
+
+  // The two numbers of the thread's queries in columns first + i / 4 * 8 and on.
+  PLINTH_DEVICE Vector<float, 2> statistic(int which, int32_t first, int i) const {
+    return load_vector<Vector<float, 2>>(Tile::statistics(query_place()) + which * Tile::kQueries +
+                                         first + own_column(0) + i / 4 * 8);
+  }
+
+  // Products become weights.
+  PLINTH_DEVICE void weigh(Scores& scores) const {
+    const float to_log2 = factor();
+    PLINTH_UNROLL
+    for (int i = 0; i < Tile::kQueries / 2; i += 4) {
+      const Vector<float, 2> lse = statistic(0, 0, i);
+      PLINTH_UNROLL
+      for (int e = 0; e < 4; ++e) scores[i + e] = fast_exp2(scores[i + e] * to_log2 - lse[e % 2]);
+    }
+  }
+  // Slopes of weights become slopes of scores.
+  PLINTH_DEVICE void slope(Scores& weights, Scores& slope_of) const {
+    PLINTH_UNROLL
+    for (int i = 0; i < Tile::kQueries / 2; i += 4) {
+      const Vector<float, 2> delta = statistic(1, 0, i);
+      PLINTH_UNROLL
+      for (int e = 0; e < 4; ++e)
+        slope_of[i + e] = weights[i + e] * (slope_of[i + e] - delta[e % 2]);
+    }
+  }
+  // Both at once, of all that a description can ask for: products and slopes of weights become
+  // weights, with their dropout, and slopes of products, of queries `first` and on. Each pair is
+  // rounded and put away at once, as registers are few.
+  PLINTH_DEVICE void weigh_all(const Work& t, int32_t head, int32_t first, Scores& scores,
+                               Scores& slope_of, Registers<uint32_t, 4>* weights,
+                               Registers<uint32_t, 4>* slopes_of) const {
+    const Problem p = t.problem();
+    const ScoreOfHead<T> score = a.rule.of(p, head);
+    const int32_t first_key = t.first + 64 * group;
+    PLINTH_UNROLL
+    for (int i = 0; i < kPart / 2; i += 4) {
+      const Vector<float, 2> lse = statistic(0, first % Tile::kQueries, i);
+      const Vector<float, 2> delta = statistic(1, first % Tile::kQueries, i);
+      float factors[4] = {1, 1, 1, 1};
+      if (a.dropout.active())
+        draw_factors(a.dropout, p, head, first + own_column(i), first_key, factors);
+      PLINTH_UNROLL
+      for (int e = 0; e < 4; ++e) {
+        const int32_t query = first + own_column(i + e);
+        const int32_t key = first_key + own_row(e / 2);
+        const bool seen =
+            query < t.q_len && key >= t.sight.begin(query) && key < t.sight.end(query);
+        Score<float> s{kNever, 0};
+        if (seen) s = score.at(scores[i + e], query, key);
+        const float weight = fast_exp2(s.value - lse[e % 2]);
+        scores[i + e] = weight * factors[e];
+        slope_of[i + e] = weight * (factors[e] * slope_of[i + e] - delta[e % 2]) * s.slope;
+      }
+      PLINTH_UNROLL
+      for (int e = 0; e < 4; e += 2) {
+        weights[i / 8][i % 8 / 2 + e / 2] = pack<T>(scores[i + e], scores[i + e + 1]);
+        slopes_of[i / 8][i % 8 / 2 + e / 2] = pack<T>(slope_of[i + e], slope_of[i + e + 1]);
+      }
+      if (i % 8 == 4) compute_now(weights[i / 8], slopes_of[i / 8]);
+    }
+  }
+
+  // The factors of the thread's pairs of its two keys, own_row(h), and queries `query`, `query` +
+  // 1. Four lanes have four keys in turn, of one Philox block: each draws a block, and gives the
+  // others their words.
+  PLINTH_DEVICE static void draw_factors(const Dropout<float>& dropout, const Problem& p,
+                                         int32_t head, int32_t query, int32_t first_key,
+                                         float (&factors)[4]) {
+    const uint32_t phase = lane_index() / 4 % 4;
+    const int32_t key = first_key + own_row(static_cast<int>(phase / 2)) / 4 * 4;
+    const Philox4 words = dropout.block(p, head, query + static_cast<int32_t>(phase % 2), key);
+    uint32_t mine[4];  // by the distance of the lane that drew it
+    PLINTH_UNROLL
+    for (uint32_t distance = 0; distance < 4; ++distance) {
+      const uint32_t wanted = phase ^ distance;
+      const uint32_t low = wanted % 2 == 0 ? words[0] : words[1];
+      const uint32_t high = wanted % 2 == 0 ? words[2] : words[3];
+      mine[distance] = shuffle_xor(wanted < 2 ? low : high, 4 * distance);
+    }
+    PLINTH_UNROLL
+    for (uint32_t e = 0; e < 4; ++e) {
+      const uint32_t distance = e ^ phase;
+      const uint32_t near = distance % 2 == 0 ? mine[0] : mine[1];
+      const uint32_t far = distance % 2 == 0 ? mine[2] : mine[3];
+      factors[e] = dropout.factor(distance < 2 ? near : far);
+    }
+  }
+
+  // Fragments of [keys, queries] to the warpgroup's rows of the tile of slopes.
+  PLINTH_DEVICE void store_slopes(Fragments& fragments) const {
+    const Shared<T> to = slope_tile();
+    const auto lane = static_cast<int32_t>(lane_index());
+    const int32_t row = 64 * group + static_cast<int32_t>(warp_index() % 4 * 16) + lane % 16;
+    PLINTH_UNROLL
+    for (int step = 0; step < Tile::kQueries / 16; ++step) {
+      const uint32_t four[4] = {fragments[step][0], fragments[step][1], fragments[step][2],
+                                fragments[step][3]};
+      const int32_t column = 16 * step + lane / 16 * 8;
+      const auto at = static_cast<uint32_t>((row * 64 + column % 64) * 2);
+      store_matrix(to + (column / 64 * Tile::kKeys * 64 +
+                         static_cast<int32_t>(swizzled(at, Tile::kSwizzle) / 2)),
+                   four);
+    }
+  }
+
+  // Half a tile of dq to shared memory, from where it is added to the others'.
+  PLINTH_DEVICE void hand_over(Registers<float, Tile::kDqColumns / 2>& dq) {
+    const typename Sums::Place place{group, static_cast<uint32_t>(steps % 2)};
+    mbarrier_wait(Sums::empty(place), place.parity ^ 1);
+    const Shared<float> to = Sums::tile(place);
+    const auto thread = static_cast<int32_t>(thread_index() % 128);
+    PLINTH_UNROLL
+    for (int i = 0; i < Tile::kDqColumns / 2; i += 4)
+      store_shared_vector(to + (i / 4 * 512 + thread * 4),
+                          Vector<float, 4>{dq[i], dq[i + 1], dq[i + 2], dq[i + 3]});
+    fence_async_shared();
+    named_sync(kOneConsumer + static_cast<uint32_t>(group), 128);
+    if (thread == 0) mbarrier_arrive(Sums::full(place));
+  }
+
+  PLINTH_DEVICE static void to_fragments(Scores& from, Fragments& fragments) {
+    PLINTH_UNROLL
+    for (int step = 0; step < Tile::kQueries / 16; ++step)
+      sums_to_fragment<T>(from, step, fragments[step]);
+  }
+
+  // One tile of queries of one head.
+  PLINTH_DEVICE void run_tile(const Work& t, int32_t head, int32_t tile, Gradient& dk, Gradient& dv,
+                              bool accumulate) {
+    Fragments weights, slope_fragments;
+    clear_queries(t, tile);
+    Queries::wait(query_place());
+    const Shared<T> queries = Queries::tile(query_place()), douts = Douts::tile(query_place());
+    if constexpr (Rule::kScaleOnly) {
+      Scores scores, slope_of;
+      multiply_rows(Keys::tile(key_place()), queries, scores);
+      Douts::wait(query_place());
+      multiply_rows(Values::tile(key_place()), douts, slope_of);
+      wgmma_wait<1>(scores);
+      hide_pairs(t, tile, scores);
+      weigh(scores);
+      to_fragments(scores, weights);
+      multiply_queries(weights, douts, dv, accumulate);
+      wgmma_wait<1>(slope_of);
+      slope(scores, slope_of);
+      to_fragments(slope_of, slope_fragments);
+    } else {
+      Douts::wait(query_place());
+      PLINTH_UNROLL
+      for (int part = 0; part < Tile::kQueries; part += kPart) {
+        Scores scores, slope_of;
+        multiply_rows(Keys::tile(key_place()), queries + part * Tile::kBoxColumns, scores);
+        multiply_rows(Values::tile(key_place()), douts + part * Tile::kBoxColumns, slope_of);
+        wgmma_wait<0>(scores, slope_of);
+        weigh_all(t, head, tile * Tile::kQueries + part, scores, slope_of, weights + part / 16,
+                  slope_fragments + part / 16);
+      }
+      multiply_queries(weights, douts, dv, accumulate);
+    }
+    store_slopes(slope_fragments);
+    fence_async_shared();
+    named_sync(kBothConsumers, kThreads);
+    Registers<float, Tile::kDqColumns / 2> dq;
+    multiply_slopes(dq);
+    multiply_queries(slope_fragments, Queries::tile(query_place()), dk, accumulate);
+    wgmma_wait<1>(dq, dv, weights);
+    hand_over(dq);
+    wgmma_wait<0>(dk, slope_fragments);
+    Queries::release(query_place());
+    ++steps;
+  }
+
+  // Rows of a gradient, times `scale`, to the place of the keys or values, and from there on.
+  PLINTH_DEVICE void store_gradient(Gradient& gradient, float scale, bool any,
+                                    Shared<T> tile) const {
+    const auto lane = static_cast<int32_t>(lane_index());
+    const int32_t row = 64 * group + static_cast<int32_t>(warp_index() % 4 * 16) + lane % 16;
+    PLINTH_UNROLL
+    for (int i = 0; i < Tile::kColumns / 2; ++i) gradient[i] = any ? gradient[i] * scale : 0.0f;
+    PLINTH_UNROLL
+    for (int step = 0; step < Tile::kColumns / 16; ++step) {
+      Registers<uint32_t, 4> pairs;
+      sums_to_fragment<T>(gradient, step, pairs);
+      const uint32_t four[4] = {pairs[0], pairs[1], pairs[2], pairs[3]};
+      const int32_t column = 16 * step + lane / 16 * 8;
+      const auto at = static_cast<uint32_t>((row * 64 + column % 64) * 2);
+      store_matrix(tile + (column / 64 * Tile::kKeys * 64 +
+                           static_cast<int32_t>(swizzled(at, Tile::kSwizzle) / 2)),
+                   four);
+    }
+  }
+
+  // The warpgroup's rows by TMA, where no row beyond them is another sequence's; else one by one.
+  // Whether its threads read shared memory for that.
+  PLINTH_DEVICE bool write_rows(const TensorMap& map, Shared<T> tile, Global<T> to,
+                                const AttentionDesc::Strides& strides, const Work& t) const {
+    const int32_t rows = least(t.rows - 64 * group, 64), row = t.k_begin + t.first + 64 * group;
+    if (rows <= 0) return false;
+    if (rows == 64 || !a.lengths.cu_seqlens_q) {
+      if (thread_index() % 128 != 0) return false;
+      PLINTH_UNROLL
+      for (int column = 0; column < Tile::kColumns; column += 64)
+        tma_store(map, {column, row, t.kv_head, t.batch},
+                  tile + (column * Tile::kKeys + group * 64 * 64));
+      return false;
+    }
+    const Global<T> first = row_of(to, strides, t.batch, t.kv_head, row);
+    const auto units = static_cast<int32_t>(a.desc.head_dim / 8);
+    PLINTH_NO_UNROLL
+    for (auto i = static_cast<int32_t>(thread_index() % 128); i < rows * units; i += 128) {
+      const int32_t r = i / units, column = i % units * 8;
+      const auto at = static_cast<uint32_t>(((64 * group + r) * 64 + column % 64) * 2);
+      const auto vector = load_vector<Vector<T, 8>>(
+          tile + (column / 64 * Tile::kKeys * 64 +
+                  static_cast<int32_t>(swizzled(at, Tile::kSwizzle) / 2)));
+      store_vector(first + (r * strides.seq + column), vector);
+    }
+    return true;
+  }
+
+  PLINTH_DEVICE void finish(const TensorMap& dk_map, const TensorMap& dv_map, const Work& t,
+                            Gradient& dk, Gradient& dv) {
+    const bool any = t.tile_end > t.tile;
+    named_sync(kBothConsumers, kThreads);  // nobody reads the keys any more
+    store_gradient(dk, static_cast<float>(a.desc.scale), any, Keys::tile(key_place()));
+    store_gradient(dv, 1, any, Values::tile(key_place()));
+    fence_async_shared();
+    named_sync(kOneConsumer + static_cast<uint32_t>(group), 128);
+    write_rows(dk_map, Keys::tile(key_place()), a.dk, a.desc.dk, t);
+    if (write_rows(dv_map, Values::tile(key_place()), a.dv, a.desc.dv, t))
+      named_sync(kOneConsumer + static_cast<uint32_t>(group), 128);
+    if (thread_index() % 128 == 0) {
+      bulk_commit();
+      bulk_wait_read<0>();
+    }
+    Keys::release(key_place());
+    ++works;
+  }
+
+  PLINTH_DEVICE void run(const TensorMap& dk_map, const TensorMap& dv_map) {
+    const auto heads = static_cast<int32_t>(a.desc.heads / a.desc.kv_heads);
+    for (;;) {
+      const auto place = Numbers::Place::after(works);
+      Numbers::wait(place);
+      const int32_t number = Numbers::tile(place)[0];
+      if (number >= a.count) return;
+      const Work t(a.desc, a.lengths, a.tiles, number);
+      Gradient dk, dv;
+      Keys::wait(key_place());
+      Values::wait(key_place());
+      clear_keys(t);
+      const int32_t first_head = t.kv_head * heads;
+      for (int32_t head = first_head; head < first_head + heads; ++head) {
+        for (int32_t tile = t.tile; tile < t.tile_end; ++tile)
+          run_tile(t, head, tile, dk, dv, head != first_head || tile != t.tile);
+      }
+      // Made again: what the loop does not need would take registers there.
+      finish(dk_map, dv_map, Work(a.desc, a.lengths, a.tiles, not_ahead(number)), dk, dv);
+    }
+  }
+};
+
+// Maps of q and dout in boxes of kQueries rows, of k and v in boxes of kKeys, of dk and dv of 64.
+template <class T, int kColumns, class Rule>
+PLINTH_KERNEL_BOUNDS((BackwardTile<T, kColumns>::kThreads), 1)
+PLINTH_KERNEL
+    void hopper_backward_kernel(const PLINTH_GRID_CONSTANT TensorMap q_map,
+                                const PLINTH_GRID_CONSTANT TensorMap k_map,
+                                const PLINTH_GRID_CONSTANT TensorMap v_map,
+                                const PLINTH_GRID_CONSTANT TensorMap dout_map,
+                                const PLINTH_GRID_CONSTANT TensorMap dk_map,
+                                const PLINTH_GRID_CONSTANT TensorMap dv_map,
+                                const PLINTH_GRID_CONSTANT BackwardArguments<T, Rule> arguments) {
+  if constexpr (kHopper) {
+    using Tile = BackwardTile<T, kColumns>;
+    if (thread_index() == 0) {
+      Tile::Keys::init(Tile::kConsumers);
+      Tile::Values::init(Tile::kConsumers);
+      Tile::Queries::init(Tile::kConsumers);
+      Tile::Douts::init(Tile::kConsumers);
+      Tile::Sums::init(1);
+      Tile::Numbers::init(1);
+      mbarrier_fence_init();
+    }
+    block_sync();
+    // Alike in all lanes, which the compiler does not see by itself.
+    const auto warpgroup = static_cast<int32_t>(shuffle(thread_index() / 128, 0));
+    if (warpgroup == 0) {
+      registers_decrease<Tile::kProducerRegisters>();
+      if (warp_index() == 0 && elect_one()) {
+        fetch_backward<Tile>(q_map, k_map, v_map, dout_map, arguments);
+      } else if (warp_index() == 1 && elect_one()) {
+        add_dq<Tile>(arguments);
+      }
+    } else {
+      registers_increase<Tile::kConsumerRegisters>();
+      BackwardConsumer<Tile, T, Rule>(arguments, warpgroup - 1).run(dk_map, dv_map);
+    }
+  }
+}
+
+}  // namespace plinth::kernels::cuda::attention

@@ -1,0 +1,175 @@
+#pragma once
+
+// What the backward kernels for sm_90a share: the sizes of their tiles, and what they hand to each
+// other in the workspace.
+
+#include "kernels/attention/hopper/hopper.h"
+#include "kernels/attention/hopper/pipeline.cuh"
+#include "kernels/attention/hopper/work.cuh"
+
+namespace plinth::kernels::cuda::attention {
+
+// A block has kKeys keys, of which each of two consumer warpgroups has half. It works through the
+// tiles of kQueries queries that see them.
+template <int kColumns>
+struct BackwardSizes {
+  static constexpr int kConsumers = 2, kKeys = 64 * kConsumers;
+  static constexpr int kQueries = 64;
+  static constexpr int kDqColumns = kColumns / kConsumers;  // of dq that a warpgroup makes
+  static constexpr uint32_t kHalfDqBytes = 64 * kDqColumns * 4;
+};
+
+// The workspace, by tiles of queries: those of all problems of a head, then the next head's.
+struct BackwardWorkspace {
+  Global<float> statistics;  // of each tile kQueries lse in units of log 2, then kQueries deltas
+  Global<float> dq;          // sums, in the order in which warpgroups hold them
+  Global<int32_t> done;      // key tiles that have been added to dq
+  Global<int32_t> ticket;    // the next piece of work that no block has taken
+  int32_t tiles;             // of one head
+
+  static constexpr size_t kAlignment = 256;
+
+  static size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+  static int64_t tiles_of_head(const AttentionDesc& d, int64_t queries) {
+    return tiles_of(d, d.q_len, queries);
+  }
+
+  // The number of a problem's tile `tile`.
+  PLINTH_DEVICE int32_t index(int32_t head, int32_t first_tile, int32_t tile) const {
+    return head * tiles + first_tile + tile;
+  }
+};
+
+// The number, among a head's, of a problem's first tile of queries (problem.cuh counts them).
+template <int kQueries>
+PLINTH_DEVICE int32_t first_query_tile(const AttentionDesc& d, const Lengths& lengths,
+                                       int32_t batch, int32_t sample, int32_t q_begin) {
+  if (lengths.cu_seqlens_q) return q_begin / kQueries + sample;
+  return batch * static_cast<int32_t>((d.q_len + kQueries - 1) / kQueries);
+}
+
+template <class T, int kColumns>
+struct BackwardWorkspaceSizes {
+  size_t statistics, dq, done;
+
+  explicit BackwardWorkspaceSizes(const AttentionDesc& d) {
+    using Sizes = BackwardSizes<kColumns>;
+    const auto tiles =
+        static_cast<size_t>(d.heads * BackwardWorkspace::tiles_of_head(d, Sizes::kQueries));
+    statistics = BackwardWorkspace::aligned(tiles * 2 * Sizes::kQueries * sizeof(float));
+    dq = BackwardWorkspace::aligned(tiles * 2 * Sizes::kHalfDqBytes);
+    done = BackwardWorkspace::aligned((tiles + 1) * sizeof(int32_t));
+  }
+  size_t total() const { return statistics + dq + done; }
+  BackwardWorkspace at(const AttentionDesc& d, void* workspace) const {
+    auto* const bytes = static_cast<std::byte*>(workspace);
+    const int64_t tiles = BackwardWorkspace::tiles_of_head(d, BackwardSizes<kColumns>::kQueries);
+    auto* const done_flags = reinterpret_cast<int32_t*>(bytes + statistics + dq);
+    return {reinterpret_cast<float*>(bytes), reinterpret_cast<float*>(bytes + statistics),
+            done_flags, done_flags + d.heads * tiles, static_cast<int32_t>(tiles)};
+  }
+};
+
+// A tile of keys of one key/value head, and the tiles of queries that see them.
+template <int kKeys, int kQueries>
+struct KeyTile {
+  int32_t batch, sample;     // as in Problem
+  int32_t q_begin, k_begin;  // first rows of the problem
+  int32_t q_len, kv_len;
+  Sight sight;
+  int32_t kv_head;
+  int32_t first, rows;     // keys; none where the block has nothing to do
+  int32_t tile, tile_end;  // of queries
+  int32_t first_tile;      // the number of the problem's tile 0
+
+  PLINTH_DEVICE KeyTile(const AttentionDesc& d, const Lengths& lengths, int32_t tiles,
+                        int32_t number)
+      : KeyTile(d, lengths, problem_of(d, lengths, number % tiles, kKeys, true), number / tiles) {}
+
+  PLINTH_DEVICE Problem problem() const {
+    return {batch, sample, q_begin, k_begin, q_len, kv_len, sight.visible, first};
+  }
+  // How many tiles of keys come before this one among those that a tile of queries sees.
+  PLINTH_DEVICE int32_t rank(int32_t query_tile) const {
+    return first / kKeys - sight.begin(query_tile * kQueries) / kKeys;
+  }
+
+ private:
+  PLINTH_DEVICE KeyTile(const AttentionDesc& d, const Lengths& lengths, const Problem& p,
+                        int32_t head)
+      : batch(static_cast<int32_t>(p.batch)),
+        sample(static_cast<int32_t>(p.sample)),
+        q_begin(static_cast<int32_t>(p.q_begin)),
+        k_begin(static_cast<int32_t>(p.k_begin)),
+        q_len(static_cast<int32_t>(p.q_len)),
+        kv_len(static_cast<int32_t>(p.kv_len)),
+        sight(d, p),
+        kv_head(head),
+        first(static_cast<int32_t>(attention::least(p.first, int64_t{kFar}))) {
+    rows = greatest(0, least(kv_len - first, kKeys));
+    const int32_t last = least(first + kKeys, sight.visible);
+    tile = sight.first_query(first) / kQueries;
+    tile_end = first < last
+                   ? (greatest(0, least(q_len, sight.last_query(last))) + kQueries - 1) / kQueries
+                   : tile;
+    tile_end = greatest(tile, tile_end);
+    first_tile = first_query_tile<kQueries>(d, lengths, batch, sample, q_begin);
+  }
+};
+
+template <class T, int kColumns_>
+struct BackwardTile : BackwardSizes<kColumns_> {
+  using Sizes = BackwardSizes<kColumns_>;
+  using Sizes::kConsumers, Sizes::kKeys, Sizes::kQueries;
+  using Sizes::kDqColumns, Sizes::kHalfDqBytes;
+  static constexpr int kColumns = kColumns_;
+  static constexpr int kThreads = 128 * (kConsumers + 1), kStages = 2;
+  static constexpr int kProducerRegisters = 40, kConsumerRegisters = 232;
+  static constexpr Swizzle kSwizzle = Swizzle::Bytes128;
+  static constexpr int kBoxColumns = 64;
+  using KeyRows = Operand<Major::K, kSwizzle, kKeys>;      // rows of k or v, by their columns
+  using KeyColumns = Operand<Major::MN, kSwizzle, kKeys>;  // the same by their rows
+  using QueryRows = Operand<Major::K, kSwizzle, kQueries>;
+  using QueryColumns = Operand<Major::MN, kSwizzle, kQueries>;
+  using Slopes = Operand<Major::MN, kSwizzle, kKeys>;  // [keys, queries]
+
+  static constexpr uint32_t kKeyBytes = kKeys * kColumns * 2, kQueryBytes = kQueries * kColumns * 2;
+  static constexpr uint32_t kSlopeBytes = kKeys * kQueries * 2;
+  static constexpr uint32_t kStatisticsBytes = 2 * kQueries * 4;
+  // Tiles from the start; then two of slopes; then statistics, and numbers of work.
+  static constexpr uint32_t kSlopesAt =
+      2 * kKeyBytes + 2 * kStages * kQueryBytes + 2 * kHalfDqBytes;
+  static constexpr uint32_t kStatisticsAt = kSlopesAt + 2 * kSlopeBytes;
+  static constexpr uint32_t kNumbersAt = kStatisticsAt + kStages * kStatisticsBytes;
+  static constexpr uint32_t kBarriers = kNumbersAt + kStages * 16;
+  using Keys = Ring<T, 1, kKeyBytes, 0, kBarriers>;
+  using Values = Ring<T, 1, kKeyBytes, Keys::kEnd, Keys::kBarriersEnd>;
+  using Queries = Ring<T, kStages, kQueryBytes, Values::kEnd, Values::kBarriersEnd>;
+  using Douts = Ring<T, kStages, kQueryBytes, Queries::kEnd, Queries::kBarriersEnd>;
+  using Sums = Ring<float, kConsumers, kHalfDqBytes, Douts::kEnd, Douts::kBarriersEnd>;
+  using Numbers = Ring<int32_t, kStages, 16, kNumbersAt, Sums::kBarriersEnd>;
+  static_assert(Sums::kEnd == kSlopesAt);
+  static constexpr uint32_t kSharedBytes = Numbers::kBarriersEnd;
+  using Work = KeyTile<kKeys, kQueries>;
+
+  PLINTH_DEVICE static Shared<float> statistics(const typename Queries::Place& at) {
+    return shared_array<float>(kStatisticsAt + static_cast<uint32_t>(at.stage) * kStatisticsBytes,
+                               2 * kQueries);
+  }
+};
+
+// Named barriers; 0 is block_sync()'s.
+enum BackwardBarrier : uint32_t { kBothConsumers = 1, kOneConsumer = 2 };
+
+template <class T, class Rule>
+struct BackwardArguments {
+  AttentionDesc desc;
+  Lengths lengths;
+  Rule rule;
+  Dropout<float> dropout;
+  BackwardWorkspace workspace;
+  int32_t tiles, count;  // of keys: of one head, and of all
+  Global<T> dk, dv;
+};
+
+}  // namespace plinth::kernels::cuda::attention

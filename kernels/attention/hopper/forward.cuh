@@ -1,0 +1,384 @@
+#pragma once
+
+// The forward kernel for sm_90a. Algorithm: Dao, arXiv 2307.08691, and Shah et al., arXiv
+// 2407.08608 (FlashAttention-3), whose three ideas are here: loads by a warp of their own, softmax
+// of one warpgroup while another multiplies, and softmax of one tile while the same warpgroup
+// multiplies the next.
+
+#include "kernels/attention/hopper/hopper.h"
+#include "kernels/attention/hopper/pipeline.cuh"
+#include "kernels/attention/hopper/softmax.cuh"
+
+namespace plinth::kernels::cuda::attention {
+
+// What a block is made of, by the columns of a head, where scores are scaled products alone
+// (`plain`), and where they are more than that, which wants registers of its own. kConsumers
+// warpgroups have 64 queries each. The consumers' registers hold the sums (kColumns / 2), a tile's
+// scores (kKeys / 2) and its weights (kKeys / 4); shared memory holds their queries and kStages
+// tiles each of keys and values.
+template <int kColumns, bool plain>
+struct ForwardSizes {
+  static constexpr int kConsumers = plain && kColumns == 64 ? 3 : 2;
+  static constexpr int kKeys = plain ? kColumns == 256 ? 80 : 128 : kColumns == 256 ? 48 : 64;
+  static constexpr int kStages = 2;
+  static constexpr int kProducerRegisters = kConsumers == 3 ? 32 : 24;
+  static constexpr int kConsumerRegisters = kConsumers == 3 ? 160 : 240;
+};
+
+template <class T, int kColumns_, bool plain>
+struct ForwardTile : ForwardSizes<kColumns_, plain> {
+  using Sizes = ForwardSizes<kColumns_, plain>;
+  using Sizes::kConsumers, Sizes::kKeys, Sizes::kStages;
+  static constexpr int kColumns = kColumns_;
+  static constexpr int kThreads = 128 * (kConsumers + 1), kRows = 64 * kConsumers;
+  static constexpr Swizzle kSwizzle = kColumns % 64 == 0 ? Swizzle::Bytes128 : Swizzle::Bytes64;
+  using Q = Operand<Major::K, kSwizzle, 64>;  // of one warpgroup
+  using K = Operand<Major::K, kSwizzle, kKeys>;
+  using V = Operand<Major::MN, kSwizzle, kKeys>;
+  static constexpr int kBoxColumns = Q::kRowElements;
+
+  static constexpr uint32_t kQBytes = 64 * kColumns * 2, kTileBytes = kKeys * kColumns * 2;
+  static constexpr uint32_t kBarriers = kConsumers * kQBytes + 2 * kStages * kTileBytes;
+  // Queries: a stage for each warpgroup, which it also writes its results to.
+  using Queries = Ring<T, kConsumers, kQBytes, 0, kBarriers>;
+  using Keys = Ring<T, kStages, kTileBytes, Queries::kEnd, Queries::kBarriersEnd>;
+  using Values = Ring<T, kStages, kTileBytes, Keys::kEnd, Keys::kBarriersEnd>;
+  static constexpr uint32_t kSharedBytes = Values::kBarriersEnd;
+};
+
+// Named barriers; 0 is block_sync()'s.
+enum ForwardBarrier : uint32_t { kTurn = 1, kOwn = 4, kConsumersOnly = 7 };
+
+template <class T, class Rule>
+struct ForwardArguments {
+  AttentionDesc desc;
+  Lengths lengths;
+  Schedule schedule;
+  Rule rule;
+  Dropout<float> dropout;
+  Global<T> out;
+  Global<float> lse;
+};
+
+// ---- the producer ----
+
+template <class Tile, class T, class Rule>
+PLINTH_DEVICE void fetch_forward(const TensorMap& q_map, const TensorMap& k_map,
+                                 const TensorMap& v_map, const ForwardArguments<T, Rule>& a) {
+  using Queries = typename Tile::Queries;
+  using Keys = typename Tile::Keys;
+  using Values = typename Tile::Values;
+  typename Queries::Place q;
+  typename Keys::Place k;
+  typename Values::Place v;
+  for (int32_t round = 0; round < a.schedule.rounds(); ++round) {
+    const int32_t number = a.schedule.number(round);
+    if (number >= a.schedule.count) continue;
+    const QueryTile t(a.desc, a.lengths, a.schedule, number, Tile::kRows, Tile::kKeys);
+    if (t.rows == 0) continue;
+    const int32_t kv_head = t.head / static_cast<int32_t>(a.desc.heads / a.desc.kv_heads);
+    const int32_t q_row = t.q_begin + t.first;
+    const auto load_values = [&](int32_t tile) {
+      load_rows<Tile::kKeys, Tile::kColumns, Tile::kBoxColumns>(Values::start(v), v_map,
+                                                                t.k_begin + tile * Tile::kKeys,
+                                                                kv_head, t.batch, Values::full(v));
+      v.advance();
+    };
+    const auto load_keys = [&](int32_t tile) {
+      load_rows<Tile::kKeys, Tile::kColumns, Tile::kBoxColumns>(
+          Keys::start(k), k_map, t.k_begin + tile * Tile::kKeys, kv_head, t.batch, Keys::full(k));
+      k.advance();
+    };
+    // Keys before queries, whose place is free only when the tile before is finished.
+    if (t.tile > t.tile_begin) load_keys(t.tile - 1);
+    for (int group = 0; group < Tile::kConsumers; ++group) {
+      load_rows<64, Tile::kColumns, Tile::kBoxColumns>(Queries::start(q), q_map, q_row + 64 * group,
+                                                       t.head, t.batch, Queries::full(q));
+      q.advance();
+    }
+    for (int32_t tile = t.tile - 1; tile > t.tile_begin; --tile) {
+      load_keys(tile - 1);
+      load_values(tile);
+    }
+    if (t.tile > t.tile_begin) load_values(t.tile_begin);
+  }
+}
+
+// ---- a consumer warpgroup ----
+
+template <class Tile, class T, class Rule>
+struct ForwardConsumer {
+  using Queries = typename Tile::Queries;
+  using Keys = typename Tile::Keys;
+  using Values = typename Tile::Values;
+  static constexpr int kKeySteps = Tile::kKeys / 16;
+
+  const ForwardArguments<T, Rule>& a;
+  const int32_t group;
+  typename Queries::Place q;
+  typename Keys::Place k;
+  typename Values::Place v;
+
+  PLINTH_DEVICE ForwardConsumer(const ForwardArguments<T, Rule>& arguments, int32_t number)
+      : a(arguments), group(number) {
+    q.stage = group;
+  }
+
+  // Warpgroups start their products in turn, so that while one multiplies the others do softmax.
+  PLINTH_DEVICE void take_turn() const { named_sync(kTurn + static_cast<uint32_t>(group), 256); }
+  PLINTH_DEVICE void pass_turn() const {
+    const int32_t next = group + 1 < Tile::kConsumers ? group + 1 : 0;
+    named_arrive(kTurn + static_cast<uint32_t>(next), 256);
+  }
+
+  // scores = q k^T
+  PLINTH_DEVICE void multiply_keys(Registers<float, Tile::kKeys / 2>& scores) const {
+    const MatrixDescriptor queries = not_ahead(Tile::Q::first(Queries::tile(q)));
+    const MatrixDescriptor keys = Tile::K::first(Keys::tile(k));
+    wgmma_fence(scores);
+    PLINTH_UNROLL
+    for (uint32_t step = 0; step < Tile::kColumns / 16; ++step)
+      wgmma<T>(scores, queries + Tile::Q::offset(step), keys + Tile::K::offset(step), step > 0);
+    wgmma_commit();
+  }
+  // sums += weights v
+  PLINTH_DEVICE void multiply_values(Registers<float, Tile::kColumns / 2>& sums,
+                                     Registers<uint32_t, 4> (&weights)[kKeySteps],
+                                     bool accumulate) const {
+    const MatrixDescriptor values = Tile::V::first(Values::tile(v));
+    wgmma_fence(sums, weights);
+    PLINTH_UNROLL
+    for (uint32_t step = 0; step < kKeySteps; ++step)
+      wgmma_from_registers<T, Major::MN>(sums, weights[step], values + Tile::V::offset(step),
+                                         accumulate || step > 0);
+    wgmma_commit();
+  }
+
+  // The factor that brings scores to units of log 2.
+  PLINTH_DEVICE float factor() const {
+    if constexpr (!Rule::kScaleOnly) return 1;
+    return static_cast<float>(a.desc.scale * std::numbers::log2e);
+  }
+
+  // Makes scores of products, and weights of these.
+  PLINTH_DEVICE void soften(const QueryTile& t, int32_t tile,
+                            Registers<float, Tile::kKeys / 2>& scores, OnlineSoftmax& softmax,
+                            float (&decay)[2]) const {
+    const int32_t first = t.first + 64 * group, key = tile * Tile::kKeys;
+    if constexpr (Rule::kScaleOnly) {
+      const int32_t last = least(first + 63, t.q_len - 1);
+      if (key < t.sight.begin(last) || key + Tile::kKeys > t.sight.end(first))
+        hide(scores, t.sight, first, key);
+    } else {
+      score_all<T>(scores, a.rule.of(t.problem(), t.head), t.sight, t.q_len, first, key);
+    }
+    softmax.soften(scores, factor(), decay);
+    if constexpr (!Rule::kScaleOnly) {
+      if (a.dropout.active()) {
+        with_factors(a.dropout, t.problem(), t.head, first, key, Tile::kKeys,
+                     [&](int i, float keep) { scores[i] = scores[i] * keep; });
+      }
+    }
+  }
+
+  PLINTH_DEVICE static void to_fragments(Registers<float, Tile::kKeys / 2>& scores,
+                                         Registers<uint32_t, 4> (&weights)[kKeySteps]) {
+    PLINTH_UNROLL
+    for (int step = 0; step < kKeySteps; ++step) sums_to_fragment<T>(scores, step, weights[step]);
+  }
+
+  // Makes zeros of the values beyond the problem's keys, which are another sequence's or padding:
+  // their weight is 0, but 0 times what lies there may be NaN. Only the last tile has such rows,
+  // which is the first to be worked on. (Beyond the tensor there are zeros already.)
+  PLINTH_DEVICE void clear_padding(const QueryTile& t) const {
+    const int32_t begin = t.sight.visible % Tile::kKeys;
+    if (begin == 0 || t.tile * Tile::kKeys < t.sight.visible ||
+        t.k_begin + t.sight.visible >= static_cast<int32_t>(a.desc.kv_len))
+      return;
+    Values::wait(v);
+    constexpr int kUnits = Tile::kKeys * Tile::kColumns / 8, kRowUnits = Tile::kBoxColumns / 8;
+    const Shared<T> values = Values::tile(v);
+    PLINTH_NO_UNROLL
+    for (auto i = static_cast<int32_t>(thread_index()) - 128; i < kUnits;
+         i += 128 * Tile::kConsumers) {
+      if (i / kRowUnits % Tile::kKeys >= begin) store_shared_vector(values + i * 8, Vector<T, 8>{});
+    }
+    fence_async_shared();
+    named_sync(kConsumersOnly, 128 * Tile::kConsumers);
+  }
+
+  // The keys of a tile, the softmax of the tile before it, and its values.
+  PLINTH_DEVICE void run_tile(const QueryTile& t, Registers<float, Tile::kColumns / 2>& sums,
+                              OnlineSoftmax& softmax) {
+    Registers<float, Tile::kKeys / 2> scores;
+    Registers<uint32_t, 4> weights[kKeySteps];
+    float decay[2];
+    int32_t tile = t.tile - 1;
+    Keys::wait(k);
+    take_turn();
+    multiply_keys(scores);
+    pass_turn();
+    wgmma_wait<0>(scores);
+    Keys::release(k);
+    k.advance();
+    soften(t, tile, scores, softmax, decay);
+    to_fragments(scores, weights);
+    clear_padding(t);
+    bool accumulate = false;
+    for (; tile > t.tile_begin; --tile) {
+      Keys::wait(k);
+      take_turn();
+      multiply_keys(scores);
+      Values::wait(v);
+      multiply_values(sums, weights, accumulate);
+      pass_turn();
+      wgmma_wait<1>(scores);
+      Keys::release(k);
+      k.advance();
+      soften(t, tile - 1, scores, softmax, decay);
+      hold_wait(std::fmin(softmax.total[0], softmax.total[1]));
+      wgmma_wait<0>(sums, weights);
+      Values::release(v);
+      v.advance();
+      PLINTH_UNROLL
+      for (int i = 0; i < Tile::kColumns / 2; ++i) sums[i] *= decay[row_half(i)];
+      to_fragments(scores, weights);
+      accumulate = true;
+    }
+    Values::wait(v);
+    multiply_values(sums, weights, accumulate);
+    wgmma_wait<0>(sums, weights);
+    Values::release(v);
+    v.advance();
+  }
+
+  // Scales the sums (which are unset where the queries see no key), writes lse, and the results to
+  // global memory by way of the queries' place.
+  PLINTH_DEVICE void finish(const TensorMap& out_map, const QueryTile& t,
+                            Registers<float, Tile::kColumns / 2>& sums, OnlineSoftmax& softmax) {
+    const int32_t first = 64 * group, rows = least(t.rows - first, 64);
+    PLINTH_UNROLL
+    for (int h = 0; h < 2; ++h) {
+      float lse, sink = kNever;
+      if (a.rule.has_sinks()) sink = a.rule.sink(t.head);
+      const float scale = softmax.finish(h, factor(), sink, lse);
+      PLINTH_UNROLL
+      for (int i = 2 * h; i < Tile::kColumns / 2; i += 4) {
+        PLINTH_UNROLL
+        for (int e = 0; e < 2; ++e) sums[i + e] = scale == 0 ? 0.0f : sums[i + e] * scale;
+      }
+      if (lane_index() % 4 == 0 && own_row(h) < rows) {
+        const int64_t row = t.q_begin + t.first + first + own_row(h);
+        a.lse[(t.batch * a.desc.heads + t.head) * a.desc.q_len + row] = lse;
+      }
+    }
+    stage(sums);
+    write_rows(out_map, t, first, rows);
+  }
+
+  // Rounded, to shared memory, as TMA reads them.
+  PLINTH_DEVICE void stage(Registers<float, Tile::kColumns / 2>& sums) const {
+    const Shared<T> to = Queries::tile(q);
+    const auto lane = static_cast<int32_t>(lane_index());
+    const int32_t row = static_cast<int32_t>(warp_index() % 4 * 16) + lane % 16;
+    PLINTH_UNROLL
+    for (int step = 0; step < Tile::kColumns / 16; ++step) {
+      Registers<uint32_t, 4> pairs;
+      sums_to_fragment<T>(sums, step, pairs);
+      const uint32_t four[4] = {pairs[0], pairs[1], pairs[2], pairs[3]};
+      const int32_t column = 16 * step + lane / 16 * 8;
+      const auto at =
+          static_cast<uint32_t>((row * Tile::kBoxColumns + column % Tile::kBoxColumns) * 2);
+      store_matrix(to + (column / Tile::kBoxColumns * 64 * Tile::kBoxColumns +
+                         static_cast<int32_t>(swizzled(at, Tile::kSwizzle) / 2)),
+                   four);
+    }
+  }
+
+  // The tile by TMA, where no row beyond it is another sequence's; else `rows` rows one by one.
+  PLINTH_DEVICE void write_rows(const TensorMap& out_map, const QueryTile& t, int32_t first,
+                                int32_t rows) {
+    fence_async_shared();
+    named_sync(kOwn + static_cast<uint32_t>(group), 128);
+    const Shared<T> from = Queries::tile(q);
+    const int32_t row = t.q_begin + t.first + first;
+    const bool leader = thread_index() % 128 == 0;
+    if (rows == 64 || !a.lengths.cu_seqlens_q) {
+      if (leader) {
+        PLINTH_UNROLL
+        for (int column = 0; column < Tile::kColumns; column += Tile::kBoxColumns)
+          tma_store(out_map, {column, row, t.head, t.batch}, from + column * 64);
+        bulk_commit();
+        bulk_wait_read<0>();
+      }
+    } else {
+      copy_rows(from, row, rows, t);
+      named_sync(kOwn + static_cast<uint32_t>(group), 128);
+    }
+    if (leader) mbarrier_arrive(Queries::empty(q));
+  }
+
+  PLINTH_DEVICE void copy_rows(Shared<T> from, int32_t row, int32_t rows,
+                               const QueryTile& t) const {
+    const Global<T> to = row_of(a.out, a.desc.out, t.batch, t.head, row);
+    const auto units = static_cast<int32_t>(a.desc.head_dim / 8);
+    PLINTH_NO_UNROLL
+    for (int32_t i = static_cast<int32_t>(thread_index() % 128); i < rows * units; i += 128) {
+      const int32_t r = i / units, column = i % units * 8;
+      const auto at =
+          static_cast<uint32_t>((r * Tile::kBoxColumns + column % Tile::kBoxColumns) * 2);
+      const auto vector = load_vector<Vector<T, 8>>(
+          from + (column / Tile::kBoxColumns * 64 * Tile::kBoxColumns +
+                  static_cast<int32_t>(swizzled(at, Tile::kSwizzle) / 2)));
+      store_vector(to + (r * a.desc.out.seq + column), vector);
+    }
+  }
+
+  PLINTH_DEVICE void run(const TensorMap& out_map) {
+    if (group == Tile::kConsumers - 1) pass_turn();
+    for (int32_t round = 0; round < a.schedule.rounds(); ++round) {
+      const int32_t number = a.schedule.number(round);
+      if (number >= a.schedule.count) continue;
+      const QueryTile t(a.desc, a.lengths, a.schedule, number, Tile::kRows, Tile::kKeys);
+      if (t.rows == 0) continue;
+      Registers<float, Tile::kColumns / 2> sums;
+      OnlineSoftmax softmax;
+      Queries::wait(q);
+      if (t.tile > t.tile_begin) run_tile(t, sums, softmax);
+      finish(out_map, t, sums, softmax);
+      q.parity ^= 1;
+    }
+  }
+};
+
+// Maps of q and out in boxes of 64 rows, of k and v in boxes of kKeys.
+template <class T, int kColumns, class Rule>
+PLINTH_KERNEL_BOUNDS((ForwardTile<T, kColumns, Rule::kScaleOnly>::kThreads), 1)
+PLINTH_KERNEL
+    void hopper_forward_kernel(const PLINTH_GRID_CONSTANT TensorMap q_map,
+                               const PLINTH_GRID_CONSTANT TensorMap k_map,
+                               const PLINTH_GRID_CONSTANT TensorMap v_map,
+                               const PLINTH_GRID_CONSTANT TensorMap out_map,
+                               const PLINTH_GRID_CONSTANT ForwardArguments<T, Rule> arguments) {
+  if constexpr (kHopper) {
+    using Tile = ForwardTile<T, kColumns, Rule::kScaleOnly>;
+    if (thread_index() == 0) {
+      Tile::Queries::init(1);
+      Tile::Keys::init(Tile::kConsumers);
+      Tile::Values::init(Tile::kConsumers);
+      mbarrier_fence_init();
+    }
+    block_sync();
+    // Alike in all lanes, which the compiler does not see by itself.
+    const auto warpgroup = static_cast<int32_t>(shuffle(thread_index() / 128, 0));
+    if (warpgroup == 0) {
+      registers_decrease<Tile::kProducerRegisters>();
+      if (warp_index() == 0 && elect_one()) fetch_forward<Tile>(q_map, k_map, v_map, arguments);
+    } else {
+      registers_increase<Tile::kConsumerRegisters>();
+      ForwardConsumer<Tile, T, Rule>(arguments, warpgroup - 1).run(out_map);
+    }
+  }
+}
+
+}  // namespace plinth::kernels::cuda::attention

@@ -1,0 +1,83 @@
+#pragma once
+
+// How the producer of a Hopper kernel hands tiles to its consumers: a ring of stages, each with an
+// mbarrier for "full" and one for "empty".
+
+#include "kernels/device/device.h"
+
+namespace plinth::kernels::cuda::attention {
+
+using namespace plinth::device;
+
+// A place in a ring, and the parity of its phase. The producer starts with parity 1: the wait for
+// the end of the phase before the first returns at once.
+template <int kStages>
+struct RingPlace {
+  int32_t stage = 0;
+  uint32_t parity = 0;
+
+  // After so many steps.
+  PLINTH_DEVICE static RingPlace after(int32_t steps) {
+    return {steps % kStages, static_cast<uint32_t>(steps / kStages % 2)};
+  }
+  PLINTH_DEVICE void advance() {
+    if (++stage == kStages) {
+      stage = 0;
+      parity ^= 1;
+    }
+  }
+};
+
+// A ring of tiles of kTileBytes, kStages of them, at kOffset bytes of shared memory, and its
+// barriers, 2 kStages of them, at kBarriers.
+template <class T, int kStages, uint32_t kTileBytes, uint32_t kOffset, uint32_t kBarriers>
+struct Ring {
+  using Place = RingPlace<kStages>;
+  static constexpr uint32_t kEnd = kOffset + kStages * kTileBytes;
+  static constexpr uint32_t kBarriersEnd = kBarriers + 2 * kStages * 8;
+
+  PLINTH_DEVICE static Shared<T> tile(const Place& at) {
+    return shared_array<T>(kOffset + static_cast<uint32_t>(at.stage) * kTileBytes,
+                           kTileBytes / sizeof(T));
+  }
+  PLINTH_DEVICE static Shared<Mbarrier> full(const Place& at) {
+    return shared_array<Mbarrier>(kBarriers + static_cast<uint32_t>(at.stage) * 8, 1);
+  }
+  PLINTH_DEVICE static Shared<Mbarrier> empty(const Place& at) {
+    return shared_array<Mbarrier>(kBarriers + static_cast<uint32_t>(kStages + at.stage) * 8, 1);
+  }
+  // By one thread, before mbarrier_fence_init().
+  PLINTH_DEVICE static void init(uint32_t consumers) {
+    for (Place at; at.parity == 0; at.advance()) {
+      mbarrier_init(full(at), 1);
+      mbarrier_init(empty(at), consumers);
+    }
+  }
+  // The producer's thread: the tile of the next stage, once it is free, which is to get `bytes`.
+  PLINTH_DEVICE static Shared<T> start(const Place& at, uint32_t bytes = kTileBytes) {
+    mbarrier_wait(empty(at), at.parity ^ 1);
+    mbarrier_arrive_expect(full(at), bytes);
+    return tile(at);
+  }
+  // The same where another ring's stage, freed later, has been waited for.
+  PLINTH_DEVICE static Shared<T> start_free(const Place& at) {
+    mbarrier_arrive_expect(full(at), kTileBytes);
+    return tile(at);
+  }
+  // The consumers' threads.
+  PLINTH_DEVICE static void wait(const Place& at) { mbarrier_wait(full(at), at.parity); }
+  PLINTH_DEVICE static void release(const Place& at) {
+    if (thread_index() % 128 == 0) mbarrier_arrive(empty(at));
+  }
+};
+
+// Loads rows [row, row + kRows) of a head, in boxes of kBoxColumns, one box after another.
+template <int kRows, int kColumns, int kBoxColumns, class T>
+PLINTH_DEVICE void load_rows(Shared<T> to, const TensorMap& map, int32_t row, int32_t head,
+                             int32_t batch, Shared<Mbarrier> barrier) {
+  PLINTH_UNROLL
+  for (int column = 0; column < kColumns; column += kBoxColumns)
+    tma_load(to + column * kRows, map, {column, row, head, batch}, barrier);
+}
+
+}  // namespace plinth::kernels::cuda::attention
