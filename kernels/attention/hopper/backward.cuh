@@ -179,9 +179,10 @@ struct BackwardConsumer {
   PLINTH_DEVICE void weigh_all(const Work& t, int32_t head, int32_t first, Scores& scores,
                                Scores& slope_of, Registers<uint32_t, 4>* weights,
                                Registers<uint32_t, 4>* slopes_of) const {
-    const Problem p = t.problem();
+    Problem p = t.problem();  // and what follows from it is not kept from tile to tile
+    p.q_len = not_ahead(t.q_len), p.kv_len = not_ahead(t.kv_len), p.sample = not_ahead(t.sample);
     const ScoreOfHead<T> score = a.rule.of(p, head);
-    const int32_t first_key = t.first + 64 * group;
+    const int32_t first_key = not_ahead(t.first + 64 * group);
     PLINTH_UNROLL
     for (int i = 0; i < kPart / 2; i += 4) {
       const Vector<float, 2> lse = statistic(0, first % Tile::kQueries, i);
