@@ -6,7 +6,8 @@
 
 A row is a kernel on an architecture: the most that any of its instantiations takes. A kernel is hot, and
 must not spill, unless its row in bench/results/ptxas.json says "hot": false with a reason; --write keeps
-both. Exit status 1 for a hot kernel that spills, or a file that lacks a kernel or has one too many.
+both. Exit status 1 for a hot kernel that spills, for products of a warpgroup that ptxas serialises or a
+setmaxnreg that it ignores, or a file that lacks a kernel or has one too many.
 """
 
 import argparse
@@ -81,6 +82,14 @@ def rows_of(build):
     return rows
 
 
+def warnings(build):
+    """What ptxas says of lost overlap: products that it serialises, registers that it does not pass on."""
+    for log in sorted(build.glob("**/plinth_kernels_cuda.dir/**/*.ptxas")):
+        for line in log.read_text().splitlines():
+            if "serialized" in line or ("setmaxnreg" in line and "ignored" in line):
+                yield f"{log.name}: {line.strip()}"
+
+
 def with_reasons(rows, known):
     """The rows with "hot" and "reason", from the known rows of the same kernel."""
     return {
@@ -128,8 +137,8 @@ def main():
     if arguments.write:
         write_table(rows)
         known = rows
-    found = list(faults(rows, known))
-    print("\n".join(found) if found else f"{len(rows)} kernels, none of the hot ones spills")
+    found = [*faults(rows, known), *warnings(arguments.build)]
+    print("\n".join(found) if found else f"{len(rows)} kernels, none of the hot ones spills, no product is serialised")
     sys.exit(1 if found else 0)
 
 

@@ -89,13 +89,13 @@ const Case kPadded{.name = "padded",
                    .head_dim = 64,
                    .kv_lengths = {137, 150}};
 
-// Many tiles of keys, each with few queries.
+// Two tiles of keys each, with few queries.
 const Case kShort{.name = "short",
-                  .batch = 9,
+                  .batch = 6,
                   .heads = 1,
                   .kv_heads = 1,
                   .q_len = 10,
-                  .kv_len = 20,
+                  .kv_len = 150,
                   .head_dim = 64};
 
 TEST(AttentionHopper, SameBitsInEveryOrderOfThreads) {
@@ -111,7 +111,7 @@ TEST(AttentionHopper, SameBitsWhateverStandsBesideARow) {
 // Whether the call at `site` can be missing unnoticed: with the same bits as `right`, and no error,
 // in several orders of threads.
 bool is_idle(const emulate::CallSite& site, const Case& c, const Results& right) {
-  for (uint64_t seed = 0; seed < 3; ++seed) {
+  for (uint64_t seed = 0; seed < 2; ++seed) {
     device::emulation_seed() = seed;
     emulate::leave_out(site.address);
     std::string outcome;
@@ -140,7 +140,7 @@ TEST(AttentionHopper, FailsWithoutAnyOfItsBarriersWaitsAndFences) {
     return std::ranges::any_of(
         sites, [&](const emulate::CallSite& site) { return site.address == address; });
   };
-  for (const Case& c : {kCausal, kPacked, kPadded, kShort}) {
+  for (const Case& c : {kShort, kPadded, kPacked, kCausal}) {
     device::emulation_seed() = 0;
     emulate::start_recording();
     const Results right = run(hopper<BFloat16>(), Problem<BFloat16>(c));

@@ -36,8 +36,8 @@ void launch_backward(Stream stream, const AttentionDesc& d, const Operands<T>& x
                        int64_t rows) {
     return head_map(p, s, d, heads, length, rows, Tile::kBoxColumns, Tile::kSwizzle);
   };
-  const auto blocks = static_cast<uint32_t>(
-      least(int64_t{arguments.count}, int64_t{device_limits().multiprocessors}));
+  const auto blocks =
+      static_cast<uint32_t>(std::min(arguments.count, device_limits().multiprocessors));
   launch("hopper_attention_backward", hopper_backward_kernel<T, kColumns, Rule>,
          {{blocks}, {Tile::kThreads}, Tile::kSharedBytes}, stream,
          map(x.q, d.q, d.heads, d.q_len, Tile::kQueries),

@@ -19,8 +19,8 @@ void launch_forward(Stream stream, const AttentionDesc& d, const T* q, const T* 
                        int64_t rows) {
     return head_map(p, s, d, heads, length, rows, Tile::kBoxColumns, Tile::kSwizzle);
   };
-  const auto blocks = static_cast<uint32_t>(
-      least(int64_t{arguments.schedule.count}, int64_t{device_limits().multiprocessors}));
+  const auto blocks =
+      static_cast<uint32_t>(std::min(arguments.schedule.count, device_limits().multiprocessors));
   launch("hopper_attention_forward", hopper_forward_kernel<T, kColumns, Rule>,
          {{blocks}, {Tile::kThreads}, Tile::kSharedBytes}, stream,
          map(q, d.q, d.heads, d.q_len, 64), map(k, d.k, d.kv_heads, d.kv_len, Tile::kKeys),

@@ -78,12 +78,6 @@ PLINTH_DEVICE void fetch_forward(const TensorMap& q_map, const TensorMap& k_map,
     if (t.rows == 0) continue;
     const int32_t kv_head = t.head / static_cast<int32_t>(a.desc.heads / a.desc.kv_heads);
     const int32_t q_row = t.q_begin + t.first;
-    const auto load_values = [&](int32_t tile) {
-      load_rows<Tile::kKeys, Tile::kColumns, Tile::kBoxColumns>(Values::start(v), v_map,
-                                                                t.k_begin + tile * Tile::kKeys,
-                                                                kv_head, t.batch, Values::full(v));
-      v.advance();
-    };
     const auto load_keys = [&](int32_t tile) {
       load_rows<Tile::kKeys, Tile::kColumns, Tile::kBoxColumns>(
           Keys::start(k), k_map, t.k_begin + tile * Tile::kKeys, kv_head, t.batch, Keys::full(k));
@@ -96,11 +90,13 @@ PLINTH_DEVICE void fetch_forward(const TensorMap& q_map, const TensorMap& k_map,
                                                        t.head, t.batch, Queries::full(q));
       q.advance();
     }
-    for (int32_t tile = t.tile - 1; tile > t.tile_begin; --tile) {
-      load_keys(tile - 1);
-      load_values(tile);
+    for (int32_t tile = t.tile - 1; tile >= t.tile_begin; --tile) {
+      if (tile > t.tile_begin) load_keys(tile - 1);
+      load_rows<Tile::kKeys, Tile::kColumns, Tile::kBoxColumns>(Values::start(v), v_map,
+                                                                t.k_begin + tile * Tile::kKeys,
+                                                                kv_head, t.batch, Values::full(v));
+      v.advance();
     }
-    if (t.tile > t.tile_begin) load_values(t.tile_begin);
   }
 }
 

@@ -3,6 +3,8 @@
 // Which part of a call a block works on: a grid of blocks that stay takes the tiles of queries in
 // turn, those with the longest work first.
 
+#include <algorithm>
+
 #include "kernels/attention/problem.cuh"
 
 namespace plinth::kernels::cuda::attention {
@@ -83,8 +85,8 @@ inline Schedule schedule_of(const AttentionDesc& d, int64_t rows, int64_t elemen
   Schedule s;
   s.heads = static_cast<int32_t>(packed ? d.heads : d.batch * d.heads);
   s.tiles = static_cast<int32_t>(packed ? tiles_of(d, d.q_len, rows) : ceil_div(d.q_len, rows));
-  s.section = static_cast<int32_t>(
-      attention::least(int64_t{s.heads}, group * attention::greatest(int64_t{1}, groups)));
+  s.section =
+      static_cast<int32_t>(std::min<int64_t>(s.heads, group * std::max<int64_t>(1, groups)));
   s.count = s.tiles * s.heads;
   return s;
 }
