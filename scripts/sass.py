@@ -4,8 +4,8 @@
     scripts/sass.py [BUILD] [--arch sm_90a] [--write]       BUILD defaults to build/cuda
 
 For each kernel: how many of its instantiations have 16-byte loads (LDG.128, or 16-byte asynchronous copies)
-and 16-byte stores (STG.128) of device memory, and how many touch local memory. --write keeps the table in
-bench/results/sass.json. Needs cuobjdump, of the CUDA toolkit or of PyPI's triton.
+and 16-byte stores (STG.128) of device memory, how many touch local memory, and how many multiply by wgmma
+(HGMMA) or load by TMA (UTMALDG). --write keeps the table in bench/results/sass.json. Needs cuobjdump, of the CUDA toolkit or of PyPI's triton.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import ptxas
 TABLE = ptxas.ROOT / "bench" / "results" / "sass.json"
 FUNCTION = re.compile(r"^\s*Function : (\w+)")
 INSTRUCTION = re.compile(r"^\s*/\*[0-9a-f]+\*/\s+(?:@!?U?P\d+ )?([A-Z][\w.]*)")
-COUNTS = ("instantiations", "wide_loads", "wide_stores", "any_loads", "any_stores", "local")
+COUNTS = ("instantiations", "wide_loads", "wide_stores", "any_loads", "any_stores", "local", "wgmma", "tma_loads")
 
 
 def find_cuobjdump():
@@ -61,6 +61,8 @@ def figures(instructions):
         "any_loads": int(has(instructions, loads)),
         "any_stores": int(has(instructions, stores)),
         "local": int(has(instructions, ("LDL", "STL"))),
+        "wgmma": int(has(instructions, ("HGMMA",))),
+        "tma_loads": int(has(instructions, ("UTMALDG",))),
     }
 
 
@@ -87,9 +89,12 @@ def main():
     rows = rows_of(arguments.build, arguments.arch, find_cuobjdump())
     if not rows:
         sys.exit(f"sass.py: {arguments.build} has no kernels for {arguments.arch}; build the cuda preset first")
-    print(f"{'kernel':52} {'of':>4} {'16-byte loads':>14} {'16-byte stores':>15} {'local':>6}")
+    print(f"{'kernel':52} {'of':>4} {'16-byte loads':>14} {'16-byte stores':>15} {'local':>6} {'wgmma':>6} {'TMA':>4}")
     for row in rows:
-        print(f"{row['name']:52} {row['instantiations']:4} {row['wide_loads']:14} {row['wide_stores']:15} {row['local']:6}")
+        print(
+            f"{row['name']:52} {row['instantiations']:4} {row['wide_loads']:14} {row['wide_stores']:15} "
+            f"{row['local']:6} {row['wgmma']:6} {row['tma_loads']:4}"
+        )
     if arguments.write:
         lines = ",\n".join("  " + json.dumps(row) for row in rows)
         TABLE.write_text(f'{{"kernels": [\n{lines}\n]}}\n')

@@ -2,10 +2,10 @@
 
 // Attention on sm_90a by TMA and wgmma, for bfloat16 and float16: the contract of attention.h.
 //
-// Layout   rows of whole 16-byte vectors, aligned to 16 bytes (head_dim and strides multiples of
-// 8);
-//          head_dim up to 256: columns are rounded up to 64, 96, 128 or 256 with zeros, which TMA
-//          makes, so that head_dim 80 runs as 96.
+// Layout   rows of whole 16-byte vectors, aligned to 16 bytes (head_dim and strides are multiples
+//          of 8, and no stride is 0); head_dim up to 256: columns are rounded up to 64, 96, 128 or
+//          256 with zeros, which TMA makes, so that head_dim 80 runs as 96. Gradients up to 128, of
+//          64 or 128 columns.
 // Lengths  below 2^30.
 
 #include "kernels/attention/attention_cuda.h"
@@ -13,7 +13,8 @@
 
 namespace plinth::kernels::cuda::attention {
 
-// Why these kernels do not take a call; null if they do. `device` is left to the caller.
+// Why these kernels do not take a call; null if they do. Whether the device has
+// such instructions is left to the caller.
 template <class T>
 const char* hopper_obstacle(const AttentionDesc& desc, const T* q, const T* k, const T* v,
                             const T* out);

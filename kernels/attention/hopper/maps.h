@@ -20,7 +20,7 @@ void with_hopper_columns(int64_t head_dim, F f) {
 template <class T>
 bool mappable(const T* p, const AttentionDesc::Strides& s) {
   const auto fits = [](int64_t stride) {
-    return stride >= 0 && stride % 8 == 0 && stride < int64_t{1} << 38;
+    return stride > 0 && stride % 8 == 0 && stride < int64_t{1} << 38;
   };
   return reinterpret_cast<uintptr_t>(p) % 16 == 0 && fits(s.batch) && fits(s.head) && fits(s.seq);
 }
