@@ -98,6 +98,22 @@ const Case kShort{.name = "short",
                   .kv_len = 150,
                   .head_dim = 64};
 
+// These kernels draw from the key alone: a captured step's masks would repeat.
+TEST(AttentionHopper, LeavesRandomNumbersOfACapturedStepToOthers) {
+  Case c = kCausal;
+  c.dropout = 0.5f;
+  Problem<BFloat16> p(c);
+  const auto obstacle = [&] {
+    return attention::hopper_obstacle<BFloat16>(p.d, p.q.data(), p.k.data(), p.v.data(), nullptr);
+  };
+  EXPECT_EQ(obstacle(), nullptr);
+  const PhiloxPlace place{};
+  p.d.philox.place = &place;
+  EXPECT_NE(obstacle(), nullptr);
+  p.d.dropout = 0;
+  EXPECT_EQ(obstacle(), nullptr);
+}
+
 TEST(AttentionHopper, SameBitsInEveryOrderOfThreads) {
   expect_same_bits_in_every_order(hopper<BFloat16>(), kCausal);
 }
