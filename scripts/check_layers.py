@@ -20,7 +20,7 @@ ARROWS = {
     "core": ["kernels"],
     "nn": ["core"],
     "data": ["core"],
-    "distributed": ["core"],
+    "distributed": ["nn"],
     "models": ["nn"],
     "train": ["models", "data", "distributed"],
     "apps": ["train"],
@@ -35,6 +35,8 @@ HEAVY = {
     "dnnl": ["kernels"],
     "oneapi/dnnl/": ["kernels"],
     "pcre2.h": ["data"],
+    "gloo/": ["distributed"],
+    "nccl.h": ["distributed"],
 }
 
 # Forward declarations, which cost nothing to parse.
