@@ -22,23 +22,27 @@ Tensors trainable(const Tensors& parameters) {
 
 }  // namespace
 
-FlatLayout::FlatLayout(const Tensors& tensors, std::optional<DType> dtype) {
+FlatLayout::FlatLayout(const Tensors& tensors, std::optional<DType> dtype, int64_t multiple) {
+  check(multiple > 0, ErrorKind::Argument, "FlatLayout", "multiple got ", multiple,
+        ", takes 1 or more");
   for (const Tensor& tensor : tensors) {
     const DType stored = dtype.value_or(tensor.dtype());
     auto at = std::ranges::find_if(buffers_, [&](const Buffer& buffer) {
       return buffer.dtype == stored && buffer.device == tensor.device();
     });
-    if (at == buffers_.end()) at = buffers_.insert(at, {stored, tensor.device(), 0});
+    if (at == buffers_.end()) at = buffers_.insert(at, {stored, tensor.device(), 0, 0});
     places_.push_back({static_cast<size_t>(at - buffers_.begin()), at->size, tensor.shape()});
     const int64_t unit = kAlignment / static_cast<int64_t>(size_of(stored));
     at->size += (tensor.numel() + unit - 1) / unit * unit;
   }
+  for (Buffer& buffer : buffers_)
+    buffer.whole_size = (buffer.size + multiple - 1) / multiple * multiple;
 }
 
 Tensors FlatLayout::make_buffers() const {
   Tensors result;
   for (const Buffer& buffer : buffers_) {
-    result.push_back(zeros({buffer.size}, {buffer.dtype, buffer.device}));
+    result.push_back(zeros({buffer.whole_size}, {buffer.dtype, buffer.device}));
   }
   return result;
 }
@@ -54,6 +58,13 @@ Tensors FlatLayout::views(const Tensors& buffers) const {
   return result;
 }
 
+Tensors FlatLayout::contents(const Tensors& buffers) const {
+  Tensors result;
+  for (size_t i = 0; i < buffers.size(); ++i)
+    result.push_back(buffers[i].narrow(0, 0, buffers_[i].size));
+  return result;
+}
+
 Tensors flatten_parameters(const Tensors& parameters) {
   const NoGradGuard no_grad;
   const FlatLayout layout(parameters);
@@ -66,9 +77,10 @@ Tensors flatten_parameters(const Tensors& parameters) {
   return buffers;
 }
 
-FlatGradients::FlatGradients(const Tensors& parameters, std::optional<DType> dtype)
+FlatGradients::FlatGradients(const Tensors& parameters, std::optional<DType> dtype,
+                             int64_t multiple)
     : parameters_(trainable(parameters)),
-      layout_(parameters_, dtype),
+      layout_(parameters_, dtype, multiple),
       buffers_(layout_.make_buffers()) {
   views_ = layout_.views(buffers_);
   attach();

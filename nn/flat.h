@@ -14,24 +14,31 @@ namespace plinth::nn {
 // dtype. What lies between is zero.
 class FlatLayout {
  public:
-  // `dtype` takes the place of the tensors' own, if given.
-  explicit FlatLayout(const Tensors& tensors, std::optional<DType> dtype = {});
+  struct Place {
+    size_t buffer;
+    int64_t offset;  // in elements
+    Shape shape;
+  };
+
+  // `dtype` takes the place of the tensors' own, if given. Zeros follow the last tensor of a buffer
+  // until its size is a multiple of `multiple` elements.
+  explicit FlatLayout(const Tensors& tensors, std::optional<DType> dtype = {},
+                      int64_t multiple = 1);
 
   // New buffers, all zeros.
   Tensors make_buffers() const;
   // Views of `buffers`, one a tensor, with the tensors' shapes.
   Tensors views(const Tensors& buffers) const;
+  // Views of `buffers` without the zeros that `multiple` asked for.
+  Tensors contents(const Tensors& buffers) const;
+  // One a tensor.
+  const std::vector<Place>& places() const { return places_; }
 
  private:
-  struct Place {
-    size_t buffer;
-    int64_t offset;
-    Shape shape;
-  };
   struct Buffer {
     DType dtype;
     Device device;
-    int64_t size;
+    int64_t size, whole_size;  // without and with those zeros
   };
   std::vector<Place> places_;
   std::vector<Buffer> buffers_;
@@ -46,10 +53,16 @@ Tensors flatten_parameters(const Tensors& parameters);
 class FlatGradients {
  public:
   // For the parameters that require gradients, at first all zeros. With dtype Float32 the gradients
-  // of narrow parameters are added up in float32.
-  explicit FlatGradients(const Tensors& parameters, std::optional<DType> dtype = {});
+  // of narrow parameters are added up in float32. `multiple` is FlatLayout's.
+  explicit FlatGradients(const Tensors& parameters, std::optional<DType> dtype = {},
+                         int64_t multiple = 1);
 
   const Tensors& buffers() const { return buffers_; }
+  // The same without zeros at the end: what norms are taken of.
+  Tensors contents() const { return layout_.contents(buffers_); }
+  const FlatLayout& layout() const { return layout_; }
+  // Those that require gradients, in the layout's order.
+  const Tensors& parameters() const { return parameters_; }
   // Fills with zeros, after attach().
   void zero();
   // Gives parameters whose gradient was taken away their view again.

@@ -5,8 +5,8 @@
 //
 // The sum of n micro-batches is that of the first 2^k < n, plus that of the rest, 2^k being the
 // largest power of two below n:  n = 6 gives ((0+1) + (2+3)) + (4+5). A rank that holds a run of
-// micro-batches which is one subtree, as equal power-of-two shares are, computes it alone, and the
-// ranks' sums are then added as the rest of the tree. Merging follows a binary counter: before
+// micro-batches adds those that are whole subtrees; what remains, a few nodes of the tree, is added
+// to the other ranks' (distributed/data_parallel.h). Merging follows a binary counter: before
 // micro-batch i starts, as many subtrees wait as i has bits set, so n micro-batches need about
 // log2(n) further buffers, taken when first needed and kept.
 //
@@ -24,31 +24,60 @@
 // With one micro-batch neither call does anything.
 
 #include <cstdint>
-#include <optional>
+#include <utility>
 #include <vector>
 
 #include "nn/flat.h"
 
 namespace plinth::nn {
 
+// The sum of micro-batches [begin, end) of a step.
+struct TreeNode {
+  int64_t begin = 0, end = 0;
+  bool operator==(const TreeNode&) const = default;
+};
+
+// How nodes that follow one another are added: each pair's second to its first, in this order;
+// what then remains, by number. With all nodes of a step of `total` micro-batches one remains.
+struct TreeAdditions {
+  std::vector<std::pair<size_t, size_t>> pairs;
+  std::vector<size_t> remaining;
+};
+TreeAdditions tree_additions(const std::vector<TreeNode>& nodes, int64_t total);
+
+// The nodes that remain of micro-batches [begin, end) alone.
+std::vector<TreeNode> tree_nodes(int64_t begin, int64_t end, int64_t total);
+
 class GradientTree {
  public:
   explicit GradientTree(FlatGradients& gradients) : gradients_(gradients) {}
 
+  // The step's first micro-batch here is number `first` of the whole step: 0 unless other ranks
+  // have earlier ones. Before every step; without, it is 0.
+  void begin(int64_t first);
   // The micro-batch is done and another follows: puts its gradients away and starts from zeros.
   void next();
-  // The last micro-batch is done: leaves the sum of all in the gradients.
+  // The last micro-batch is done: leaves the sum of all in the gradients. For a step that begins
+  // with 0.
   void finish();
-  // Forgets micro-batches whose step is given up.
+
+  // For ranks, in place of finish(): what has been added so far, in order; the last is the
+  // micro-batch at hand, whose buffers are the gradients'. They are the caller's until clear().
+  struct Part {
+    TreeNode node;
+    Tensors buffers;
+  };
+  std::vector<Part> parts() const;
+  // Forgets all parts but the gradients, and numbers of micro-batches.
   void clear();
 
  private:
-  // Adds `sum` to the subtree that waits at this level, and returns it.
-  Tensors merge(size_t level, Tensors sum);
+  void add_last_pair();
   Tensors take_spare();
 
   FlatGradients& gradients_;
-  std::vector<std::optional<Tensors>> waiting_;  // level l: the sum of 2^l micro-batches
+  int64_t current_ = 0;        // the micro-batch at hand
+  std::vector<Part> waiting_;  // those before it
   std::vector<Tensors> spare_;
 };
 

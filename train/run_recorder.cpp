@@ -11,8 +11,9 @@ namespace plinth {
 
 namespace {
 
-const std::vector<std::string> kColumns = {"loss",         "val_loss",     "lr",      "grad_norm",
-                                           "tokens_per_s", "memory_bytes", "skipped", "mfu"};
+const std::vector<std::string> kColumns = {"loss",      "val_loss",     "lr",
+                                           "grad_norm", "tokens_per_s", "memory_bytes",
+                                           "skipped",   "mfu",          "exposed_communication_s"};
 
 double per_second(double amount, double seconds) {
   return amount > 0 && seconds > 0 ? amount / seconds : StepReport::kUnknown;
@@ -44,6 +45,7 @@ MetricsRow RunRecorder::row_of(const StepReport& report) const {
   add("grad_norm", report.grad_norm);
   add("tokens_per_s", per_second(static_cast<double>(report.tokens), report.seconds));
   add("memory_bytes", static_cast<double>(allocator(Device{}).stats().peak_allocated));
+  add("exposed_communication_s", report.exposed_communication);
   if (report.skipped > 0) add("skipped", static_cast<double>(report.skipped));
   if (options_.peak_flops > 0)
     add("mfu", per_second(report.flops, report.seconds) / options_.peak_flops);

@@ -29,10 +29,11 @@ struct StepReport {
   double validation_loss = kUnknown;
   double learning_rate = kUnknown;
   double grad_norm = kUnknown;
-  double seconds = kUnknown;  // of the step
-  int64_t tokens = 0;         // (or samples) in it
-  double flops = 0;           // operations in it; 0: unknown
-  int64_t skipped = 0;        // steps skipped so far
+  double seconds = kUnknown;                // of the step
+  double exposed_communication = kUnknown;  // seconds that ranks waited for one another's gradients
+  int64_t tokens = 0;                       // (or samples) in it
+  double flops = 0;                         // operations in it; 0: unknown
+  int64_t skipped = 0;                      // steps skipped so far
 };
 
 struct RecorderOptions {

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <csignal>
 
 #include "core/autocast.h"
 #include "core/autograd.h"
@@ -9,6 +10,7 @@
 #include "core/io/directory.h"
 #include "core/io/file.h"
 #include "core/op_scope.h"
+#include "core/ops/factories.h"
 #include "core/random.h"
 #include "core/version.h"
 #include "models/tensor_files.h"
@@ -38,6 +40,13 @@ TrainerOptions completed(TrainerOptions options) {
         ", takes a divisor of batch (", options.batch, ")");
   check(options.steps > 0, ErrorKind::Argument, "Trainer", "steps got ", options.steps,
         ", takes 1 or more");
+  if (options.group) {
+    if (options.group->size() == 1) {
+      options.group = nullptr;
+    } else {
+      distributed::share_of(*options.group, options.batch / options.micro_batch);
+    }
+  }
   options.log.directory = options.directory;
   options.log.steps = options.steps;
   return options;
@@ -69,9 +78,12 @@ Trainer::Trainer(nn::Module& module, Loss loss, nn::Optimizer& optimizer, nn::Sc
       options_(completed(std::move(options))),
       hooks_(std::move(hooks)),
       guard_(options_.guard),
-      gradients_(module.parameters()),
+      gradients_(
+          module.parameters(), {},
+          options_.group ? distributed::DataParallel::multiple(*options_.group) : int64_t{1}),
       tree_(gradients_) {
   schedule_.validate();
+  if (options_.group) parallel_.emplace(options_.group, gradients_, options_.data_parallel);
   if (options_.ema_decay > 0) ema_.emplace(module_, nn::EmaOptions{.decay = options_.ema_decay});
   generator().seed(options_.seed);
   module_.train();
@@ -96,9 +108,11 @@ TrainResult Trainer::loop() {
   const StopSignals stop;
   TrainResult result;
   if (step_ == 0) sample();
-  while (step_ < options_.steps && !stop.requested()) {
+  bool stops = stop.requested();
+  while (step_ < options_.steps && (options_.group ? !stops : !stop.requested())) {
     const auto start = std::chrono::steady_clock::now();
-    const StepResult done = train_step();
+    const StepResult done = train_step(stop.requested());
+    stops = done.stops;
     const double seconds = seconds_since(start);
     ++step_;
     result.loss = done.loss;
@@ -117,7 +131,7 @@ TrainResult Trainer::loop() {
   outputs_->recorder->finish();
   result.steps = step_;
   result.skipped_steps = guard_.state().skipped;
-  result.signal = step_ < options_.steps ? stop.signal() : 0;
+  if (step_ < options_.steps) result.signal = stop.signal() != 0 ? stop.signal() : SIGTERM;
   return result;
 }
 
@@ -127,29 +141,40 @@ double Trainer::step() {
   return loss;
 }
 
-Trainer::StepResult Trainer::train_step() {
+Trainer::StepResult Trainer::train_step(bool stops) {
   const OpScope scope("train_step", ScopeKind::Phase);
-  const bool on_device = device().is_cuda() && optimizer_.steps_on_device();
-  const StepResult result = on_device ? step_on_device() : step_on_host();
+  const bool on_device = device().is_cuda() && optimizer_.steps_on_device() && !parallel_;
+  const StepResult result = on_device ? step_on_device() : step_on_host(stops);
   if (result.accepted && ema_) ema_->update();
   return result;
 }
 
 // Forward and backward of each micro-batch, then one update.
-Trainer::StepResult Trainer::step_on_host() {
+Trainer::StepResult Trainer::step_on_host(bool stops) {
   const int64_t count = options_.batch / options_.micro_batch;
+  const distributed::Share own =
+      parallel_ ? distributed::share_of(*options_.group, count) : distributed::Share{0, count};
   StepResult result;
+  std::vector<double> losses(count);
   gradients_.zero();
-  for (int64_t i = 0; i < count; ++i) {
-    if (i > 0) tree_.next();
-    result.loss += accumulate(step_ * options_.batch + i * options_.micro_batch);
+  tree_.begin(own.first);
+  for (int64_t i = own.first; i < own.first + own.count; ++i) {
+    if (i > own.first) tree_.next();
+    if (parallel_ && i + 1 == own.first + own.count) parallel_->begin(tree_, count);
+    losses[i] = accumulate(step_ * options_.batch + i * options_.micro_batch);
   }
-  tree_.finish();
+  if (parallel_) {
+    parallel_->finish();
+    result.stops = gather(losses, stops);
+  } else {
+    tree_.finish();
+  }
+  for (const double loss : losses) result.loss += loss;
 
   const double share = 1.0 / static_cast<double>(count);
   result.loss *= share;
   result.learning_rate = schedule_.at(step_);
-  result.grad_norm = nn::global_norm(gradients_.buffers()) * share;
+  result.grad_norm = nn::global_norm(gradients_.contents()) * share;
   result.accepted = guard_.accept(step_ + 1, result.loss, result.grad_norm);
   if (!result.accepted) return result;
   optimizer_.set_lr(result.learning_rate);
@@ -208,6 +233,17 @@ double Trainer::accumulate(int64_t first_sample) {
   return loss.item();
 }
 
+// Sums of one number and zeros, which are exact.
+bool Trainer::gather(std::vector<double>& losses, bool stops) const {
+  losses.push_back(stops ? 1 : 0);
+  const Tensor shared = from_values(losses, {static_cast<int64_t>(losses.size())}).to(device());
+  options_.group->all_reduce(shared).wait();
+  losses = to_vector(shared);
+  const bool some_stops = losses.back() > 0;
+  losses.pop_back();
+  return some_stops;
+}
+
 void Trainer::tell_about_graph() {
   if (!device_step_) return;
   const std::string note = device_step_->take_note();
@@ -226,6 +262,7 @@ void Trainer::record(const StepResult& done, double seconds, double validation_l
   report.learning_rate = done.learning_rate;
   report.grad_norm = done.grad_norm;
   report.seconds = seconds;
+  if (parallel_) report.exposed_communication = parallel_->exposed_seconds();
   report.tokens = options_.batch * options_.tokens_per_sample;
   report.flops = static_cast<double>(options_.batch) * options_.flops_per_sample;
   report.skipped = guard_.state().skipped;
@@ -248,7 +285,7 @@ double Trainer::validate() {
 }
 
 void Trainer::sample() {
-  if (!hooks_.sample || options_.sample_every == 0) return;
+  if (!hooks_.sample || options_.sample_every == 0 || !writes()) return;
   const OpScope scope("sample", ScopeKind::Phase);
   const NoGradGuard no_grad;
   const EvaluationMode evaluation(module_);
@@ -268,25 +305,33 @@ void Trainer::begin() {
   std::vector<std::string> notes;
   std::optional<int64_t> resumed;
   if (!options_.directory.empty()) {
-    make_directories(options_.directory);
-    outputs_->lock = std::make_unique<DirectoryLock>(options_.directory);
-    remove_partial_files(options_.directory);
+    if (writes()) {
+      make_directories(options_.directory);
+      outputs_->lock = std::make_unique<DirectoryLock>(options_.directory);
+      remove_partial_files(options_.directory);
+    }
     const auto latest = latest_checkpoint(
         options_.directory, [&notes](const std::string& line) { notes.push_back(line); });
     if (options_.resume) {
       resumed = latest ? latest->step : 0;
-      if (hooks_.start) hooks_.start(latest.has_value());
+      if (hooks_.start && writes()) hooks_.start(latest.has_value());
       if (latest) restore(latest->path);
     } else {
       check(list_checkpoints(options_.directory).empty(), ErrorKind::Config,
             options_.directory.string(),
             "holds the checkpoints of a run; --resume goes on with it, another run.directory "
             "begins a new one");
-      if (hooks_.start) hooks_.start(false);
+      if (hooks_.start && writes()) hooks_.start(false);
     }
-    outputs_->writer = std::make_unique<CheckpointWriter>(options_.directory, options_.keep_last);
+    if (writes())
+      outputs_->writer = std::make_unique<CheckpointWriter>(options_.directory, options_.keep_last);
   }
+  if (options_.group) agree_on_start();
   options_.log.resumed_step = resumed;
+  if (!writes()) {
+    options_.log.directory.clear();
+    options_.log.quiet = true;
+  }
   outputs_->recorder = std::make_unique<RunRecorder>(options_.log);
   outputs_->recorder->restore_samples(std::move(restored_samples_));
   for (const std::string& note : notes) outputs_->recorder->message(note);
@@ -294,6 +339,23 @@ void Trainer::begin() {
   if (device().is_cuda() && !optimizer_.steps_on_device())
     outputs_->recorder->message(detail::concat("CUDA graph: not used, since ", optimizer_.name(),
                                                " takes the numbers of a step from the host"));
+}
+
+// Ranks that begin with other weights, or go on from another checkpoint, would give wrong sums.
+void Trainer::agree_on_start() const {
+  const std::vector<double> own = {static_cast<double>(step_),
+                                   nn::global_norm(module_.parameters())};
+  const auto shared = [&](distributed::ReduceOp op) {
+    const Tensor values = from_values(own, {2}).to(device());
+    options_.group->all_reduce(values, op).wait();
+    return to_vector(values);
+  };
+  const std::vector<double> least = shared(distributed::ReduceOp::Min);
+  const std::vector<double> most = shared(distributed::ReduceOp::Max);
+  check(least[0] == most[0], ErrorKind::Config, "Trainer", "ranks go on from checkpoints of steps ",
+        least[0], " to ", most[0], "; run.directory must lie where all of them see it");
+  check(least[1] == most[1] || std::isnan(own[1]), ErrorKind::Config, "Trainer",
+        "ranks begin with different weights: their norms are from ", least[1], " to ", most[1]);
 }
 
 void Trainer::save() {

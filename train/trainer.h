@@ -8,7 +8,7 @@
 //   trainer.run();
 //
 // The same seed, options and data give the same bits, whether the run was interrupted and resumed
-// or not, and on any number of threads.
+// or not, on any number of threads, and on any number of ranks.
 
 #include <cstdint>
 #include <filesystem>
@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "core/tensor.h"
+#include "distributed/data_parallel.h"
 #include "nn/ema.h"
 #include "nn/flat.h"
 #include "nn/gradient_tree.h"
@@ -46,6 +47,11 @@ struct TrainerOptions {
   double ema_decay = 0;              // of a moving average of the weights; 0: none
   StepGuardOptions guard;
   bool cuda_graph = true;  // on a GPU: replay the step as a CUDA graph; the same bits either way
+
+  // Ranks that share each step's micro-batches; null: this process alone. All have the same
+  // options, and give the same weights; rank 0 writes logs and checkpoints.
+  std::shared_ptr<distributed::ProcessGroup> group;
+  distributed::DataParallelOptions data_parallel;
 
   std::filesystem::path directory;  // of checkpoints and logs; empty: nothing is written
   bool resume = false;              // from the latest checkpoint there, if there is one
@@ -90,8 +96,9 @@ class Trainer {
   // or, if the step is a GPU's (train/device_step.h), already there: to(device) serves both.
   using Loss = std::function<Tensor(const Batch& batch)>;
 
-  // Everything must outlive the trainer. Throws Error(Argument) for options that do not fit
-  // together, Error(Io) for a directory that another run uses or that cannot be written.
+  // Everything must outlive the trainer. With ranks, `data` gives of each step this rank's samples:
+  // batch / ranks consecutive ones, in the order of ranks. Throws Error(Argument) for options that
+  // do not fit together, Error(Io) for a directory that another run uses or that cannot be written.
   Trainer(nn::Module& module, Loss loss, nn::Optimizer& optimizer, nn::Schedule schedule,
           BatchSource& data, TrainerOptions options, TrainerHooks hooks = {});
   ~Trainer();
@@ -109,15 +116,22 @@ class Trainer {
     double learning_rate = 0;
     double grad_norm = 0;
     bool accepted = false;  // the weights were updated
+    bool stops = false;     // some rank was asked to stop
   };
 
   TrainResult loop();
-  StepResult train_step();
+  // `stops`: this rank was asked to stop.
+  StepResult train_step(bool stops = false);
   // One step's work where the optimizer takes its numbers from the host, or from a GPU's memory.
-  StepResult step_on_host();
+  StepResult step_on_host(bool stops);
   StepResult step_on_device();
   // Adds a micro-batch's gradients, and gives its loss.
   double accumulate(int64_t first_sample);
+  // The losses of all of the step's micro-batches, of which this rank fills in its own; whether
+  // some rank stops.
+  bool gather(std::vector<double>& losses, bool stops) const;
+  void agree_on_start() const;
+  bool writes() const { return !options_.group || options_.group->rank() == 0; }
   Device device() const;
   std::unique_ptr<DeviceStep> make_device_step();
   void tell_about_graph();
@@ -142,6 +156,7 @@ class Trainer {
   StepGuard guard_;
   nn::FlatGradients gradients_;
   nn::GradientTree tree_;
+  std::optional<distributed::DataParallel> parallel_;
   std::unique_ptr<DeviceStep> device_step_;  // once a step has been taken on a GPU
   std::optional<nn::Ema> ema_;
   std::optional<int64_t> best_step_;

@@ -76,6 +76,22 @@ void declare_training(ConfigSchema& schema, PretrainConfig& config) {
   schema.field("train.cuda_graph", &train.cuda_graph)
       .help("on a GPU, replay the step as a CUDA graph; the same bits either way");
 
+  auto& parallel = config.parallel;
+  schema.section("parallel", "how ranks share a step; a single process does not use it");
+  schema.field("parallel.reduction", &parallel.reduction)
+      .words({"tree", "library"})
+      .help(
+          "how gradients of ranks are added: tree gives the same bits on any number of ranks; "
+          "library is the backend's own sum, whose bits depend on it");
+  schema.field("parallel.bucket_mb", &parallel.bucket_mb)
+      .range(1, 4096)
+      .help("gradients that are sent together, in MiB");
+  schema.field("parallel.overlap", &parallel.overlap)
+      .help("send gradients while the backward pass still runs");
+  schema.field("parallel.timeout_s", &parallel.timeout_s)
+      .range(1, 86400)
+      .help("seconds after which a rank that does not come is given up, and the run with it");
+
   auto& optimizer = config.optimizer;
   schema.section("optimizer", "how gradients change the weights");
   schema.field("optimizer.name", &optimizer.name).words({"adamw", "lion", "sgd"}).help("algorithm");
@@ -140,7 +156,8 @@ bool may_change(const std::string& key) {
   for (const char* section : {"validation.", "checkpoint.", "sample.", "log.", "run.directory"}) {
     if (key.starts_with(section)) return true;
   }
-  return key == "train.peak_tflops" || key == "train.max_bad_steps" || key == "train.cuda_graph";
+  return key == "train.peak_tflops" || key == "train.max_bad_steps" || key == "train.cuda_graph" ||
+         (key.starts_with("parallel.") && key != "parallel.reduction");
 }
 
 }  // namespace

@@ -44,6 +44,14 @@ struct PretrainConfig {
     bool cuda_graph = true;
   } train;
 
+  // Of runs with several ranks.
+  struct Parallel {
+    std::string reduction = "tree";
+    int64_t bucket_mb = 25;
+    bool overlap = true;
+    int64_t timeout_s = 600;
+  } parallel;
+
   struct OptimizerSettings {
     std::string name = "adamw";
     double lr = 6e-4;

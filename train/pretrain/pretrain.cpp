@@ -101,13 +101,20 @@ nn::Schedule build_schedule(const PretrainConfig& config) {
           .decay = static_cast<int64_t>(steps * config.schedule.decay_fraction)};
 }
 
-LoaderOptions loader_options(const PretrainConfig& config, int64_t context) {
+LoaderOptions loader_options(const PretrainConfig& config, int64_t context,
+                             const distributed::ProcessGroup* group) {
   LoaderOptions options;
   options.samples.length = context;
   options.samples.seed = config.run.seed;
   options.samples.shuffle = config.data.order == "shuffled";
   options.rows = config.micro_batch();
   options.micro_batches = config.train.batch / config.micro_batch();
+  if (group) {
+    const distributed::Share share = distributed::share_of(*group, options.micro_batches);
+    options.rank = group->rank();
+    options.ranks = group->size();
+    options.micro_batches = share.count;
+  }
   return options;
 }
 
@@ -124,6 +131,11 @@ TrainerOptions trainer_options(const PretrainConfig& config, const ConfigSchema&
   options.precision = config.train.precision == "bfloat16" ? DType::BFloat16 : DType::Float32;
   options.ema_decay = config.train.ema_decay;
   options.cuda_graph = config.train.cuda_graph;
+  options.data_parallel.bucket_bytes = config.parallel.bucket_mb << 20;
+  options.data_parallel.overlap = config.parallel.overlap;
+  options.data_parallel.reduction = config.parallel.reduction == "tree"
+                                        ? distributed::Reduction::Tree
+                                        : distributed::Reduction::Library;
   options.guard = {config.train.max_bad_steps, config.train.explosion_factor};
   options.directory = config.run.directory;
   options.resume = resume;
@@ -221,11 +233,28 @@ std::string last_good(const PretrainConfig& config) {
                 : "; there is no checkpoint yet";
 }
 
+// What ranks cannot share yet is refused before anything is read.
+void check_parallel(const PretrainConfig& config, const distributed::ProcessGroup* group) {
+  if (!group || group->size() == 1) return;
+  const int64_t micro_batches = config.train.batch / config.micro_batch();
+  check(micro_batches % group->size() == 0, ErrorKind::Config, "train.micro_batch", "gives ",
+        micro_batches, " micro-batches a step, takes a multiple of the ", group->size(),
+        " ranks: train.batch / train.micro_batch");
+  check(config.train.float8 != "delayed", ErrorKind::Config, "train.float8",
+        "got delayed, whose scales depend on which micro-batches a rank saw; ranks take current");
+}
+
 }  // namespace
 
 PretrainResult pretrain(const PretrainConfig& config, const ConfigSchema& schema, bool resume,
-                        const Tell& tell, Device device) {
+                        const Tell& tell_all, Device device,
+                        const std::shared_ptr<distributed::ProcessGroup>& group) {
   validate(config);
+  const bool is_first = !group || group->rank() == 0;
+  const Tell tell = [&](const std::string& line) {
+    if (is_first) tell_all(line);
+  };
+  check_parallel(config, group.get());
   const PretrainData data = open_data(config);
   const std::unique_ptr<LanguageModel> model = build_model(config, data, device, tell);
   check_vocabulary(data, *model);
@@ -233,17 +262,23 @@ PretrainResult pretrain(const PretrainConfig& config, const ConfigSchema& schema
   PretrainResult result;
   result.parameters = model->parameter_count();
   result.unigram_entropy = unigram_entropy(*data.train, model->info().vocab_size);
-  TokenBatches batches(data.train, loader_options(config, model->info().context));
+  TokenBatches batches(data.train, loader_options(config, model->info().context, group.get()));
   tell(detail::concat(model->info().type, " with ",
                       format_count(static_cast<double>(result.parameters)), " parameters, ",
                       format_count(static_cast<double>(data.train->size())), " training tokens, ",
                       "unigram entropy ", format_value(result.unigram_entropy), " nats per token"));
 
   const std::unique_ptr<nn::Optimizer> optimizer = build_optimizer(config, *model);
+  TrainerOptions options = trainer_options(config, schema, *model, resume);
+  options.group = group;
+  if (group)
+    tell(detail::concat(group->size(), " ranks over ", group->backend(), ", ",
+                        config.train.batch / config.micro_batch() / group->size(),
+                        " micro-batches a step each"));
   Trainer trainer(
       *model,
       [&](const Batch& batch) { return model->loss(batch[0].to(device), batch[1].to(device)); },
-      *optimizer, build_schedule(config), batches, trainer_options(config, schema, *model, resume),
+      *optimizer, build_schedule(config), batches, std::move(options),
       build_hooks(config, schema, data, *model));
   try {
     result.training = trainer.run();
