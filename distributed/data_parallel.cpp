@@ -6,6 +6,7 @@
 #include "core/autograd.h"
 #include "core/error.h"
 #include "core/op_scope.h"
+#include "nn/clip.h"
 
 namespace plinth::distributed {
 namespace {
@@ -32,15 +33,15 @@ Share share_of(const ProcessGroup& group, int64_t micro_batches) {
 struct DataParallel::Step {
   nn::GradientTree& tree;
   std::vector<nn::GradientTree::Part> parts;  // this rank's
-  nn::TreeAdditions local = {};                    // that this rank does alone
-  std::vector<int> nodes = {};                     // that remain, of each rank
-  nn::TreeAdditions additions = {};                // of all ranks' remaining nodes
+  nn::TreeAdditions local = {};               // that this rank does alone
+  std::vector<int> nodes = {};                // that remain, of each rank
+  nn::TreeAdditions additions = {};           // of all ranks' remaining nodes
   size_t next = 0;                            // bucket to send
   Work last = {};
 };
 
-int64_t DataParallel::multiple(const ProcessGroup& group) {
-  return kSliceUnit * group.size();
+int64_t DataParallel::multiple(const ProcessGroup& group, Device device, bool sharded) {
+  return (sharded ? nn::norm_chunk(device) : kSliceUnit) * group.size();
 }
 
 DataParallel::DataParallel(std::shared_ptr<ProcessGroup> group, nn::FlatGradients& gradients,
@@ -51,6 +52,8 @@ DataParallel::DataParallel(std::shared_ptr<ProcessGroup> group, nn::FlatGradient
       self_(std::make_shared<DataParallel*>(this)) {
   check(options_.bucket_bytes > 0, ErrorKind::Argument, "DataParallel", "bucket_bytes got ",
         options_.bucket_bytes, ", takes more than 0");
+  check(!options_.sharded || options_.reduction == Reduction::Tree, ErrorKind::Argument,
+        "DataParallel", "sharded goes with the reduction Tree");
   make_buckets();
   watch_parameters();
 }
@@ -61,16 +64,16 @@ DataParallel::~DataParallel() {
 
 // From the end of each buffer to its start. A bucket need not end where a parameter does.
 void DataParallel::make_buckets() {
-  const int64_t unit = multiple(*group_);
   const Tensors& buffers = gradients_.buffers();
   for (size_t b = buffers.size(); b-- > 0;) {
+    const int64_t unit = multiple(*group_, buffers[b].device(), options_.sharded);
     const int64_t size = buffers[b].numel();
     check(size % unit == 0, ErrorKind::Argument, "DataParallel", "a buffer of gradients has ", size,
           " elements, takes a multiple of ", unit, "; make it with DataParallel::multiple()");
     const auto element = static_cast<int64_t>(size_of(buffers[b].dtype()));
     const int64_t length = std::max(unit, options_.bucket_bytes / element / unit * unit);
     for (int64_t begin = (size - 1) / length * length; size > 0 && begin >= 0; begin -= length)
-      buckets_.push_back({b, begin, std::min(length, size - begin), 0, 0});
+      buckets_.push_back({{b, begin, std::min(length, size - begin)}, 0, 0});
   }
   buckets_of_.resize(gradients_.parameters().size());
   for (size_t p = 0; p < buckets_of_.size(); ++p) {
@@ -136,8 +139,17 @@ void DataParallel::send(const Bucket& bucket) {
   }
 }
 
-Tensor DataParallel::part_of(size_t part, const Bucket& bucket) const {
-  return step_->parts[part].buffers[bucket.buffer].narrow(0, bucket.begin, bucket.size);
+Tensor DataParallel::part_of(size_t part, const Range& range) const {
+  return step_->parts[part].buffers[range.buffer].narrow(0, range.begin, range.size);
+}
+
+std::vector<DataParallel::Range> DataParallel::buckets() const {
+  return {buckets_.begin(), buckets_.end()};
+}
+
+DataParallel::Range DataParallel::own_slice(const Range& bucket) const {
+  const int64_t slice = bucket.size / group_->size();
+  return {bucket.buffer, bucket.begin + group_->rank() * slice, slice};
 }
 
 namespace {
@@ -183,7 +195,15 @@ void DataParallel::send_by_tree(const Bucket& bucket) {
   Tensors rows;
   for (const Tensors& theirs : by_rank) rows.insert(rows.end(), theirs.begin(), theirs.end());
   if (!step_->additions.pairs.empty()) group_->in_order(adding(rows, step_->additions.pairs));
-  step_->last = group_->all_gather(part_of(step_->parts.size() - 1, bucket), rows[0]);
+  const size_t result = step_->parts.size() - 1;  // the gradients' own buffers
+  if (!options_.sharded) {
+    step_->last = group_->all_gather(part_of(result, bucket), rows[0]);
+    return;
+  }
+  step_->last = group_->in_order([sum = rows[0], to = part_of(result, own_slice(bucket))] {
+    const NoGradGuard no_grad;
+    Tensor(to).copy_(sum);
+  });
 }
 
 // This rank's parts become one in the gradients' own buffer.

@@ -3,7 +3,8 @@
 // Data parallelism: ranks share the micro-batches of a step, and every rank then has the gradients
 // of all of them.
 //
-//   nn::FlatGradients gradients(model.parameters(), {}, DataParallel::multiple(*group));
+//   const int64_t multiple = DataParallel::multiple(*group, device, false);
+//   nn::FlatGradients gradients(model.parameters(), {}, multiple);
 //   nn::GradientTree tree(gradients);
 //   DataParallel parallel(group, gradients);
 //   const Share share = share_of(*group, micro_batches);
@@ -54,15 +55,24 @@ struct DataParallelOptions {
   Reduction reduction = Reduction::Tree;
   int64_t bucket_bytes = int64_t{25} << 20;
   bool overlap = true;  // false: all buckets are sent when the backward pass is done
+  // Each rank gets the sums of its own slices only, for its part of the update (zero.h).
+  bool sharded = false;
 };
 
 class DataParallel {
  public:
-  // What the sizes of flat buffers are multiples of, so that ranks own equal slices.
-  static int64_t multiple(const ProcessGroup& group);
+  // What the sizes of flat buffers are multiples of, so that ranks own equal slices, and, if these
+  // are sharded, whole chunks of the gradients' norm (nn/clip.h).
+  static int64_t multiple(const ProcessGroup& group, Device device, bool sharded);
 
-  // `gradients` outlives this, and is of multiple(*group). Throws Error(Argument) if it is not, or
-  // for a bucket size that is not positive.
+  // A bucket: elements of one of the flat buffers. Rank r owns the r-th of its equal slices.
+  struct Range {
+    size_t buffer;
+    int64_t begin, size;
+  };
+
+  // `gradients` outlives this, and is of multiple(). Throws Error(Argument) if it is not, or for a
+  // bucket size that is not positive.
   DataParallel(std::shared_ptr<ProcessGroup> group, nn::FlatGradients& gradients,
                DataParallelOptions options = {});
   ~DataParallel();
@@ -76,16 +86,18 @@ class DataParallel {
   // Error(Distributed).
   void finish();
 
+  // All buckets, in the order in which they are sent.
+  std::vector<Range> buckets() const;
+  Range own_slice(const Range& bucket) const;
+
   // Of the last step: for how long finish() waited for others or for transfers, the part of the
   // communication that the backward pass did not hide.
   double exposed_seconds() const { return exposed_seconds_; }
 
  private:
-  struct Bucket {
-    size_t buffer;
-    int64_t begin, size;  // in elements
-    int parameters;       // that lie in it
-    int missing;          // of those, whose gradient is not final yet
+  struct Bucket : Range {
+    int parameters;  // that lie in it
+    int missing;     // of those, whose gradient is not final yet
   };
   struct Step;
 
@@ -97,7 +109,7 @@ class DataParallel {
   void send(const Bucket& bucket);
   void send_by_tree(const Bucket& bucket);
   void send_by_library(const Bucket& bucket);
-  Tensor part_of(size_t part, const Bucket& bucket) const;
+  Tensor part_of(size_t part, const Range& range) const;
 
   std::shared_ptr<ProcessGroup> group_;
   nn::FlatGradients& gradients_;

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/op_scope.h"
 #include "core/ops/factories.h"
+#include "core/ops/loops.h"
 #include "core/ops/on_device.h"
 #include "kernels/optimizer/optimizer.h"
 #include "kernels/optimizer/optimizer_cuda.h"
@@ -76,6 +77,38 @@ double global_norm(const Tensors& tensors) {
   for (const Tensor& tensor : tensors) contiguous.push_back(tensor.detach().contiguous());
   const std::vector<double> sums = to_vector(sums_of_squares(contiguous));
   return std::sqrt(sums[0] + sums[1] + sums[2] + sums[3]);
+}
+
+int64_t norm_chunk(Device device) {
+  return device.is_cpu() ? kernels::cpu::kNormChunk : kernels::cuda::kNormChunk;
+}
+
+Tensor chunk_sums_of_squares(const Tensor& tensor) {
+  const OpScope scope(__func__);
+  check(tensor.is_contiguous(), ErrorKind::Argument, __func__,
+        "got a tensor that is not contiguous");
+  const int64_t chunk = norm_chunk(tensor.device());
+  const Tensor sums =
+      zeros({(tensor.numel() + chunk - 1) / chunk}, {DType::Float64, tensor.device()});
+  dispatch_floating(tensor.dtype(), __func__, [&]<class T>() {
+    const std::span<const T> elements(tensor.data<T>(), static_cast<size_t>(tensor.numel()));
+    PLINTH_RUN(tensor, chunk_sums_of_squares, elements, sums.data<double>());
+  });
+  return sums;
+}
+
+double sum_of_chunks(const Tensor& sums) {
+  const NoGradGuard no_grad;
+  check(sums.dtype() == DType::Float64 && sums.is_contiguous(), ErrorKind::DType, __func__, "got ",
+        name(sums.dtype()), ", takes contiguous float64");
+  if (sums.device().is_cpu())
+    return kernels::cpu::sum_of_chunks({sums.data<double>(), static_cast<size_t>(sums.numel())});
+  const Tensor total = zeros({}, sums.options());
+#ifdef PLINTH_CUDA_BACKEND
+  kernels::cuda::sum_of_chunks(stream_of(total), sums.data<double>(), sums.numel(),
+                               total.data<double>());
+#endif
+  return total.item();
 }
 
 double grad_norm(const Tensors& parameters) {

@@ -17,6 +17,15 @@ Tensor sums_of_squares(const Tensors& tensors);
 // Square root of the sum of squares of all tensors' elements, computed in float64 in one pass, the
 // same on any number of threads. Infinite or NaN if an element is.
 double global_norm(const Tensors& tensors);
+
+// The same of tensors whose parts lie on several ranks. The sums of squares of chunks of
+// norm_chunk() elements, float64 [chunks], of a contiguous tensor, of whose chunks the last may be
+// shorter; and the sum of squares of a tensor whose chunks, all of them and in order, have these
+// sums, as sums_of_squares() has it.
+int64_t norm_chunk(Device device);
+Tensor chunk_sums_of_squares(const Tensor& tensor);
+double sum_of_chunks(const Tensor& sums);
+
 // The same over the gradients of the parameters that have one.
 double grad_norm(const Tensors& parameters);
 

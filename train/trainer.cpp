@@ -52,6 +52,14 @@ TrainerOptions completed(TrainerOptions options) {
   return options;
 }
 
+// Of the flat gradients, so that ranks can share them.
+int64_t buffer_multiple(const nn::Module& module, const TrainerOptions& options) {
+  if (!options.group) return 1;
+  const Tensors parameters = module.parameters();
+  const Device device = parameters.empty() ? Device{} : parameters[0].device();
+  return distributed::DataParallel::multiple(*options.group, device, options.data_parallel.sharded);
+}
+
 }  // namespace
 
 // What lives while run() does.
@@ -78,12 +86,12 @@ Trainer::Trainer(nn::Module& module, Loss loss, nn::Optimizer& optimizer, nn::Sc
       options_(completed(std::move(options))),
       hooks_(std::move(hooks)),
       guard_(options_.guard),
-      gradients_(
-          module.parameters(), {},
-          options_.group ? distributed::DataParallel::multiple(*options_.group) : int64_t{1}),
+      gradients_(module.parameters(), {}, buffer_multiple(module, options_)),
       tree_(gradients_) {
   schedule_.validate();
   if (options_.group) parallel_.emplace(options_.group, gradients_, options_.data_parallel);
+  if (options_.group && options_.data_parallel.sharded)
+    sharded_.emplace(options_.group, gradients_, *parallel_, optimizer_);
   if (options_.ema_decay > 0) ema_.emplace(module_, nn::EmaOptions{.decay = options_.ema_decay});
   generator().seed(options_.seed);
   module_.train();
@@ -174,11 +182,13 @@ Trainer::StepResult Trainer::step_on_host(bool stops) {
   const double share = 1.0 / static_cast<double>(count);
   result.loss *= share;
   result.learning_rate = schedule_.at(step_);
-  result.grad_norm = nn::global_norm(gradients_.contents()) * share;
+  const double norm = sharded_ ? sharded_->grad_norm() : nn::global_norm(gradients_.contents());
+  result.grad_norm = norm * share;
   result.accepted = guard_.accept(step_ + 1, result.loss, result.grad_norm);
   if (!result.accepted) return result;
   optimizer_.set_lr(result.learning_rate);
-  optimizer_.step(share * nn::clip_factor(result.grad_norm, options_.clip_norm));
+  const double factor = share * nn::clip_factor(result.grad_norm, options_.clip_norm);
+  sharded_ ? sharded_->step(factor) : optimizer_.step(factor);
   return result;
 }
 
@@ -361,12 +371,16 @@ void Trainer::agree_on_start() const {
 void Trainer::save() {
   const OpScope scope("save_checkpoint", ScopeKind::Phase);
   saved_step_ = step_;
+  nn::StateDict optimizer_state;
+  if (sharded_ && !options_.directory.empty()) optimizer_state = sharded_->state_dict();
   if (!outputs_->writer) return;
-  outputs_->writer->submit(snapshot(), options_.keep_best ? best_step_ : std::nullopt);
+  if (!sharded_) optimizer_state = optimizer_.state_dict();
+  outputs_->writer->submit(snapshot(optimizer_state),
+                           options_.keep_best ? best_step_ : std::nullopt);
   outputs_->recorder->write_report();
 }
 
-CheckpointContents Trainer::snapshot() const {
+CheckpointContents Trainer::snapshot(const nn::StateDict& optimizer_state) const {
   CheckpointContents contents;
   contents.step = step_;
   if (hooks_.save) {
@@ -374,7 +388,7 @@ CheckpointContents Trainer::snapshot() const {
   } else {
     contents.tensors[kWeights] = copies_of(module_.state_dict());
   }
-  contents.tensors[kOptimizer] = copies_of(optimizer_.state_dict());
+  contents.tensors[kOptimizer] = copies_of(optimizer_state);
   if (ema_) contents.tensors[kAverage] = copies_of(ema_->state_dict());
 
   TrainState state;
@@ -404,7 +418,9 @@ void Trainer::restore(const fs::path& checkpoint) {
   } else {
     module_.load_state_dict(read_tensors(checkpoint / kWeights));
   }
-  optimizer_.load_state_dict(read_tensors(checkpoint / kOptimizer));
+  const nn::StateDict optimizer_state = read_tensors(checkpoint / kOptimizer);
+  sharded_ ? sharded_->load_state_dict(optimizer_state)
+           : optimizer_.load_state_dict(optimizer_state);
   if (ema_) ema_->load_state_dict(read_tensors(checkpoint / kAverage));
   data_.restore(state.loader);
   guard_.restore({state.skipped_steps, state.bad_in_a_row, state.average_loss});

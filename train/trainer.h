@@ -21,6 +21,7 @@
 
 #include "core/tensor.h"
 #include "distributed/data_parallel.h"
+#include "distributed/zero.h"
 #include "nn/ema.h"
 #include "nn/flat.h"
 #include "nn/gradient_tree.h"
@@ -141,7 +142,7 @@ class Trainer {
   bool is_due(int64_t every) const;
   void begin();
   void save();
-  CheckpointContents snapshot() const;
+  CheckpointContents snapshot(const nn::StateDict& optimizer_state) const;
   void restore(const std::filesystem::path& checkpoint);
 
   nn::Module& module_;
@@ -157,6 +158,7 @@ class Trainer {
   nn::FlatGradients gradients_;
   nn::GradientTree tree_;
   std::optional<distributed::DataParallel> parallel_;
+  std::optional<distributed::ShardedUpdate> sharded_;
   std::unique_ptr<DeviceStep> device_step_;  // once a step has been taken on a GPU
   std::optional<nn::Ema> ema_;
   std::optional<int64_t> best_step_;

@@ -7,7 +7,7 @@ namespace plinth::kernels::cuda {
 namespace {
 
 constexpr uint32_t kThreads = 256;
-constexpr int64_t kChunk = 1 << 15;
+constexpr int64_t kChunk = kNormChunk;
 constexpr int kInFlight = 4;
 
 template <class G>
@@ -132,11 +132,9 @@ int64_t chunks_of(std::span<const std::span<const G>> tensors) {
   return chunks;
 }
 
-template <Added added, class G, class Out, class F>
-void add_up(const char* name, void* stream, std::span<const std::span<const G>> tensors, F finish,
-            Out* out, void* workspace) {
-  auto* const partial = static_cast<double*>(workspace);
-  const auto s = static_cast<Stream>(stream);
+template <Added added, class G>
+void add_chunks(const char* name, Stream stream, std::span<const std::span<const G>> tensors,
+                double* partial) {
   for_each_table<Gradient<G>>(
       tensors.size(), kChunk,
       [&](size_t t) {
@@ -144,11 +142,25 @@ void add_up(const char* name, void* stream, std::span<const std::span<const G>> 
                            reinterpret_cast<uintptr_t>(tensors[t].data()) % 16 == 0};
       },
       [&](const TensorTable<Gradient<G>>& table, uint32_t blocks, int64_t before) {
-        launch(name, chunk_kernel<added, G>, {{blocks}, {kThreads}, 32 * sizeof(double)}, s, table,
-               partial + before);
+        launch(name, chunk_kernel<added, G>, {{blocks}, {kThreads}, 32 * sizeof(double)}, stream,
+               table, partial + before);
       });
-  launch(name, total_kernel<Out, F>, {{1}, {kThreads}, 32 * sizeof(double)}, s, chunks_of(tensors),
-         static_cast<const double*>(partial), finish, out);
+}
+
+template <class Out, class F>
+void add_totals(const char* name, Stream stream, int64_t count, const double* partial, F finish,
+                Out* out) {
+  launch(name, total_kernel<Out, F>, {{1}, {kThreads}, 32 * sizeof(double)}, stream, count, partial,
+         finish, out);
+}
+
+template <Added added, class G, class Out, class F>
+void add_up(const char* name, void* stream, std::span<const std::span<const G>> tensors, F finish,
+            Out* out, void* workspace) {
+  auto* const partial = static_cast<double*>(workspace);
+  const auto s = static_cast<Stream>(stream);
+  add_chunks<added>(name, s, tensors, partial);
+  add_totals(name, s, chunks_of(tensors), static_cast<const double*>(partial), finish, out);
 }
 
 }  // namespace
@@ -162,6 +174,16 @@ template <class G>
 void sum_of_squares(void* stream, std::span<const std::span<const G>> tensors, double* out,
                     void* workspace) {
   add_up<Added::Squares>("sum_of_squares", stream, tensors, Itself{}, out, workspace);
+}
+
+template <class G>
+void chunk_sums_of_squares(void* stream, std::span<const G> tensor, double* sums) {
+  add_chunks<Added::Squares>("chunk_sums_of_squares", static_cast<Stream>(stream),
+                             std::span<const std::span<const G>>(&tensor, 1), sums);
+}
+
+void sum_of_chunks(void* stream, const double* sums, int64_t count, double* out) {
+  add_totals("sum_of_chunks", static_cast<Stream>(stream), count, sums, Itself{}, out);
 }
 
 template <class G>
@@ -184,6 +206,7 @@ void judge_step(void* stream, const StepMeasures& measures, StepVerdict* out) {
 #define INSTANTIATE(G)                                                                      \
   template size_t gradient_workspace(std::span<const std::span<const G>>);                  \
   template void sum_of_squares(void*, std::span<const std::span<const G>>, double*, void*); \
+  template void chunk_sums_of_squares(void*, std::span<const G>, double*);                  \
   template void global_norm(void*, std::span<const std::span<const G>>, double*, void*);    \
   template void all_finite(void*, std::span<const std::span<const G>>, bool*, void*);
 PLINTH_FOR_EACH_FLOAT(INSTANTIATE)

@@ -10,7 +10,7 @@
 namespace plinth::kernels::cpu {
 namespace {
 
-constexpr int64_t kBlock = 1 << 14;
+constexpr int64_t kBlock = kNormChunk;
 
 // Calls body(t, block, begin, end) for the fixed blocks of each tensor, numbered through the list.
 template <class G, class Body>
@@ -20,7 +20,7 @@ int64_t for_each_block(std::span<const std::span<const G>> tensors, Body&& body)
     const auto n = static_cast<int64_t>(tensors[t].size());
     first[t + 1] = first[t] + (n + kBlock - 1) / kBlock;
   }
-  parallel_for(first.back(), 2, [&](int64_t begin, int64_t end) {
+  parallel_for(first.back(), 8, [&](int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block) {
       const int64_t t = std::upper_bound(first.begin(), first.end(), block) - first.begin() - 1;
       const int64_t at = (block - first[t]) * kBlock;
@@ -48,15 +48,9 @@ double pairwise_sum(const double* x, int64_t n) {
   return pairwise_sum(x, half) + pairwise_sum(x + half, n - half);
 }
 
-}  // namespace
-
+// partial gets the sums of the tensors' blocks.
 template <class G>
-double sum_of_squares(std::span<const std::span<const G>> tensors) {
-  int64_t blocks = 0;
-  for (const auto& tensor : tensors) {
-    blocks += (static_cast<int64_t>(tensor.size()) + kBlock - 1) / kBlock;
-  }
-  std::vector<double> partial(blocks);
+void add_squares_of_blocks(std::span<const std::span<const G>> tensors, double* partial) {
   for_each_block(tensors, [&](std::span<const G> x, int64_t block) {
     const G* data = x.data();
     Sums<double> even, odd;
@@ -66,7 +60,28 @@ double sum_of_squares(std::span<const std::span<const G>> tensors) {
                               });
     partial[block] = even.total() + odd.total();
   });
-  return pairwise_sum(partial.data(), blocks);
+}
+
+}  // namespace
+
+template <class G>
+double sum_of_squares(std::span<const std::span<const G>> tensors) {
+  int64_t blocks = 0;
+  for (const auto& tensor : tensors) {
+    blocks += (static_cast<int64_t>(tensor.size()) + kBlock - 1) / kBlock;
+  }
+  std::vector<double> partial(blocks);
+  add_squares_of_blocks(tensors, partial.data());
+  return sum_of_chunks(partial);
+}
+
+template <class G>
+void chunk_sums_of_squares(std::span<const G> tensor, double* sums) {
+  add_squares_of_blocks(std::span<const std::span<const G>>(&tensor, 1), sums);
+}
+
+double sum_of_chunks(std::span<const double> sums) {
+  return pairwise_sum(sums.data(), static_cast<int64_t>(sums.size()));
 }
 
 template <class G>
@@ -94,6 +109,7 @@ bool all_finite(std::span<const std::span<const G>> tensors) {
 
 #define INSTANTIATE(G)                                                 \
   template double sum_of_squares(std::span<const std::span<const G>>); \
+  template void chunk_sums_of_squares(std::span<const G>, double*);    \
   template double global_norm(std::span<const std::span<const G>>);    \
   template bool all_finite(std::span<const std::span<const G>>);
 PLINTH_FOR_EACH_FLOAT(INSTANTIATE)

@@ -110,6 +110,13 @@ void muon_update(OptimizerTensors<P, G> tensors, std::span<const compute_t<P>* c
 template <class G>
 double sum_of_squares(std::span<const std::span<const G>> tensors);
 
+// Its two stages, for a tensor whose parts lie in several places: the sums of chunks of kNormChunk
+// elements, of which the last may be shorter, and the sum of those.
+inline constexpr int64_t kNormChunk = 1 << 12;
+template <class G>
+void chunk_sums_of_squares(std::span<const G> tensor, double* sums);
+double sum_of_chunks(std::span<const double> sums);
+
 template <class G>
 double global_norm(std::span<const std::span<const G>> tensors);
 

@@ -89,6 +89,13 @@ template <class G>
 void sum_of_squares(void* stream, std::span<const std::span<const G>> tensors, double* out,
                     void* workspace);
 
+// The two stages: the sums of chunks of kNormChunk elements of one tensor, in device memory, and
+// the sum of those.
+inline constexpr int64_t kNormChunk = 1 << 15;
+template <class G>
+void chunk_sums_of_squares(void* stream, std::span<const G> tensor, double* sums);
+void sum_of_chunks(void* stream, const double* sums, int64_t count, double* out);
+
 template <class G>
 void global_norm(void* stream, std::span<const std::span<const G>> tensors, double* out,
                  void* workspace);

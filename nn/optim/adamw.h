@@ -27,6 +27,7 @@ class AdamW final : public Optimizer {
   AdamW(const std::vector<ParameterGroup>& groups, const AdamWOptions& options = {});
   bool steps_on_device() const override { return true; }
   std::string_view name() const override { return "AdamW"; }
+  bool is_elementwise() const override { return true; }
 
  private:
   std::vector<State> states_of(const Slot& slot) const override;

@@ -26,6 +26,7 @@ class Lion final : public Optimizer {
   Lion(const std::vector<ParameterGroup>& groups, const LionOptions& options = {});
   bool steps_on_device() const override { return true; }
   std::string_view name() const override { return "Lion"; }
+  bool is_elementwise() const override { return true; }
 
  private:
   std::vector<State> states_of(const Slot& slot) const override;

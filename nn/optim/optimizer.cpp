@@ -75,6 +75,7 @@ void Optimizer::add(const NamedTensor& entry, const ParameterGroup& group, size_
   check(std::isfinite(group.lr_scale) && group.lr_scale >= 0, ErrorKind::Argument, name,
         "lr_scale is ", group.lr_scale, ", expected at least 0");
   slots_.push_back({entry.name, parameter, group.lr_scale, decay, number, 0, false, {}, {}});
+  whole_.push_back(entry);
 }
 
 void Optimizer::check_option(std::string_view option, double value, double low, double high) const {
@@ -105,6 +106,47 @@ void Optimizer::zero_grad(bool set_to_none) {
       gradient.zero_();
     }
   }
+}
+
+// ---- parts ----
+
+std::string Optimizer::part_name(std::string_view parameter, int64_t begin) {
+  return std::string(parameter).append("@").append(std::to_string(begin));
+}
+
+void Optimizer::keep_parts(const std::function<std::vector<Part>(const Tensor& parameter)>& parts) {
+  check(is_elementwise(), ErrorKind::Argument, name(),
+        "updates a matrix as a whole, so that ranks cannot share it; AdamW, Lion and Sgd can be");
+  check(narrow_ != NarrowUpdate::Stochastic, ErrorKind::Argument, name(),
+        "rounds at random by an element's place in all parameters, so that ranks cannot share it; "
+        "NarrowUpdate::Master and Nearest can be");
+  const bool is_fresh = std::ranges::equal(slots_, whole_, [](const Slot& a, const NamedTensor& b) {
+    return !a.has_state && a.parameter.is(b.tensor);
+  });
+  check(is_fresh, ErrorKind::Argument, name(),
+        "has state or parts already, takes parts before its first step");
+  std::vector<Slot> kept;
+  for (const Slot& slot : slots_) {
+    for (const Part& part : parts(slot.parameter)) {
+      Slot own = slot;
+      own.name = part_name(slot.name, part.begin);
+      own.parameter = part.values;
+      kept.push_back(std::move(own));
+    }
+  }
+  slots_ = std::move(kept);
+}
+
+std::vector<std::string> Optimizer::state_names() const {
+  std::vector<std::string> names;
+  if (whole_.empty()) return names;
+  bool has_master = false;
+  for (const NamedTensor& parameter : whole_)
+    has_master |= narrow_ == NarrowUpdate::Master && is_narrow(parameter.tensor.dtype());
+  const Slot first{whole_[0].name, whole_[0].tensor, 1, 0, 0, 0, false, {}, {}};
+  for (const State& state : states_of(first)) names.emplace_back(state.name);
+  if (has_master) names.emplace_back("master");
+  return names;
 }
 
 // ---- the step ----

@@ -10,6 +10,7 @@
 //     optimizer.zero_grad();
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -49,6 +50,27 @@ class Optimizer {
   StateDict state_dict() const;
   // Replaces the state; on Error(Shape), which lists the names that do not fit, nothing is changed.
   void load_state_dict(const StateDict& saved);
+
+  // ---- parts of parameters, where ranks share the work (distributed/zero.h) ----
+
+  // Elements [begin, begin + values.numel()) of a parameter in row-major order, as a leaf of its
+  // own.
+  struct Part {
+    int64_t begin = 0;
+    Tensor values;
+  };
+  // From now on steps only these parts of each parameter, with the parts' own gradients; state is
+  // kept, and named, by part. The same bits as the whole step. Throws Error(Argument) for an
+  // algorithm or a rounding that looks at more than one element at a time, or after a step.
+  void keep_parts(const std::function<std::vector<Part>(const Tensor& parameter)>& parts);
+  // "NAME@begin", as the state of a part is named.
+  static std::string part_name(std::string_view parameter, int64_t begin);
+  // The parameters as they were given, in the order of state_dict()'s `steps`.
+  const std::vector<NamedTensor>& whole_parameters() const { return whole_; }
+  // What each parameter has in state_dict(), by name: "exp_avg", ...
+  std::vector<std::string> state_names() const;
+  // Whether an element's update depends on that element alone.
+  virtual bool is_elementwise() const { return false; }
 
   // ---- the same step, with its numbers in a GPU's memory ----
   //
@@ -126,6 +148,7 @@ class Optimizer {
   static void count(const Bucket& bucket);
 
   std::vector<Slot> slots_;
+  std::vector<NamedTensor> whole_;
   double lr_;
   NarrowUpdate narrow_;
   uint64_t seed_;

@@ -25,6 +25,7 @@ class Sgd final : public Optimizer {
   Sgd(const std::vector<ParameterGroup>& groups, const SgdOptions& options = {});
   bool steps_on_device() const override { return true; }
   std::string_view name() const override { return "SGD"; }
+  bool is_elementwise() const override { return true; }
 
  private:
   std::vector<State> states_of(const Slot& slot) const override;

@@ -101,6 +101,15 @@ TEST(FlatGradients, ExchangeChecksItsBuffers) {
               HasSubstr("buffer 0 is float32 [3], expected float64 [8]"));
 }
 
+TEST(FlatGradients, PadsBuffersToAMultiple) {
+  const ParameterGroup group = leaves({{3}, {20}});
+  const FlatGradients gradients(tensors_of(group), DType::Float32, 100);
+  EXPECT_EQ(gradients.buffers()[0].shape(), Shape({100}));
+  EXPECT_EQ(gradients.contents()[0].shape(), Shape({16 + 32}));
+  EXPECT_THAT(message_of([&] { FlatGradients(tensors_of(group), {}, 0); }),
+              HasSubstr("multiple got 0, takes 1 or more"));
+}
+
 // ---- the tree ----
 
 // What the header promises: the first 2^k < n micro-batches, plus the rest.
@@ -149,6 +158,48 @@ TEST(GradientTree, SumsInTheFixedTree) {
     differs_from_a_chain |= chain != tree_sum(leaves, 0, n);
   }
   EXPECT_TRUE(differs_from_a_chain);
+}
+
+// Ranks' nodes, added as tree_additions() says, are the tree of all.
+TEST(GradientTree, NodesOfRunsAddUpToTheWhole) {
+  for (const int64_t n : {1, 2, 3, 5, 6, 7, 8, 12, 13, 16, 31}) {
+    for (const int64_t ranks : {1, 2, 3, 5}) {
+      std::vector<TreeNode> nodes;
+      std::vector<std::vector<float>> sums, leaves;
+      for (int64_t i = 0; i < n; ++i) leaves.push_back({1 / (1 + static_cast<float>(i * i))});
+      for (int64_t rank = 0; rank < ranks; ++rank) {
+        for (const TreeNode& node : tree_nodes(n * rank / ranks, n * (rank + 1) / ranks, n)) {
+          nodes.push_back(node);
+          sums.push_back(tree_sum(leaves, node.begin, node.end));
+        }
+      }
+      const TreeAdditions additions = tree_additions(nodes, n);
+      EXPECT_THAT(additions.remaining, testing::ElementsAre(0));
+      for (const auto& [to, from] : additions.pairs) sums[to][0] += sums[from][0];
+      EXPECT_EQ(sums[0], tree_sum(leaves, 0, n)) << n << " on " << ranks;
+    }
+  }
+  EXPECT_THAT(tree_nodes(6, 12, 12), testing::ElementsAre(TreeNode{6, 8}, TreeNode{8, 12}));
+  EXPECT_THAT(message_of([] {
+                tree_additions({{0, 1}, {2, 3}}, 4);
+              }),
+              HasSubstr("node 1 is [2, 3), expected one of 4"));
+}
+
+TEST(GradientTree, ALaterRunKeepsItsPartsForOthers) {
+  const ParameterGroup group = leaves({{3}});
+  FlatGradients gradients(tensors_of(group));
+  GradientTree tree(gradients);
+  tree.begin(6);
+  gradients.zero();
+  for (uint32_t k = 6; k < 11; ++k) {
+    if (k > 6) tree.next();
+    backward(tensors_of(group), k);
+  }
+  std::vector<TreeNode> nodes;
+  for (const GradientTree::Part& part : tree.parts()) nodes.push_back(part.node);
+  EXPECT_THAT(nodes, testing::ElementsAre(TreeNode{6, 8}, TreeNode{8, 10}, TreeNode{10, 11}));
+  EXPECT_TRUE(tree.parts().back().buffers[0].is(gradients.buffers()[0]));
 }
 
 TEST(GradientTree, OneMicroBatchTouchesNothing) {

@@ -78,6 +78,9 @@ void declare_training(ConfigSchema& schema, PretrainConfig& config) {
 
   auto& parallel = config.parallel;
   schema.section("parallel", "how ranks share a step; a single process does not use it");
+  schema.field("parallel.zero", &parallel.zero)
+      .range(0, 1)
+      .help("1: each rank keeps the optimizer's state of its own part of the weights only (ZeRO)");
   schema.field("parallel.reduction", &parallel.reduction)
       .words({"tree", "library"})
       .help(

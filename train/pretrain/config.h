@@ -46,6 +46,7 @@ struct PretrainConfig {
 
   // Of runs with several ranks.
   struct Parallel {
+    int64_t zero = 0;
     std::string reduction = "tree";
     int64_t bucket_mb = 25;
     bool overlap = true;

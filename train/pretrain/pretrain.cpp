@@ -132,6 +132,7 @@ TrainerOptions trainer_options(const PretrainConfig& config, const ConfigSchema&
   options.ema_decay = config.train.ema_decay;
   options.cuda_graph = config.train.cuda_graph;
   options.data_parallel.bucket_bytes = config.parallel.bucket_mb << 20;
+  options.data_parallel.sharded = config.parallel.zero > 0;
   options.data_parallel.overlap = config.parallel.overlap;
   options.data_parallel.reduction = config.parallel.reduction == "tree"
                                         ? distributed::Reduction::Tree
