@@ -45,8 +45,15 @@ struct Collective {
 
   // What this rank moves, for messages and the cost model.
   int64_t bytes() const;
-  // "all_reduce #17 of float32 [1048576]"
+  // "all_reduce #17 of float32 [1048576]", "broadcast #3 of int64 [2] from rank 1"
   std::string describe() const;
+  // What all ranks of a group have to call alike: describe(), but for all_to_all, of which ranks
+  // may send different amounts, without the elements.
+  std::string signature() const;
 };
+
+// Why these calls of all ranks, in order of ranks, are no collective: it names the call of one and
+// of another. Empty if they are one.
+std::string mismatch(const std::vector<const Collective*>& calls);
 
 }  // namespace plinth::distributed

@@ -1,6 +1,6 @@
 #include "distributed/process_group.h"
 
-#include <numeric>
+#include <functional>
 #include <utility>
 
 #include "core/error.h"
@@ -73,11 +73,28 @@ int64_t check_parts(std::string_view op, const Tensor& whole, const Tensor& part
   return part.numel();
 }
 
+// Where `part` lies in `whole`, if it does, it has to begin at its byte `allowed`; nowhere if that
+// is negative.
+void check_overlap(std::string_view op, const Tensor& whole, const Tensor& part, int64_t allowed) {
+  const auto bytes = [](const Tensor& tensor) {
+    return tensor.numel() * static_cast<int64_t>(size_of(tensor.dtype()));
+  };
+  const auto* begin = static_cast<const char*>(whole.raw_data());
+  const auto* at = static_cast<const char*>(part.raw_data());
+  const std::less<> before;
+  const bool apart = bytes(part) == 0 || bytes(whole) == 0 || !before(at, begin + bytes(whole)) ||
+                     !before(begin, at + bytes(part));
+  check(apart || (allowed >= 0 && at == begin + allowed), ErrorKind::Argument, op,
+        "in and out share memory",
+        allowed >= 0 ? ", and the smaller is not the part of this rank in the larger" : "");
+}
+
 }  // namespace
 
 Work ProcessGroup::reduce_scatter(const Tensor& out, const Tensor& in, ReduceOp op) {
   const int64_t count = check_parts("reduce_scatter", in, out, size_, "in", "out");
   check_reducible("reduce_scatter", in.dtype());
+  check_overlap("reduce_scatter", in, out, rank_ * count * size_of(in.dtype()));
   return begin({.kind = Kind::ReduceScatter,
                 .op = op,
                 .in = in.raw_data(),
@@ -88,6 +105,7 @@ Work ProcessGroup::reduce_scatter(const Tensor& out, const Tensor& in, ReduceOp 
 
 Work ProcessGroup::all_gather(const Tensor& out, const Tensor& in) {
   const int64_t count = check_parts("all_gather", out, in, size_, "out", "in");
+  check_overlap("all_gather", out, in, rank_ * count * size_of(in.dtype()));
   return begin(
       {.kind = Kind::AllGather, .in = in.raw_data(), .out = out.raw_data(), .count = count},
       {out, in});
@@ -108,6 +126,7 @@ Work ProcessGroup::all_to_all(const Tensor& out, const Tensor& in, const std::ve
                               const std::vector<int64_t>& received) {
   check(out.defined() && in.defined(), ErrorKind::Argument, "all_to_all",
         "got an undefined tensor");
+  check_overlap("all_to_all", in, out, -1);
   // In elements.
   const auto rows = [&](const Tensor& tensor, const std::vector<int64_t>& counts,
                         std::string_view what) {

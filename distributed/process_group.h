@@ -75,8 +75,10 @@ class ProcessGroup {
   // the backend's own (reduce.h has the one that does not depend on the number of ranks).
   Work all_reduce(const Tensor& tensor, ReduceOp op = ReduceOp::Sum);
   // in has size() equal parts along its first dimension; out becomes the reduced part of this rank.
+  // It may be that very part of in; else the two share no memory, here and below.
   Work reduce_scatter(const Tensor& out, const Tensor& in, ReduceOp op = ReduceOp::Sum);
-  // out has size() equal parts along its first dimension, that of rank r being its in.
+  // out has size() equal parts along its first dimension, that of rank r being its in, which may be
+  // that very part of out.
   Work all_gather(const Tensor& out, const Tensor& in);
   // Part r of in goes to rank r, and part r of out comes from there. Parts are equal, or
   // `sent` and `received` rows of the first dimension.
@@ -84,7 +86,9 @@ class ProcessGroup {
   Work all_to_all(const Tensor& out, const Tensor& in, const std::vector<int64_t>& sent,
                   const std::vector<int64_t>& received);
   Work broadcast(const Tensor& tensor, int root);
-  // Messages between two ranks arrive in the order in which they were sent.
+  // Messages between two ranks arrive in the order in which they were sent. A send may wait for its
+  // recv, and the group's later work for the send: of two ranks that send to each other, one has to
+  // receive first; all_to_all exchanges without such care.
   Work send(const Tensor& tensor, int to);
   Work recv(const Tensor& tensor, int from);
   Work barrier();
