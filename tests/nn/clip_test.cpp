@@ -22,6 +22,19 @@ TEST(Clip, NormIsThatOfAllGradients) {
   EXPECT_EQ(grad_norm({}), 0);
 }
 
+// Parts that end with whole chunks give the whole's sum, bit for bit.
+TEST(Clip, SumsOfChunksAddUpToTheWhole) {
+  for (const auto dtype : {DType::Float64, DType::Float32, DType::BFloat16, DType::Float16}) {
+    const int64_t chunk = norm_chunk({}), size = 5 * chunk / 2;
+    const Tensor whole = values({size}, 3, {dtype, {}});
+    const Tensor sums = zeros({3}, kFloat64);
+    Tensor(sums.narrow(0, 0, 1)).copy_(chunk_sums_of_squares(whole.narrow(0, 0, chunk)));
+    Tensor(sums.narrow(0, 1, 2)).copy_(chunk_sums_of_squares(whole.narrow(0, chunk, size - chunk)));
+    EXPECT_EQ(std::sqrt(sum_of_chunks(sums)), global_norm({whole}));
+  }
+  EXPECT_EQ(sum_of_chunks(zeros({0}, kFloat64)), 0);
+}
+
 TEST(Clip, StridedGradientsCount) {
   Tensor parameter = zeros({3, 2}).set_requires_grad();
   parameter.set_grad(from_values({1.f, 2.f, 3.f, 4.f, 5.f, 6.f}, {2, 3}).transpose(0, 1));

@@ -65,6 +65,56 @@ class EveryOptimizer : public testing::TestWithParam<Kind> {
 INSTANTIATE_TEST_SUITE_P(All, EveryOptimizer, testing::ValuesIn(kKinds),
                          [](const auto& info) { return info.param.name; });
 
+// Each parameter in two parts, which lie where its elements do.
+std::vector<Optimizer::Part> halves(const Tensor& parameter) {
+  const int64_t middle = parameter.numel() / 2 + 1;
+  std::vector<Optimizer::Part> parts;
+  for (const auto& [begin, end] : {std::pair{int64_t{0}, middle}, {middle, parameter.numel()}}) {
+    Tensor values = Tensor::from_storage(parameter.storage(), {end - begin}, {1},
+                                         parameter.offset() + begin, parameter.dtype());
+    parts.push_back({begin, values.set_requires_grad()});
+  }
+  return parts;
+}
+
+TEST_P(EveryOptimizer, StepsPartsWithTheBitsOfTheWholeOrRefuses) {
+  const TensorOptions narrow{DType::BFloat16, {}};
+  const ParameterGroup whole = parameters(narrow), cut = parameters(narrow);
+  const auto one = make(whole), two = make(cut);
+  if (!one->is_elementwise()) {
+    EXPECT_THAT(message_of([&] { two->keep_parts(halves); }),
+                HasSubstr("updates a matrix as a whole, so that ranks cannot share it"));
+    return;
+  }
+  two->keep_parts(halves);
+  for (uint32_t step = 0; step < 3; ++step) {
+    set_gradients(whole, step);
+    set_gradients(cut, step);
+    const Tensors parts = two->parameters();
+    for (size_t i = 0; i < parts.size(); ++i) {
+      const Tensor gradient = cut.parameters[i / 2].tensor.grad().reshape({-1});
+      const int64_t begin = i % 2 == 0 ? 0 : gradient.numel() / 2 + 1;
+      Tensor(parts[i]).set_grad(gradient.narrow(0, begin, parts[i].numel()));
+    }
+    one->step(0.5);
+    two->step(0.5);
+  }
+  EXPECT_EQ(values_of(cut), values_of(whole));
+  std::vector<std::string> names;
+  for (const std::string& state : two->state_names()) {
+    names.push_back(state + ".b@0");
+    names.push_back(state + ".b@6");
+    EXPECT_TRUE(find(one->state_dict(), state + ".b").defined());
+  }
+  for (const std::string& name : names)
+    EXPECT_TRUE(find(two->state_dict(), name).defined()) << name;
+  EXPECT_THAT(message_of([&] { one->keep_parts(halves); }),
+              HasSubstr("takes parts before its first step"));
+  EXPECT_THAT(
+      message_of([&] { make(parameters(narrow), NarrowUpdate::Stochastic)->keep_parts(halves); }),
+      HasSubstr("so that ranks cannot share it"));
+}
+
 TEST_P(EveryOptimizer, ResumesWithTheSameBits) {
   const ParameterGroup straight = parameters(), resumed = parameters();
   const auto one = make(straight), before = make(resumed);

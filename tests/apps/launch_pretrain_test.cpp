@@ -1,0 +1,70 @@
+// Ranks that train together, each a process of its own, against one process: the same files.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/apps/plinth_program.h"
+
+namespace plinth {
+namespace {
+
+using testing::HasSubstr;
+
+const std::vector<std::string> kEight = {"train.micro_batch=1", "model.dim=32", "model.layers=2"};
+
+// Trains on so many ranks, into run.directory=`run`.
+Outcome train(const Workplace& here, int ranks, const std::string& run,
+              const std::vector<std::string>& more = {}) {
+  std::vector<std::string> arguments;
+  if (ranks > 0) arguments = {"launch", "--nproc", std::to_string(ranks), "--"};
+  auto settings = kEight;
+  settings.push_back("run.directory=" + run);
+  settings.insert(settings.end(), more.begin(), more.end());
+  for (const std::string& word : Workplace::pretrain_arguments(settings)) arguments.push_back(word);
+  return here.run(arguments);
+}
+
+void expect_same_files(const Workplace& here, const std::string& run, const std::string& step) {
+  for (const char* file : {"model.safetensors", "optimizer.safetensors", "ema.safetensors"}) {
+    EXPECT_EQ(read_text_file(here / run / step / file),
+              read_text_file(here / "alone" / step / file))
+        << run << " " << file;
+  }
+}
+
+TEST(LaunchedPretrain, AnyNumberOfRanksWritesTheFilesOfOneProcess) {
+  const Workplace here;
+  ASSERT_EQ(train(here, 0, "alone").status, 0);
+  const Outcome two = train(here, 2, "two");
+  ASSERT_EQ(two.status, 0) << two.errors;
+  EXPECT_THAT(two.output, HasSubstr("2 ranks over gloo, 4 micro-batches a step each"));
+  expect_same_files(here, "two", "step-000012");
+  const Outcome four = train(here, 4, "four", {"parallel.zero=1"});
+  ASSERT_EQ(four.status, 0) << four.errors;
+  expect_same_files(here, "four", "step-000012");
+}
+
+TEST(LaunchedPretrain, AnotherNumberOfRanksGoesOnFromACheckpoint) {
+  const Workplace here;
+  ASSERT_EQ(train(here, 0, "alone").status, 0);
+  ASSERT_EQ(train(here, 4, "parts", {"parallel.zero=1"}).status, 0);
+  for (const char* later : {"step-000008", "step-000012"})
+    std::filesystem::remove_all(here / "parts" / later);
+  const Outcome on = train(here, 2, "parts", {"--resume"});
+  ASSERT_EQ(on.status, 0) << on.errors;
+  EXPECT_THAT(on.output + on.errors, HasSubstr("resumed after step 4"));
+  expect_same_files(here, "parts", "step-000012");
+}
+
+TEST(LaunchedPretrain, RefusesMicroBatchesThatRanksCannotShare) {
+  const Workplace here;
+  const Outcome outcome = train(here, 3, "three");
+  EXPECT_EQ(outcome.status, 2);
+  EXPECT_THAT(
+      outcome.errors,
+      HasSubstr("train.micro_batch: gives 8 micro-batches a step, takes a multiple of the 3 "
+                "ranks"));
+}
+
+}  // namespace
+}  // namespace plinth
