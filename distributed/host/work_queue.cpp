@@ -1,5 +1,6 @@
 #include "distributed/host/work_queue.h"
 
+#include <csignal>
 #include <utility>
 
 #include "core/error.h"
@@ -45,7 +46,7 @@ class WorkQueue::Item : public Work::State {
 WorkQueue::WorkQueue(std::string label, std::function<void(const std::string&)> interrupt)
     : label_(std::move(label)), interrupt_(std::move(interrupt)), thread_([this] { run(); }) {}
 
-WorkQueue::~WorkQueue() {
+void WorkQueue::stop() {
   bool idle = false;
   {
     const std::lock_guard lock(mutex_);
@@ -54,7 +55,7 @@ WorkQueue::~WorkQueue() {
   }
   if (!idle) fail("it was destroyed with work that is not done");
   changed_.notify_all();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 Work WorkQueue::push(std::string what, std::function<void()> work) {
@@ -96,6 +97,11 @@ void WorkQueue::fail(const std::string& reason) {
 }
 
 void WorkQueue::run() {
+  // Who writes to a peer that is gone is to get an error, not a signal.
+  sigset_t broken_pipe;
+  sigemptyset(&broken_pipe);
+  sigaddset(&broken_pipe, SIGPIPE);
+  pthread_sigmask(SIG_BLOCK, &broken_pipe, nullptr);
   while (true) {
     std::shared_ptr<Item> item;
     {

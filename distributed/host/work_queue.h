@@ -19,8 +19,7 @@ class WorkQueue {
   // `label` begins messages: "group 'world', rank 1 of 4". interrupt(reason) makes work that is
   // under way throw soon; it is called once, by the thread that fails the queue.
   WorkQueue(std::string label, std::function<void(const std::string& reason)> interrupt);
-  // What is not done fails; returns when nothing is under way any more.
-  ~WorkQueue();
+  ~WorkQueue() { stop(); }
   WorkQueue(const WorkQueue&) = delete;
   WorkQueue& operator=(const WorkQueue&) = delete;
 
@@ -29,6 +28,8 @@ class WorkQueue {
   Work push(std::string what, std::function<void()> work);
   // Without effect if the queue has failed before.
   void fail(const std::string& reason);
+  // What is not done fails; returns when nothing is under way any more, nor will be.
+  void stop();
 
  private:
   class Item;
