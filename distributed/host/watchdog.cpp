@@ -15,7 +15,7 @@ bool is_message(const Collective& call) {
 
 std::string describe(int rank, const std::optional<Progress>& progress) {
   const std::string last =
-      progress ? detail::concat("last in ", progress->description) : "which called nothing";
+      progress ? detail::concat("last in ", progress->description) : "told of no call";
   return detail::concat("rank ", rank, " (", last, ")");
 }
 
