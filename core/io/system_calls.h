@@ -1,7 +1,7 @@
 #pragma once
 
-// The system calls of the file layer, and its file descriptor. Only core/io includes this: whatever
-// writes goes through these, so that FileFaults can make each of them fail.
+// The system calls of the file layer. Only core/io includes this: whatever writes files goes
+// through these, so that FileFaults can make each of them fail.
 
 #include <sys/types.h>
 
@@ -9,29 +9,10 @@
 #include <filesystem>
 #include <span>
 #include <string_view>
-#include <utility>
+
+#include "core/io/file_descriptor.h"
 
 namespace plinth::io {
-
-// Owns an open file.
-class FileDescriptor {
- public:
-  FileDescriptor() = default;
-  explicit FileDescriptor(int fd) : fd_(fd) {}
-  FileDescriptor(FileDescriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  FileDescriptor& operator=(FileDescriptor&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  ~FileDescriptor() { close(); }
-
-  int get() const { return fd_; }
-  // False, with errno, if data written earlier could not be stored.
-  bool close();
-
- private:
-  int fd_ = -1;
-};
 
 // Each does one system call, again if a signal interrupts it, and returns false (or -1) with errno.
 // The calls that change the disk are the ones that FileFaults counts.
