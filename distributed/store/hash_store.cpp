@@ -1,24 +1,14 @@
 #include "distributed/store/hash_store.h"
 
-#include <charconv>
+#include <optional>
 
-#include "core/error.h"
+#include "distributed/store/value.h"
 
 namespace plinth::distributed {
-namespace {
-
-int64_t number_of(std::string_view key, const std::string& value) {
-  int64_t number = 0;
-  const char* end = value.data() + value.size();
-  const auto [stop, error] = std::from_chars(value.data(), end, number);
-  check(error == std::errc() && stop == end, ErrorKind::Distributed, "store", "add to key '", key,
-        "' got its value '", value, "', takes a decimal number of 64 bits");
-  return number;
-}
-
-}  // namespace
 
 void HashStore::set(std::string_view key, std::string_view value) {
+  check_key("set", key);
+  check_value("set", key, value);
   {
     const std::lock_guard lock(mutex_);
     values_.insert_or_assign(std::string(key), std::string(value));
@@ -27,18 +17,20 @@ void HashStore::set(std::string_view key, std::string_view value) {
 }
 
 std::string HashStore::get(std::string_view key, Milliseconds timeout) {
+  check_key("get", key);
+  check_timeout("get", timeout);
   std::unique_lock lock(mutex_);
   auto found = values_.end();
-  const bool came = changed_.wait_for(lock, timeout, [&] {
+  const bool came = changed_.wait_until(lock, deadline_after(timeout), [&] {
     found = values_.find(key);
     return found != values_.end();
   });
-  check(came, ErrorKind::Distributed, "store", "key '", key, "' was not set within ",
-        timeout.count(), " ms");
+  if (!came) throw_no_key("store", key, timeout);
   return found->second;
 }
 
 std::optional<std::string> HashStore::try_get(std::string_view key) {
+  check_key("try_get", key);
   const std::lock_guard lock(mutex_);
   const auto found = values_.find(key);
   if (found == values_.end()) return std::nullopt;
@@ -46,21 +38,21 @@ std::optional<std::string> HashStore::try_get(std::string_view key) {
 }
 
 int64_t HashStore::add(std::string_view key, int64_t amount) {
-  int64_t sum = 0;
+  check_key("add", key);
+  std::optional<int64_t> result;
   {
     const std::lock_guard lock(mutex_);
-    const auto found = values_.try_emplace(std::string(key), "0").first;
-    const int64_t before = number_of(key, found->second);
-    check(!__builtin_add_overflow(before, amount, &sum), ErrorKind::Distributed, "store",
-          "add to key '", key, "' got ", amount, ", which with its ", before,
-          " is no number of 64 bits");
-    found->second = std::to_string(sum);
+    const auto found = values_.find(key);
+    result = sum(found == values_.end() ? std::nullopt : std::optional(found->second), amount);
+    if (!result) throw_no_number("store", key, amount);
+    values_.insert_or_assign(std::string(key), std::to_string(*result));
   }
   changed_.notify_all();
-  return sum;
+  return *result;
 }
 
 bool HashStore::remove(std::string_view key) {
+  check_key("remove", key);
   const std::lock_guard lock(mutex_);
   const auto found = values_.find(key);
   if (found == values_.end()) return false;
