@@ -22,6 +22,9 @@ git ls-files -z '*.py' | xargs -0 python3 -c '
 import sys
 for path in sys.argv[1:]: compile(open(path).read(), path, "exec")'
 
+echo "lint: manifests"
+scripts/check_manifests.py
+
 [ "${1:-}" != quick ] || exit 0
 echo "lint: clang-tidy"
 cmake --preset release > /dev/null
