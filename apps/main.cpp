@@ -27,6 +27,7 @@ void add_commands(CLI::App& program) {
   add_tokenize(program);
   add_inspect(program);
   add_bench(program);
+  add_plan(program);
   add_completion(program);
 }
 

@@ -1,0 +1,30 @@
+#pragma once
+
+// What `plinth plan` prints and draws.
+
+#include <string>
+
+#include "distributed/plan/search.h"
+#include "distributed/plan/validation.h"
+
+namespace plinth::apps {
+
+// What was asked for.
+struct PlanQuestion {
+  const plan::Gpu* gpu = nullptr;
+  plan::Workload work;
+  int64_t gpus = 0;
+};
+
+// A table, a plan a line.
+std::string plan_table(const PlanQuestion& question, const plan::SearchResult& result);
+// One JSON object: the question, and the plans with all parts of their time and memory.
+std::string plan_json(const PlanQuestion& question, const plan::SearchResult& result);
+// A picture that stands alone: the memory of each plan by kind, and the first one's pipeline.
+std::string plan_svg(const PlanQuestion& question, const plan::SearchResult& result);
+
+// Measured and predicted, a row a line, and the median error of the rows that are predicted.
+std::string validation_table();
+std::string validation_json();
+
+}  // namespace plinth::apps
