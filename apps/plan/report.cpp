@@ -79,11 +79,9 @@ ordered_json json_of(const Plan& plan) {
   const plan::Strategy& s = plan.strategy;
   const plan::StepCost& cost = plan.cost;
   ordered_json json;
-  json["mesh"] = {{"tensor", s.tensor},
-                  {"context", s.context},
-                  {"data_shard", s.data_shard},
-                  {"data_replicate", s.data_replicate},
-                  {"pipeline", s.pipeline}};
+  json["mesh"] = {{"tensor", s.tensor},         {"context", s.context},
+                  {"data_shard", s.data_shard}, {"data_replicate", s.data_replicate},
+                  {"expert", s.expert},         {"pipeline", s.pipeline}};
   json["schedule"] = distributed::name(s.schedule);
   json["chunks"] = s.chunks;
   json["sequence_parallel"] = s.sequence_parallel;
@@ -122,9 +120,10 @@ std::string plan_table(const PlanQuestion& question, const plan::SearchResult& r
                 "micro", "recompute", "step s", "tokens/s", "MFU %", "bubble", "exposed", "GiB");
   for (const Plan& plan : result.plans) text += plan_line(plan);
   return text +
-         "\nmesh: tensor, context, data (sharded x replicated), pipeline (x chunks). tokens/s: a "
-         "GPU.\nbubble: % of the pipeline's time. exposed: % of the step in communication that "
-         "nothing hides.\nPredicted, not measured: plinth plan --validate shows how far off.\n";
+         "\nmesh: tensor, context, data (sharded x replicated), experts, pipeline (x chunks).\n"
+         "tokens/s: a GPU. bubble: % of the pipeline's time.\n"
+         "exposed: % of the step in communication that nothing hides.\n"
+         "Predicted, not measured: plinth plan --validate shows how far off.\n";
 }
 
 std::string plan_json(const PlanQuestion& question, const plan::SearchResult& result) {

@@ -1,6 +1,7 @@
 #include "distributed/plan/collectives.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace plinth::plan {
 namespace {
@@ -8,15 +9,20 @@ namespace {
 // NCCL's latencies of the ring algorithm with the simple protocol, in seconds.
 constexpr double kStart = 8.4e-6, kNvLinkStep = 3.4e-6, kNetworkStep = 9.6e-6;
 
+// The ranks of the group that lie in one node.
+int64_t ranks_in_node(const Gpu& gpu, const Group& group) {
+  return std::clamp<int64_t>(gpu.gpus_per_node / group.stride, 1, group.size);
+}
+
 }  // namespace
 
 double all_gather_seconds(const Gpu& gpu, const Group& group, double bytes) {
   if (group.size <= 1) return 0;
   const auto size = static_cast<double>(group.size);
-  const int64_t in_node = std::clamp<int64_t>(gpu.gpus_per_node / group.stride, 1, group.size);
-  const double nodes = static_cast<double>((group.size + in_node - 1) / in_node);
+  const auto in_node = static_cast<double>(ranks_in_node(gpu, group));
+  const double nodes = std::ceil(size / in_node);
   // The rings of a group leave a node through the adapters of all of its ranks there.
-  const double network = static_cast<double>(in_node) * gpu.network_bandwidth;
+  const double network = in_node * gpu.network_bandwidth;
   const double bandwidth =
       nodes > 1 ? std::min(gpu.nvlink_bandwidth, network) : gpu.nvlink_bandwidth;
   const double latency = kStart + (nodes - 1) * kNetworkStep + (size - nodes) * kNvLinkStep;
@@ -29,6 +35,15 @@ double reduce_scatter_seconds(const Gpu& gpu, const Group& group, double bytes) 
 
 double all_reduce_seconds(const Gpu& gpu, const Group& group, double bytes) {
   return 2 * all_gather_seconds(gpu, group, bytes);
+}
+
+double all_to_all_seconds(const Gpu& gpu, const Group& group, double bytes) {
+  if (group.size <= 1) return 0;
+  const auto size = static_cast<double>(group.size);
+  const auto in_node = static_cast<double>(ranks_in_node(gpu, group));
+  const double near = bytes * (in_node - 1) / size / gpu.nvlink_bandwidth;
+  const double far = bytes * (size - in_node) / size / gpu.network_bandwidth;
+  return kStart + (size > in_node ? kNetworkStep : kNvLinkStep) + std::max(near, far);
 }
 
 double send_seconds(const Gpu& gpu, int64_t stride, double bytes) {

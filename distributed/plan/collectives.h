@@ -21,6 +21,9 @@ double reduce_scatter_seconds(const Gpu& gpu, const Group& group, double bytes);
 // Both, one after the other.
 double all_reduce_seconds(const Gpu& gpu, const Group& group, double bytes);
 
+// Each rank sends each other one an equal part of its `bytes`.
+double all_to_all_seconds(const Gpu& gpu, const Group& group, double bytes);
+
 // From one rank to the one `stride` ranks further.
 double send_seconds(const Gpu& gpu, int64_t stride, double bytes);
 

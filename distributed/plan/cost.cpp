@@ -97,16 +97,18 @@ PipelineSchedule schedule_of(const Strategy& strategy, int64_t micro_batches) {
 
 // Reducing gradients and gathering parameters of a stage, as far as computation does not hide it.
 double data_seconds(const Gpu& gpu, const Workload& work, const Strategy& s, const PieceCost& stage,
-                    double parameters, double layers) {
+                    const StageParameters& parameters, double layers) {
   const auto micro_batches = static_cast<double>(s.micro_batches(work));
-  // Context ranks hold the same parameters.
+  // Context ranks hold the same parameters, of the experts every s.expert-th rank does.
   const Group shard = {int64_t{s.data_shard} * s.context, s.tensor};
+  const Group same_experts = {shard.size / s.expert, shard.stride * s.expert};
   const Group replicas = {s.data_replicate, shard.size * s.tensor};
-  const double gradient_bytes = work.software.gradient_bytes * parameters;
-  const double scatter = reduce_scatter_seconds(gpu, shard, gradient_bytes);
-  const double gather = all_gather_seconds(gpu, shard, 2 * parameters);
-  const double across =
-      all_reduce_seconds(gpu, replicas, gradient_bytes / static_cast<double>(shard.size));
+  const double element = work.software.gradient_bytes;
+  const double scatter = reduce_scatter_seconds(gpu, shard, element * parameters.dense) +
+                         reduce_scatter_seconds(gpu, same_experts, element * parameters.experts);
+  const double gather = all_gather_seconds(gpu, shard, 2 * parameters.dense) +
+                        all_gather_seconds(gpu, same_experts, 2 * parameters.experts);
+  const double across = all_reduce_seconds(gpu, replicas, element * parameters.shared(s));
   const double backward = stage.backward_input + stage.backward_weight;
 
   // Not hidden is what exceeds the computation beside it, and one layer's, the first or the last of
@@ -133,9 +135,9 @@ double data_seconds(const Gpu& gpu, const Workload& work, const Strategy& s, con
 // AdamW on this rank's share: gradients cleared, read for their norm and read; parameters and both
 // moments in float32 read and written; parameters written in bfloat16.
 double optimizer_seconds(const Kernels& kernels, const Workload& work, const Strategy& s,
-                         double parameters) {
-  const double share = s.zero_stage > 0 ? static_cast<double>(s.data_shard) * s.context : 1;
-  return kernels.memory(parameters / share * (3 * work.software.gradient_bytes + 24 + 2));
+                         const StageParameters& parameters) {
+  const double elements = s.zero_stage > 0 ? parameters.shared(s) : parameters.whole();
+  return kernels.memory(elements * (3 * work.software.gradient_bytes + 24 + 2));
 }
 
 }  // namespace
@@ -160,7 +162,7 @@ StepCost step_cost(const Gpu& gpu, const Workload& work, const Strategy& strateg
   for (int i = 0; i < strategy.pipeline; ++i) {
     const PieceCost stage = pipeline.stage(i);
     busy += static_cast<double>(micro_batches) * stage.total();
-    const double parameters = stage_parameters(work, strategy, i);
+    const StageParameters parameters = stage_parameters(work, strategy, i);
     double layers = 0;
     for (int chunk = 0; chunk < strategy.chunks; ++chunk)
       layers += static_cast<double>(layers_of(work.model, strategy, chunk * strategy.pipeline + i));

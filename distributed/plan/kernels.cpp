@@ -23,10 +23,11 @@ struct AttentionRate {
   double forward, backward;
 };
 AttentionRate rate(const Gpu& gpu, Attention attention) {
-  // FlashAttention-3 (arXiv 2407.08608), figures 5 and 6: about 600 and 500 TFLOP/s at 8k tokens.
+  // FlashAttention-3 (arXiv 2407.08608), figures 5 and 6: of an H100's 989 TFLOP/s about 600 and
+  // 500 at 8k tokens.
   if (attention == Attention::Flash3) return {0.61, 0.51};
-  // FlashAttention-2 (arXiv 2307.08691), section 4.1: on an A100 about 190 and 170 TFLOP/s; on an
-  // H100, without its new instructions, 335.
+  // FlashAttention-2 (arXiv 2307.08691), section 4.1: of an A100's 312 about 190 and 170; of an
+  // H100's, without its new instructions, 335.
   const bool is_hopper = gpu.float8_flops > 0;
   return is_hopper ? AttentionRate{0.34, 0.34} : AttentionRate{0.61, 0.54};
 }

@@ -1,6 +1,7 @@
 #include "distributed/plan/layer.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "distributed/plan/collectives.h"
 
@@ -17,6 +18,7 @@ constexpr Traffic kDropoutResidual = {7, 11};  // and a mask of a byte; masked, 
 constexpr Traffic kGelu = {4, 6};
 constexpr Traffic kSwiGlu = {6, 10};  // of two inputs each
 constexpr Traffic kRope = {4, 4};
+constexpr Traffic kRoute = {8, 8};    // of tokens: copied to the experts that they pass, and added
 constexpr Traffic kSoftmax = {4, 6};  // of attention's scores
 constexpr Traffic kScoreDropout = {5, 5};
 // Of the logits: cast to float32, two passes and the softmax; its gradient, and cast back.
@@ -24,9 +26,10 @@ constexpr Traffic kCrossEntropy = {18, 10};
 // Quantising an operand to float8: read for its largest, read again, written.
 constexpr double kQuantise = 5;
 
-// A layer's matrix product on this rank: [tokens, in] x [in, out].
+// A layer's matrix products on this rank: `count` times [tokens, in] x [in, out].
 struct Linear {
   double in, out;
+  double tokens, count = 1;
 };
 
 class Layer {
@@ -36,6 +39,7 @@ class Layer {
         work_(work),
         strategy_(strategy),
         tokens_(static_cast<double>(strategy.micro_batch * work.sequence) / strategy.context),
+        passing_(tokens_ * static_cast<double>(work.model.active_experts)),
         hidden_(static_cast<double>(work.model.hidden)) {}
 
   PieceCost cost() const;
@@ -52,14 +56,15 @@ class Layer {
 
   // Bytes of the residual stream's tokens, and the part of them that this rank's norms see.
   double stream_bytes() const { return 2 * tokens_ * hidden_; }
-  double norm_elements() const {
-    return tokens_ * hidden_ / (strategy_.sequence_parallel ? strategy_.tensor : 1);
-  }
+  double norm_share() const { return strategy_.sequence_parallel ? strategy_.tensor : 1; }
+  double norm_elements() const { return tokens_ * hidden_ / norm_share(); }
 
   double quantise(const Linear& linear) const;
   double forward(const Linear& linear) const;
   double input_gradient(const Linear& linear) const;
   double weight_gradient(const Linear& linear) const;
+  // The product of each of this rank's experts, with its even part of the tokens.
+  Linear by_expert(double in, double out) const;
   Linear first(bool mlp) const;
   Linear second(bool mlp) const;
 
@@ -69,6 +74,7 @@ class Layer {
   double attention_backward() const;
   double context_forward() const;
   double context_backward() const;
+  double routing() const;
   // One of the layer's two blocks: its products and the collectives around them. Gives the seconds
   // of communication that forward has.
   double add_block(PieceCost& cost, bool mlp) const;
@@ -77,55 +83,66 @@ class Layer {
   const Kernels& kernels_;
   const Workload& work_;
   const Strategy& strategy_;
-  double tokens_;  // of a micro-batch, on this rank
+  double tokens_;   // of a micro-batch, on this rank
+  double passing_;  // those that pass its experts, each as often as it has active experts
   double hidden_;
 };
 
 double Layer::quantise(const Linear& linear) const {
   if (work_.precision != Precision::Float8) return 0;
-  return kernels_.memory(kQuantise * (tokens_ + linear.out) * linear.in);
+  return linear.count * kernels_.memory(kQuantise * (linear.tokens + linear.out) * linear.in);
 }
 
 double Layer::forward(const Linear& linear) const {
-  return quantise(linear) + kernels_.product(tokens_, linear.out, linear.in, work_.precision);
+  return quantise(linear) +
+         linear.count * kernels_.product(linear.tokens, linear.out, linear.in, work_.precision);
 }
 
 double Layer::input_gradient(const Linear& linear) const {
-  const Linear transposed = {linear.out, linear.in};
-  return quantise(transposed) + kernels_.product(tokens_, linear.in, linear.out, work_.precision);
+  Linear transposed = linear;
+  std::swap(transposed.in, transposed.out);
+  return forward(transposed);
 }
 
 double Layer::weight_gradient(const Linear& linear) const {
   // Added to what earlier micro-batches left.
   const double element = 2 * work_.software.gradient_bytes;
-  return kernels_.product(linear.out, linear.in, tokens_, work_.precision, element);
+  return linear.count *
+         kernels_.product(linear.out, linear.in, linear.tokens, work_.precision, element);
+}
+
+Linear Layer::by_expert(double in, double out) const {
+  const double experts = static_cast<double>(work_.model.experts) / strategy_.expert;
+  return {in, out, passing_ / experts, experts};
 }
 
 // The product whose columns are split, and the one whose rows are.
 Linear Layer::first(bool mlp) const {
   const Transformer& model = work_.model;
-  if (mlp) return {hidden_, (model.gated ? 2 : 1) * split(model.ffn)};
-  return {hidden_,
-          (split(model.heads) + 2 * split(model.kv_heads)) * static_cast<double>(model.head_dim)};
+  if (mlp) return by_expert(hidden_, (model.gated ? 2 : 1) * split(model.ffn));
+  const double out =
+      (split(model.heads) + 2 * split(model.kv_heads)) * static_cast<double>(model.head_dim);
+  return {hidden_, out, tokens_};
 }
 
 Linear Layer::second(bool mlp) const {
   const Transformer& model = work_.model;
-  return {mlp ? split(model.ffn) : split(model.heads) * static_cast<double>(model.head_dim),
-          hidden_};
+  if (mlp) return by_expert(split(model.ffn), hidden_);
+  return {split(model.heads) * static_cast<double>(model.head_dim), hidden_, tokens_};
 }
 
 Traffic Layer::elementwise() const {
   const Transformer& model = work_.model;
   const Traffic residual = model.dropout ? kDropoutResidual : kResidual;
   const Traffic activation = model.gated ? kSwiGlu : kGelu;
-  const double ffn = tokens_ * split(model.ffn);
+  const double ffn = passing_ * split(model.ffn);
+  const double routed = model.experts > 1 ? passing_ * hidden_ / norm_share() : 0;
   const double turned = model.gated ? tokens_ * (split(model.heads) + split(model.kv_heads)) *
                                           static_cast<double>(model.head_dim)
                                     : 0;
   const auto sum = [&](double Traffic::*pass) {
     return kernels_.memory(2 * (kNorm.*pass + residual.*pass) * norm_elements() +
-                           activation.*pass * ffn + kRope.*pass * turned);
+                           activation.*pass * ffn + kRope.*pass * turned + kRoute.*pass * routed);
   };
   return {sum(&Traffic::forward), sum(&Traffic::backward)};
 }
@@ -176,6 +193,12 @@ double Layer::context_backward() const {
   return 2 * context_forward();
 }
 
+// Tokens to their experts and back (Lepikhin et al. 2020, arXiv 2006.16668, section 3.2).
+double Layer::routing() const {
+  const Group group = {strategy_.expert, int64_t{strategy_.tensor} * strategy_.context};
+  return 2 * all_to_all_seconds(gpu(), group, 2 * passing_ * hidden_ / norm_share());
+}
+
 // What is left of a collective that is cut into slices beside computation.
 double Layer::exposed(double seconds, double beside) const {
   const double first_slice = seconds / strategy_.tensor;
@@ -215,14 +238,15 @@ double Layer::add_block(PieceCost& cost, bool mlp) const {
 
 PieceCost Layer::cost() const {
   PieceCost cost;
-  const double gathered = context_forward(), scattered = context_backward();
-  const double on_forward = add_block(cost, false) + add_block(cost, true) + gathered;
+  const double sent = context_forward() + routing();
+  const double returned = context_backward() + routing();
+  const double on_forward = add_block(cost, false) + add_block(cost, true) + sent;
   // The forward pass's products and collectives alone, for what Alternate computes again.
   const double products = cost.forward;
   const Traffic small = elementwise();
-  cost.forward += small.forward + attention_forward(false) + gathered;
-  cost.backward_input += small.backward + attention_backward() + scattered;
-  cost.communication += gathered + scattered;
+  cost.forward += small.forward + attention_forward(false) + sent;
+  cost.backward_input += small.backward + attention_backward() + returned;
+  cost.communication += sent + returned;
   switch (strategy_.recompute) {
     case Recompute::None: break;
     case Recompute::Selective:
@@ -240,7 +264,7 @@ PieceCost Layer::cost() const {
 }
 
 PieceCost Layer::head() const {
-  const Linear linear = {hidden_, split(work_.model.vocab)};
+  const Linear linear = {hidden_, split(work_.model.vocab), tokens_};
   const double logits = tokens_ * linear.out;
   const Precision kept = Precision::BFloat16;
   PieceCost cost;
@@ -294,7 +318,7 @@ double recomputed_flops_per_token(const Workload& work, const Strategy& strategy
   Transformer layers = work.model;
   layers.vocab = 0;
   const double forward = layers.flops_per_token(work.sequence) / 3;
-  const auto products = 2 * static_cast<double>(layers.layers * layers.layer_parameters());
+  const double products = layers.flops_per_token(0) / 3;
   switch (strategy.recompute) {
     case Recompute::None: return 0;
     case Recompute::Selective:

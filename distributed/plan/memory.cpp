@@ -36,12 +36,14 @@ double layer_activation_bytes(const Workload& work, const Strategy& s) {
 
   const double queries = tokens * split(model.heads, s) * static_cast<double>(model.head_dim);
   const double keys = tokens * split(model.kv_heads, s) * static_cast<double>(model.head_dim);
-  const double ffn = tokens * split(model.ffn, s);
+  const double ffn = tokens * static_cast<double>(model.active_experts) * split(model.ffn, s);
   // Inputs of both norms and of both blocks' first products, and two masks of a byte.
   double bytes = (2 * 4 + (model.dropout ? 2 : 0)) * stream;
   bytes += 2 * (queries + 2 * keys);         // queries, keys and values
   bytes += 2 * queries;                      // input of attention's output projection
   bytes += 2 * (model.gated ? 3 : 2) * ffn;  // before and after the activation
+  // A copy of the tokens for each expert that they pass.
+  if (model.experts > 1) bytes += 2 * static_cast<double>(model.active_experts) * stream;
   const bool unfused = work.software.attention == Attention::Unfused;
   if (unfused && s.recompute == Recompute::None) {
     const double scores = tokens * split(model.heads, s) * static_cast<double>(work.sequence);
@@ -57,31 +59,39 @@ double layer_activation_bytes(const Workload& work, const Strategy& s) {
   return bytes;
 }
 
-double stage_parameters(const Workload& work, const Strategy& s, int stage) {
+double StageParameters::shared(const Strategy& strategy) const {
+  const double ranks = static_cast<double>(strategy.data_shard) * strategy.context;
+  return dense / ranks + experts * strategy.expert / ranks;
+}
+
+StageParameters stage_parameters(const Workload& work, const Strategy& s, int stage) {
   const Transformer& model = work.model;
   double layers = 0;
   for (int chunk = 0; chunk < s.chunks; ++chunk)
     layers += static_cast<double>(layers_of(model, s, chunk * s.pipeline + stage));
-  double elements = layers * static_cast<double>(model.layer_parameters());
+  double dense = layers * static_cast<double>(model.attention_parameters());
   const auto table = static_cast<double>(model.hidden * model.vocab);
-  if (stage == 0) elements += table;
-  if (stage == s.pipeline - 1 && (s.pipeline > 1 || !model.tied)) elements += table;
-  return elements / s.tensor;
+  if (stage == 0) dense += table;
+  if (stage == s.pipeline - 1 && (s.pipeline > 1 || !model.tied)) dense += table;
+  const double experts = layers * static_cast<double>(model.expert_parameters());
+  return {dense / s.tensor, experts / s.tensor / s.expert};
 }
 
 MemoryUse memory_use(const Workload& work, const Strategy& s, const std::vector<int>& in_flight) {
-  const double share = static_cast<double>(s.data_shard) * s.context;
   const double layer = layer_activation_bytes(work, s);
   const Transformer& model = work.model;
   MemoryUse most;
   for (int stage = 0; stage < s.pipeline; ++stage) {
-    const double parameters = stage_parameters(work, s, stage);
-    const double gathered = 2 * static_cast<double>(model.layer_parameters()) / s.tensor;
+    const StageParameters parameters = stage_parameters(work, s, stage);
+    const double whole = parameters.whole(), shared = parameters.shared(s);
+    const double gathered = 2 *
+                            (static_cast<double>(model.attention_parameters()) +
+                             static_cast<double>(model.expert_parameters()) / s.expert) /
+                            s.tensor;
     MemoryUse use;
-    use.parameters = 2 * (s.zero_stage >= 3 ? parameters / share + gathered : parameters);
-    use.gradients =
-        work.software.gradient_bytes * (s.zero_stage >= 2 ? parameters / share : parameters);
-    use.optimizer = 12 * (s.zero_stage >= 1 ? parameters / share : parameters);
+    use.parameters = 2 * (s.zero_stage >= 3 ? shared + gathered : whole);
+    use.gradients = work.software.gradient_bytes * (s.zero_stage >= 2 ? shared : whole);
+    use.optimizer = 12 * (s.zero_stage >= 1 ? shared : whole);
     // Pieces of a stage have the same number of layers, but for the ends of the model.
     const int middle = s.chunks > 1 ? s.pipeline + stage : stage;
     const auto layers = static_cast<double>(layers_of(model, s, middle));

@@ -2,6 +2,8 @@
 
 // What a rank keeps in its GPU's memory during a step, by kind.
 
+#include <vector>
+
 #include "distributed/plan/strategy.h"
 
 namespace plinth::plan {
@@ -26,7 +28,15 @@ double layer_activation_bytes(const Workload& work, const Strategy& strategy);
 MemoryUse memory_use(const Workload& work, const Strategy& strategy,
                      const std::vector<int>& in_flight);
 
-// Matrices' elements on a rank of this stage, before data_shard.
-double stage_parameters(const Workload& work, const Strategy& strategy, int stage);
+// Matrices' elements on a rank of a stage, before data_shard.
+struct StageParameters {
+  double dense = 0;    // the same on every data rank
+  double experts = 0;  // the same on every strategy.expert-th
+
+  double whole() const { return dense + experts; }
+  // What a rank has of them where data_shard shares them.
+  double shared(const Strategy& strategy) const;
+};
+StageParameters stage_parameters(const Workload& work, const Strategy& strategy, int stage);
 
 }  // namespace plinth::plan

@@ -53,6 +53,10 @@ class Search {
   }
 
   void schedules(Strategy s) {
+    for (s.expert = 1; s.expert <= work_.model.experts; s.expert *= 2) stages(s);
+  }
+
+  void stages(Strategy s) {
     for (const int stage : {0, 1, 2, 3}) {
       // Sharing more than nothing takes replicas; sharing parameters, no pipeline, whose every
       // micro-batch would gather them.

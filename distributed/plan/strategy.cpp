@@ -10,7 +10,8 @@ using detail::concat;
 
 std::string Strategy::mesh_text() const {
   return concat("tp", tensor, " cp", context, " dp", data_shard,
-                data_replicate > 1 ? concat("x", data_replicate) : "", " pp", pipeline,
+                data_replicate > 1 ? concat("x", data_replicate) : "",
+                expert > 1 ? concat(" ep", expert) : "", " pp", pipeline,
                 chunks > 1 ? concat("x", chunks) : "");
 }
 
@@ -23,7 +24,8 @@ int64_t layers_of(const Transformer& model, const Strategy& strategy, int piece)
 
 std::string problem(const Workload& work, const Strategy& s) {
   const Transformer& model = work.model;
-  if (std::min({s.tensor, s.context, s.data_shard, s.data_replicate, s.pipeline, s.chunks}) < 1 ||
+  if (std::min({s.tensor, s.context, s.data_shard, s.data_replicate, s.expert, s.pipeline,
+                s.chunks}) < 1 ||
       s.micro_batch < 1)
     return "every size of the mesh, chunks and micro_batch take at least 1";
   if (s.zero_stage < 0 || s.zero_stage > 3)
@@ -34,6 +36,9 @@ std::string problem(const Workload& work, const Strategy& s) {
   if (model.kv_heads % s.tensor != 0 && s.tensor % model.kv_heads != 0)
     return concat("tensor is ", s.tensor, ", takes a divisor or a multiple of kv_heads (",
                   model.kv_heads, ")");
+  if (s.data_shard % s.expert != 0 || model.experts % s.expert != 0)
+    return concat("expert is ", s.expert, ", takes a divisor of data_shard (", s.data_shard,
+                  ") and of the experts (", model.experts, ")");
   // A causal mask leaves the ranks equal work where each has one early and one late part.
   if (s.context > 1 && work.sequence % (2 * s.context) != 0)
     return concat("context is ", s.context, ", takes twice itself dividing the sequence (",

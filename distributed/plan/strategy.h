@@ -19,6 +19,7 @@ struct Strategy {
   int context = 1;         // splits the sequence; keys and values are gathered for each layer
   int data_shard = 1;      // replicas that share optimizer state and more
   int data_replicate = 1;  // groups of them, each with all of it
+  int expert = 1;          // ranks of data_shard that each hold a part of the experts
   int pipeline = 1;        // splits the layers
 
   bool sequence_parallel = false;  // tensor ranks split norms and dropout by the sequence
@@ -36,7 +37,7 @@ struct Strategy {
   int64_t micro_batches(const Workload& work) const {
     return work.global_batch / (data() * micro_batch);
   }
-  // "tp8 cp1 dp4x2 pp16x8": data_shard x data_replicate, pipeline x chunks.
+  // "tp8 cp1 dp4x2 ep4 pp16x8": data_shard x data_replicate, pipeline x chunks.
   std::string mesh_text() const;
 };
 

@@ -15,7 +15,7 @@ nn::TransformerShape shape_of(const Transformer& model) {
           .heads = model.heads,
           .kv_heads = model.kv_heads,
           .head_dim = model.head_dim,
-          .ffn_dim = model.ffn,
+          .ffn_dim = model.active_experts * model.ffn,
           .gated = model.gated,
           .vocab = model.vocab};
 }
@@ -51,6 +51,9 @@ Transformer llama(std::string name, int64_t layers, int64_t hidden, int64_t head
 std::vector<Transformer> make_presets() {
   Transformer bloom = gpt("bloom-176b", 70, 14336, 112, 250880);  // arXiv 2211.05100, table 3
   bloom.dropout = false;
+  Transformer mixtral = llama("mixtral-8x7b", 32, 4096, 32, 8, 14336, 32000);  // arXiv 2401.04088
+  mixtral.experts = 8;
+  mixtral.active_experts = 2;
   return {
       gpt("gpt2-124m", 12, 768, 12, 50257),  // Radford et al. 2019, table 2
       gpt("gpt2-1.5b", 48, 1600, 25, 50257),
@@ -59,6 +62,7 @@ std::vector<Transformer> make_presets() {
       gpt("megatron-530b", 105, 20480, 128),
       gpt("megatron-1t", 128, 25600, 160),
       bloom,
+      mixtral,
       llama("llama2-7b", 32, 4096, 32, 32, 11008, 32000),  // arXiv 2307.09288
       llama("llama2-13b", 40, 5120, 40, 40, 13824, 32000),
       llama("llama2-70b", 80, 8192, 64, 8, 28672, 32000),
@@ -70,9 +74,12 @@ std::vector<Transformer> make_presets() {
 
 }  // namespace
 
-int64_t Transformer::layer_parameters() const {
-  const int64_t attention = 2 * hidden * head_dim * (heads + kv_heads);
-  return attention + (gated ? 3 : 2) * hidden * ffn;
+int64_t Transformer::attention_parameters() const {
+  return 2 * hidden * head_dim * (heads + kv_heads);
+}
+
+int64_t Transformer::expert_parameters() const {
+  return experts * (gated ? 3 : 2) * hidden * ffn;
 }
 
 int64_t Transformer::parameters() const {
@@ -84,19 +91,24 @@ double Transformer::flops_per_token(int64_t sequence, bool skip_masked) const {
 }
 
 void validate(const Transformer& model) {
-  const std::array<std::pair<std::string_view, int64_t>, 7> sizes = {{{"layers", model.layers},
-                                                                      {"hidden", model.hidden},
-                                                                      {"heads", model.heads},
-                                                                      {"kv_heads", model.kv_heads},
-                                                                      {"head_dim", model.head_dim},
-                                                                      {"ffn", model.ffn},
-                                                                      {"vocab", model.vocab}}};
+  const std::array<std::pair<std::string_view, int64_t>, 9> sizes = {
+      {{"layers", model.layers},
+       {"hidden", model.hidden},
+       {"heads", model.heads},
+       {"kv_heads", model.kv_heads},
+       {"head_dim", model.head_dim},
+       {"ffn", model.ffn},
+       {"vocab", model.vocab},
+       {"experts", model.experts},
+       {"active_experts", model.active_experts}}};
   for (const auto& [key, size] : sizes) {
     check(size >= 1 && size <= int64_t{1} << 24, ErrorKind::Argument, "model", key, " is ", size,
           ", takes 1 to ", int64_t{1} << 24);
   }
   check(model.heads % model.kv_heads == 0, ErrorKind::Argument, "model", "heads is ", model.heads,
         ", takes a multiple of kv_heads (", model.kv_heads, ")");
+  check(model.active_experts <= model.experts, ErrorKind::Argument, "model", "active_experts is ",
+        model.active_experts, ", takes at most experts (", model.experts, ")");
 }
 
 std::span<const Transformer> presets() {

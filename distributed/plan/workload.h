@@ -19,13 +19,18 @@ struct Transformer {
   int64_t kv_heads = 0;
   int64_t head_dim = 0;
   int64_t ffn = 0;
-  bool gated = false;  // an MLP of three matrices (SwiGLU)
+  bool gated = false;          // an MLP of three matrices (SwiGLU)
+  int64_t experts = 1;         // MLPs of a layer,
+  int64_t active_experts = 1;  // of which each token passes so many
   int64_t vocab = 0;
   bool tied = false;     // the output projection is the token embedding
   bool dropout = false;  // masks are kept, and the passes over memory are longer
 
-  // Elements of a layer's matrices; gains and biases are left out, a thousandth of these.
-  int64_t layer_parameters() const;
+  // Elements of a layer's matrices outside its MLP, and of all its experts. Gains, biases and the
+  // experts' router are left out, a thousandth of these.
+  int64_t attention_parameters() const;
+  int64_t expert_parameters() const;
+  int64_t layer_parameters() const { return attention_parameters() + expert_parameters(); }
   // The same for the model, embedding and output projection included.
   int64_t parameters() const;
   // Operations of a step for each token, attention to the whole sequence counted, recomputation
@@ -33,7 +38,8 @@ struct Transformer {
   double flops_per_token(int64_t sequence, bool skip_masked = false) const;
 };
 
-// Throws Error(Argument) for a size below 1, and for kv_heads that do not divide heads.
+// Throws Error(Argument) for a size below 1, and for kv_heads that do not divide heads, and for
+// more active experts than there are.
 void validate(const Transformer& model);
 
 // Models of papers, by names such as "gpt3-175b" and "llama3-405b".

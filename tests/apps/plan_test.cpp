@@ -28,7 +28,7 @@ TEST(Plan, PrintsATable) {
   EXPECT_EQ(outcome.status, 0) << outcome.errors;
   EXPECT_THAT(outcome.output, StartsWith("llama3-8b, 8.03G parameters, on 16 h200"));
   EXPECT_THAT(outcome.output, HasSubstr("mesh                       schedule"));
-  EXPECT_EQ(std::ranges::count(outcome.output, '\n'), 4 + 3 + 4);
+  EXPECT_EQ(std::ranges::count(outcome.output, '\n'), 4 + 3 + 5);
 }
 
 TEST(Plan, GivesJsonAndAPicture) {

@@ -57,6 +57,11 @@ TEST(PlanCollectives, RingsSendWhatTheyMust) {
   EXPECT_NEAR(all_gather_seconds(gpu, {8, 1}, bytes) * gpu.nvlink_bandwidth / bytes, 7.0 / 8, 1e-3);
   EXPECT_DOUBLE_EQ(all_reduce_seconds(gpu, {8, 1}, bytes),
                    2 * reduce_scatter_seconds(gpu, {8, 1}, bytes));
+  // Of what goes to all, an eighth stays; of 64 ranks, seven eighths leave the node.
+  EXPECT_EQ(all_to_all_seconds(gpu, {1, 1}, bytes), 0);
+  EXPECT_NEAR(all_to_all_seconds(gpu, {8, 1}, bytes) * gpu.nvlink_bandwidth / bytes, 7.0 / 8, 1e-3);
+  EXPECT_NEAR(all_to_all_seconds(gpu, {64, 1}, bytes) * gpu.network_bandwidth / bytes, 7.0 / 8,
+              1e-3);
   // Whole nodes leave by eight adapters, ranks of one in eight by their own.
   EXPECT_NEAR(all_gather_seconds(gpu, {64, 1}, bytes) * gpu.nvlink_bandwidth / bytes, 63.0 / 64,
               1e-3);
@@ -134,6 +139,27 @@ TEST(PlanCost, MoreOfAnythingGoodIsFaster) {
   EXPECT_LT(step_cost(h200(), work, s).seconds, seconds);
 }
 
+// As many active experts as there are cost what one MLP of their size costs, but for copies of the
+// tokens and products of other shapes.
+TEST(PlanCost, ExpertsCostWhatTheirTokensPass) {
+  Workload experts = workload("mixtral-8x7b", 4096, 64);
+  experts.model.active_experts = 8;
+  Workload dense = experts;
+  dense.model.experts = dense.model.active_experts = 1;
+  dense.model.ffn *= 8;
+  Strategy s{.data_shard = 8};
+  s.zero_stage = 1;
+  EXPECT_DOUBLE_EQ(experts.model.flops_per_token(4096), dense.model.flops_per_token(4096));
+  const StepCost one = step_cost(h200(), dense, s), many = step_cost(h200(), experts, s);
+  EXPECT_GT(many.seconds, one.seconds);
+  EXPECT_LT(many.seconds, 1.25 * one.seconds);
+  EXPECT_EQ(many.communication, 0);
+  s.expert = 8;
+  const StepCost spread = step_cost(h200(), experts, s);
+  EXPECT_GT(spread.communication, 0);
+  EXPECT_LT(spread.memory.total(), many.memory.total());
+}
+
 TEST(PlanStrategy, LayersAreDealtEvenlyOrOneLessAtTheEnds) {
   const Workload work = workload("llama3-405b", 8192, 256);
   Strategy s{.pipeline = 16, .schedule = PipelineKind::Interleaved, .chunks = 8};
@@ -162,6 +188,8 @@ TEST(PlanStrategy, WhatCannotBeCutIsRefused) {
   EXPECT_THAT(message({.tensor = 0}), HasSubstr("take at least 1"));
   EXPECT_THAT(message({.tensor = 3}), HasSubstr("tensor is 3, takes a divisor of the heads (32)"));
   EXPECT_THAT(message({.context = 3}), HasSubstr("context is 3"));
+  EXPECT_THAT(message({.data_shard = 8, .expert = 2}),
+              HasSubstr("expert is 2, takes a divisor of data_shard (8) and of the experts (1)"));
   EXPECT_THAT(message({.data_shard = 5}), HasSubstr("a batch of 64 is no multiple"));
   EXPECT_THAT(message({.pipeline = 5}), HasSubstr("takes a divisor of 32 layers, or of 34"));
   EXPECT_THAT(message({.pipeline = 2, .chunks = 2}), HasSubstr("take the interleaved schedule"));

@@ -81,5 +81,21 @@ TEST(PlanMemory, ZeroSharesWhatItsStageSays) {
   EXPECT_DOUBLE_EQ(step_memory(work, s).parameters, whole.parameters / 8 + gathered);
 }
 
+// Mixtral of Experts (arXiv 2401.04088): 47 billion parameters, 13 active.
+TEST(PlanMemory, ExpertsAreDealtToRanks) {
+  Workload work{.model = preset("mixtral-8x7b"), .sequence = 4096, .global_batch = 64};
+  EXPECT_NEAR(static_cast<double>(work.model.parameters()), 46.7e9, 0.1e9);
+  const auto embedding = static_cast<double>(work.model.hidden * work.model.vocab);
+  EXPECT_NEAR(work.model.flops_per_token(1) / 6, 12.9e9 - embedding, 0.1e9);
+  Strategy s{.data_shard = 8};
+  const StageParameters all = stage_parameters(work, s, 0);
+  s.expert = 4;
+  const StageParameters part = stage_parameters(work, s, 0);
+  EXPECT_DOUBLE_EQ(part.dense, all.dense);
+  EXPECT_DOUBLE_EQ(part.experts, all.experts / 4);
+  // Sharing by all ranks leaves each the same.
+  EXPECT_DOUBLE_EQ(part.shared(s), all.whole() / 8);
+}
+
 }  // namespace
 }  // namespace plinth::plan
