@@ -3,7 +3,7 @@
 
     bench/attention_model.py [--ceiling TFLOPS] [--multiprocessors N]
 
-Prints a Markdown table: TFLOP/s for head_dim 64 and 128, 16k tokens a batch, hidden size 2048, bfloat16.
+Prints a Markdown table: TFLOP/s for head_dim 64 and 128 (gradients also 256), 16k tokens a batch, hidden size 2048, bfloat16.
 A block's time is that of the unit which it keeps busy longest, plus what nothing hides; blocks take tiles in
 the order of kernels/attention/hopper/work.cuh. The clock is the one at which the tensor cores alone would
 give the ceiling of a large product (--ceiling). docs/kernels/attention.md says what the counts are.
@@ -48,12 +48,17 @@ def forward(head_dim, length, causal, blocks):
 
 
 def backward(head_dim, length, causal, blocks):
-    keys, queries = 128, 64
+    wide = head_dim > 128
+    keys, queries = 64 if wide else 128, 64
     products = 10 * keys * queries * head_dim / FLOPS
     row = head_dim * 2  # bytes
-    # scores and slopes of weights read k or v and q or dout in each of two warpgroups; dv and dk read dout and
-    # q; dq reads slopes and half of k; q and dout come in; slopes and dq are written, dq is read again.
-    moved = 2 * (keys + 2 * queries) * row + 2 * 2 * queries * row + 2 * keys * queries * 2 + keys * row
+    # scores and slopes of weights read k or v and q or dout in each of two warpgroups, dv and dk dout and q; wide:
+    # in one of them, and weights pass between them; dq reads slopes and half of k in each, wide slopes twice; q
+    # and dout come in; slopes and dq are written, dq is read again.
+    readers, parts = (1, 2) if wide else (2, 1)
+    moved = 2 * (keys + readers * queries) * row + 2 * readers * queries * row
+    moved += 2 * keys * queries * 4 if wide else 0
+    moved += 2 * parts * keys * queries * 2 + keys * row
     moved += 2 * queries * row + keys * queries * 2 + 2 * queries * head_dim * 4
     elementwise = keys * queries * (1 / EXPONENTIALS + 9 / LANES)
     step = max(products, moved / SHARED) + elementwise / 2
@@ -85,7 +90,7 @@ def main():
     print("| pass | head_dim | mask | " + " | ".join(map(str, lengths)) + " |")
     print("|---" * (3 + len(lengths)) + "|")
     for name, model in (("forward", forward), ("backward", backward)):
-        for head_dim in (64, 128):
+        for head_dim in (64, 128, 256) if model is backward else (64, 128):
             for causal in (True, False):
                 cells = []
                 for length in lengths:

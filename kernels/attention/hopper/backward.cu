@@ -1,5 +1,5 @@
-#include "kernels/attention/hopper/backward.cuh"
 #include "kernels/attention/hopper/backward_rows.cuh"
+#include "kernels/attention/hopper/backward_wide.cuh"
 #include "kernels/attention/hopper/maps.h"
 
 namespace plinth::kernels::cuda::attention {
@@ -9,7 +9,8 @@ namespace {
 template <class F>
 void with_backward_columns(int64_t head_dim, F f) {
   if (head_dim <= 64) return f.template operator()<64>();
-  return f.template operator()<128>();
+  if (head_dim <= 128) return f.template operator()<128>();
+  return f.template operator()<256>();
 }
 
 template <class T>
@@ -22,6 +23,8 @@ template <class T, int kColumns, class Rule>
 void launch_backward(Stream stream, const AttentionDesc& d, const Operands<T>& x,
                      const BackwardWorkspace& workspace) {
   using Tile = BackwardTile<T, kColumns>;
+  using Consumer = std::conditional_t<Tile::kWide, WideBackwardConsumer<Tile, T, Rule>,
+                                      BackwardConsumer<Tile, T, Rule>>;
   const int64_t tiles = tiles_of(d, d.kv_len, Tile::kKeys);
   const BackwardArguments<T, Rule> arguments{d,
                                              {d.kv_lengths, d.cu_seqlens_q, d.cu_seqlens_k},
@@ -38,7 +41,7 @@ void launch_backward(Stream stream, const AttentionDesc& d, const Operands<T>& x
   };
   const auto blocks =
       static_cast<uint32_t>(std::min(arguments.count, device_limits().multiprocessors));
-  launch("hopper_attention_backward", hopper_backward_kernel<T, kColumns, Rule>,
+  launch("hopper_attention_backward", hopper_backward_kernel<Consumer, T, Rule>,
          {{blocks}, {Tile::kThreads}, Tile::kSharedBytes}, stream,
          map(x.q, d.q, d.heads, d.q_len, Tile::kQueries),
          map(x.k, d.k, d.kv_heads, d.kv_len, Tile::kKeys),
@@ -53,7 +56,6 @@ void launch_backward(Stream stream, const AttentionDesc& d, const Operands<T>& x
 template <class T>
 const char* hopper_backward_obstacle(const AttentionDesc& d, const Gradients<T>& x) {
   if (const char* obstacle = hopper_obstacle(d, x.q, x.k, x.v, x.out)) return obstacle;
-  if (d.head_dim > 128) return "the gradients of a head_dim beyond 128 do not fit its registers";
   if (!mappable(x.dout, d.dout) || !mappable(x.dq, d.dq) || !mappable(x.dk, d.dk) ||
       !mappable(x.dv, d.dv))
     return "rows are not whole vectors of 16 bytes";

@@ -16,8 +16,10 @@ namespace plinth::kernels::cuda::attention {
 
 // ---- a consumer warpgroup ----
 
-template <class Tile, class T, class Rule>
+// `group` is which 64 of the tile's keys it has, `half` which columns of dq it makes.
+template <class Tile_, class T, class Rule>
 struct BackwardConsumer {
+  using Tile = Tile_;
   using Keys = typename Tile::Keys;
   using Values = typename Tile::Values;
   using Queries = typename Tile::Queries;
@@ -26,26 +28,28 @@ struct BackwardConsumer {
   using Numbers = typename Tile::Numbers;
   using Work = typename Tile::Work;
   // Queries whose scores are made at once: what a description can ask for takes registers.
-  static constexpr int kPart = Rule::kScaleOnly || Tile::kColumns == 64 ? Tile::kQueries : 16;
+  static constexpr int kPart = Rule::kScaleOnly || Tile::kColumns != 128 ? Tile::kQueries : 16;
   using Scores = Registers<float, kPart / 2>;
   using Gradient = Registers<float, Tile::kColumns / 2>;
+  using DqPart = Registers<float, Tile::kDqColumns / 2>;
   using Fragments = Registers<uint32_t, 4>[Tile::kQueries / 16];
   static constexpr int kThreads = 128 * Tile::kConsumers;
 
   const BackwardArguments<T, Rule>& a;
-  const int32_t group;
+  const int32_t group, half;
   // How many pieces of work and tiles of queries there have been: places in the rings follow.
   int32_t works = 0, steps = 0;
 
   PLINTH_DEVICE BackwardConsumer(const BackwardArguments<T, Rule>& arguments, int32_t number)
-      : a(arguments), group(number) {}
+      : a(arguments), group(Tile::kWide ? 0 : number), half(number) {}
 
-  PLINTH_DEVICE auto key_place() const { return Keys::Place::after(works); }       // and of values
-  PLINTH_DEVICE auto query_place() const { return Queries::Place::after(steps); }  // and of dout
+  PLINTH_DEVICE auto key_place() const { return Keys::Place::after(works); }  // and of values
+  PLINTH_DEVICE auto query_place() const { return Queries::Place::after(steps); }
+  PLINTH_DEVICE auto dout_place() const { return Douts::Place::after(steps); }
 
   PLINTH_DEVICE Shared<T> slope_tile() const {
-    return shared_array<T>(Tile::kSlopesAt + static_cast<uint32_t>(steps % 2) * Tile::kSlopeBytes,
-                           Tile::kSlopeBytes / 2);
+    const auto stage = static_cast<uint32_t>(steps % Tile::kSlopeStages);
+    return shared_array<T>(Tile::kSlopesAt + stage * Tile::kSlopeBytes, Tile::kSlopeBytes / 2);
   }
   // The factor that brings products to scores in units of log 2.
   PLINTH_DEVICE float factor() const {
@@ -76,13 +80,13 @@ struct BackwardConsumer {
                                          accumulate || step > 0);
     wgmma_commit();
   }
-  // The warpgroup's half of the columns of a tile of dq: slopes, transposed, times keys.
-  PLINTH_DEVICE void multiply_slopes(Registers<float, Tile::kDqColumns / 2>& dq) const {
+  // A part of the warpgroup's half of the columns of a tile of dq: slopes, transposed, times keys.
+  PLINTH_DEVICE void multiply_slopes(DqPart& dq, int part = 0) const {
     constexpr int kBoxes = Tile::kDqColumns / 64;  // of keys; 0: half of one
     const MatrixDescriptor rows = Tile::Slopes::first(slope_tile());
     const MatrixDescriptor columns = not_ahead(Tile::KeyColumns::first(
-        Keys::tile(key_place()) +
-        group * (kBoxes > 0 ? kBoxes * Tile::kKeys * 64 : Tile::kDqColumns)));
+        Keys::tile(key_place()) + (half * Tile::kDqParts + part) *
+                                      (kBoxes > 0 ? kBoxes * Tile::kKeys * 64 : Tile::kDqColumns)));
     wgmma_fence(dq);
     PLINTH_UNROLL
     for (uint32_t step = 0; step < Tile::kKeys / 16; ++step)
@@ -116,9 +120,9 @@ struct BackwardConsumer {
     if (begin >= Tile::kQueries || t.q_begin + t.q_len >= static_cast<int32_t>(a.desc.q_len))
       return;
     Queries::wait(query_place());
-    Douts::wait(query_place());
+    Douts::wait(dout_place());
     clear_rows<Tile::kQueries>(Queries::tile(query_place()), begin);
-    clear_rows<Tile::kQueries>(Douts::tile(query_place()), begin);
+    clear_rows<Tile::kQueries>(Douts::tile(dout_place()), begin);
     fence_async_shared();
     named_sync(kBothConsumers, kThreads);
   }
@@ -173,6 +177,14 @@ struct BackwardConsumer {
         slope_of[i + e] = weights[i + e] * (slope_of[i + e] - delta[e % 2]);
     }
   }
+  // The score of a product, -inf where the pair is not seen.
+  PLINTH_DEVICE static Score<float> score_of(const Work& t, const ScoreOfHead<T>& score,
+                                             float product, int32_t query, int32_t key) {
+    const bool seen = query < t.q_len && key >= t.sight.begin(query) && key < t.sight.end(query);
+    Score<float> s{kNever, 0};
+    if (seen) s = score.at(product, query, key);
+    return s;
+  }
   // Both at once, of all that a description can ask for: products and slopes of weights become
   // weights, with their dropout, and slopes of products, of queries `first` and on. Each pair is
   // rounded and put away at once, as registers are few.
@@ -192,12 +204,8 @@ struct BackwardConsumer {
         draw_factors(a.dropout, p, head, first + own_column(i), first_key, factors);
       PLINTH_UNROLL
       for (int e = 0; e < 4; ++e) {
-        const int32_t query = first + own_column(i + e);
-        const int32_t key = first_key + own_row(e / 2);
-        const bool seen =
-            query < t.q_len && key >= t.sight.begin(query) && key < t.sight.end(query);
-        Score<float> s{kNever, 0};
-        if (seen) s = score.at(scores[i + e], query, key);
+        const Score<float> s = score_of(t, score, scores[i + e], first + own_column(i + e),
+                                        first_key + own_row(e / 2));
         const float weight = fast_exp2(s.value - lse[e % 2]);
         scores[i + e] = weight * factors[e];
         slope_of[i + e] = weight * (factors[e] * slope_of[i + e] - delta[e % 2]) * s.slope;
@@ -254,9 +262,14 @@ struct BackwardConsumer {
     }
   }
 
-  // Half a tile of dq to shared memory, from where it is added to the others'.
-  PLINTH_DEVICE void hand_over(Registers<float, Tile::kDqColumns / 2>& dq) {
-    const typename Sums::Place place{group, static_cast<uint32_t>(steps % 2)};
+  PLINTH_DEVICE void sync_own() const {
+    named_sync(kOneConsumer + static_cast<uint32_t>(half), 128);
+  }
+
+  // A part of a tile of dq to shared memory, from where it is added to the others'.
+  PLINTH_DEVICE void hand_over(DqPart& dq, int part = 0) const {
+    const typename Sums::Place place{half,
+                                     static_cast<uint32_t>((steps * Tile::kDqParts + part) % 2)};
     mbarrier_wait(Sums::empty(place), place.parity ^ 1);
     const Shared<float> to = Sums::tile(place);
     const auto thread = static_cast<int32_t>(thread_index() % 128);
@@ -265,7 +278,7 @@ struct BackwardConsumer {
       store_shared_vector(to + (i / 4 * 512 + thread * 4),
                           Vector<float, 4>{dq[i], dq[i + 1], dq[i + 2], dq[i + 3]});
     fence_async_shared();
-    named_sync(kOneConsumer + static_cast<uint32_t>(group), 128);
+    sync_own();
     if (thread == 0) mbarrier_arrive(Sums::full(place));
   }
 
@@ -281,11 +294,11 @@ struct BackwardConsumer {
     Fragments weights, slope_fragments;
     clear_queries(t, tile);
     Queries::wait(query_place());
-    const Shared<T> queries = Queries::tile(query_place()), douts = Douts::tile(query_place());
+    const Shared<T> queries = Queries::tile(query_place()), douts = Douts::tile(dout_place());
     if constexpr (Rule::kScaleOnly) {
       Scores scores, slope_of;
       multiply_rows(Keys::tile(key_place()), queries, scores);
-      Douts::wait(query_place());
+      Douts::wait(dout_place());
       multiply_rows(Values::tile(key_place()), douts, slope_of);
       wgmma_wait<1>(scores);
       hide_pairs(t, tile, scores);
@@ -296,7 +309,7 @@ struct BackwardConsumer {
       slope(scores, slope_of);
       to_fragments(slope_of, slope_fragments);
     } else {
-      Douts::wait(query_place());
+      Douts::wait(dout_place());
       PLINTH_UNROLL
       for (int part = 0; part < Tile::kQueries; part += kPart) {
         Scores scores, slope_of;
@@ -311,7 +324,7 @@ struct BackwardConsumer {
     store_slopes(slope_fragments);
     fence_async_shared();
     named_sync(kBothConsumers, kThreads);
-    Registers<float, Tile::kDqColumns / 2> dq;
+    DqPart dq;
     multiply_slopes(dq);
     multiply_queries(slope_fragments, Queries::tile(query_place()), dk, accumulate);
     wgmma_wait<1>(dq, dv, weights);
@@ -376,10 +389,13 @@ struct BackwardConsumer {
     store_gradient(dk, static_cast<float>(a.desc.scale), any, Keys::tile(key_place()));
     store_gradient(dv, 1, any, Values::tile(key_place()));
     fence_async_shared();
-    named_sync(kOneConsumer + static_cast<uint32_t>(group), 128);
+    sync_own();
     write_rows(dk_map, Keys::tile(key_place()), a.dk, a.desc.dk, t);
-    if (write_rows(dv_map, Values::tile(key_place()), a.dv, a.desc.dv, t))
-      named_sync(kOneConsumer + static_cast<uint32_t>(group), 128);
+    if (write_rows(dv_map, Values::tile(key_place()), a.dv, a.desc.dv, t)) sync_own();
+    free_keys();
+  }
+  // Ends a piece of work, when its gradients have left shared memory.
+  PLINTH_DEVICE void free_keys() {
     if (thread_index() % 128 == 0) {
       bulk_commit();
       bulk_wait_read<0>();
@@ -388,32 +404,50 @@ struct BackwardConsumer {
     ++works;
   }
 
-  PLINTH_DEVICE void run(const TensorMap& dk_map, const TensorMap& dv_map) {
-    const auto heads = static_cast<int32_t>(a.desc.heads / a.desc.kv_heads);
+  // Calls f(work, its number) for each piece of work of the block.
+  template <class F>
+  PLINTH_DEVICE void each_work(F f) {
     for (;;) {
       const auto place = Numbers::Place::after(works);
       Numbers::wait(place);
       const int32_t number = Numbers::tile(place)[0];
       if (number >= a.count) return;
       const Work t(a.desc, a.lengths, a.tiles, number);
-      Gradient dk, dv;
       Keys::wait(key_place());
       Values::wait(key_place());
       clear_keys(t);
-      const int32_t first_head = t.kv_head * heads;
-      for (int32_t head = first_head; head < first_head + heads; ++head) {
-        for (int32_t tile = t.tile; tile < t.tile_end; ++tile)
-          run_tile(t, head, tile, dk, dv, head != first_head || tile != t.tile);
-      }
-      // Made again: what the loop does not need would take registers there.
-      finish(dk_map, dv_map, Work(a.desc, a.lengths, a.tiles, not_ahead(number)), dk, dv);
+      f(t, number);
     }
+  }
+  // Calls f(head, tile, whether it is not the first) for each tile of queries of each head.
+  template <class F>
+  PLINTH_DEVICE void each_tile(const Work& t, F f) const {
+    const auto heads = static_cast<int32_t>(a.desc.heads / a.desc.kv_heads);
+    const int32_t first_head = t.kv_head * heads;
+    for (int32_t head = first_head; head < first_head + heads; ++head) {
+      for (int32_t tile = t.tile; tile < t.tile_end; ++tile)
+        f(head, tile, head != first_head || tile != t.tile);
+    }
+  }
+  // The work made again: what the loop does not need would take registers there.
+  PLINTH_DEVICE Work again(int32_t number) const {
+    return Work(a.desc, a.lengths, a.tiles, not_ahead(number));
+  }
+
+  PLINTH_DEVICE void run(const TensorMap& dk_map, const TensorMap& dv_map) {
+    each_work([&](const Work& t, int32_t number) {
+      Gradient dk, dv;
+      each_tile(t, [&](int32_t head, int32_t tile, bool accumulate) {
+        run_tile(t, head, tile, dk, dv, accumulate);
+      });
+      finish(dk_map, dv_map, again(number), dk, dv);
+    });
   }
 };
 
 // Maps of q and dout in boxes of kQueries rows, of k and v in boxes of kKeys, of dk and dv of 64.
-template <class T, int kColumns, class Rule>
-PLINTH_KERNEL_BOUNDS((BackwardTile<T, kColumns>::kThreads), 1)
+template <class Consumer, class T, class Rule>
+PLINTH_KERNEL_BOUNDS((Consumer::Tile::kThreads), 1)
 PLINTH_KERNEL
     void hopper_backward_kernel(const PLINTH_GRID_CONSTANT TensorMap q_map,
                                 const PLINTH_GRID_CONSTANT TensorMap k_map,
@@ -423,7 +457,7 @@ PLINTH_KERNEL
                                 const PLINTH_GRID_CONSTANT TensorMap dv_map,
                                 const PLINTH_GRID_CONSTANT BackwardArguments<T, Rule> arguments) {
   if constexpr (kHopper) {
-    using Tile = BackwardTile<T, kColumns>;
+    using Tile = typename Consumer::Tile;
     if (thread_index() == 0) {
       Tile::Keys::init(Tile::kConsumers);
       Tile::Values::init(Tile::kConsumers);
@@ -445,7 +479,7 @@ PLINTH_KERNEL
       }
     } else {
       registers_increase<Tile::kConsumerRegisters>();
-      BackwardConsumer<Tile, T, Rule>(arguments, warpgroup - 1).run(dk_map, dv_map);
+      Consumer(arguments, warpgroup - 1).run(dk_map, dv_map);
     }
   }
 }

@@ -16,8 +16,9 @@ PLINTH_DEVICE void fetch_backward(const TensorMap& q_map, const TensorMap& k_map
   using Queries = typename Tile::Queries;
   using Douts = typename Tile::Douts;
   using Numbers = typename Tile::Numbers;
-  typename Keys::Place k;     // and of values, which are freed with keys
-  typename Queries::Place q;  // and of dout, which is freed before queries
+  typename Keys::Place k;  // and of values, which are freed with keys
+  typename Queries::Place q;
+  typename Douts::Place o;
   typename Numbers::Place n;
   const auto group = static_cast<int32_t>(a.desc.heads / a.desc.kv_heads);
   for (;;) {
@@ -45,9 +46,12 @@ PLINTH_DEVICE void fetch_backward(const TensorMap& q_map, const TensorMap& k_map
             int64_t{a.workspace.index(head, t.first_tile, tile)} * 2 * Tile::kQueries;
         bulk_load(Tile::statistics(q), Global<const float>(a.workspace.statistics + statistics),
                   Tile::kStatisticsBytes, Queries::full(q));
+        // Of as many stages it is freed before queries.
         load_rows<Tile::kQueries, Tile::kColumns, Tile::kBoxColumns>(
-            Douts::start_free(q), dout_map, row, head, t.batch, Douts::full(q));
+            Tile::kDoutStages == Tile::kStages ? Douts::start_free(o) : Douts::start(o), dout_map,
+            row, head, t.batch, Douts::full(o));
         q.advance();
+        o.advance();
       }
     }
   }
@@ -73,14 +77,17 @@ PLINTH_DEVICE void add_dq(const BackwardArguments<T, Rule>& a) {
         const int32_t index = a.workspace.index(head, t.first_tile, tile), rank = t.rank(tile);
         while (load_acquire(a.workspace.done + index) < rank) {
         }
-        for (int half = 0; half < Tile::kConsumers; ++half) {
+        for (int i = 0; i < Tile::kConsumers * Tile::kDqParts; ++i) {
+          const int half = i % Tile::kConsumers, part = i / Tile::kConsumers;
           Sums::wait(sums);
-          const Global<float> to = a.workspace.dq + (int64_t{index} * Tile::kConsumers + half) *
-                                                        (Tile::kHalfDqBytes / 4);
+          const Global<float> to =
+              a.workspace.dq +
+              ((int64_t{index} * Tile::kConsumers + half) * Tile::kDqParts + part) *
+                  (Tile::kDqBytes / 4);
           if (rank == 0) {
-            bulk_store(to, Sums::tile(sums), Tile::kHalfDqBytes);
+            bulk_store(to, Sums::tile(sums), Tile::kDqBytes);
           } else {
-            bulk_add(to, Sums::tile(sums), Tile::kHalfDqBytes);
+            bulk_add(to, Sums::tile(sums), Tile::kDqBytes);
           }
           bulk_commit();
           bulk_wait_read<0>();

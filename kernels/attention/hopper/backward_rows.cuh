@@ -89,8 +89,8 @@ PLINTH_KERNEL void backward_dq(const PLINTH_GRID_CONSTANT AttentionDesc d, Lengt
   for (auto i = static_cast<int32_t>(thread_index()); i < t.rows * kUnits; i += kRowThreads) {
     const int32_t row = i / kUnits, column = i % kUnits * 8;
     if (column >= d.head_dim) continue;
-    const int32_t half = column / Sizes::kDqColumns, thread = row / 16 * 32 + row % 8 * 4;
-    const int64_t from = (int64_t{t.index} * 2 + half) * (Sizes::kHalfDqBytes / 4) +
+    const int32_t part = column / Sizes::kDqColumns, thread = row / 16 * 32 + row % 8 * 4;
+    const int64_t from = (int64_t{t.index} * 2 * Sizes::kDqParts + part) * (Sizes::kDqBytes / 4) +
                          column % Sizes::kDqColumns / 8 * 512 + thread * 4 + row % 16 / 8 * 2;
     Vector<T, 8> result;
     PLINTH_UNROLL

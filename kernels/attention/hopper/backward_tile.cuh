@@ -9,14 +9,20 @@
 
 namespace plinth::kernels::cuda::attention {
 
-// A block has kKeys keys, of which each of two consumer warpgroups has half. It works through the
-// tiles of kQueries queries that see them.
+// A block has kKeys keys, and works through the tiles of kQueries queries that see them. Each of
+// two consumer warpgroups has half of the keys; of more than 128 columns (kWide) both have all
+// keys, and one gradient each, which fills as many registers.
 template <int kColumns>
 struct BackwardSizes {
-  static constexpr int kConsumers = 2, kKeys = 64 * kConsumers;
+  static constexpr bool kWide = kColumns > 128;
+  static constexpr int kConsumers = 2, kKeys = kWide ? 64 : 64 * kConsumers;
   static constexpr int kQueries = 64;
-  static constexpr int kDqColumns = kColumns / kConsumers;  // of dq that a warpgroup makes
-  static constexpr uint32_t kHalfDqBytes = 64 * kDqColumns * 4;
+  // Each warpgroup makes half of the columns of dq, in kDqParts parts.
+  static constexpr int kDqParts = kWide ? 2 : 1;
+  static constexpr int kHalfDqColumns = kColumns / 2, kDqColumns = kHalfDqColumns / kDqParts;
+  static constexpr uint32_t kDqBytes = kQueries * kDqColumns * 4;  // of a part
+  // Tiles of dout and of slopes.
+  static constexpr int kDoutStages = kWide ? 1 : 2, kSlopeStages = kWide ? 1 : 2;
 };
 
 // The workspace, by tiles of queries: those of all problems of a head, then the next head's.
@@ -57,7 +63,7 @@ struct BackwardWorkspaceSizes {
     const auto tiles =
         static_cast<size_t>(d.heads * BackwardWorkspace::tiles_of_head(d, Sizes::kQueries));
     statistics = BackwardWorkspace::aligned(tiles * 2 * Sizes::kQueries * sizeof(float));
-    dq = BackwardWorkspace::aligned(tiles * 2 * Sizes::kHalfDqBytes);
+    dq = BackwardWorkspace::aligned(tiles * 2 * Sizes::kDqParts * Sizes::kDqBytes);
     done = BackwardWorkspace::aligned((tiles + 1) * sizeof(int32_t));
   }
   size_t total() const { return statistics + dq + done; }
@@ -120,8 +126,8 @@ struct KeyTile {
 template <class T, int kColumns_>
 struct BackwardTile : BackwardSizes<kColumns_> {
   using Sizes = BackwardSizes<kColumns_>;
-  using Sizes::kConsumers, Sizes::kKeys, Sizes::kQueries;
-  using Sizes::kDqColumns, Sizes::kHalfDqBytes;
+  using Sizes::kConsumers, Sizes::kKeys, Sizes::kQueries, Sizes::kWide;
+  using Sizes::kDoutStages, Sizes::kSlopeStages, Sizes::kDqBytes;
   static constexpr int kColumns = kColumns_;
   static constexpr int kThreads = 128 * (kConsumers + 1), kStages = 2;
   static constexpr int kProducerRegisters = 40, kConsumerRegisters = 232;
@@ -136,17 +142,20 @@ struct BackwardTile : BackwardSizes<kColumns_> {
   static constexpr uint32_t kKeyBytes = kKeys * kColumns * 2, kQueryBytes = kQueries * kColumns * 2;
   static constexpr uint32_t kSlopeBytes = kKeys * kQueries * 2;
   static constexpr uint32_t kStatisticsBytes = 2 * kQueries * 4;
-  // Tiles from the start; then two of slopes; then statistics, and numbers of work.
+  static constexpr uint32_t kWeightBytes = kWide ? kKeys * kQueries * 4 : 0;
+  // Tiles from the start; then those of slopes, and of weights that one consumer sends the other;
+  // then statistics, and numbers of work.
   static constexpr uint32_t kSlopesAt =
-      2 * kKeyBytes + 2 * kStages * kQueryBytes + 2 * kHalfDqBytes;
-  static constexpr uint32_t kStatisticsAt = kSlopesAt + 2 * kSlopeBytes;
+      2 * kKeyBytes + (kStages + kDoutStages) * kQueryBytes + kConsumers * kDqBytes;
+  static constexpr uint32_t kWeightsAt = kSlopesAt + kSlopeStages * kSlopeBytes;
+  static constexpr uint32_t kStatisticsAt = kWeightsAt + kWeightBytes;
   static constexpr uint32_t kNumbersAt = kStatisticsAt + kStages * kStatisticsBytes;
   static constexpr uint32_t kBarriers = kNumbersAt + kStages * 16;
   using Keys = Ring<T, 1, kKeyBytes, 0, kBarriers>;
   using Values = Ring<T, 1, kKeyBytes, Keys::kEnd, Keys::kBarriersEnd>;
   using Queries = Ring<T, kStages, kQueryBytes, Values::kEnd, Values::kBarriersEnd>;
-  using Douts = Ring<T, kStages, kQueryBytes, Queries::kEnd, Queries::kBarriersEnd>;
-  using Sums = Ring<float, kConsumers, kHalfDqBytes, Douts::kEnd, Douts::kBarriersEnd>;
+  using Douts = Ring<T, kDoutStages, kQueryBytes, Queries::kEnd, Queries::kBarriersEnd>;
+  using Sums = Ring<float, kConsumers, kDqBytes, Douts::kEnd, Douts::kBarriersEnd>;
   using Numbers = Ring<int32_t, kStages, 16, kNumbersAt, Sums::kBarriersEnd>;
   static_assert(Sums::kEnd == kSlopesAt);
   static constexpr uint32_t kSharedBytes = Numbers::kBarriersEnd;
@@ -159,7 +168,11 @@ struct BackwardTile : BackwardSizes<kColumns_> {
 };
 
 // Named barriers; 0 is block_sync()'s.
-enum BackwardBarrier : uint32_t { kBothConsumers = 1, kOneConsumer = 2 };
+enum BackwardBarrier : uint32_t {
+  kBothConsumers = 1,
+  kOneConsumer = 2,  // and 3
+  kWeightsSent = 4,
+};
 
 template <class T, class Rule>
 struct BackwardArguments {

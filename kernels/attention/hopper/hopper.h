@@ -4,8 +4,7 @@
 //
 // Layout   rows of whole 16-byte vectors, aligned to 16 bytes (head_dim and strides are multiples
 //          of 8, and no stride is 0); head_dim up to 256: columns are rounded up to 64, 96, 128 or
-//          256 with zeros, which TMA makes, so that head_dim 80 runs as 96. Gradients up to 128, of
-//          64 or 128 columns.
+//          256 with zeros, which TMA makes, so that head_dim 80 runs as 96 (gradients: 128).
 // Lengths  below 2^30.
 
 #include "kernels/attention/attention_cuda.h"
