@@ -201,7 +201,8 @@ struct BackwardConsumer {
       const Vector<float, 2> delta = statistic(1, first % Tile::kQueries, i);
       float factors[4] = {1, 1, 1, 1};
       if (a.dropout.active())
-        draw_factors(a.dropout, p, head, first + own_column(i), first_key, factors);
+        draw_factors(Tile::Random::of(a.dropout), p, head, first + own_column(i), first_key,
+                     factors);
       PLINTH_UNROLL
       for (int e = 0; e < 4; ++e) {
         const Score<float> s = score_of(t, score, scores[i + e], first + own_column(i + e),
@@ -466,6 +467,7 @@ PLINTH_KERNEL
       Tile::Sums::init(1);
       Tile::Numbers::init(1);
       mbarrier_fence_init();
+      if constexpr (!Rule::kScaleOnly) Tile::Random::read(arguments.dropout);
     }
     block_sync();
     // Alike in all lanes, which the compiler does not see by itself.

@@ -5,6 +5,7 @@
 
 #include "kernels/attention/hopper/hopper.h"
 #include "kernels/attention/hopper/pipeline.cuh"
+#include "kernels/attention/hopper/shared_dropout.cuh"
 #include "kernels/attention/hopper/work.cuh"
 
 namespace plinth::kernels::cuda::attention {
@@ -158,7 +159,8 @@ struct BackwardTile : BackwardSizes<kColumns_> {
   using Sums = Ring<float, kConsumers, kDqBytes, Douts::kEnd, Douts::kBarriersEnd>;
   using Numbers = Ring<int32_t, kStages, 16, kNumbersAt, Sums::kBarriersEnd>;
   static_assert(Sums::kEnd == kSlopesAt);
-  static constexpr uint32_t kSharedBytes = Numbers::kBarriersEnd;
+  using Random = SharedDropout<Numbers::kBarriersEnd>;
+  static constexpr uint32_t kSharedBytes = Random::kEnd;
   using Work = KeyTile<kKeys, kQueries>;
 
   PLINTH_DEVICE static Shared<float> statistics(const typename Queries::Place& at) {

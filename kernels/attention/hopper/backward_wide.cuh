@@ -76,7 +76,8 @@ struct WideBackwardConsumer : BackwardConsumer<Tile_, T, Rule> {
       const Vector<float, 2> lse = this->statistic(0, 0, i);
       float factors[4] = {1, 1, 1, 1};
       if (a.dropout.active())
-        Base::draw_factors(a.dropout, p, head, first_query + own_column(i), t.first, factors);
+        Base::draw_factors(Tile::Random::of(a.dropout), p, head, first_query + own_column(i),
+                           t.first, factors);
       Vector<float, 4> sent;
       PLINTH_UNROLL
       for (int e = 0; e < 4; ++e) {

@@ -38,8 +38,6 @@ const char* hopper_obstacle(const AttentionDesc& d, const T* q, const T* k, cons
   if (d.q_len >= kFar || d.kv_len >= kFar) return "a sequence has 2^30 rows or more";
   if (d.q_len == 0 || d.kv_len == 0 || d.batch == 0 || d.heads == 0)
     return "there is nothing to do";
-  if (d.dropout > 0 && d.philox.place != nullptr)
-    return "the place of its random numbers lies in device memory";
   if (!mappable(q, d.q) || !mappable(k, d.k) || !mappable(v, d.v) || !mappable(out, d.out))
     return "rows are not whole vectors of 16 bytes";
   return nullptr;

@@ -7,6 +7,7 @@
 
 #include "kernels/attention/hopper/hopper.h"
 #include "kernels/attention/hopper/pipeline.cuh"
+#include "kernels/attention/hopper/shared_dropout.cuh"
 #include "kernels/attention/hopper/softmax.cuh"
 
 namespace plinth::kernels::cuda::attention {
@@ -43,7 +44,8 @@ struct ForwardTile : ForwardSizes<kColumns_, plain> {
   using Queries = Ring<T, kConsumers, kQBytes, 0, kBarriers>;
   using Keys = Ring<T, kStages, kTileBytes, Queries::kEnd, Queries::kBarriersEnd>;
   using Values = Ring<T, kStages, kTileBytes, Keys::kEnd, Keys::kBarriersEnd>;
-  static constexpr uint32_t kSharedBytes = Values::kBarriersEnd;
+  using Random = SharedDropout<Values::kBarriersEnd>;
+  static constexpr uint32_t kSharedBytes = Random::kEnd;
 };
 
 // Named barriers; 0 is block_sync()'s.
@@ -171,7 +173,7 @@ struct ForwardConsumer {
     softmax.soften(scores, factor(), decay);
     if constexpr (!Rule::kScaleOnly) {
       if (a.dropout.active()) {
-        with_factors(a.dropout, t.problem(), t.head, first, key, Tile::kKeys,
+        with_factors(Tile::Random::of(a.dropout), t.problem(), t.head, first, key, Tile::kKeys,
                      [&](int i, float keep) { scores[i] = scores[i] * keep; });
       }
     }
@@ -363,6 +365,7 @@ PLINTH_KERNEL
       Tile::Keys::init(Tile::kConsumers);
       Tile::Values::init(Tile::kConsumers);
       mbarrier_fence_init();
+      if constexpr (!Rule::kScaleOnly) Tile::Random::read(arguments.dropout);
     }
     block_sync();
     // Alike in all lanes, which the compiler does not see by itself.
