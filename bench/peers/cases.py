@@ -150,6 +150,8 @@ CASES = [
     attention(8, 8, 256, 32),
     attention(2, 12, 512, 64),
     attention(1, 12, 1024, 64),
+    attention(1, 12, 1024, 64, causal=False),
+    attention(8, 8, 256, 32, causal=False),
     layer_norm(2048, 256),
     layer_norm(1024, 768),
     cross_entropy(2048, 8192),

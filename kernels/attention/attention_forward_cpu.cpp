@@ -1,3 +1,5 @@
+#include <omp.h>
+
 #include "kernels/attention/few_queries.h"
 #include "kernels/attention/tile.h"
 #include "kernels/instantiate.h"
@@ -13,17 +15,22 @@ struct Task {
   int64_t problem, head, begin, end;
 };
 
+// A row has the same bits however they are cut, so that the number of threads may count.
 void list_tasks(const AttentionDesc& d, std::vector<Task>& tasks) {
-  int64_t size = kTaskQueries;
-  for (;; size = std::max(kQueryTile, size / 2 / kQueryTile * kQueryTile)) {
+  const int64_t wanted = kTasksPerThread * omp_get_max_threads();
+  for (int64_t most = kTaskQueries;; most = std::max(kQueryTile, most / 2)) {
     tasks.clear();
     for (int64_t index = 0; index < problem_count(d); ++index) {
       const int64_t queries = problem_at(d, index).q_len;
+      const int64_t pieces = (queries + most - 1) / most;
+      const int64_t tiles = (queries + kQueryTile - 1) / kQueryTile;
+      const auto cut = [&](int64_t i) {
+        return std::min(queries, tiles * i / pieces * kQueryTile);
+      };
       for (int64_t head = 0; head < d.heads; ++head)
-        for (int64_t i = 0; i < queries; i += size)
-          tasks.push_back({index, head, i, std::min(queries, i + size)});
+        for (int64_t i = 0; i < pieces; ++i) tasks.push_back({index, head, cut(i), cut(i + 1)});
     }
-    if (static_cast<int64_t>(tasks.size()) >= kMinTasks || size == kQueryTile) return;
+    if (std::ssize(tasks) >= wanted || most == kQueryTile) return;
   }
 }
 
@@ -59,23 +66,46 @@ class Forward {
   void pack_keys(Range keys) {
     keys_ = {keys.begin / kKeys<C> * kKeys<C>, keys.end};
     if (keys_.empty()) return;
-    static thread_local Scratch k_scratch, v_scratch, row_scratch;
+    static thread_local Scratch k_scratch, v_scratch;
     const int64_t tiles = (keys_.end - keys_.begin + kKeys<C> - 1) / kKeys<C>;
     k_tiles_ = k_scratch.get<C>(tiles * d_.head_dim * kKeys<C>);
-    v_rows_ = v_scratch.get<C>(tiles * kKeys<C> * padded_);
-    C* rows = row_scratch.get<C>(kKeys<C> * padded_);
-    const int64_t kv_head = head_ / (d_.heads / d_.kv_heads);
-    for (int64_t t = 0; t < tiles; ++t) {
-      const int64_t key = keys_.begin + t * kKeys<C>;
-      const int64_t count = std::min<int64_t>(kKeys<C>, keys_.end - key);
-      copy_rows(row(k_, d_.k, p_.batch, kv_head, p_.k_begin + key), d_.k.seq, count, d_.head_dim,
-                padded_, C(1), rows);
-      transpose_keys(rows, count, d_.head_dim, padded_, k_tiles_ + t * d_.head_dim * kKeys<C>);
-      C* v_tile = v_rows_ + t * kKeys<C> * padded_;
-      copy_rows(row(v_, d_.v, p_.batch, kv_head, p_.k_begin + key), d_.v.seq, count, d_.head_dim,
-                padded_, C(1), v_tile);
-      std::fill(v_tile + count * padded_, v_tile + kKeys<C> * padded_, C(0));
+    v_rows_ = v_scratch.get<C>((keeps_values() ? 1 : tiles) * kKeys<C> * padded_);
+    for (int64_t t = 0; t < tiles; ++t) pack_tile(t);
+  }
+
+  void pack_tile(int64_t t) {
+    const int64_t count = keys_in(t);
+    static thread_local Scratch row_scratch;
+    const Rows<C> k = whole_rows(keys_of(k_, d_.k, t), d_.k.seq, count, d_.head_dim, padded_,
+                                 row_scratch.get<C>(kKeys<C> * padded_));
+    transpose_keys(k.first, count, d_.head_dim, k.stride, k_tiles_ + t * d_.head_dim * kKeys<C>);
+    if (keeps_values() && count == kKeys<C>) return;
+    C* const v = packed_values(t);
+    copy_rows(keys_of(v_, d_.v, t), d_.v.seq, count, d_.head_dim, padded_, C(1), v);
+    std::fill(v + count * padded_, v + kKeys<C> * padded_, C(0));
+  }
+
+  // Whether values are read where they lie: rows of whole vectors, one after the other. A tile that
+  // is not whole is packed all the same.
+  bool keeps_values() const {
+    return is_wide<T> && d_.head_dim == padded_ && d_.v.seq == d_.head_dim;
+  }
+  C* packed_values(int64_t t) const {
+    return v_rows_ + (keeps_values() ? 0 : t * kKeys<C> * padded_);
+  }
+  // The values of tile t from one of its keys on; rows are padded_ apart.
+  const C* values(int64_t t, int64_t key) const {
+    if constexpr (is_wide<T>) {
+      if (keeps_values() && keys_in(t) == kKeys<C>) return keys_of(v_, d_.v, t) + key * padded_;
     }
+    return packed_values(t) + key * padded_;
+  }
+  int64_t keys_in(int64_t t) const {
+    return std::min<int64_t>(kKeys<C>, keys_.end - keys_.begin - t * kKeys<C>);
+  }
+  const T* keys_of(const T* from, const AttentionDesc::Strides& strides, int64_t t) const {
+    return row(from, strides, p_.batch, head_ / (d_.heads / d_.kv_heads),
+               p_.k_begin + keys_.begin + t * kKeys<C>);
   }
 
   void query_tile(int64_t begin, int64_t end) {
@@ -87,7 +117,7 @@ class Forward {
               d_.head_dim, padded_, C(d_.scale) * std::numbers::log2e_v<C>, q_rows_);
     std::fill(q_rows_ + (end - begin) * padded_, q_rows_ + padded_rows * padded_, C(0));
     std::fill(sums_, sums_ + padded_rows * padded_, C(0));
-    std::fill(top_, top_ + kQueryTile, -std::numeric_limits<C>::infinity());
+    std::fill(rows_, rows_ + kQueryTile, RowState{});
     std::fill(total_, total_ + kQueryTile, Vec<C>{});
 
     const Range keys = visible_keys(d_, p_, begin, end - 1);
@@ -96,8 +126,8 @@ class Forward {
         group(begin, i, std::min<int64_t>(end, i + kGroup), key);
     }
     for (int64_t r = 0; r < end - begin; ++r)
-      score_.finish(p_, head_, begin + r, sums_ + r * padded_, top_[r], sum_lanes<C>(total_[r]),
-                    out_, lse_);
+      score_.finish(p_, head_, begin + r, sums_ + r * padded_, rows_[r].top(),
+                    sum_lanes<C>(total_[r]), out_, lse_);
   }
 
   // Adds one tile of keys to queries [i, end) of the tile that begins at `tile_begin`.
@@ -106,7 +136,6 @@ class Forward {
     const BlockSight sight = score_.sight(i, end - 1, key);
     if (v.begin >= v.end || sight == BlockSight::Empty) return;
     alignas(kVectorBytes) C tile[kGroup * kKeys<C>];
-    alignas(kVectorBytes) C decay[kGroup];
     const int64_t r = i - tile_begin, t = (key - keys_.begin) / kKeys<C>;
     group_scores(q_rows_ + r * padded_, padded_, k_tiles_ + t * d_.head_dim * kKeys<C>, d_.head_dim,
                  v, tile);
@@ -122,48 +151,56 @@ class Forward {
       for (int64_t x = i; x < end; ++x) score_.hide(x, key, v, tile + (x - i) * kKeys<C>);
     }
     with_rows<kKeyVectors>(v.end - v.begin,
-                           [&](auto n) { soften<n()>(tile + v.begin * kLanes<C>, r, decay); });
+                           [&](auto n) { soften<n()>(tile + v.begin * kLanes<C>, r); });
     if (dropout_.active()) drop(i, end, key, tile);
 
     const int first = v.begin * kLanes<C>, count = (v.end - v.begin) * kLanes<C>;
-    const C* values = v_rows_ + (t * kKeys<C> + first) * padded_;
+    const C* const from = values(t, first);
     for (int64_t x = 0; x < padded_; x += kStrip * kLanes<C>) {
       const int vectors = std::min<int64_t>(kStrip, (padded_ - x) / kLanes<C>);
       with_rows<kStrip>(vectors, [&](auto n) {
-        add_values<n()>(tile + first, count, values + x, decay, sums_ + r * padded_ + x);
+        add_values<n()>(tile + first, count, from + x, sums_ + r * padded_ + x);
       });
     }
   }
 
-  // The online softmax: scores become exp2(score - top) for the row's largest score so far, and
-  // `decay` is by how much earlier sums shrink.
+  // The online softmax: scores become exp2(score - origin) for the row's largest score when that
+  // last grew by more than kSlack, which spares most tiles the scaling of earlier sums.
   template <int N>
-  [[gnu::noinline]] void soften(C* tile, int64_t r, C* decay) {
+  [[gnu::noinline]] void soften(C* tile, int64_t r) {
     for (int i = 0; i < kGroup; ++i) {
       C* scores = tile + i * kKeys<C>;
       Vec<C> s[N];
       Vec<C> most = s[0] = load(scores);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (int x = 1; x < N; ++x) {
         s[x] = load(scores + x * kLanes<C>);
         most = larger<C>(most, s[x]);
       }
-      const C old_top = top_[r + i];
-      const C top = std::max(old_top, largest_lane<C>(most));
-      // A row that has seen no key yet keeps exp2(-inf - 0) = 0.
-      const C origin = top == -std::numeric_limits<C>::infinity() ? C(0) : top;
+      const C top = largest_lane<C>(most);
+      if (top > rows_[r + i].limit) [[unlikely]]
+        raise_origin(r + i, top);
+      const C origin = rows_[r + i].origin;
       Vec<C> sum{};
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (int x = 0; x < N; ++x) {
         s[x] = exp2_vector(s[x] - origin);
         sum += s[x];
         store(scores + x * kLanes<C>, s[x]);
       }
-      const Vec<C> shrink = exp2_vector(broadcast(old_top - origin));
-      total_[r + i] = total_[r + i] * shrink + sum;
-      top_[r + i] = top;
-      decay[i] = shrink[0];
+      total_[r + i] += sum;
     }
+  }
+
+  [[gnu::noinline]] void raise_origin(int64_t r, C top) {
+    RowState& state = rows_[r];
+    const C shrink = std::exp2(state.origin - top);
+    if (state.seen()) {
+      total_[r] *= shrink;
+      C* const sums = sums_ + r * padded_;
+      for (int64_t x = 0; x < padded_; ++x) sums[x] *= shrink;
+    }
+    state = {top, top + kSlack};
   }
 
   void drop(int64_t i, int64_t end, int64_t key, C* tile) const {
@@ -175,17 +212,22 @@ class Forward {
   }
 
   template <int N>
-  [[gnu::noinline]] void add_values(const C* weights, int64_t keys, const C* values, const C* decay,
+  [[gnu::noinline]] void add_values(const C* weights, int64_t keys, const C* values,
                                     C* sums) const {
     RegisterTile<Scalars<C>, kGroup, N> tile;
-#pragma GCC unroll 8
-    for (int i = 0; i < kGroup; ++i)
-#pragma GCC unroll 4
-      for (int j = 0; j < N; ++j)
-        tile.sum[i][j] = load(sums + i * padded_ + j * kLanes<C>) * decay[i];
+    tile.read(sums, padded_);
     tile.multiply(keys, weights, kKeys<C>, 1, values, padded_);
     tile.write(sums, padded_);
   }
+
+  // What a row's weights are relative to, in units of log 2.
+  struct RowState {
+    C origin = 0;
+    C limit = -std::numeric_limits<C>::infinity();  // the largest score that leaves it as it is
+    bool seen() const { return limit != -std::numeric_limits<C>::infinity(); }
+    C top() const { return seen() ? origin : limit; }
+  };
+  static constexpr C kSlack = 8;
 
   const AttentionDesc& d_;
   const T *q_, *k_, *v_;
@@ -199,7 +241,7 @@ class Forward {
   int64_t head_ = 0;
   Range keys_;  // those packed
   C *k_tiles_ = nullptr, *v_rows_ = nullptr, *q_rows_ = nullptr, *sums_ = nullptr;
-  C top_[kQueryTile];
+  RowState rows_[kQueryTile];
   Vec<C> total_[kQueryTile];  // lanes are added at the end
 };
 

@@ -92,6 +92,24 @@ void copy_rows(const T* from, int64_t stride, int64_t rows, int64_t dim, int64_t
   }
 }
 
+// Rows of whole vectors of C.
+template <class C>
+struct Rows {
+  const C* first;
+  int64_t stride;
+};
+
+// Rows of T as rows of whole vectors: where they are, if they are such, or copied to `buffer`.
+template <class T>
+Rows<compute_t<T>> whole_rows(const T* from, int64_t stride, int64_t rows, int64_t dim,
+                              int64_t padded, compute_t<T>* buffer) {
+  if constexpr (is_wide<T>) {
+    if (dim == padded) return {from, stride};
+  }
+  copy_rows(from, stride, rows, dim, padded, compute_t<T>(1), buffer);
+  return {buffer, padded};
+}
+
 // Writes row elements x[i] * factor as T.
 template <class T>
 void write_row(const compute_t<T>* x, compute_t<T> factor, int64_t dim, T* to) {

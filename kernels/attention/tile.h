@@ -24,9 +24,10 @@ template <class C>
 inline constexpr int kKeys = kKeyVectors* kLanes<C>;
 // Queries that share one pass over the keys: their tiles stay in the first two caches.
 inline constexpr int64_t kQueryTile = 48;
-// Queries of one forward task, which packs the keys for itself; fewer where tasks would be few.
-inline constexpr int64_t kTaskQueries = 480;
-inline constexpr int64_t kMinTasks = 16;
+// A forward task packs the keys for itself, so that it has as many queries of a head as leave each
+// thread some tasks, up to so many.
+inline constexpr int64_t kTaskQueries = 1536;
+inline constexpr int64_t kTasksPerThread = 4;
 // Up to so many queries (generation) skip packing.
 inline constexpr int64_t kFewQueries = 4;
 
@@ -43,7 +44,7 @@ struct SignedOf<double> {
 template <class C>
 using Signed = typename SignedOf<C>::type;
 
-// 2^x for x <= 1, flushed to 0 below 2^-126. 2^x = 2^n 2^r, n = round(x), |r| <= 1/2; 1.5 ulp.
+// 2^x for x <= 9, flushed to 0 below 2^-126. 2^x = 2^n 2^r, n = round(x), |r| <= 1/2; 1.5 ulp.
 [[gnu::always_inline]] inline Vec<float> exp2_vector(Vec<float> x) {
   const Vec<float> biased = x + 0x1.8p23f;  // leaves n in the low bits
   const Vec<float> r = x - (biased - 0x1.8p23f);
@@ -70,17 +71,17 @@ template <class C>
   return lanes + static_cast<Signed<C>>(first);
 }
 
-// Transposes rows [0, keys) of k, `padded` long, into columns of a [dim][kKeys] tile; columns from
-// `keys` on are zero.
+// Transposes rows [0, keys) of k, `stride` apart and readable in whole vectors, into columns of a
+// [dim][kKeys] tile; columns from `keys` on are zero.
 template <class C>
-void transpose_keys(const C* k, int64_t keys, int64_t dim, int64_t padded, C* to) {
+void transpose_keys(const C* k, int64_t keys, int64_t dim, int64_t stride, C* to) {
   constexpr int kSquare = kLanes<C>;
-  for (int64_t x = 0; x < padded; x += kSquare) {
+  for (int64_t x = 0; x < dim; x += kSquare) {
     for (int64_t j = 0; j < kKeys<C>; j += kSquare) {
       Vec<C> square[kSquare];
 #pragma GCC unroll 16
       for (int r = 0; r < kSquare; ++r)
-        square[r] = j + r < keys ? load(k + (j + r) * padded + x) : Vec<C>{};
+        square[r] = j + r < keys ? load(k + (j + r) * stride + x) : Vec<C>{};
       transpose<C>(square);
       const int64_t rows = std::min<int64_t>(kSquare, dim - x);
       for (int64_t r = 0; r < rows; ++r) store(to + (x + r) * kKeys<C> + j, square[r]);
