@@ -8,6 +8,7 @@
 #include "apps/commands.h"
 #include "apps/profile.h"
 #include "core/error.h"
+#include "distributed/world.h"
 #include "train/logging/format.h"
 #include "train/pretrain/pretrain.h"
 
@@ -45,6 +46,13 @@ void report(const PretrainConfig& config, const PretrainResult& result) {
   if (config.log.report) std::printf("  open %s/report.html\n", run.c_str());
 }
 
+// "trace.json" becomes "trace.rank1.json".
+std::string file_of_rank(const std::filesystem::path& file, int rank) {
+  std::filesystem::path own = file;
+  own.replace_extension(detail::concat(".rank", rank, file.extension().string()));
+  return own.string();
+}
+
 void run(const PretrainArguments& arguments) {
   PretrainConfig config;
   ConfigSchema schema = pretrain_schema(config);
@@ -61,10 +69,17 @@ void run(const PretrainArguments& arguments) {
     std::printf("%s\n", line.c_str());
     std::fflush(stdout);
   };
-  ProfiledRun profiled(arguments.profile, "train_step");
-  const PretrainResult result = pretrain(config, schema, arguments.resume, tell, device);
+  const distributed::Rendezvous place = distributed::from_environment();
+  std::shared_ptr<distributed::ProcessGroup> group;
+  if (place.world_size > 1)
+    group = distributed::join_world(place, device, std::chrono::seconds(config.parallel.timeout_s));
+  ProfileOptions profile = arguments.profile;
+  if (place.world_size > 1 && !profile.file.empty())
+    profile.file = file_of_rank(profile.file, place.rank);
+  ProfiledRun profiled(profile, "train_step");
+  const PretrainResult result = pretrain(config, schema, arguments.resume, tell, device, group);
   profiled.finish();
-  report(config, result);
+  if (place.rank == 0 || result.training.signal != 0) report(config, result);
 }
 
 }  // namespace
