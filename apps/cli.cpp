@@ -51,6 +51,7 @@ std::string explain(const CLI::App& program, const CLI::ParseError& error,
   const CLI::App* command = &program;
   std::string path;
   for (const std::string& argument : arguments) {
+    if (argument == "--") break;
     const std::string word = argument.substr(0, argument.find('='));
     if (word.starts_with("--")) {
       const std::vector<std::string> names = option_names(*command);

@@ -2,6 +2,7 @@
 
 // What the commands share: errors as one line, options that most of them take.
 
+#include <exception>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -19,6 +20,17 @@ namespace plinth::apps {
 class Interrupted : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
+};
+
+// Ends the program with a status, all that there was to say having been said.
+class ExitStatus : public std::exception {
+ public:
+  explicit ExitStatus(int status) : status_(status) {}
+  int status() const { return status_; }
+  const char* what() const noexcept override { return "exit"; }
+
+ private:
+  int status_;
 };
 
 // The text without line breaks.

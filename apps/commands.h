@@ -15,6 +15,7 @@ void add_eval(CLI::App& program);
 void add_tokenize(CLI::App& program);
 void add_inspect(CLI::App& program);
 void add_bench(CLI::App& program);
+void add_launch(CLI::App& program);
 void add_plan(CLI::App& program);
 void add_completion(CLI::App& program);
 

@@ -1,5 +1,6 @@
 // The `plinth` program: one line and exit status 2 for a user's mistake, 1 for work that failed,
-// 130 for a run that was told to stop and has written its checkpoint.
+// 130 for a run that was told to stop and has written its checkpoint; `plinth launch` has the
+// status of the first rank that failed.
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -27,6 +28,7 @@ void add_commands(CLI::App& program) {
   add_tokenize(program);
   add_inspect(program);
   add_bench(program);
+  add_launch(program);
   add_plan(program);
   add_completion(program);
 }
@@ -47,6 +49,8 @@ int run(int argc, char** argv) {
     return program.exit(help);
   } catch (const CLI::ParseError& error) {
     return report(std::runtime_error(explain(program, error, {argv + 1, argv + argc})), 2);
+  } catch (const ExitStatus& end) {
+    return end.status();
   } catch (const Interrupted& stop) {
     return report(stop, 130);
   } catch (const Error& error) {

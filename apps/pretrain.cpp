@@ -77,7 +77,9 @@ void run(const PretrainArguments& arguments) {
   if (place.world_size > 1 && !profile.file.empty())
     profile.file = file_of_rank(profile.file, place.rank);
   ProfiledRun profiled(profile, "train_step");
-  const PretrainResult result = pretrain(config, schema, arguments.resume, tell, device, group);
+  // A launcher that starts a run again means it to go on.
+  const bool resume = arguments.resume || place.restarts > 0;
+  const PretrainResult result = pretrain(config, schema, resume, tell, device, group);
   profiled.finish();
   if (place.rank == 0 || result.training.signal != 0) report(config, result);
 }

@@ -115,7 +115,7 @@ void read_ranks_of_any_launcher(const Variables& variables, Rendezvous& r) {
                                   "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"};
   constexpr RankNames pmi = {"pmi", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"};
   if (read_ranks(variables, torchrun, r) || read_slurm(variables, r)) return;
-  read_ranks(variables, open_mpi, r) || read_ranks(variables, pmi, r);
+  if (!read_ranks(variables, open_mpi, r)) read_ranks(variables, pmi, r);
 }
 
 std::string read_token(const Variables& variables) {
@@ -143,14 +143,22 @@ void read_endpoint(const Variables& variables, Rendezvous& r) {
         "`export PLINTH_TOKEN=$(openssl rand -hex 16)`");
 }
 
-// "torchrun-none-0", "openmpi-123": what the launcher calls its job.
+// What the launcher calls its job; empty if it has no name for it.
 std::string job_name(const Variables& variables) {
   if (const auto job = find(variables, "TORCHELASTIC_RUN_ID"))
     return *job + "-" + find(variables, "TORCHELASTIC_RESTART_COUNT").value_or("0");
-  for (const char* name : {"PMIX_NAMESPACE", "PMI_JOBID", "JOB_NAME"}) {
-    if (const auto job = find(variables, name)) return *job;
-  }
-  return "run";
+  return find(variables, "PMIX_NAMESPACE").value_or(find(variables, "PMI_JOBID").value_or(""));
+}
+
+// Keys of an earlier run stay in a directory, so that each run needs a name there.
+void check_run_in_directory(const Rendezvous& r) {
+  // torchrun calls a job that has no name "none".
+  check(r.world_size == 1 || (!r.run_id.empty() && !r.run_id.starts_with("none-")),
+        ErrorKind::Config, "PLINTH_RUN_ID",
+        "is not set, but PLINTH_STORE is; it names a run, and no two by the same name");
+  check(r.run_id.find('/') == std::string::npos && r.run_id != "." && r.run_id != "..",
+        ErrorKind::Config, "PLINTH_RUN_ID", "got ", printable(r.run_id),
+        ", takes a name for a directory in PLINTH_STORE");
 }
 
 bool is_loopback(const Endpoint& endpoint) {
@@ -245,7 +253,11 @@ Rendezvous from_variables(const Variables& variables) {
   check(r.run_id.size() <= wire::kMaxRun, ErrorKind::Config, "PLINTH_RUN_ID", "has ",
         r.run_id.size(), " bytes, takes up to ", wire::kMaxRun);
   r.directory = find(variables, "PLINTH_STORE").value_or("");
-  if (r.directory.empty()) read_endpoint(variables, r);
+  if (r.directory.empty()) {
+    read_endpoint(variables, r);
+  } else {
+    check_run_in_directory(r);
+  }
   return r;
 }
 

@@ -14,7 +14,7 @@
 //
 // Where they meet:
 //
-//   PLINTH_STORE=DIRECTORY      files there, with no connection at all
+//   PLINTH_STORE=DIRECTORY      files in a directory there, by the name of the run's id
 //   MASTER_ADDR, MASTER_PORT    rank 0's process listens there. Under Slurm the default is the
 //                               step's first host, and a port of 20000 to 29999 by the job's
 //                               number; under torchrun, which listens on MASTER_PORT itself, the
@@ -23,7 +23,8 @@
 // and besides
 //
 //   PLINTH_TOKEN, or PLINTH_TOKEN_FILE    the secret that ranks prove; needed on several hosts
-//   PLINTH_RUN_ID     tells runs apart; by default the launcher's name of the job
+//   PLINTH_RUN_ID     tells runs apart; by default the launcher's name of the job. PLINTH_STORE
+//                     needs one that no run had before
 //   PLINTH_BIND       the address or network interface that rank 0 listens on, where that is not
 //                     MASTER_ADDR
 //   PLINTH_RESTART    how often the run was started before

@@ -35,7 +35,12 @@ class Signals {
  public:
   Signals() {
     ::sigemptyset(&set_);
-    for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGCHLD}) ::sigaddset(&set_, number);
+    for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGCHLD}) {
+      struct sigaction now = {};
+      ::sigaction(number, nullptr, &now);
+      // As under nohup, which a blocked signal would come through.
+      if (now.sa_handler != SIG_IGN) ::sigaddset(&set_, number);
+    }
     ::pthread_sigmask(SIG_BLOCK, &set_, &before_);
     fd_ = io::FileDescriptor(::signalfd(-1, &set_, SFD_NONBLOCK | SFD_CLOEXEC));
     check(fd_.get() >= 0, ErrorKind::Io, "launch", "cannot wait for signals");

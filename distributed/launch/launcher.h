@@ -49,7 +49,8 @@ struct LaunchEvents {
 // processors. On one host rank 0 inherits a socket that listens already (PLINTH_STORE_FD), so that
 // no other run can take the port.
 //
-// SIGINT, SIGTERM and SIGHUP go to the ranks, and nothing is started again. After `grace` those
+// SIGINT, SIGTERM and SIGHUP, where they are not ignored, go to the ranks, and nothing is started
+// again. After `grace` those
 // that have not ended are killed. When a rank fails, the others get SIGTERM, and at most five
 // seconds; then all start again, as long as there are restarts left: as another run (its id ends in
 // the number of restarts) with PLINTH_RESTART one more. A status of 2, which Plinth gives for a

@@ -47,7 +47,9 @@ struct Connection {
 void raise_limit_of_files() {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
+  constexpr rlim_t enough = 65536;
+  if (limit.rlim_cur >= enough) return;
+  limit.rlim_cur = std::min(limit.rlim_max, enough);
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 

@@ -26,8 +26,8 @@ class TcpStoreServer {
   };
 
   // Serves what connects to a listening socket. The soft limit of open files, which is often 1024,
-  // becomes the hard one, for each rank takes a connection or two. Error(Argument) for options out
-  // of range.
+  // rises to 65536, or to the hard limit, for each rank takes a connection or two. Error(Argument)
+  // for options out of range.
   TcpStoreServer(io::FileDescriptor listening, Options options);
   ~TcpStoreServer();
   TcpStoreServer(const TcpStoreServer&) = delete;

@@ -84,7 +84,7 @@ FileDescriptor TcpStore::connect(Deadline deadline, bool wait_for_server) {
   const Deadline other_run_deadline =
       std::min(deadline, wait_for_server ? deadline_after(options_.other_run_timeout) : start);
   for (Milliseconds pause(10);; pause = std::min(2 * pause, Milliseconds(1000))) {
-    std::string reason = "it closed the connection";
+    std::string reason = "it gave no answer";
     FileDescriptor fd = connect_once(options_.server, deadline, reason);
     const Greeting greeting = fd.get() >= 0 ? greet(fd.get(), hello, deadline) : Greeting::NoAnswer;
     if (greeting == Greeting::Welcome) return fd;

@@ -60,6 +60,7 @@ class PlinthProcess {
     return false;
   }
 
+  pid_t pid() const { return pid_; }
   void signal(int number) const { ::kill(pid_, number); }
 
   Outcome wait() {

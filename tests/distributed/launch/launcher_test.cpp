@@ -104,6 +104,21 @@ TEST(Launcher, KnowsASignalThatKilledARank) {
   EXPECT_EQ(result.failures[0].signal, SIGKILL);
 }
 
+TEST(Launcher, PassesASignalOnAndStartsNothingAgain) {
+  LaunchOptions options = script("trap 'exit 9' TERM; kill -TERM $PPID; sleep 60 & wait", 1);
+  options.max_restarts = 3;
+  const Launched result = launched(options);
+  EXPECT_EQ(result.status, 9);
+  EXPECT_TRUE(result.failures.empty());
+  EXPECT_TRUE(result.restarts.empty());
+}
+
+TEST(Launcher, LeavesASignalIgnoredThatWas) {
+  const auto before = std::signal(SIGHUP, SIG_IGN);
+  EXPECT_EQ(launched(script("kill -HUP $PPID; sleep 0.1")).status, 0);
+  std::signal(SIGHUP, before);
+}
+
 TEST(Launcher, KillsRanksThatDoNotEndWhenTold) {
   LaunchOptions options =
       script("[ $RANK = 1 ] && exit 1; trap '' TERM; while :; do sleep 1; done");

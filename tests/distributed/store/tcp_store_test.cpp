@@ -104,7 +104,7 @@ TEST(TcpStore, GivesUpOnAServerThatSaysNothing) {
   const auto silent = listen_on({"127.0.0.1", 0}, soon());
   TcpStore::Options options = tcp_options(local_endpoint(silent.get()));
   options.connect_timeout = Milliseconds(100);
-  EXPECT_THAT(message_of_connecting(options), HasSubstr("did not come up"));
+  EXPECT_THAT(message_of_connecting(options), HasSubstr("it gave no answer"));
 }
 
 TEST(TcpStore, KnowsAnotherService) {
