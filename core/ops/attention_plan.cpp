@@ -8,7 +8,10 @@
 #include "core/error.h"
 #include "core/ops/attention_custom.h"
 #include "core/ops/checks.h"
+#include "core/ops/loops.h"
+#include "core/ops/on_device.h"
 #include "core/random.h"
+#include "kernels/attention/attention_cuda.h"
 
 namespace plinth {
 namespace {
@@ -94,13 +97,31 @@ void check_bias(const Tensor& bias, const Tensor& q, const Shape& scores, std::s
         ", expected one that broadcasts to ", scores, " (batch, heads, queries, keys)");
 }
 
-// The caller's own functor must have been made for this shape.
+// What a functor is compiled for on a GPU.
+void check_compiled(const kernels::cpu::CustomScore& custom, const Tensor& q, std::string_view op) {
+#ifdef PLINTH_CUDA_BACKEND
+  const bool has_type = dispatch_floating(
+      q.dtype(), op, [&]<class T>() { return kernels::cuda::custom_has_type<T>(custom); });
+  check(has_type, ErrorKind::DType, op, "custom is compiled without ", name(q.dtype()),
+        ", that of q; expected it among its OnlyTypes");
+  check(kernels::cuda::custom_has_head_dim(custom, q.size(3)), ErrorKind::Shape, op,
+        "custom is compiled without head_dim ", q.size(3),
+        ", that of q; expected it among its kOnlyHeadDims");
+#else
+  static_cast<void>(custom), static_cast<void>(q), static_cast<void>(op);
+#endif
+}
+
+// The caller's own functor must have been made for this shape and device.
 void add_custom(AttentionPlan& plan, const Tensor& q, const AttentionOptions& o,
                 std::string_view op) {
   if (!o.custom) return;
   AttentionDesc& d = plan.desc;
-  check(q.device().is_cpu(), ErrorKind::Device, op, "custom is given and q is on ", q.device(),
-        ", expected the CPU");
+  const Device made_on =
+      o.custom->device < 0 ? Device{} : Device{DeviceType::CUDA, o.custom->device};
+  check(q.device() == made_on, ErrorKind::Device, op, "custom was made for ", made_on,
+        ", expected ", q.device(), " (that of q)");
+  if (q.device().is_cuda()) check_compiled(*o.custom, q, op);
   const Shape made_for = {o.custom->problems, o.custom->heads, o.custom->q_len, o.custom->kv_len};
   const Shape expected = {d.cu_seqlens_q ? d.sequences : d.batch, d.heads, d.q_len, d.kv_len};
   check(made_for == expected, ErrorKind::Shape, op, "custom was made for ", made_for, ", expected ",
@@ -174,8 +195,26 @@ void detail::with_attention_shape(const Tensor& q, const Tensor& k, const Attent
                                   const std::function<void(const AttentionDesc&)>& use) {
   const AttentionOptions lengths{.cu_seqlens_q = options.cu_seqlens_q,
                                  .cu_seqlens_k = options.cu_seqlens_k};
-  const AttentionPlan plan = attention_plan(q, k, lengths, "custom_attention");
-  use(plan.desc);
+  const AttentionPlan placed = attention_plan(q, k, lengths, "custom_attention").beside(q);
+  use(placed.desc);
+}
+
+Tensor detail::map_beside(const Tensor& q, const AttentionDesc& shape,
+                          const kernels::cpu::CustomScore& custom) {
+  check(custom.on_cuda, ErrorKind::Device, "custom_attention", "q is on ", q.device(),
+        ", but the functor is compiled for the CPU alone; expected the call in a .cu file that "
+        "includes kernels/attention/custom_cuda.cuh");
+  if (custom.block_count() == 0) return {};
+#ifdef PLINTH_CUDA_BACKEND
+  const NoGradGuard no_grad;
+  const Tensor map = workspace_beside(q, custom.block_count());
+  kernels::cuda::make_block_map(stream_of(q), shape, custom,
+                                static_cast<kernels::cpu::BlockSight*>(map.raw_data()));
+  return map;
+#else
+  static_cast<void>(shape);
+  return {};
+#endif
 }
 
 AttentionPlan AttentionPlan::beside(const Tensor& q) const {

@@ -4,6 +4,7 @@
 #include <mutex>
 #include <set>
 
+#include "kernels/attention/custom_kernels.h"
 #include "kernels/attention/decode/decode.h"
 #include "kernels/attention/hopper/hopper.h"
 #include "kernels/attention/plain/plain.h"
@@ -35,6 +36,31 @@ size_t delta_bytes(const AttentionDesc& d) {
   return aligned(static_cast<size_t>(d.batch * d.heads * d.q_len) * sizeof(compute_t<T>));
 }
 
+// Those of the description's functor, or the library's own.
+template <class T>
+AttentionKernels<T> kernels_of(const AttentionDesc& d) {
+  if (d.custom) return std::get<AttentionKernels<T>>(d.custom->on_cuda->of);
+  AttentionKernels<T> own;
+  if constexpr (sizeof(T) == 2) {
+    own.hopper_forward = attention::hopper_forward<T>;
+    own.hopper_backward = attention::hopper_backward<T>;
+    own.tensor_core_forward = attention::tensor_core_forward<T>;
+    own.tensor_core_backward = attention::tensor_core_backward<T>;
+  }
+  own.plain_forward = attention::plain_forward<T>;
+  own.plain_backward = attention::plain_backward<T>;
+  own.bias_gradient = attention::bias_gradient<T>;
+  return own;
+}
+
+// Why hopper/ does not take a call with a functor, which it takes without one; null if it does.
+const char* functor_obstacle(const AttentionDesc& d, bool backward) {
+  if (!d.custom) return nullptr;
+  if (!d.custom->on_cuda->has_hopper_code()) return "the functor is not compiled for sm_90a";
+  if (backward && d.head_dim > 128) return "a functor's gradients there have a head_dim up to 128";
+  return nullptr;
+}
+
 // The forward pass reads q, k, v and writes out; the backward pass reads these and more.
 template <class T>
 AttentionPath path_of(const AttentionDesc& d, bool backward, const attention::Gradients<T>& x) {
@@ -43,6 +69,7 @@ AttentionPath path_of(const AttentionDesc& d, bool backward, const attention::Gr
     const int capability = device::device_limits().capability;
     const char* obstacle = backward ? attention::hopper_backward_obstacle(d, x)
                                     : attention::hopper_obstacle(d, x.q, x.k, x.v, x.out);
+    if (obstacle == nullptr) obstacle = functor_obstacle(d, backward);
     if (capability != 90) obstacle = "the GPU has no wgmma of sm_90a";
     if (obstacle == nullptr) return {AttentionKernel::Hopper, "the fastest here"};
     path = {AttentionKernel::TensorCore, obstacle};
@@ -88,14 +115,12 @@ void attention_forward(void* stream, const AttentionDesc& d, const T* q, const T
   const AttentionPath path = path_of<T>(
       d, false,
       {.dout = nullptr, .q = q, .k = k, .v = v, .out = out, .dq = {}, .dk = {}, .dv = {}});
-  if constexpr (sizeof(T) == 2) {
-    tell_once(path, d.q_len);
-    if (path.kernel == AttentionKernel::Hopper)
-      return attention::hopper_forward<T>(s, d, q, k, v, out, lse);
-    if (path.kernel == AttentionKernel::TensorCore)
-      return attention::tensor_core_forward<T>(s, d, q, k, v, out, lse);
-  }
-  attention::plain_forward<T>(s, d, q, k, v, out, lse);
+  if constexpr (sizeof(T) == 2) tell_once(path, d.q_len);
+  const AttentionKernels<T> kernels = kernels_of<T>(d);
+  auto* const forward = path.kernel == AttentionKernel::Hopper       ? kernels.hopper_forward
+                        : path.kernel == AttentionKernel::TensorCore ? kernels.tensor_core_forward
+                                                                     : kernels.plain_forward;
+  forward(s, d, q, k, v, out, lse);
 }
 
 template <class T>
@@ -123,25 +148,37 @@ void attention_backward(void* stream, const AttentionDesc& d, const T* dout, con
   const AttentionPath path = path_of<T>(d, true, operands);
   if (path.kernel != AttentionKernel::Hopper || d.dbias || d.dsinks)
     attention::row_deltas<T>(s, d, dout, out, delta);
-  if constexpr (sizeof(T) == 2) {
-    tell_once(path, d.q_len);
-    if (path.kernel == AttentionKernel::Hopper) {
-      attention::hopper_backward<T>(s, d, operands, lse,
-                                    static_cast<std::byte*>(workspace) + delta_bytes<T>(d));
-    } else if (path.kernel == AttentionKernel::TensorCore) {
-      attention::tensor_core_backward<T>(s, d, dout, q, k, v, lse, delta, dq, dk, dv);
-    }
+  if constexpr (sizeof(T) == 2) tell_once(path, d.q_len);
+  const AttentionKernels<T> kernels = kernels_of<T>(d);
+  if (path.kernel == AttentionKernel::Hopper) {
+    kernels.hopper_backward(s, d, operands, lse,
+                            static_cast<std::byte*>(workspace) + delta_bytes<T>(d));
+  } else {
+    auto* const backward = path.kernel == AttentionKernel::TensorCore ? kernels.tensor_core_backward
+                                                                      : kernels.plain_backward;
+    backward(s, d, dout, q, k, v, lse, delta, dq, dk, dv);
   }
-  if (path.kernel == AttentionKernel::Plain)
-    attention::plain_backward<T>(s, d, dout, q, k, v, lse, delta, dq, dk, dv);
-  if (d.dbias) attention::bias_gradient<T>(s, d, dout, q, k, v, lse, delta);
+  if (d.dbias) kernels.bias_gradient(s, d, dout, q, k, v, lse, delta);
   if (d.dsinks) attention::sink_gradient<compute_t<T>>(s, d, lse, delta);
+}
+
+template <class T>
+bool custom_has_type(const cpu::CustomScore& custom) {
+  return std::get<AttentionKernels<T>>(custom.on_cuda->of).plain_forward != nullptr;
+}
+bool custom_has_head_dim(const cpu::CustomScore& custom, int64_t head_dim) {
+  return custom.on_cuda->takes_head_dim(head_dim);
+}
+void make_block_map(void* stream, const AttentionDesc& d, const cpu::CustomScore& custom,
+                    cpu::BlockSight* blocks) {
+  custom.on_cuda->block_map(static_cast<device::Stream>(stream), d, custom, blocks);
 }
 
 #define PLINTH_INSTANTIATE(T)                                                                    \
   template AttentionPath attention_path<T>(const AttentionDesc&, bool);                          \
   template void attention_forward<T>(void*, const AttentionDesc&, const T*, const T*, const T*,  \
                                      T*, compute_t<T>*, void*);                                  \
+  template bool custom_has_type<T>(const cpu::CustomScore&);                                     \
   template size_t attention_forward_workspace<T>(const AttentionDesc&);                          \
   template size_t attention_backward_workspace<T>(const AttentionDesc&);                         \
   template void attention_backward<T>(void*, const AttentionDesc&, const T*, const T*, const T*, \

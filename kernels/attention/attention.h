@@ -87,7 +87,7 @@ struct AttentionDesc {
   const void* sinks = nullptr;  // compute_t<T> [heads]
 
   // A mask of the caller's own, besides the others, and a change of x before the cap (custom.h);
-  // made for this shape, and on the CPU only.
+  // made for this shape, and for the device that the kernels run on.
   const CustomScore* custom = nullptr;
 
   // Of the backward pass, and null where not wanted or given: the gradient of lse, in its layout;

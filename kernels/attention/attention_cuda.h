@@ -12,6 +12,9 @@
 //   decode/       few queries to many keys, forward: splits of the keys, each read once for all
 //                 query heads that share it
 //
+// A functor (desc.custom) has its own hopper/, tensor_core/ and plain/, compiled with it by
+// custom_cuda.cuh.
+//
 // Determinism: sums that blocks share have one order; the same description and numbers give the
 // same bits, and the rows of a sequence do not depend on what stands beside it in the batch.
 
@@ -19,7 +22,7 @@
 #include <cstdint>
 #include <string>
 
-#include "kernels/attention/attention.h"
+#include "kernels/attention/custom.h"
 #include "kernels/types.h"
 
 namespace plinth::kernels::cuda {
@@ -59,5 +62,17 @@ template <class T>
 void attention_backward(void* stream, const AttentionDesc& desc, const T* dout, const T* q,
                         const T* k, const T* v, const T* out, const compute_t<T>* lse, T* dq, T* dk,
                         T* dv, void* workspace);
+
+// ---- a functor, whose on_cuda is not null ----
+
+// Whether it is compiled for elements of T, and for a head_dim. No call may have another.
+template <class T>
+bool custom_has_type(const cpu::CustomScore& custom);
+bool custom_has_head_dim(const cpu::CustomScore& custom, int64_t head_dim);
+
+// Writes its map, of custom.block_count() blocks, for calls of the description's shape. Of the
+// description, the lengths and cu_seqlens count.
+void make_block_map(void* stream, const AttentionDesc& desc, const cpu::CustomScore& custom,
+                    cpu::BlockSight* blocks);
 
 }  // namespace plinth::kernels::cuda

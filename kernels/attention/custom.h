@@ -23,9 +23,16 @@
 // heads, or all batch elements.
 //
 // The CPU's kernels call a functor through pointers, a row of a tile at a time, and are compiled
-// once. Source of the idea: FlexAttention (arXiv 2412.05496).
+// once. A GPU's have it inlined: they are compiled with it, by nvcc, where custom_cuda.cuh is
+// included. That takes minutes for all dtypes and head dimensions; a functor may have less:
+//
+//   using OnlyTypes = std::tuple<BFloat16>;
+//   static constexpr int64_t kOnlyHeadDims[] = {64, 128};
+//
+// Source of the idea: FlexAttention (arXiv 2412.05496).
 
 #include <algorithm>
+#include <bit>
 #include <concepts>
 #include <limits>
 #include <numbers>
@@ -33,6 +40,10 @@
 #include <vector>
 
 #include "kernels/attention/attention.h"
+
+namespace plinth::kernels::cuda {
+struct CustomKernels;  // custom_kernels.h
+}
 
 namespace plinth::kernels::cpu {
 
@@ -53,6 +64,16 @@ concept ChangesScores = requires(const F& f, const AttentionPair& at) {
   { f.slope(0.0f, at) } -> std::convertible_to<float>;
 };
 
+// Whether one map serves all heads, or all batch elements.
+template <class F>
+inline constexpr bool kHeadsAlike = requires {
+  requires F::kAllHeadsAlike;
+};
+template <class F>
+inline constexpr bool kBatchesAlike = requires {
+  requires F::kAllBatchesAlike;
+};
+
 // What the queries of a block see of its keys.
 enum class BlockSight : uint8_t { Empty, Partial, Full };
 
@@ -67,7 +88,7 @@ struct CustomRows {
                  C* slopes) = nullptr;
 };
 
-// A functor as the CPU's kernels see it. CustomAttention makes it.
+// A functor as kernels see it. CustomAttention makes it.
 struct CustomScore {
   const void* functor = nullptr;
   CustomRows<float> of_float;
@@ -76,9 +97,12 @@ struct CustomScore {
   // What the map was made for: elements or sequences, heads of q, and rows.
   int64_t problems = 0, heads = 0, q_len = 0, kv_len = 0;
   // [problems, heads, query blocks, key blocks], the first two with strides of their own; null
-  // where nothing is hidden.
+  // where nothing is hidden. In memory of GPU `device`, or of the CPU where that is -1.
   const BlockSight* blocks = nullptr;
-  int64_t block = 0, key_blocks = 0, problem_stride = 0, head_stride = 0;
+  int64_t block = 0, query_blocks = 0, key_blocks = 0, problem_stride = 0, head_stride = 0;
+  int device = -1;
+  // The functor's kernels on a GPU; null where it is compiled for the CPU alone.
+  const cuda::CustomKernels* on_cuda = nullptr;
 
   template <class C>
   const CustomRows<C>& rows() const {
@@ -87,6 +111,12 @@ struct CustomScore {
     } else {
       return of_double;
     }
+  }
+
+  // How many blocks the map holds.
+  int64_t block_count() const {
+    return (problem_stride == 0 ? std::min<int64_t>(1, problems) : problems) *
+           (head_stride == 0 ? std::min<int64_t>(1, heads) : heads) * query_blocks * key_blocks;
   }
 
   // What queries [at.query, last_query] see of keys [at.key, last_key], by their blocks.
@@ -101,20 +131,36 @@ struct CustomScore {
   }
 };
 
-// The blocks of a description's shape, and in `score` how they lie. `look` tells of the one that
+// Writes in `score` how a map of a description's shape lies.
+void lay_out_blocks(const AttentionDesc& d, int64_t block, bool all_heads_alike,
+                    bool all_batches_alike, CustomScore& score);
+
+// The blocks of a description's shape, which lie as `score` says. `look` tells of the one that
 // begins at a pair.
-std::vector<BlockSight> block_map(
-    const AttentionDesc& d, int64_t block, bool all_heads_alike, bool all_batches_alike,
-    BlockSight (*look)(const void* functor, const AttentionPair& first), CustomScore& score);
+std::vector<BlockSight> block_map(const AttentionDesc& d, const CustomScore& score,
+                                  BlockSight (*look)(const void* functor,
+                                                     const AttentionPair& first));
 
 // A functor with its block map, for calls of one shape. It stays where it is, for score() points
 // into it.
 template <class F, int kBlock = 64>
 requires MasksPairs<F> || ChangesScores<F>
 class CustomAttention {
+  static_assert(std::has_single_bit(unsigned{kBlock}));
+
  public:
   // Of the description, the shape counts, and cu_seqlens.
-  CustomAttention(F functor, const AttentionDesc& d) : functor_(std::move(functor)) {
+  CustomAttention(F functor, const AttentionDesc& d)
+      : CustomAttention(std::move(functor), d, nullptr) {
+    if constexpr (MasksPairs<F>) {
+      blocks_ = block_map(d, score_, look);
+      score_.blocks = blocks_.data();
+    }
+  }
+  // For a GPU, without the map: the caller gives score().block_count() blocks to make_block_map()
+  // (attention_cuda.h), and then here.
+  CustomAttention(F functor, const AttentionDesc& d, const cuda::CustomKernels* kernels)
+      : functor_(std::move(functor)) {
     score_.functor = &functor_;
     score_.problems = d.cu_seqlens_q ? d.sequences : d.batch;
     score_.heads = d.heads;
@@ -122,21 +168,23 @@ class CustomAttention {
     score_.kv_len = d.kv_len;
     score_.of_float = rows_of<float>();
     score_.of_double = rows_of<double>();
-    if constexpr (MasksPairs<F>) {
-      blocks_ = block_map(d, kBlock, kAllHeadsAlike, kAllBatchesAlike, look, score_);
-      score_.blocks = blocks_.data();
-    }
+    score_.on_cuda = kernels;
+    if constexpr (MasksPairs<F>)
+      lay_out_blocks(d, kBlock, kHeadsAlike<F>, kBatchesAlike<F>, score_);
   }
   CustomAttention(const CustomAttention&) = delete;
   CustomAttention& operator=(const CustomAttention&) = delete;
+
+  // The map, which outlives this, in memory of a GPU; null where the functor hides nothing.
+  void set_map(const BlockSight* blocks, int device) {
+    score_.blocks = blocks;
+    score_.device = device;
+  }
 
   const CustomScore& score() const { return score_; }
   const F& functor() const { return functor_; }
 
  private:
-  static constexpr bool kAllHeadsAlike = requires { requires F::kAllHeadsAlike; };
-  static constexpr bool kAllBatchesAlike = requires { requires F::kAllBatchesAlike; };
-
   template <class C>
   static CustomRows<C> rows_of() {
     CustomRows<C> rows;
@@ -184,5 +232,14 @@ class CustomAttention {
   std::vector<BlockSight> blocks_;
   CustomScore score_;
 };
+
+// Whether a functor's GPU kernels are compiled in this translation unit: device_code(OfFunctor<F>)
+// says so, of which custom_cuda.cuh declares a better one.
+template <class F>
+struct OfFunctor {};
+struct NoDeviceCode {
+  static const cuda::CustomKernels* kernels() { return nullptr; }
+};
+NoDeviceCode device_code(...);
 
 }  // namespace plinth::kernels::cpu

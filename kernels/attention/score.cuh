@@ -2,10 +2,12 @@
 
 // What makes a score of a product q . k: the scale, and what the description asks for besides. A
 // kernel is compiled for Scaled, which is the scale alone, and for Described, which is all of
-// attention.h; with its own arithmetic left as it is in the first.
+// attention.h but a functor, with its own arithmetic left as it is in the first; and where a
+// functor is, for Custom (custom_rule.cuh).
 
 #include <numbers>
 
+#include "kernels/attention/custom.h"
 #include "kernels/attention/problem.cuh"
 
 namespace plinth::kernels::cuda::attention {
@@ -35,13 +37,21 @@ struct ScoreOfHead {
   Global<const T> bias;  // of query 0 and key 0
   int64_t bias_query, bias_key, offset;
 
+  // Whether a functor shows a pair.
+  PLINTH_DEVICE bool sees(int64_t, int64_t) const { return true; }
+
   // Of a pair that is there: bias has nothing beyond.
   PLINTH_DEVICE Score<C> at(C product, int64_t query, int64_t key) const {
-    C value = product * scale, slope = 1;
+    return bend({product * scale, 1}, query, key);
+  }
+
+  // Of a score that is scaled, and changed by a functor if there is one.
+  PLINTH_DEVICE Score<C> bend(Score<C> scaled, int64_t query, int64_t key) const {
+    C value = scaled.value, slope = scaled.slope;
     if (cap > 0) {
       const C bent = tanh_as<T>(value * fast_reciprocal(cap));
       value = cap * bent;
-      slope = 1 - bent * bent;
+      slope *= 1 - bent * bent;
     }
     if (alibi_slope != 0) {
       const auto distance = static_cast<int32_t>(query + offset - key);  // one instruction to C
@@ -59,7 +69,7 @@ struct ScoreOfHead {
 template <class T>
 struct Scaled {
   using C = compute_t<T>;
-  static constexpr bool kScaleOnly = true;
+  static constexpr bool kScaleOnly = true, kMasks = false;
 
   explicit Scaled(const AttentionDesc&) {}
   PLINTH_DEVICE bool has_sinks() const { return false; }
@@ -70,7 +80,7 @@ struct Scaled {
 template <class T>
 struct Described {
   using C = compute_t<T>;
-  static constexpr bool kScaleOnly = false;
+  static constexpr bool kScaleOnly = false, kMasks = false;
   C scale, cap;
   Global<const C> slopes, sinks;
   Global<const T> bias;
@@ -89,6 +99,10 @@ struct Described {
     if (slopes) score.alibi_slope = slopes[head];
     if (bias) score.bias = bias + (p.batch * strides.batch + head * strides.head);
     return score;
+  }
+  // All is seen of a tile that the mask leaves.
+  PLINTH_DEVICE cpu::BlockSight look(ScoreOfHead<T>&, const Range&, const Range&) const {
+    return cpu::BlockSight::Full;
   }
   PLINTH_DEVICE bool has_sinks() const { return static_cast<bool>(sinks); }
   // In units of log 2.

@@ -48,6 +48,13 @@ inline int64_t bias_size(const Case& c) {
   return 0;
 }
 
+// What a functor (kernels/attention/custom.h) does, for the expression below; nothing where it is
+// not given. A score comes with its slope.
+struct Functor {
+  std::function<bool(const cpu::AttentionPair&)> visible;
+  std::function<std::pair<double, double>(double, const cpu::AttentionPair&)> score;
+};
+
 // A case's description, with tokens before heads in memory, and all that it points to. The
 // emulator's device memory is the host's: the expression below reads it too.
 template <class T>
@@ -92,6 +99,7 @@ struct Problem {
   Buffer<T> q, k, v, dout;
   int64_t rows;
   AttentionDesc d;
+  Functor functor;
 
  private:
   DeviceArray<int64_t> kv_lengths_, cu_q_, cu_k_;
@@ -170,6 +178,7 @@ template <class T, class Round>
 struct Expression {
   using C = compute_t<T>;
   const AttentionDesc& d;
+  const Functor& functor;
   Round round;
   std::vector<double> q, k, v, dout;
   Results results;
@@ -183,15 +192,26 @@ struct Expression {
     return sum;
   }
 
+  static cpu::AttentionPair pair(const Rows& r, int64_t i, int64_t j) {
+    return {r.sample, r.head, i, j, r.q_len, r.kv_len};
+  }
+  bool shows(const Rows& r, int64_t i, int64_t j) const {
+    return sees(d, r, i, j) && (!functor.visible || functor.visible(pair(r, i, j)));
+  }
+
   // A score and its slope by x = scale q . k.
   std::pair<double, double> score(const Rows& r, int64_t i, int64_t j) const {
     const int64_t query = at(d.q, r.batch, r.head, r.q_begin + i);
     const int64_t key = at(d.k, r.batch, r.kv_head, r.k_begin + j);
     double s = round(round(dot(&q[query], &k[key])) * d.scale), slope = 1;
+    if (functor.score) {
+      std::tie(s, slope) = functor.score(s, pair(r, i, j));
+      s = round(s);
+    }
     if (d.soft_cap > 0) {
       const double bent = round(std::tanh(round(s / d.soft_cap)));
       s = round(bent * d.soft_cap);
-      slope = 1 - bent * bent;
+      slope *= 1 - bent * bent;
     }
     if (d.alibi_slopes != nullptr) {
       const double of_head = static_cast<const C*>(d.alibi_slopes)[r.head];
@@ -213,7 +233,7 @@ struct Expression {
     double top = none, sink = none, total = 0;
     if (d.sinks != nullptr) top = sink = static_cast<const C*>(d.sinks)[r.head];
     for (int64_t j = 0; j < r.kv_len; ++j) {
-      if (sees(d, r, i, j)) std::tie(s[j], slopes[j]) = score(r, i, j);
+      if (shows(r, i, j)) std::tie(s[j], slopes[j]) = score(r, i, j);
       top = std::max(top, s[j]);
     }
     if (top > none) {
@@ -244,10 +264,10 @@ struct Expression {
     if (d.dlse != nullptr) delta -= static_cast<double>(static_cast<const C*>(d.dlse)[row]);
     const double* query = &q[at(d.q, r.batch, r.head, r.q_begin + i)];
     for (int64_t j = 0; j < r.kv_len; ++j) {
-      if (!sees(d, r, i, j)) continue;
+      if (!shows(r, i, j)) continue;
       const int64_t key = at(d.k, r.batch, r.kv_head, r.k_begin + j);
       double dx = round(p[j] * (dp[j] - delta));
-      if (d.soft_cap > 0) dx = round(dx * slopes[j]);
+      if (d.soft_cap > 0 || functor.score) dx = round(dx * slopes[j]);
       dx = round(dx * d.scale);
       for (int64_t x = 0; x < d.head_dim; ++x) {
         dq[x] += dx * k[key + x];
@@ -284,7 +304,8 @@ struct Expression {
 
 template <class T, class Round>
 Results expression(const Problem<T>& p, Round round) {
-  Expression<T, Round> e{p.d, round, p.q.values(), p.k.values(), p.v.values(), p.dout.values(), {}};
+  Expression<T, Round> e{p.d,          p.functor,    round,           p.q.values(),
+                         p.k.values(), p.v.values(), p.dout.values(), {}};
   e.run();
   return e.results;
 }
@@ -347,9 +368,7 @@ void expect_lse_as_exact(const std::vector<double>& actual, const std::vector<do
 }
 
 template <class T>
-void expect_matches(const Kernels<T>& kernels, const Case& c) {
-  SCOPED_TRACE(c.name + ", head_dim " + std::to_string(c.head_dim));
-  const Problem<T> problem(c);
+void expect_matches(const Kernels<T>& kernels, const Problem<T>& problem) {
   const Results actual = run(kernels, problem), exact = exact_results(problem),
                 rounded = rounded_results(problem);
   expect_as_exact<T>("out", actual.out, exact.out, rounded.out);
@@ -357,6 +376,12 @@ void expect_matches(const Kernels<T>& kernels, const Case& c) {
   expect_as_exact<T>("dq", actual.dq, exact.dq, rounded.dq);
   expect_as_exact<T>("dk", actual.dk, exact.dk, rounded.dk);
   expect_as_exact<T>("dv", actual.dv, exact.dv, rounded.dv);
+}
+
+template <class T>
+void expect_matches(const Kernels<T>& kernels, const Case& c) {
+  SCOPED_TRACE(c.name + ", head_dim " + std::to_string(c.head_dim));
+  expect_matches(kernels, Problem<T>(c));
 }
 
 // ---- bits ----

@@ -177,7 +177,7 @@ template <class T>
 bool decode_takes(const AttentionDesc& d) {
   return d.q_len <= kDecodeQueries && d.heads * d.q_len <= kDecodeRows * d.kv_heads &&
          d.kv_len < (int64_t{1} << 31) && d.dropout == 0 && d.cu_seqlens_q == nullptr &&
-         decode::whole<T>(d);
+         d.custom == nullptr && decode::whole<T>(d);
 }
 
 template <class T>

@@ -41,8 +41,9 @@ inline constexpr int64_t kDecodeQueries = 16;
 inline constexpr int64_t kDecodeRows = 128;
 
 // Whether decode_forward() takes a call: at most kDecodeQueries queries and kDecodeRows rows, fewer
-// than 2^31 keys, no dropout, no packed sequences, a head_dim of whole 16-byte vectors up to 256,
-// and rows of k and v at multiples of them. The pointers k and v must be aligned to 16 bytes.
+// than 2^31 keys, no dropout, no functor, no packed sequences, a head_dim of whole 16-byte vectors
+// up to 256, and rows of k and v at multiples of them. The pointers k and v must be aligned to 16
+// bytes.
 template <class T>
 bool decode_takes(const AttentionDesc& desc);
 // And whether these pointers are so, and the workspace there if one is needed.

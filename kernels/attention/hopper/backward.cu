@@ -1,54 +1,34 @@
+#include "kernels/attention/hopper/backward_launch.cuh"
+#include "kernels/attention/hopper/backward_order.cuh"
 #include "kernels/attention/hopper/backward_rows.cuh"
-#include "kernels/attention/hopper/backward_wide.cuh"
-#include "kernels/attention/hopper/maps.h"
 
 namespace plinth::kernels::cuda::attention {
 namespace {
 
-// Calls f.operator()<columns>() with the least that hold head_dim.
-template <class F>
-void with_backward_columns(int64_t head_dim, F f) {
-  if (head_dim <= 64) return f.template operator()<64>();
-  if (head_dim <= 128) return f.template operator()<128>();
-  return f.template operator()<256>();
-}
+constexpr int kOrderThreads = 128;
 
-template <class T>
-struct Operands {
-  const T *dout, *q, *k, *v;
-  T *dq, *dk, *dv;
-};
-
-template <class T, int kColumns, class Rule>
-void launch_backward(Stream stream, const AttentionDesc& d, const Operands<T>& x,
-                     const BackwardWorkspace& workspace) {
-  using Tile = BackwardTile<T, kColumns>;
-  using Consumer = std::conditional_t<Tile::kWide, WideBackwardConsumer<Tile, T, Rule>,
-                                      BackwardConsumer<Tile, T, Rule>>;
-  const int64_t tiles = tiles_of(d, d.kv_len, Tile::kKeys);
-  const BackwardArguments<T, Rule> arguments{d,
-                                             {d.kv_lengths, d.cu_seqlens_q, d.cu_seqlens_k},
-                                             Rule(d),
-                                             Dropout<float>(d),
-                                             workspace,
-                                             static_cast<int32_t>(tiles),
-                                             static_cast<int32_t>(tiles * d.kv_heads),
-                                             x.dk,
-                                             x.dv};
-  const auto map = [&](const T* p, const AttentionDesc::Strides& s, int64_t heads, int64_t length,
-                       int64_t rows) {
-    return head_map(p, s, d, heads, length, rows, Tile::kBoxColumns, Tile::kSwizzle);
-  };
-  const auto blocks =
-      static_cast<uint32_t>(std::min(arguments.count, device_limits().multiprocessors));
-  launch("hopper_attention_backward", hopper_backward_kernel<Consumer, T, Rule>,
-         {{blocks}, {Tile::kThreads}, Tile::kSharedBytes}, stream,
-         map(x.q, d.q, d.heads, d.q_len, Tile::kQueries),
-         map(x.k, d.k, d.kv_heads, d.kv_len, Tile::kKeys),
-         map(x.v, d.v, d.kv_heads, d.kv_len, Tile::kKeys),
-         map(x.dout, d.dout, d.heads, d.q_len, Tile::kQueries),
-         map(x.dk, d.dk, d.kv_heads, d.kv_len, 64), map(x.dv, d.dv, d.kv_heads, d.kv_len, 64),
-         arguments);
+// A thread takes a tile of queries, and counts through the tiles of keys from the first one whose
+// block meets it (KeyTile).
+template <int kKeys, int kQueries>
+PLINTH_KERNEL void order_kernel(const PLINTH_GRID_CONSTANT AttentionDesc d, Lengths lengths,
+                                BlockMap map, int32_t tiles, int32_t key_tiles,
+                                Global<int32_t> order) {
+  const int32_t tile =
+      static_cast<int32_t>(block_index().x) * kOrderThreads + static_cast<int32_t>(thread_index());
+  const auto head = static_cast<int32_t>(block_index().y);
+  if (tile >= tiles) return;
+  const Problem p = problem_of(d, lengths, tile, kQueries, false);
+  if (p.first >= p.q_len) return;
+  const Sight sight(d, p);
+  const Range queries{p.first, least(p.first + kQueries, p.q_len)};
+  int32_t rank = 0;
+  for (int32_t j = sight.begin(static_cast<int32_t>(p.first)) / kKeys; j * kKeys < p.kv_len; ++j) {
+    const Range keys{j * kKeys, least(int64_t{j + 1} * kKeys, p.kv_len)};
+    const BlockSight seen = map.sight(p.sample, head, queries, keys);
+    order[(int64_t{head} * key_tiles + j) * tiles + tile] =
+        seen == BlockSight::Empty ? -1 : 2 * rank + (seen == BlockSight::Partial ? 1 : 0);
+    if (seen != BlockSight::Empty) ++rank;
+  }
 }
 
 }  // namespace
@@ -65,32 +45,68 @@ const char* hopper_backward_obstacle(const AttentionDesc& d, const Gradients<T>&
 template <class T>
 size_t hopper_backward_workspace(const AttentionDesc& d) {
   size_t bytes = 0;
-  with_backward_columns(
-      d.head_dim, [&]<int kColumns>() { bytes = BackwardWorkspaceSizes<T, kColumns>(d).total(); });
+  with_backward_columns(d.head_dim, [&]<int kColumns>() {
+    using Sizes = BackwardSizes<kColumns>;
+    bytes = BackwardWorkspaceSizes<T, kColumns>(d).total();
+    if (d.custom && d.custom->blocks)
+      bytes += sizeof(int32_t) *
+               static_cast<size_t>(BackwardOrder(d, Sizes::kKeys, Sizes::kQueries).count());
+  });
   return bytes;
+}
+
+template <int kKeys, int kQueries>
+void backward_order(Stream stream, const AttentionDesc& d, int32_t* order) {
+  const BackwardOrder sizes(d, kKeys, kQueries);
+  launch("hopper_attention_order", order_kernel<kKeys, kQueries>,
+         {{static_cast<uint32_t>(ceil_div(sizes.tiles, kOrderThreads)),
+           static_cast<uint32_t>(sizes.heads)},
+          {kOrderThreads}},
+         stream, d, Lengths{d.kv_lengths, d.cu_seqlens_q, d.cu_seqlens_k}, BlockMap(*d.custom),
+         static_cast<int32_t>(sizes.tiles), static_cast<int32_t>(sizes.key_tiles), order);
+}
+
+template <class T, int kColumns>
+void begin_hopper_backward(Stream stream, const AttentionDesc& d, const Gradients<T>& x,
+                           const float* lse, const BackwardWorkspace& w) {
+  launch("hopper_attention_statistics", backward_statistics<T, kColumns>,
+         {{static_cast<uint32_t>(w.tiles), static_cast<uint32_t>(d.heads)}, {kRowThreads}}, stream,
+         d, Lengths{d.kv_lengths, d.cu_seqlens_q, d.cu_seqlens_k}, w, x.dout, x.out, lse,
+         static_cast<const float*>(d.dlse));
+}
+
+template <class T, int kColumns>
+void end_hopper_backward(Stream stream, const AttentionDesc& d, const Gradients<T>& x,
+                         const BackwardWorkspace& w) {
+  launch("hopper_attention_dq", backward_dq<T, kColumns>,
+         {{static_cast<uint32_t>(w.tiles), static_cast<uint32_t>(d.heads)}, {kRowThreads}}, stream,
+         d, Lengths{d.kv_lengths, d.cu_seqlens_q, d.cu_seqlens_k}, w, x.dq);
 }
 
 template <class T>
 void hopper_backward(Stream stream, const AttentionDesc& d, const Gradients<T>& x, const float* lse,
                      void* workspace) {
-  const Lengths lengths{d.kv_lengths, d.cu_seqlens_q, d.cu_seqlens_k};
-  const Operands<T> operands{x.dout, x.q, x.k, x.v, x.dq, x.dk, x.dv};
   with_backward_columns(d.head_dim, [&]<int kColumns>() {
     const BackwardWorkspace w = BackwardWorkspaceSizes<T, kColumns>(d).at(d, workspace);
-    const LaunchShape rows{{static_cast<uint32_t>(w.tiles), static_cast<uint32_t>(d.heads)},
-                           {kRowThreads}};
-    launch("hopper_attention_statistics", backward_statistics<T, kColumns>, rows, stream, d,
-           lengths, w, x.dout, x.out, lse, static_cast<const float*>(d.dlse));
+    begin_hopper_backward<T, kColumns>(stream, d, x, lse, w);
     if (scales_only(d) && d.scale > 0 && d.dropout == 0) {
-      launch_backward<T, kColumns, Scaled<T>>(stream, d, operands, w);
+      launch_hopper_backward<T, kColumns>(stream, d, x, w, Scaled<T>(d));
     } else {
-      launch_backward<T, kColumns, Described<T>>(stream, d, operands, w);
+      launch_hopper_backward<T, kColumns>(stream, d, x, w, Described<T>(d));
     }
-    launch("hopper_attention_dq", backward_dq<T, kColumns>, rows, stream, d, lengths, w, x.dq);
+    end_hopper_backward<T, kColumns>(stream, d, x, w);
   });
 }
 
+#define PLINTH_INSTANTIATE_COLUMNS(T, columns)                                                     \
+  template void begin_hopper_backward<T, columns>(                                                 \
+      Stream, const AttentionDesc&, const Gradients<T>&, const float*, const BackwardWorkspace&);  \
+  template void end_hopper_backward<T, columns>(Stream, const AttentionDesc&, const Gradients<T>&, \
+                                                const BackwardWorkspace&);
 #define PLINTH_INSTANTIATE(T)                                                                  \
+  PLINTH_INSTANTIATE_COLUMNS(T, 64)                                                            \
+  PLINTH_INSTANTIATE_COLUMNS(T, 128)                                                           \
+  PLINTH_INSTANTIATE_COLUMNS(T, 256)                                                           \
   template const char* hopper_backward_obstacle<T>(const AttentionDesc&, const Gradients<T>&); \
   template size_t hopper_backward_workspace<T>(const AttentionDesc&);                          \
   template void hopper_backward<T>(Stream, const AttentionDesc&, const Gradients<T>&,          \
@@ -98,5 +114,10 @@ void hopper_backward(Stream stream, const AttentionDesc& d, const Gradients<T>& 
 PLINTH_INSTANTIATE(BFloat16)
 PLINTH_INSTANTIATE(Float16)
 #undef PLINTH_INSTANTIATE
+#undef PLINTH_INSTANTIATE_COLUMNS
+
+using Narrow = BackwardSizes<64>;
+template void backward_order<Narrow::kKeys, Narrow::kQueries>(Stream, const AttentionDesc&,
+                                                              int32_t*);
 
 }  // namespace plinth::kernels::cuda::attention

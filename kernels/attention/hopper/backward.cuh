@@ -178,9 +178,11 @@ struct BackwardConsumer {
     }
   }
   // The score of a product, -inf where the pair is not seen.
-  PLINTH_DEVICE static Score<float> score_of(const Work& t, const ScoreOfHead<T>& score,
-                                             float product, int32_t query, int32_t key) {
-    const bool seen = query < t.q_len && key >= t.sight.begin(query) && key < t.sight.end(query);
+  template <class ScoreOf>
+  PLINTH_DEVICE static Score<float> score_of(const Work& t, const ScoreOf& score, float product,
+                                             int32_t query, int32_t key) {
+    const bool seen = query < t.q_len && key >= t.sight.begin(query) && key < t.sight.end(query) &&
+                      score.sees(query, key);
     Score<float> s{kNever, 0};
     if (seen) s = score.at(product, query, key);
     return s;
@@ -188,12 +190,13 @@ struct BackwardConsumer {
   // Both at once, of all that a description can ask for: products and slopes of weights become
   // weights, with their dropout, and slopes of products, of queries `first` and on. Each pair is
   // rounded and put away at once, as registers are few.
-  PLINTH_DEVICE void weigh_all(const Work& t, int32_t head, int32_t first, Scores& scores,
-                               Scores& slope_of, Registers<uint32_t, 4>* weights,
+  PLINTH_DEVICE void weigh_all(const Work& t, int32_t head, bool asks, int32_t first,
+                               Scores& scores, Scores& slope_of, Registers<uint32_t, 4>* weights,
                                Registers<uint32_t, 4>* slopes_of) const {
     Problem p = t.problem();  // and what follows from it is not kept from tile to tile
     p.q_len = not_ahead(t.q_len), p.kv_len = not_ahead(t.kv_len), p.sample = not_ahead(t.sample);
-    const ScoreOfHead<T> score = a.rule.of(p, head);
+    auto score = a.rule.of(p, head);
+    if constexpr (Rule::kMasks) score.asks = asks;
     const int32_t first_key = not_ahead(t.first + 64 * group);
     PLINTH_UNROLL
     for (int i = 0; i < kPart / 2; i += 4) {
@@ -289,9 +292,9 @@ struct BackwardConsumer {
       sums_to_fragment<T>(from, step, fragments[step]);
   }
 
-  // One tile of queries of one head.
-  PLINTH_DEVICE void run_tile(const Work& t, int32_t head, int32_t tile, Gradient& dk, Gradient& dv,
-                              bool accumulate) {
+  // One tile of queries of one head, of which a functor is asked whether pairs are seen or not.
+  PLINTH_DEVICE void run_tile(const Work& t, int32_t head, int32_t tile, bool asks, Gradient& dk,
+                              Gradient& dv, bool accumulate) {
     Fragments weights, slope_fragments;
     clear_queries(t, tile);
     Queries::wait(query_place());
@@ -317,8 +320,8 @@ struct BackwardConsumer {
         multiply_rows(Keys::tile(key_place()), queries + part * Tile::kBoxColumns, scores);
         multiply_rows(Values::tile(key_place()), douts + part * Tile::kBoxColumns, slope_of);
         wgmma_wait<0>(scores, slope_of);
-        weigh_all(t, head, tile * Tile::kQueries + part, scores, slope_of, weights + part / 16,
-                  slope_fragments + part / 16);
+        weigh_all(t, head, asks, tile * Tile::kQueries + part, scores, slope_of,
+                  weights + part / 16, slope_fragments + part / 16);
       }
       multiply_queries(weights, douts, dv, accumulate);
     }
@@ -333,6 +336,14 @@ struct BackwardConsumer {
     wgmma_wait<0>(dk, slope_fragments);
     Queries::release(query_place());
     ++steps;
+  }
+
+  // Before the first tile under a functor's mask.
+  PLINTH_DEVICE static void clear(Gradient& gradient) {
+    if constexpr (Rule::kMasks) {
+      PLINTH_UNROLL
+      for (int i = 0; i < Tile::kColumns / 2; ++i) gradient[i] = 0;
+    }
   }
 
   // Rows of a gradient, times `scale`, to the place of the keys or values, and from there on.
@@ -383,9 +394,14 @@ struct BackwardConsumer {
     return true;
   }
 
+  // Whether gradients hold sums, or nothing at all.
+  PLINTH_DEVICE static bool has_gradient(const Work& t) {
+    return Rule::kMasks || t.tile_end > t.tile;
+  }
+
   PLINTH_DEVICE void finish(const TensorMap& dk_map, const TensorMap& dv_map, const Work& t,
                             Gradient& dk, Gradient& dv) {
-    const bool any = t.tile_end > t.tile;
+    const bool any = has_gradient(t);
     named_sync(kBothConsumers, kThreads);  // nobody reads the keys any more
     store_gradient(dk, static_cast<float>(a.desc.scale), any, Keys::tile(key_place()));
     store_gradient(dv, 1, any, Values::tile(key_place()));
@@ -420,14 +436,19 @@ struct BackwardConsumer {
       f(t, number);
     }
   }
-  // Calls f(head, tile, whether it is not the first) for each tile of queries of each head.
+  // Calls f(head, tile, whether a functor is asked about its pairs, whether it is not the first)
+  // for each tile of queries of each head. Where a functor leaves tiles out, nobody counts which
+  // one is the first: gradients are cleared before.
   template <class F>
   PLINTH_DEVICE void each_tile(const Work& t, F f) const {
     const auto heads = static_cast<int32_t>(a.desc.heads / a.desc.kv_heads);
     const int32_t first_head = t.kv_head * heads;
     for (int32_t head = first_head; head < first_head + heads; ++head) {
-      for (int32_t tile = t.tile; tile < t.tile_end; ++tile)
-        f(head, tile, head != first_head || tile != t.tile);
+      for (int32_t tile = t.tile; tile < t.tile_end; ++tile) {
+        const TileTurn turn = turn_of<Tile>(a, t, head, tile);
+        if (!turn.empty)
+          f(head, tile, turn.asks, Rule::kMasks || head != first_head || tile != t.tile);
+      }
     }
   }
   // The work made again: what the loop does not need would take registers there.
@@ -438,8 +459,10 @@ struct BackwardConsumer {
   PLINTH_DEVICE void run(const TensorMap& dk_map, const TensorMap& dv_map) {
     each_work([&](const Work& t, int32_t number) {
       Gradient dk, dv;
-      each_tile(t, [&](int32_t head, int32_t tile, bool accumulate) {
-        run_tile(t, head, tile, dk, dv, accumulate);
+      clear(dk);
+      clear(dv);
+      each_tile(t, [&](int32_t head, int32_t tile, bool asks, bool accumulate) {
+        run_tile(t, head, tile, asks, dk, dv, accumulate);
       });
       finish(dk_map, dv_map, again(number), dk, dv);
     });

@@ -2,7 +2,7 @@
 
 // The warps of the backward kernel's first warpgroup: one takes work and fetches, one adds to dq.
 
-#include "kernels/attention/hopper/backward_tile.cuh"
+#include "kernels/attention/hopper/backward_order.cuh"
 
 namespace plinth::kernels::cuda::attention {
 
@@ -38,6 +38,7 @@ PLINTH_DEVICE void fetch_backward(const TensorMap& q_map, const TensorMap& k_map
     k.advance();
     for (int32_t head = t.kv_head * group; head < (t.kv_head + 1) * group; ++head) {
       for (int32_t tile = t.tile; tile < t.tile_end; ++tile) {
+        if (turn_of<Tile>(a, t, head, tile).empty) continue;
         const int32_t row = t.q_begin + tile * Tile::kQueries;
         load_rows<Tile::kQueries, Tile::kColumns, Tile::kBoxColumns>(
             Queries::start(q, Tile::kQueryBytes + Tile::kStatisticsBytes), q_map, row, head,
@@ -74,7 +75,9 @@ PLINTH_DEVICE void add_dq(const BackwardArguments<T, Rule>& a) {
     const typename Tile::Work t(a.desc, a.lengths, a.tiles, number);
     for (int32_t head = t.kv_head * group; head < (t.kv_head + 1) * group; ++head) {
       for (int32_t tile = t.tile; tile < t.tile_end; ++tile) {
-        const int32_t index = a.workspace.index(head, t.first_tile, tile), rank = t.rank(tile);
+        const TileTurn turn = turn_of<Tile>(a, t, head, tile);
+        if (turn.empty) continue;
+        const int32_t index = a.workspace.index(head, t.first_tile, tile), rank = turn.rank;
         while (load_acquire(a.workspace.done + index) < rank) {
         }
         for (int i = 0; i < Tile::kConsumers * Tile::kDqParts; ++i) {

@@ -27,6 +27,7 @@ template <class Tile_, class T, class Rule>
 struct WideBackwardConsumer : BackwardConsumer<Tile_, T, Rule> {
   using Base = BackwardConsumer<Tile_, T, Rule>;
   using Tile = Tile_;
+  static_assert(!Rule::kMasks, "gradients under a functor's mask have up to 128 columns");
   using Base::a, Base::half, Base::steps;
   using Base::kThreads;
   using typename Base::Douts;
@@ -69,7 +70,7 @@ struct WideBackwardConsumer : BackwardConsumer<Tile_, T, Rule> {
   PLINTH_DEVICE void weigh_and_send(const Work& t, int32_t head, int32_t tile, Scores& scores) {
     Problem p = t.problem();
     p.q_len = not_ahead(t.q_len), p.kv_len = not_ahead(t.kv_len), p.sample = not_ahead(t.sample);
-    const ScoreOfHead<T> score = a.rule.of(p, head);
+    const auto score = a.rule.of(p, head);
     const int32_t first_query = tile * Tile::kQueries;
     PLINTH_UNROLL
     for (int i = 0; i < Tile::kQueries / 2; i += 4) {
@@ -173,7 +174,7 @@ struct WideBackwardConsumer : BackwardConsumer<Tile_, T, Rule> {
                                 const AttentionDesc::Strides& strides, float scale, const Work& t,
                                 Gradient& gradient) {
     named_sync(kBothConsumers, kThreads);  // nobody reads keys and values any more
-    this->store_gradient(gradient, scale, t.tile_end > t.tile, tile);
+    this->store_gradient(gradient, scale, Base::has_gradient(t), tile);
     fence_async_shared();
     this->sync_own();
     if (this->write_rows(map, tile, to, strides, t)) this->sync_own();
@@ -184,7 +185,7 @@ struct WideBackwardConsumer : BackwardConsumer<Tile_, T, Rule> {
     if (half == 0) {
       this->each_work([&](const Work& t, int32_t number) {
         Gradient dv;
-        this->each_tile(t, [&](int32_t head, int32_t tile, bool accumulate) {
+        this->each_tile(t, [&](int32_t head, int32_t tile, bool, bool accumulate) {
           run_values_tile(t, head, tile, dv, accumulate);
         });
         finish_one(dv_map, Values::tile(this->key_place()), a.dv, a.desc.dv, 1, this->again(number),
@@ -193,7 +194,7 @@ struct WideBackwardConsumer : BackwardConsumer<Tile_, T, Rule> {
     } else {
       this->each_work([&](const Work& t, int32_t number) {
         Gradient dk;
-        this->each_tile(t, [&](int32_t, int32_t tile, bool accumulate) {
+        this->each_tile(t, [&](int32_t, int32_t tile, bool, bool accumulate) {
           run_keys_tile(t, tile, dk, accumulate);
         });
         finish_one(dk_map, Keys::tile(this->key_place()), a.dk, a.desc.dk,

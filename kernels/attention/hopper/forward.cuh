@@ -1,11 +1,13 @@
 #pragma once
 
-// The forward kernel for sm_90a. Algorithm: Dao, arXiv 2307.08691, and Shah et al., arXiv
-// 2407.08608 (FlashAttention-3), whose three ideas are here: loads by a warp of their own, softmax
-// of one warpgroup while another multiplies, and softmax of one tile while the same warpgroup
-// multiplies the next.
+// The forward kernel for sm_90a, and its launch. Algorithm: Dao, arXiv 2307.08691, and Shah et al.,
+// arXiv 2407.08608 (FlashAttention-3), whose three ideas are here: loads by a warp of their own,
+// softmax of one warpgroup while another multiplies, and softmax of one tile while the same
+// warpgroup multiplies the next.
 
+#include "kernels/attention/custom_rule.cuh"
 #include "kernels/attention/hopper/hopper.h"
+#include "kernels/attention/hopper/maps.h"
 #include "kernels/attention/hopper/pipeline.cuh"
 #include "kernels/attention/hopper/shared_dropout.cuh"
 #include "kernels/attention/hopper/softmax.cuh"
@@ -49,7 +51,7 @@ struct ForwardTile : ForwardSizes<kColumns_, plain> {
 };
 
 // Named barriers; 0 is block_sync()'s.
-enum ForwardBarrier : uint32_t { kTurn = 1, kOwn = 4, kConsumersOnly = 7 };
+enum ForwardBarrier : uint32_t { kTurn = 1, kOneGroup = 4, kConsumersOnly = 7 };
 
 template <class T, class Rule>
 struct ForwardArguments {
@@ -61,6 +63,23 @@ struct ForwardArguments {
   Global<T> out;
   Global<float> lse;
 };
+
+// The next tile of keys, below `tile`, of which the block's queries see something; less than
+// tile_begin if there is none. Producer and consumers each ask, and hear the same.
+template <class Tile, class T, class Rule>
+PLINTH_DEVICE int32_t tile_below(const ForwardArguments<T, Rule>& a, const QueryTile& t,
+                                 int32_t tile) {
+  --tile;
+  if constexpr (Rule::kMasks) {
+    const auto empty = [&] {
+      const int32_t key = tile * Tile::kKeys;
+      return a.rule.map.sight(t.sample, t.head, {t.first, t.first + t.rows},
+                              {key, least(key + Tile::kKeys, t.kv_len)}) == BlockSight::Empty;
+    };
+    while (tile >= t.tile_begin && empty()) --tile;
+  }
+  return tile;
+}
 
 // ---- the producer ----
 
@@ -86,18 +105,21 @@ PLINTH_DEVICE void fetch_forward(const TensorMap& q_map, const TensorMap& k_map,
       k.advance();
     };
     // Keys before queries, whose place is free only when the tile before is finished.
-    if (t.tile > t.tile_begin) load_keys(t.tile - 1);
+    int32_t tile = tile_below<Tile>(a, t, t.tile);
+    if (tile >= t.tile_begin) load_keys(tile);
     for (int group = 0; group < Tile::kConsumers; ++group) {
       load_rows<64, Tile::kColumns, Tile::kBoxColumns>(Queries::start(q), q_map, q_row + 64 * group,
                                                        t.head, t.batch, Queries::full(q));
       q.advance();
     }
-    for (int32_t tile = t.tile - 1; tile >= t.tile_begin; --tile) {
-      if (tile > t.tile_begin) load_keys(tile - 1);
+    while (tile >= t.tile_begin) {
+      const int32_t next = tile_below<Tile>(a, t, tile);
+      if (next >= t.tile_begin) load_keys(next);
       load_rows<Tile::kKeys, Tile::kColumns, Tile::kBoxColumns>(Values::start(v), v_map,
                                                                 t.k_begin + tile * Tile::kKeys,
                                                                 kv_head, t.batch, Values::full(v));
       v.advance();
+      tile = next;
     }
   }
 }
@@ -168,7 +190,10 @@ struct ForwardConsumer {
       if (key < t.sight.begin(last) || key + Tile::kKeys > t.sight.end(first))
         hide(scores, t.sight, first, key);
     } else {
-      score_all<T>(scores, a.rule.of(t.problem(), t.head), t.sight, t.q_len, first, key);
+      auto score = a.rule.of(t.problem(), t.head);
+      // A warpgroup without queries has nothing to look at.
+      if (first < t.q_len) a.rule.look(score, {first, first + 64}, {key, key + Tile::kKeys});
+      score_all(scores, score, t.sight, t.q_len, first, key);
     }
     softmax.soften(scores, factor(), decay);
     if constexpr (!Rule::kScaleOnly) {
@@ -188,9 +213,9 @@ struct ForwardConsumer {
   // Makes zeros of the values beyond the problem's keys, which are another sequence's or padding:
   // their weight is 0, but 0 times what lies there may be NaN. Only the last tile has such rows,
   // which is the first to be worked on. (Beyond the tensor there are zeros already.)
-  PLINTH_DEVICE void clear_padding(const QueryTile& t) const {
+  PLINTH_DEVICE void clear_padding(const QueryTile& t, int32_t tile) const {
     const int32_t begin = t.sight.visible % Tile::kKeys;
-    if (begin == 0 || t.tile * Tile::kKeys < t.sight.visible ||
+    if (begin == 0 || (tile + 1) * Tile::kKeys < t.sight.visible ||
         t.k_begin + t.sight.visible >= static_cast<int32_t>(a.desc.kv_len))
       return;
     Values::wait(v);
@@ -205,13 +230,12 @@ struct ForwardConsumer {
     named_sync(kConsumersOnly, 128 * Tile::kConsumers);
   }
 
-  // The keys of a tile, the softmax of the tile before it, and its values.
-  PLINTH_DEVICE void run_tile(const QueryTile& t, Registers<float, Tile::kColumns / 2>& sums,
-                              OnlineSoftmax& softmax) {
+  // The keys of a tile, the softmax of the tile before it, and its values; from `tile` down.
+  PLINTH_DEVICE void run_tile(const QueryTile& t, int32_t tile,
+                              Registers<float, Tile::kColumns / 2>& sums, OnlineSoftmax& softmax) {
     Registers<float, Tile::kKeys / 2> scores;
     Registers<uint32_t, 4> weights[kKeySteps];
     float decay[2];
-    int32_t tile = t.tile - 1;
     Keys::wait(k);
     take_turn();
     multiply_keys(scores);
@@ -221,9 +245,10 @@ struct ForwardConsumer {
     k.advance();
     soften(t, tile, scores, softmax, decay);
     to_fragments(scores, weights);
-    clear_padding(t);
+    clear_padding(t, tile);
     bool accumulate = false;
-    for (; tile > t.tile_begin; --tile) {
+    for (tile = tile_below<Tile>(a, t, tile); tile >= t.tile_begin;
+         tile = tile_below<Tile>(a, t, tile)) {
       Keys::wait(k);
       take_turn();
       multiply_keys(scores);
@@ -233,7 +258,7 @@ struct ForwardConsumer {
       wgmma_wait<1>(scores);
       Keys::release(k);
       k.advance();
-      soften(t, tile - 1, scores, softmax, decay);
+      soften(t, tile, scores, softmax, decay);
       hold_wait(std::fmin(softmax.total[0], softmax.total[1]));
       wgmma_wait<0>(sums, weights);
       Values::release(v);
@@ -297,7 +322,7 @@ struct ForwardConsumer {
   PLINTH_DEVICE void write_rows(const TensorMap& out_map, const QueryTile& t, int32_t first,
                                 int32_t rows) {
     fence_async_shared();
-    named_sync(kOwn + static_cast<uint32_t>(group), 128);
+    named_sync(kOneGroup + static_cast<uint32_t>(group), 128);
     const Shared<T> from = Queries::tile(q);
     const int32_t row = t.q_begin + t.first + first;
     const bool leader = thread_index() % 128 == 0;
@@ -311,7 +336,7 @@ struct ForwardConsumer {
       }
     } else {
       copy_rows(from, row, rows, t);
-      named_sync(kOwn + static_cast<uint32_t>(group), 128);
+      named_sync(kOneGroup + static_cast<uint32_t>(group), 128);
     }
     if (leader) mbarrier_arrive(Queries::empty(q));
   }
@@ -342,7 +367,8 @@ struct ForwardConsumer {
       Registers<float, Tile::kColumns / 2> sums;
       OnlineSoftmax softmax;
       Queries::wait(q);
-      if (t.tile > t.tile_begin) run_tile(t, sums, softmax);
+      const int32_t tile = tile_below<Tile>(a, t, t.tile);
+      if (tile >= t.tile_begin) run_tile(t, tile, sums, softmax);
       finish(out_map, t, sums, softmax);
       q.parity ^= 1;
     }
@@ -378,6 +404,30 @@ PLINTH_KERNEL
       ForwardConsumer<Tile, T, Rule>(arguments, warpgroup - 1).run(out_map);
     }
   }
+}
+
+template <class T, int kColumns, class Rule>
+void launch_hopper_forward(Stream stream, const AttentionDesc& d, const T* q, const T* k,
+                           const T* v, T* out, float* lse) {
+  using Tile = ForwardTile<T, kColumns, Rule::kScaleOnly>;
+  const ForwardArguments<T, Rule> arguments{d,
+                                            {d.kv_lengths, d.cu_seqlens_q, d.cu_seqlens_k},
+                                            schedule_of(d, Tile::kRows, sizeof(T)),
+                                            Rule(d),
+                                            Dropout<float>(d),
+                                            out,
+                                            lse};
+  const auto map = [&](const T* p, const AttentionDesc::Strides& s, int64_t heads, int64_t length,
+                       int64_t rows) {
+    return head_map(p, s, d, heads, length, rows, Tile::kBoxColumns, Tile::kSwizzle);
+  };
+  const auto blocks =
+      static_cast<uint32_t>(std::min(arguments.schedule.count, device_limits().multiprocessors));
+  launch("hopper_attention_forward", hopper_forward_kernel<T, kColumns, Rule>,
+         {{blocks}, {Tile::kThreads}, Tile::kSharedBytes}, stream,
+         map(q, d.q, d.heads, d.q_len, 64), map(k, d.k, d.kv_heads, d.kv_len, Tile::kKeys),
+         map(v, d.v, d.kv_heads, d.kv_len, Tile::kKeys), map(out, d.out, d.heads, d.q_len, 64),
+         arguments);
 }
 
 }  // namespace plinth::kernels::cuda::attention

@@ -115,8 +115,8 @@ PLINTH_DEVICE void hide(Registers<float, half>& scores, const Sight& sight, int3
 }
 
 // Products become scores in units of log 2, those of pairs that are not seen -inf.
-template <class T, int half>
-PLINTH_DEVICE void score_all(Registers<float, half>& scores, const ScoreOfHead<T>& score,
+template <int half, class ScoreOf>
+PLINTH_DEVICE void score_all(Registers<float, half>& scores, const ScoreOf& score,
                              const Sight& sight, int32_t queries, int32_t first_row, int32_t key) {
   PLINTH_UNROLL
   for (int h = 0; h < 2; ++h) {
@@ -128,7 +128,7 @@ PLINTH_DEVICE void score_all(Registers<float, half>& scores, const ScoreOfHead<T
       PLINTH_UNROLL
       for (int e = 0; e < 2; ++e) {
         const int32_t column = own_column(i + e);
-        const bool seen = column >= begin && column < end;
+        const bool seen = column >= begin && column < end && score.sees(query, key + column);
         scores[i + e] = seen ? score.at(scores[i + e], query, key + column).value : kNever;
       }
     }

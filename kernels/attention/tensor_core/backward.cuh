@@ -1,9 +1,10 @@
 #pragma once
 
-// The backward kernels of tensor_core.h; backward_queries.cu and backward_keys.cu launch them. In
-// both a block keeps the rows that it owns and walks over tiles of the other side's, the copy of
-// one under the products of the one before where shared memory has room for two.
+// The backward kernels of tensor_core.h, and their launches. In both a block keeps the rows that it
+// owns and walks over tiles of the other side's, the copy of one under the products of the one
+// before where shared memory has room for two.
 
+#include "kernels/attention/tensor_core/launch.h"
 #include "kernels/attention/tensor_core/scores.cuh"
 
 namespace plinth::kernels::cuda::attention::tensor_core {
@@ -69,13 +70,20 @@ PLINTH_KERNEL
   if (p.first >= p.q_len) return;  // the whole block
   if constexpr (!Scores<T>::kScaleOnly) dropout.read_place();
   const int64_t head = block_index().y, kv_head = head / (d.heads / d.kv_heads);
-  const int rows = static_cast<int>(least(kOwn, p.q_len - p.first));
+  const int rows = static_cast<int>(least(int64_t{kOwn}, p.q_len - p.first));
   const uint32_t own = warp_index() * 16 * kM;  // the warp's first row
   const int query = static_cast<int>(p.first) + static_cast<int>(own);
-  const Pairs<T, Scores, false> pairs(d, p, dropout, described, unit, head);
+  Pairs<T, Scores, false> pairs(d, p, dropout, described, unit, head);
 
   const int end = static_cast<int>(p.keys_of(d, p.first + rows - 1).end);
-  int key = static_cast<int>(p.keys_of(d, p.first).begin) / kKeys * kKeys;
+  // The first tile from key `from` on of which something is seen.
+  const int first_query = static_cast<int>(p.first);
+  const auto next_tile = [&](int from) {
+    if constexpr (Scores<T>::kMasks)
+      while (from < end && !pairs.enter(described, first_query, rows, from, kKeys)) from += kKeys;
+    return from;
+  };
+  int key = next_tile(static_cast<int>(p.keys_of(d, p.first).begin) / kKeys * kKeys);
   Rows k_rows(row_of(in.k, d.k, p.batch, kv_head, p.k_begin + key), d.k.seq, d.head_dim);
   Rows v_rows(row_of(in.v, d.v, p.batch, kv_head, p.k_begin + key), d.v.seq, d.head_dim);
   const auto tile = [](int stage, int second) {
@@ -102,15 +110,19 @@ PLINTH_KERNEL
                            pairs.mask.q_len - query);
   OwnRows<T, kColumns, kM, Shape::kKept> queries(q_tile, own), douts(dout_tile, own);
   Sums<kM, kColumns / 8> sums;
-  for (int number = 0; key < end; key += kKeys, ++number) {
+  for (int number = 0, next; key < end; key = next, ++number) {
     const int stage = number % Shape::kStages;
-    const bool more = key + kKeys < end;
-    if (mistake == Mistake::CopiesTooEarly && more)
-      copy((number + 1) % Shape::kStages, key + kKeys);
+    next = next_tile(key + kKeys);
+    const bool more = next < end;
+    if constexpr (Scores<T>::kMasks) {
+      k_rows.skip(next - key - kKeys);
+      v_rows.skip(next - key - kKeys);
+      pairs.enter(described, first_query, rows, key, kKeys);
+    }
+    if (mistake == Mistake::CopiesTooEarly && more) copy((number + 1) % Shape::kStages, next);
     // The tile is there, and with two stages the tile before used up.
     arrive<mistake != Mistake::NoWait, mistake != Mistake::NoBarrier>();
-    if (mistake != Mistake::CopiesTooEarly && Shape::kStages == 2 && more)
-      copy(1 - stage, key + kKeys);
+    if (mistake != Mistake::CopiesTooEarly && Shape::kStages == 2 && more) copy(1 - stage, next);
     if (number == 0) {
       queries.keep();
       douts.keep();
@@ -124,7 +136,7 @@ PLINTH_KERNEL
     }
     if constexpr (Shape::kStages == 1) {
       if constexpr (mistake != Mistake::NoSecondBarrier) block_sync();
-      if (more) copy(0, key + kKeys);
+      if (more) copy(0, next);
     }
   }
   sums.scale(static_cast<float>(d.scale));
@@ -170,6 +182,14 @@ struct ColumnStats {
             load_vector<Vector<float, 2>>(deltas + column)};
   }
 };
+
+// Whether a functor shows a head some pair of the block's keys and a tile of queries.
+template <class T, class F>
+PLINTH_DEVICE bool shows_tile(const Custom<T, F>& custom, const Problem& p, int head, int query,
+                              int queries, int keys) {
+  return custom.map.sight(p.sample, head, {query, least(int64_t{query} + queries, p.q_len)},
+                          {p.first, least(p.first + keys, p.kv_len)}) != BlockSight::Empty;
+}
 
 template <class T, int kColumns, template <class> class Scores, bool kOfK, bool kOfV,
           Mistake mistake = Mistake::None>
@@ -219,8 +239,18 @@ PLINTH_KERNEL
     }
     if (mistake != Mistake::NoCommit) copy_async_commit();
   };
-  // The tiles of queries of the heads that share the keys, head by head.
+  // The tiles of queries of the heads that share the keys, head by head: from this place on to the
+  // first of which something is seen.
+  const auto find_tile = [&](int& of_head, int& from) {
+    if constexpr (Scores<T>::kMasks) {
+      while (of_head <= last_head && !shows_tile(described, p, of_head, from, kQueries, kOwn)) {
+        from += kQueries;
+        if (from >= end) ++of_head, from = begin;
+      }
+    }
+  };
   int head = begin < end ? first_head : last_head + 1, query = begin;
+  find_tile(head, query);
   if (head <= last_head) {
     const int rows = pairs.mask.kv_visible - static_cast<int>(p.first);
     const int64_t first = p.k_begin + p.first;
@@ -235,7 +265,8 @@ PLINTH_KERNEL
   bool is_first = true;
   for (int stage = 0; head <= last_head; stage = (stage + 1) % Shape::kStages) {
     const bool same_head = query + kQueries < end;
-    const int next_head = same_head ? head : head + 1, next = same_head ? query + kQueries : begin;
+    int next_head = same_head ? head : head + 1, next = same_head ? query + kQueries : begin;
+    find_tile(next_head, next);
     const bool more = next_head <= last_head;
     if (mistake == Mistake::CopiesTooEarly && more)
       copy((stage + 1) % Shape::kStages, next_head, next);
@@ -248,7 +279,12 @@ PLINTH_KERNEL
       if (kOfK) values.keep();
       is_first = false;
     }
-    if (query == begin) pairs.set_head(described, batch, head);
+    if constexpr (Scores<T>::kMasks) {
+      if (head != pairs.head) pairs.set_head(described, batch, head);
+      pairs.enter(described, query, kQueries, static_cast<int>(p.first), kOwn);
+    } else {
+      if (query == begin) pairs.set_head(described, batch, head);
+    }
     Sums<kM, kQueries / 8> weights, slopes;
     if (pairs.sees_any(weights, key, query)) {
       keys.multiply(tile(stage, 0), weights);
@@ -280,6 +316,40 @@ PLINTH_KERNEL
     if constexpr (mistake != Mistake::NoWarpBarrier) warp_sync();
     store_rows<16 * kM>(k_tile, own, row_of(dk, d.dk, batch, kv_head, first_token), d.dk.seq,
                         rows_left, head_dim);
+  }
+}
+
+template <class T, int kColumns, template <class> class Scores>
+void launch_dq(Stream stream, const AttentionDesc& d, const BackwardInputs<T>& inputs, T* dq) {
+  using Shape = QueryShape<kColumns, Scores<T>::kScaleOnly>;
+  const int64_t tiles = tiles_of(d, d.q_len, Shape::kOwn);
+  if (tiles == 0 || d.heads == 0) return;
+  launch("attention_dq_mma", dq_kernel<T, kColumns, Scores>,
+         {{static_cast<uint32_t>(tiles), static_cast<uint32_t>(d.heads)},
+          {Shape::kThreads},
+          Shape::kSharedBytes},
+         stream, d, Lengths{d.kv_lengths, d.cu_seqlens_q, d.cu_seqlens_k}, Scores<T>(d),
+         Dropout<float>(d), unit_of<Scores<T>>(d), inputs, dq);
+}
+
+template <class T, int kColumns, template <class> class Scores>
+void launch_dk_dv(Stream stream, const AttentionDesc& d, const BackwardInputs<T>& inputs, T* dk,
+                  T* dv) {
+  using Shape = KeyShape<kColumns, Scores<T>::kScaleOnly>;
+  const int64_t tiles = tiles_of(d, d.kv_len, Shape::kOwn);
+  if (tiles == 0 || d.kv_heads == 0) return;
+  const LaunchShape shape{{static_cast<uint32_t>(tiles), static_cast<uint32_t>(d.kv_heads)},
+                          {Shape::kThreads},
+                          Shape::kSharedBytes};
+  const auto start = [&](const char* name, auto kernel) {
+    launch(name, kernel, shape, stream, d, Lengths{d.kv_lengths, d.cu_seqlens_q, d.cu_seqlens_k},
+           Scores<T>(d), Dropout<float>(d), unit_of<Scores<T>>(d), inputs, dk, dv);
+  };
+  if constexpr (Shape::kApart) {
+    start("attention_dv_mma", dk_dv_kernel<T, kColumns, Scores, false, true>);
+    start("attention_dk_mma", dk_dv_kernel<T, kColumns, Scores, true, false>);
+  } else {
+    start("attention_dk_dv_mma", dk_dv_kernel<T, kColumns, Scores, true, true>);
   }
 }
 

@@ -1,7 +1,8 @@
 #pragma once
 
-// The forward kernel of tensor_core.h; forward.cu launches it.
+// The forward kernel of tensor_core.h, and its launch.
 
+#include "kernels/attention/tensor_core/launch.h"
 #include "kernels/attention/tensor_core/scores.cuh"
 
 namespace plinth::kernels::cuda::attention::tensor_core {
@@ -109,13 +110,20 @@ PLINTH_KERNEL
   if (p.first >= p.q_len) return;  // the whole block
   if constexpr (!Scores<T>::kScaleOnly) dropout.read_place();
   const int64_t head = block_index().y, kv_head = head / (d.heads / d.kv_heads);
-  const int rows = static_cast<int>(least(kQueries, p.q_len - p.first));
+  const int rows = static_cast<int>(least(int64_t{kQueries}, p.q_len - p.first));
   const uint32_t own = warp_index() * 16 * kM;  // the warp's first row
   const int query = static_cast<int>(p.first) + static_cast<int>(own);
-  const Pairs<T, Scores, false> pairs(d, p, dropout, described, unit, head);
+  Pairs<T, Scores, false> pairs(d, p, dropout, described, unit, head);
 
   const int end = static_cast<int>(p.keys_of(d, p.first + rows - 1).end);
-  int key = static_cast<int>(p.keys_of(d, p.first).begin) / kKeys * kKeys;
+  // The first tile from key `from` on of which something is seen.
+  const int first_query = static_cast<int>(p.first);
+  const auto next_tile = [&](int from) {
+    if constexpr (Scores<T>::kMasks)
+      while (from < end && !pairs.enter(described, first_query, rows, from, kKeys)) from += kKeys;
+    return from;
+  };
+  int key = next_tile(static_cast<int>(p.keys_of(d, p.first).begin) / kKeys * kKeys);
   using Rows = Source<T, kColumns, Shape::kThreads>;
   Rows k_rows(row_of(k, d.k, p.batch, kv_head, p.k_begin + key), d.k.seq, d.head_dim);
   Rows v_rows(row_of(v, d.v, p.batch, kv_head, p.k_begin + key), d.v.seq, d.head_dim);
@@ -138,22 +146,29 @@ PLINTH_KERNEL
   OwnRows<T, kColumns, kM, Shape::kKept> queries(q_tile, own);
   Softmax<kM> softmax;
   Sums<kM, kColumns / 8> sums;
-  for (bool first = true; key < end; key += kKeys, first = false) {
+  for (bool first = true; key < end; first = false) {
     if (mistake == Mistake::CopiesTooEarly) copy_values(key);
     // The keys are there, and the values before used up.
     arrive<mistake != Mistake::NoWait, mistake != Mistake::NoBarrier>();
     if (mistake != Mistake::CopiesTooEarly) copy_values(key);
     if (first) queries.keep();
     Sums<kM, kKeys / 8> scores;
-    const bool seen = pairs.sees_any(scores, query, key);  // by some row of the warp
+    const int tile = key;
+    const bool seen = pairs.sees_any(scores, query, tile);  // by some row of the warp
     if (seen) queries.multiply(k_tile, scores);
     // The values are there, and the keys used up.
     arrive<mistake != Mistake::NoSecondWait, mistake != Mistake::NoSecondBarrier>();
-    if (key + kKeys < end) copy_keys(key + kKeys);
+    key = next_tile(tile + kKeys);
+    if constexpr (Scores<T>::kMasks) {
+      k_rows.skip(key - tile - kKeys);
+      v_rows.skip(key - tile - kKeys);
+    }
+    if (key < end) copy_keys(key);
     if (!seen) continue;
-    pairs.score_products(scores, query, key);
+    if constexpr (Scores<T>::kMasks) pairs.enter(described, first_query, rows, tile, kKeys);
+    pairs.score_products(scores, query, tile);
     softmax.soften(scores, unit, sums);
-    pairs.drop(scores, query, key);
+    pairs.drop(scores, query, tile);
     add_rows(scores, v_tile, sums);
   }
 
@@ -178,6 +193,20 @@ PLINTH_KERNEL
   if constexpr (mistake != Mistake::NoWarpBarrier) warp_sync();
   store_rows<16 * kM>(q_tile, own, row_of(out, d.out, batch, head, first_token), d.out.seq,
                       rows_left, static_cast<int>(d.head_dim));
+}
+
+template <class T, int kColumns, template <class> class Scores>
+void launch_forward(Stream stream, const AttentionDesc& d, const T* q, const T* k, const T* v,
+                    T* out, float* lse) {
+  using Shape = ForwardShape<kColumns, Scores<T>::kScaleOnly>;
+  const int64_t tiles = tiles_of(d, d.q_len, Shape::kQueries);
+  if (tiles == 0 || d.heads == 0) return;
+  launch("attention_forward_mma", forward_kernel<T, kColumns, Scores>,
+         {{static_cast<uint32_t>(tiles), static_cast<uint32_t>(d.heads)},
+          {Shape::kThreads},
+          Shape::kSharedBytes},
+         stream, d, Lengths{d.kv_lengths, d.cu_seqlens_q, d.cu_seqlens_k}, Scores<T>(d),
+         Dropout<float>(d), unit_of<Scores<T>>(d), q, k, v, out, lse);
 }
 
 }  // namespace plinth::kernels::cuda::attention::tensor_core

@@ -2,6 +2,7 @@
 
 // Scores in the registers of a warp: what the mask leaves, what the description adds, dropout.
 
+#include "kernels/attention/custom_rule.cuh"
 #include "kernels/attention/tensor_core/tiles.cuh"
 
 namespace plinth::kernels::cuda::attention::tensor_core {
@@ -14,7 +15,7 @@ struct Mask {
       : q_len(static_cast<int>(p.q_len)), kv_visible(static_cast<int>(p.kv_visible)) {
     constexpr int kFar = 1 << 30;
     const int offset = static_cast<int>(p.kv_len - p.q_len);
-    const int window = static_cast<int>(least(d.window, kFar));
+    const int window = static_cast<int>(least(d.window, int64_t{kFar}));
     low = offset - (window > 0 ? window - 1 : kFar);
     high = d.causal ? offset : offset + (window > 0 ? window - 1 : kFar);
   }
@@ -52,11 +53,17 @@ PLINTH_DEVICE ScoreOfHead<T> score_of(const Described<T>& described, const Probl
   return described.of(p, head);
 }
 
+template <class T, class F>
+PLINTH_DEVICE CustomScoreOfHead<T, F> score_of(const Custom<T, F>& custom, const Problem& p,
+                                               int64_t head) {
+  return custom.of(p, head);
+}
+
 // The pairs of one head of one problem. Rows of scores are queries and columns keys, or the other
 // way where kKeysInRows.
 template <class T, template <class> class Scores, bool kKeysInRows>
 struct Pairs {
-  static constexpr bool kScaleOnly = Scores<T>::kScaleOnly;
+  static constexpr bool kScaleOnly = Scores<T>::kScaleOnly, kMasks = Scores<T>::kMasks;
   using Score = decltype(score_of(std::declval<const Scores<T>&>(), std::declval<const Problem&>(),
                                   int64_t{}));
   const Dropout<float>& dropout;
@@ -81,6 +88,24 @@ struct Pairs {
     if constexpr (!kScaleOnly) {
       head = of_head;
       score = score_of(described, Problem{batch, sample, 0, 0, mask.q_len, kv_len, 0, 0}, head);
+    }
+  }
+
+  // Whether a functor shows the block some pair of a tile; without one, whatever the mask leaves.
+  // Its pairs are those that are asked for next.
+  PLINTH_DEVICE bool enter(const Scores<T>& described, int query, int queries, int key, int keys) {
+    if constexpr (kMasks) {
+      return described.look(score, {query, query + queries}, {key, key + keys}) !=
+             BlockSight::Empty;
+    } else {
+      return true;
+    }
+  }
+  PLINTH_DEVICE bool sees(int query, int key) const {
+    if constexpr (kMasks) {
+      return mask.sees(query, key) && score.sees(query, key);
+    } else {
+      return mask.sees(query, key);
     }
   }
 
@@ -114,7 +139,7 @@ struct Pairs {
         for (int e = 0; e < 4; ++e) {
           const int query = row_of_element(row, m, e), key = column_of_element(column, n, e);
           float& x = products.values[m][n][e];
-          if (!mask.sees(query, key)) {
+          if (!sees(query, key)) {
             x = -std::numeric_limits<float>::infinity();
           } else if constexpr (!kScaleOnly) {
             x = score.at(x, query, key).value;
@@ -160,7 +185,7 @@ struct Pairs {
         for (int e = 0; e < 4; ++e) {
           const int r = row_of_element(row, m, e), c = column_of_element(column, n, e);
           const int query = kKeysInRows ? c : r, key = kKeysInRows ? r : c;
-          const bool seen = all || mask.sees(query, key);
+          const bool seen = all || sees(query, key);
           const float lse = of_column.lse(m, e), delta = of_column.delta(m, e);
           float& x = products.values[m][n][e];
           float& slope = slopes.values[m][n][e];

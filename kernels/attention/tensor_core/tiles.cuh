@@ -45,6 +45,9 @@ struct Source {
       : next(rows + (thread_index() / kSpan * stride + thread_index() % kSpan * kUnit)),
         step(kStep * stride),
         columns(static_cast<int>(head_dim) - static_cast<int>(thread_index() % kSpan) * kUnit) {}
+
+  // Leaves out so many rows, a multiple of kStep.
+  PLINTH_DEVICE void skip(int rows) { next = next + rows / kStep * step; }
 };
 
 // Rows of kColumns elements. The 16-byte units of each span of 128 bytes of a row are permuted by

@@ -1,0 +1,58 @@
+#pragma once
+
+// The launch of the backward kernel for sm_90a, and of what stands before and after it.
+
+#include "kernels/attention/hopper/backward_wide.cuh"
+#include "kernels/attention/hopper/maps.h"
+
+namespace plinth::kernels::cuda::attention {
+
+// Calls f.operator()<columns>() with the least that hold head_dim.
+template <class F>
+void with_backward_columns(int64_t head_dim, F f) {
+  if (head_dim <= 64) return f.template operator()<64>();
+  if (head_dim <= 128) return f.template operator()<128>();
+  return f.template operator()<256>();
+}
+
+template <class T, int kColumns, class Rule>
+void launch_hopper_backward(Stream stream, const AttentionDesc& d, const Gradients<T>& x,
+                            const BackwardWorkspace& workspace, const Rule& rule) {
+  using Tile = BackwardTile<T, kColumns>;
+  using Consumer = std::conditional_t<Tile::kWide, WideBackwardConsumer<Tile, T, Rule>,
+                                      BackwardConsumer<Tile, T, Rule>>;
+  const int64_t tiles = tiles_of(d, d.kv_len, Tile::kKeys);
+  const BackwardArguments<T, Rule> arguments{d,
+                                             {d.kv_lengths, d.cu_seqlens_q, d.cu_seqlens_k},
+                                             rule,
+                                             Dropout<float>(d),
+                                             workspace,
+                                             static_cast<int32_t>(tiles),
+                                             static_cast<int32_t>(tiles * d.kv_heads),
+                                             x.dk,
+                                             x.dv};
+  const auto map = [&](const T* p, const AttentionDesc::Strides& s, int64_t heads, int64_t length,
+                       int64_t rows) {
+    return head_map(p, s, d, heads, length, rows, Tile::kBoxColumns, Tile::kSwizzle);
+  };
+  const auto blocks =
+      static_cast<uint32_t>(std::min(arguments.count, device_limits().multiprocessors));
+  launch("hopper_attention_backward", hopper_backward_kernel<Consumer, T, Rule>,
+         {{blocks}, {Tile::kThreads}, Tile::kSharedBytes}, stream,
+         map(x.q, d.q, d.heads, d.q_len, Tile::kQueries),
+         map(x.k, d.k, d.kv_heads, d.kv_len, Tile::kKeys),
+         map(x.v, d.v, d.kv_heads, d.kv_len, Tile::kKeys),
+         map(x.dout, d.dout, d.heads, d.q_len, Tile::kQueries),
+         map(x.dk, d.dk, d.kv_heads, d.kv_len, 64), map(x.dv, d.dv, d.kv_heads, d.kv_len, 64),
+         arguments);
+}
+
+// What stands before the kernel and after it, whatever its rule (backward_rows.cuh).
+template <class T, int kColumns>
+void begin_hopper_backward(Stream stream, const AttentionDesc& d, const Gradients<T>& x,
+                           const float* lse, const BackwardWorkspace& workspace);
+template <class T, int kColumns>
+void end_hopper_backward(Stream stream, const AttentionDesc& d, const Gradients<T>& x,
+                         const BackwardWorkspace& workspace);
+
+}  // namespace plinth::kernels::cuda::attention

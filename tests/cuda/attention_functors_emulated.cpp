@@ -1,0 +1,2 @@
+// The same source, for the emulator's device.
+#include "tests/cuda/attention_functors.cu"
