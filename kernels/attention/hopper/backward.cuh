@@ -251,23 +251,25 @@ struct BackwardConsumer {
 
   // Fragments of [keys, queries] to the warpgroup's rows of the tile of slopes.
   PLINTH_DEVICE void store_slopes(Fragments& fragments) const {
-    const Shared<T> to = slope_tile();
-    const auto lane = static_cast<int32_t>(lane_index());
-    const int32_t row = 64 * group + static_cast<int32_t>(warp_index() % 4 * 16) + lane % 16;
     PLINTH_UNROLL
-    for (int step = 0; step < Tile::kQueries / 16; ++step) {
-      const uint32_t four[4] = {fragments[step][0], fragments[step][1], fragments[step][2],
-                                fragments[step][3]};
-      const int32_t column = 16 * step + lane / 16 * 8;
-      const auto at = static_cast<uint32_t>((row * 64 + column % 64) * 2);
-      store_matrix(to + (column / 64 * Tile::kKeys * 64 +
-                         static_cast<int32_t>(swizzled(at, Tile::kSwizzle) / 2)),
-                   four);
-    }
+    for (int step = 0; step < Tile::kQueries / 16; ++step)
+      Tile::OfKeys::store(slope_tile(), 64 * group, step, fragments[step]);
   }
 
   PLINTH_DEVICE void sync_own() const {
     named_sync(kOneConsumer + static_cast<uint32_t>(half), 128);
+  }
+
+  // Where the warpgroup's threads put accumulators i to i + 3, one thread's beside the next's.
+  PLINTH_DEVICE static Shared<float> four_of(Shared<float> tile, int i) {
+    return tile + (i / 4 * 512 + static_cast<int32_t>(thread_index() % 128) * 4);
+  }
+  template <int n>
+  PLINTH_DEVICE static void put(Shared<float> tile, Registers<float, n>& sums) {
+    PLINTH_UNROLL
+    for (int i = 0; i < n; i += 4)
+      store_shared_vector(four_of(tile, i),
+                          Vector<float, 4>{sums[i], sums[i + 1], sums[i + 2], sums[i + 3]});
   }
 
   // A part of a tile of dq to shared memory, from where it is added to the others'.
@@ -275,15 +277,10 @@ struct BackwardConsumer {
     const typename Sums::Place place{half,
                                      static_cast<uint32_t>((steps * Tile::kDqParts + part) % 2)};
     mbarrier_wait(Sums::empty(place), place.parity ^ 1);
-    const Shared<float> to = Sums::tile(place);
-    const auto thread = static_cast<int32_t>(thread_index() % 128);
-    PLINTH_UNROLL
-    for (int i = 0; i < Tile::kDqColumns / 2; i += 4)
-      store_shared_vector(to + (i / 4 * 512 + thread * 4),
-                          Vector<float, 4>{dq[i], dq[i + 1], dq[i + 2], dq[i + 3]});
+    put(Sums::tile(place), dq);
     fence_async_shared();
     sync_own();
-    if (thread == 0) mbarrier_arrive(Sums::full(place));
+    if (thread_index() % 128 == 0) mbarrier_arrive(Sums::full(place));
   }
 
   PLINTH_DEVICE static void to_fragments(Scores& from, Fragments& fragments) {
@@ -349,20 +346,13 @@ struct BackwardConsumer {
   // Rows of a gradient, times `scale`, to the place of the keys or values, and from there on.
   PLINTH_DEVICE void store_gradient(Gradient& gradient, float scale, bool any,
                                     Shared<T> tile) const {
-    const auto lane = static_cast<int32_t>(lane_index());
-    const int32_t row = 64 * group + static_cast<int32_t>(warp_index() % 4 * 16) + lane % 16;
     PLINTH_UNROLL
     for (int i = 0; i < Tile::kColumns / 2; ++i) gradient[i] = any ? gradient[i] * scale : 0.0f;
     PLINTH_UNROLL
     for (int step = 0; step < Tile::kColumns / 16; ++step) {
       Registers<uint32_t, 4> pairs;
       sums_to_fragment<T>(gradient, step, pairs);
-      const uint32_t four[4] = {pairs[0], pairs[1], pairs[2], pairs[3]};
-      const int32_t column = 16 * step + lane / 16 * 8;
-      const auto at = static_cast<uint32_t>((row * 64 + column % 64) * 2);
-      store_matrix(tile + (column / 64 * Tile::kKeys * 64 +
-                           static_cast<int32_t>(swizzled(at, Tile::kSwizzle) / 2)),
-                   four);
+      Tile::OfKeys::store(tile, 64 * group, step, pairs);
     }
   }
 
@@ -385,10 +375,8 @@ struct BackwardConsumer {
     PLINTH_NO_UNROLL
     for (auto i = static_cast<int32_t>(thread_index() % 128); i < rows * units; i += 128) {
       const int32_t r = i / units, column = i % units * 8;
-      const auto at = static_cast<uint32_t>(((64 * group + r) * 64 + column % 64) * 2);
-      const auto vector = load_vector<Vector<T, 8>>(
-          tile + (column / 64 * Tile::kKeys * 64 +
-                  static_cast<int32_t>(swizzled(at, Tile::kSwizzle) / 2)));
+      const auto vector =
+          load_vector<Vector<T, 8>>(tile + Tile::OfKeys::place(64 * group + r, column));
       store_vector(first + (r * strides.seq + column), vector);
     }
     return true;

@@ -139,6 +139,7 @@ struct BackwardTile : BackwardSizes<kColumns_> {
   using QueryRows = Operand<Major::K, kSwizzle, kQueries>;
   using QueryColumns = Operand<Major::MN, kSwizzle, kQueries>;
   using Slopes = Operand<Major::MN, kSwizzle, kKeys>;  // [keys, queries]
+  using OfKeys = Boxes<kKeys, kBoxColumns, kSwizzle>;  // keys, values and slopes
 
   static constexpr uint32_t kKeyBytes = kKeys * kColumns * 2, kQueryBytes = kQueries * kColumns * 2;
   static constexpr uint32_t kSlopeBytes = kKeys * kQueries * 2;

@@ -45,21 +45,13 @@ struct WideBackwardConsumer : BackwardConsumer<Tile_, T, Rule> {
 
   // ---- weights on their way from one warpgroup to the other, thread by thread ----
 
-  // Of accumulators i to i + 3.
-  PLINTH_DEVICE static Shared<float> weights_at(int i) {
-    return shared_array<float>(Tile::kWeightsAt, Tile::kWeightBytes / 4) +
-           (i / 4 * 512 + static_cast<int32_t>(thread_index() % 128) * 4);
-  }
-  PLINTH_DEVICE static void send(Scores& weights) {
-    PLINTH_UNROLL
-    for (int i = 0; i < Tile::kQueries / 2; i += 4)
-      store_shared_vector(weights_at(i), Vector<float, 4>{weights[i], weights[i + 1],
-                                                          weights[i + 2], weights[i + 3]});
+  PLINTH_DEVICE static Shared<float> sent_weights() {
+    return shared_array<float>(Tile::kWeightsAt, Tile::kWeightBytes / 4);
   }
   PLINTH_DEVICE static void receive(Scores& weights) {
     PLINTH_UNROLL
     for (int i = 0; i < Tile::kQueries / 2; i += 4) {
-      const auto four = load_vector<Vector<float, 4>>(weights_at(i));
+      const auto four = load_vector<Vector<float, 4>>(Base::four_of(sent_weights(), i));
       PLINTH_UNROLL
       for (int e = 0; e < 4; ++e) weights[i + e] = four[e];
     }
@@ -89,7 +81,7 @@ struct WideBackwardConsumer : BackwardConsumer<Tile_, T, Rule> {
         const auto bits = std::bit_cast<uint32_t>(weight * s.slope) & ~1u;
         sent[e] = std::bit_cast<float>(bits | (factors[e] != 0 ? 1u : 0u));
       }
-      store_shared_vector(weights_at(i), sent);
+      store_shared_vector(Base::four_of(sent_weights(), i), sent);
     }
   }
   // Slopes of weights become slopes of products, by what weigh_and_send() sent.
@@ -115,7 +107,7 @@ struct WideBackwardConsumer : BackwardConsumer<Tile_, T, Rule> {
     if constexpr (Rule::kScaleOnly) {
       this->hide_pairs(t, tile, scores);
       this->weigh(scores);
-      send(scores);
+      Base::put(sent_weights(), scores);
     } else {
       weigh_and_send(t, head, tile, scores);
     }

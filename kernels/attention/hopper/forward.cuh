@@ -39,6 +39,7 @@ struct ForwardTile : ForwardSizes<kColumns_, plain> {
   using K = Operand<Major::K, kSwizzle, kKeys>;
   using V = Operand<Major::MN, kSwizzle, kKeys>;
   static constexpr int kBoxColumns = Q::kRowElements;
+  using OwnRows = Boxes<64, kBoxColumns, kSwizzle>;  // of queries and results
 
   static constexpr uint32_t kQBytes = 64 * kColumns * 2, kTileBytes = kKeys * kColumns * 2;
   static constexpr uint32_t kBarriers = kConsumers * kQBytes + 2 * kStages * kTileBytes;
@@ -301,20 +302,11 @@ struct ForwardConsumer {
 
   // Rounded, to shared memory, as TMA reads them.
   PLINTH_DEVICE void stage(Registers<float, Tile::kColumns / 2>& sums) const {
-    const Shared<T> to = Queries::tile(q);
-    const auto lane = static_cast<int32_t>(lane_index());
-    const int32_t row = static_cast<int32_t>(warp_index() % 4 * 16) + lane % 16;
     PLINTH_UNROLL
     for (int step = 0; step < Tile::kColumns / 16; ++step) {
       Registers<uint32_t, 4> pairs;
       sums_to_fragment<T>(sums, step, pairs);
-      const uint32_t four[4] = {pairs[0], pairs[1], pairs[2], pairs[3]};
-      const int32_t column = 16 * step + lane / 16 * 8;
-      const auto at =
-          static_cast<uint32_t>((row * Tile::kBoxColumns + column % Tile::kBoxColumns) * 2);
-      store_matrix(to + (column / Tile::kBoxColumns * 64 * Tile::kBoxColumns +
-                         static_cast<int32_t>(swizzled(at, Tile::kSwizzle) / 2)),
-                   four);
+      Tile::OwnRows::store(Queries::tile(q), 0, step, pairs);
     }
   }
 
@@ -348,11 +340,7 @@ struct ForwardConsumer {
     PLINTH_NO_UNROLL
     for (int32_t i = static_cast<int32_t>(thread_index() % 128); i < rows * units; i += 128) {
       const int32_t r = i / units, column = i % units * 8;
-      const auto at =
-          static_cast<uint32_t>((r * Tile::kBoxColumns + column % Tile::kBoxColumns) * 2);
-      const auto vector = load_vector<Vector<T, 8>>(
-          from + (column / Tile::kBoxColumns * 64 * Tile::kBoxColumns +
-                  static_cast<int32_t>(swizzled(at, Tile::kSwizzle) / 2)));
+      const auto vector = load_vector<Vector<T, 8>>(from + Tile::OwnRows::place(r, column));
       store_vector(to + (r * a.desc.out.seq + column), vector);
     }
   }

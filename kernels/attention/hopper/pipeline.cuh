@@ -71,6 +71,27 @@ struct Ring {
   }
 };
 
+// Elements of 16 bits as TMA and wgmma have a tile in shared memory: boxes of kRows rows and
+// kBoxColumns columns, one after another, swizzled.
+template <int kRows, int kBoxColumns, Swizzle swizzle>
+struct Boxes {
+  // Where (row, column) lies, which begins a unit of 16 bytes.
+  PLINTH_DEVICE static int32_t place(int32_t row, int32_t column) {
+    const auto in_box = static_cast<uint32_t>((row * kBoxColumns + column % kBoxColumns) * 2);
+    return column / kBoxColumns * kRows * kBoxColumns +
+           static_cast<int32_t>(swizzled(in_box, swizzle) / 2);
+  }
+  // A warpgroup's 64 rows from `row` on of columns 16 step to 16 step + 15, from fragments.
+  template <class T>
+  PLINTH_DEVICE static void store(Shared<T> tile, int32_t row, int step,
+                                  Registers<uint32_t, 4>& fragment) {
+    const auto lane = static_cast<int32_t>(lane_index());
+    const uint32_t four[4] = {fragment[0], fragment[1], fragment[2], fragment[3]};
+    row += static_cast<int32_t>(warp_index() % 4 * 16) + lane % 16;
+    store_matrix(tile + place(row, 16 * step + lane / 16 * 8), four);
+  }
+};
+
 // Loads rows [row, row + kRows) of a head, in boxes of kBoxColumns, one box after another.
 template <int kRows, int kColumns, int kBoxColumns, class T>
 PLINTH_DEVICE void load_rows(Shared<T> to, const TensorMap& map, int32_t row, int32_t head,
