@@ -237,15 +237,19 @@ class GlooGroup : public ProcessGroup {
  private:
   // The connections, when all ranks have come.
   std::unique_ptr<Mesh> connect() {
-    Board(store_, rank(), size()).meet(label_, options().timeout);
-    return std::make_unique<Mesh>(device_, std::make_shared<PrefixStore>(store_, "gloo"), rank(),
-                                  size(), label_, options().timeout);
+    Board board(store_, rank(), size());
+    board.meet("here", label_, options().timeout);
+    auto mesh = std::make_unique<Mesh>(device_, std::make_shared<PrefixStore>(store_, "gloo"),
+                                       rank(), size(), label_, options().timeout);
+    // A connection that ends before the other side has accepted it would end the other's process.
+    board.meet("connected", label_, options().timeout);
+    return mesh;
   }
 
   void make(const Collective& call) {
     watchdog_.begun(call);
     // The watchdog fails the group at the deadline; this is for when the store holds it up.
-    const auto late = options().timeout + 2 * watchdog_.interval() + kPatience;
+    const auto late = options().timeout + 8 * watchdog_.interval() + kPatience;
     try {
       Exchanges(*mesh_, call, name_of(call), rank(), size(), Clock::now() + late).run();
     } catch (const MeshError& error) {

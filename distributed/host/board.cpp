@@ -1,7 +1,6 @@
 #include "distributed/host/board.h"
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <chrono>
 #include <utility>
@@ -15,21 +14,28 @@ namespace {
 
 constexpr char kSeparator = '\n';
 
-std::string key_of(const char* what, int rank) {
+std::string key_of(const std::string& what, int rank) {
   return detail::concat(what, "/", rank);
 }
 
-// "12\nsignature\ndescription"; nothing if it is something else.
-std::optional<Progress> parse(const std::string& text) {
-  const size_t first = text.find(kSeparator);
-  if (first == std::string::npos) return std::nullopt;
-  const size_t second = text.find(kSeparator, first + 1);
-  if (second == std::string::npos) return std::nullopt;
+// Takes the number off the front of text, with the separator behind it.
+bool take(std::string& text, uint64_t& number) {
+  const size_t end = text.find(kSeparator);
+  if (end == std::string::npos) return false;
+  const auto [stop, error] = std::from_chars(text.data(), text.data() + end, number);
+  if (error != std::errc() || stop != text.data() + end) return false;
+  text.erase(0, end + 1);
+  return true;
+}
+
+// "12\n340\nsignature\ndescription"; nothing if it is something else.
+std::optional<Progress> parse(std::string text) {
   Progress progress;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + first, progress.number);
-  if (error != std::errc() || end != text.data() + first) return std::nullopt;
-  progress.signature = text.substr(first + 1, second - first - 1);
-  progress.description = text.substr(second + 1);
+  if (!take(text, progress.number) || !take(text, progress.beat)) return std::nullopt;
+  const size_t end = text.find(kSeparator);
+  if (end == std::string::npos) return std::nullopt;
+  progress.signature = text.substr(0, end);
+  progress.description = text.substr(end + 1);
   return progress;
 }
 
@@ -38,15 +44,15 @@ std::optional<Progress> parse(const std::string& text) {
 Board::Board(std::shared_ptr<Store> store, int rank, int size)
     : store_(std::move(store)), rank_(rank), size_(size) {}
 
-void Board::meet(const std::string& label, Milliseconds timeout) {
+void Board::meet(const std::string& place, const std::string& label, Milliseconds timeout) {
   const auto deadline = std::chrono::steady_clock::now() + timeout;
-  store_->set(key_of("here", rank_), "");
+  store_->set(key_of(place, rank_), "");
   std::vector<int> missing;
   for (int r = 0; r < size_; ++r) {
     const auto left =
         std::chrono::duration_cast<Milliseconds>(deadline - std::chrono::steady_clock::now());
     try {
-      store_->get(key_of("here", r), std::max(left, Milliseconds(0)));
+      store_->get(key_of(place, r), std::max(left, Milliseconds(0)));
     } catch (const Error&) {
       missing.push_back(r);
     }
@@ -57,8 +63,8 @@ void Board::meet(const std::string& label, Milliseconds timeout) {
 
 void Board::post(const Progress& progress) {
   store_->set(key_of("progress", rank_),
-              detail::concat(progress.number, kSeparator, progress.signature, kSeparator,
-                             progress.description));
+              detail::concat(progress.number, kSeparator, progress.beat, kSeparator,
+                             progress.signature, kSeparator, progress.description));
 }
 
 std::optional<Progress> Board::progress_of(int rank) {

@@ -15,6 +15,7 @@ namespace plinth::distributed {
 // What a rank calls, or called last.
 struct Progress {
   uint64_t number = 0;      // of its last collective, which counts messages not
+  uint64_t beat = 0;        // another each time that the rank tells of itself
   std::string signature;    // of that collective
   std::string description;  // of its last call
 };
@@ -24,9 +25,9 @@ class Board {
   // `store` is this group's own, and new.
   Board(std::shared_ptr<Store> store, int rank, int size);
 
-  // Waits until all ranks have come here. Throws Error(Distributed), which names those that did not
-  // come within the timeout.
-  void meet(const std::string& label, Milliseconds timeout);
+  // Waits until all ranks have come to `place`, each place once. Throws
+  // Error(Distributed), which names those that did not come within the timeout.
+  void meet(const std::string& place, const std::string& label, Milliseconds timeout);
 
   void post(const Progress& progress);
   std::optional<Progress> progress_of(int rank);

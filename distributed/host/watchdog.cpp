@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <exception>
 #include <utility>
+#include <vector>
 
 #include "core/error.h"
+#include "distributed/host/label.h"
 
 namespace plinth::distributed {
 namespace {
@@ -12,6 +14,9 @@ namespace {
 bool is_message(const Collective& call) {
   return call.kind == CollectiveKind::Send || call.kind == CollectiveKind::Recv;
 }
+
+// A rank is silent that does not tell of itself for so many intervals.
+constexpr int kBeatsMissed = 4;
 
 std::string describe(int rank, const std::optional<Progress>& progress) {
   const std::string last =
@@ -93,9 +98,11 @@ void Watchdog::run() {
 }
 
 void Watchdog::tell(std::unique_lock<std::mutex>& lock) {
+  // While a call is under way others may want to know whether this rank is still there.
+  const bool tells_progress = std::exchange(progress_is_new_, false) || !under_way_.empty();
+  if (tells_progress) ++progress_.beat;
   const Progress progress = progress_;
   const std::string failure = failure_;
-  const bool tells_progress = std::exchange(progress_is_new_, false);
   const bool tells_failure = std::exchange(failure_is_new_, false);
   lock.unlock();
   try {
@@ -169,7 +176,31 @@ std::string Watchdog::describe_missing(const Collective& call) {
     if (progress && progress->number >= call.number) continue;
     text += (text.empty() ? "" : ", ") + describe(r, progress);
   }
-  return text.empty() ? "the others, which have all called it" : text;
+  return text.empty() ? describe_silent() : text;
+}
+
+std::string Watchdog::describe_silent() {
+  const auto beats = [&] {
+    std::vector<uint64_t> all(size_);
+    for (int r = 0; r < size_; ++r) all[r] = board_.progress_of(r).value_or(Progress{}).beat;
+    return all;
+  };
+  const std::vector<uint64_t> before = beats();
+  {
+    // The others may listen for this one, too.
+    std::unique_lock lock(mutex_);
+    for (int i = 0; i < kBeatsMissed && !stopping_; ++i) {
+      changed_.wait_for(lock, interval_, [&] { return stopping_; });
+      tell(lock);
+    }
+  }
+  if (const auto reason = board_.failure()) return "the others; " + *reason;
+  const std::vector<uint64_t> after = beats();
+  std::vector<int> silent;
+  for (int r = 0; r < size_; ++r)
+    if (r != rank_ && after[r] == before[r]) silent.push_back(r);
+  if (silent.empty()) return "the others, which have called it and are there";
+  return list_ranks(silent) + " (which called it, and then fell silent)";
 }
 
 }  // namespace plinth::distributed

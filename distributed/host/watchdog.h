@@ -60,7 +60,9 @@ class Watchdog {
   // Why the group has to fail, if it has to.
   std::optional<std::string> judge(const UnderWay& oldest);
   std::optional<std::string> find_mismatch(const Collective& call);
+  // The ranks that have not called it; or else those that are silent, as one is that was stopped.
   std::string describe_missing(const Collective& call);
+  std::string describe_silent();
 
   Board board_;
   const int rank_, size_;
