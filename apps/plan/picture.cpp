@@ -80,6 +80,7 @@ std::string legend(double y, const std::vector<std::pair<std::string, std::strin
 std::string memory_bars(const std::vector<Plan>& plans, const plan::Gpu& gpu, double& y) {
   std::string out = text_at(kMargin, y += 24, "head", "Memory of a GPU");
   std::vector<std::pair<std::string, std::string>> entries;
+  entries.reserve(kKinds.size());
   for (const Kind& kind : kKinds) entries.emplace_back(kind.colour, kind.name);
   out += legend(y += 26, entries);
   y += 14;

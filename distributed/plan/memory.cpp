@@ -74,6 +74,7 @@ StageParameters stage_parameters(const Workload& work, const Strategy& s, int st
   if (stage == 0) dense += table;
   if (stage == s.pipeline - 1 && (s.pipeline > 1 || !model.tied)) dense += table;
   const double experts = layers * static_cast<double>(model.expert_parameters());
+  if (s.expert == 1) return {(dense + experts) / s.tensor, 0};
   return {dense / s.tensor, experts / s.tensor / s.expert};
 }
 

@@ -31,7 +31,7 @@ MemoryUse memory_use(const Workload& work, const Strategy& strategy,
 // Matrices' elements on a rank of a stage, before data_shard.
 struct StageParameters {
   double dense = 0;    // the same on every data rank
-  double experts = 0;  // the same on every strategy.expert-th
+  double experts = 0;  // the same on every strategy.expert-th, where that is more than 1
 
   double whole() const { return dense + experts; }
   // What a rank has of them where data_shard shares them.

@@ -98,10 +98,10 @@ class Search {
     const bool is_full = result_.plans.size() == most_;
     if (is_full && least_seconds(gpu_, work_, s, calibration_) >= result_.plans.back().cost.seconds)
       return;
-    Plan plan{s, step_cost(gpu_, work_, s, calibration_)};
+    const Plan plan{s, step_cost(gpu_, work_, s, calibration_)};
     const auto place = std::ranges::upper_bound(
         result_.plans, plan.cost.seconds, {}, [](const Plan& other) { return other.cost.seconds; });
-    result_.plans.insert(place, std::move(plan));
+    result_.plans.insert(place, plan);
     if (result_.plans.size() > most_) result_.plans.pop_back();
   }
 

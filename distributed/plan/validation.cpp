@@ -41,6 +41,7 @@ double relative_error(const Measurement& row, const Calibration& calibration) {
 double median_error(const std::vector<Measurement>& rows, const Calibration& calibration) {
   check(!rows.empty(), ErrorKind::Argument, "median_error", "got no rows");
   std::vector<double> errors;
+  errors.reserve(rows.size());
   for (const Measurement& row : rows) errors.push_back(std::abs(relative_error(row, calibration)));
   std::ranges::sort(errors);
   const size_t middle = errors.size() / 2;

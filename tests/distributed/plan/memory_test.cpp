@@ -91,8 +91,9 @@ TEST(PlanMemory, ExpertsAreDealtToRanks) {
   const StageParameters all = stage_parameters(work, s, 0);
   s.expert = 4;
   const StageParameters part = stage_parameters(work, s, 0);
-  EXPECT_DOUBLE_EQ(part.dense, all.dense);
-  EXPECT_DOUBLE_EQ(part.experts, all.experts / 4);
+  const auto experts = static_cast<double>(work.model.layers * work.model.expert_parameters());
+  EXPECT_DOUBLE_EQ(part.dense, all.whole() - experts);
+  EXPECT_DOUBLE_EQ(part.experts, experts / 4);
   // Sharing by all ranks leaves each the same.
   EXPECT_DOUBLE_EQ(part.shared(s), all.whole() / 8);
 }
