@@ -50,15 +50,15 @@ double median_error(const std::vector<Measurement>& rows, const Calibration& cal
 
 Calibration calibrate() {
   const std::vector<Measurement> rows = calibration_rows();
-  constexpr double kCoarse = 0.05, kFine = 0.005;
   Calibration best = {0.75, 0.75};
   double least = squared_errors(rows, best);
-  // The best of a square of points around the best so far.
-  const auto improve = [&](double step, int reach) {
+  // The best of 5 x 5 points around the best so far.
+  const auto improve = [&](double step) {
+    constexpr int kReach = 2;
     const Calibration middle = best;
     const double before = least;
-    for (int i = -reach; i <= reach; ++i) {
-      for (int j = -reach; j <= reach; ++j) {
+    for (int i = -kReach; i <= kReach; ++i) {
+      for (int j = -kReach; j <= kReach; ++j) {
         const Calibration tried = {middle.product + i * step, middle.memory + j * step};
         const double sum = squared_errors(rows, tried);
         if (sum >= least) continue;
@@ -68,8 +68,9 @@ Calibration calibrate() {
     }
     return least < before;
   };
-  improve(kCoarse, 5);
-  while (improve(kFine, 3)) continue;
+  for (const double step : {0.1, 0.02, 0.005}) {
+    while (improve(step)) continue;
+  }
   return best;
 }
 

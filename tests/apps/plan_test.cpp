@@ -78,6 +78,8 @@ TEST(Plan, ValidatesItself) {
       nlohmann::json::parse(plinth_program(here.path(), {"plan", "--validate", "--json"}).output);
   EXPECT_EQ(json["fitted"].size(), 8u);
   EXPECT_LT(json["median_error"]["predicted"], 0.1);
+  EXPECT_THAT(plinth_program(here.path(), {"plan", "--calibrate"}).output,
+              StartsWith("product 0."));
 }
 
 TEST(Plan, WrongQuestionsGetOneLine) {
