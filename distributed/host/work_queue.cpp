@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/op_scope.h"
 
 namespace plinth::distributed {
 
@@ -114,6 +115,9 @@ void WorkQueue::run() {
     std::exception_ptr error;
     std::string reason;
     try {
+      // For traces, "all_reduce": one name for all of them.
+      const std::string& what = item->what();
+      const OpScope scope(permanent_name(what.substr(0, what.find(' '))), ScopeKind::Phase);
       item->run();
     } catch (const std::exception& thrown) {
       error = std::current_exception();
