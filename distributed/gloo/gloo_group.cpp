@@ -110,6 +110,7 @@ class Exchanges {
       return reduce_own(everything, out_);
     }
     std::vector<Slice> slices;
+    slices.reserve(size_);
     for (int r = 0; r < size_; ++r) slices.push_back(slice(r));
     reduce_own(slices, out_ + bytes(slices[rank_].begin));
     gather_slices(-1);
@@ -117,6 +118,7 @@ class Exchanges {
 
   void reduce_scatter() {
     std::vector<Slice> parts;
+    parts.reserve(size_);
     for (int r = 0; r < size_; ++r) parts.push_back({r * call_.count, call_.count});
     reduce_own(parts, out_);
   }
@@ -291,7 +293,7 @@ class GlooGroup : public ProcessGroup {
 }  // namespace
 
 std::shared_ptr<ProcessGroup> make_gloo_group(std::shared_ptr<Store> store, int rank, int size,
-                                              GroupOptions options, GlooOptions gloo) {
+                                              GroupOptions options, const GlooOptions& gloo) {
   check(store != nullptr, ErrorKind::Argument, "make_gloo_group", "got no store");
   return std::make_shared<GlooGroup>(make_gloo_device(gloo), std::move(store), rank, size,
                                      std::move(options));

@@ -23,6 +23,7 @@ struct GlooOptions {
 // address or interface that this machine has not, and Error(Distributed), which names the ranks
 // that did not come within the timeout.
 std::shared_ptr<ProcessGroup> make_gloo_group(std::shared_ptr<Store> store, int rank, int size,
-                                              GroupOptions options = {}, GlooOptions gloo = {});
+                                              GroupOptions options = {},
+                                              const GlooOptions& gloo = {});
 
 }  // namespace plinth::distributed

@@ -15,7 +15,7 @@ namespace {
 // Work that was done, or failed, at once.
 class Failed : public Work::State {
  public:
-  explicit Failed(std::exception_ptr error) : error_(std::move(error)) {}
+  explicit Failed(const std::exception_ptr& error) { error_ = error; }
   bool is_done() override { return true; }
   void wait() override { std::rethrow_exception(error_); }
 
@@ -30,9 +30,7 @@ class SelfGroup : public ProcessGroup {
   std::string_view backend() const override { return "self"; }
   bool serves(Device) const override { return true; }
 
-  Work in_order(std::function<void()> work) override {
-    return attempt("in_order", std::move(work));
-  }
+  Work in_order(std::function<void()> work) override { return attempt("in_order", work); }
 
   std::shared_ptr<ProcessGroup> split(int color, int, const std::string& name) override {
     GroupOptions part = options();

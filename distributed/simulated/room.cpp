@@ -51,6 +51,7 @@ void copy(std::byte* to, const void* from, int64_t elements, DType dtype) {
 void reduce_at(const std::vector<const Collective*>& calls, int64_t begin, int64_t count,
                void* out) {
   std::vector<const void*> parts;
+  parts.reserve(calls.size());
   for (const Collective* call : calls) parts.push_back(read_at(*call, begin));
   reduce_parts(parts, out, count, calls[0]->dtype, calls[0]->op);
 }

@@ -116,6 +116,7 @@ std::vector<std::shared_ptr<ProcessGroup>> make_simulated_groups(int size,
         ", takes 1 or more");
   const auto room = std::make_shared<Room>(size, options.group, options.cost);
   std::vector<std::shared_ptr<ProcessGroup>> groups;
+  groups.reserve(size);
   for (int rank = 0; rank < size; ++rank)
     groups.push_back(std::make_shared<SimulatedGroup>(rank, options.group, room,
                                                       std::make_shared<VirtualClock>()));
@@ -129,6 +130,7 @@ void run_ranks(int size, const std::function<void(ProcessGroup&)>& rank,
   std::exception_ptr first;
   {
     std::vector<std::jthread> threads;
+    threads.reserve(groups.size());
     for (auto& of_rank : groups)
       threads.emplace_back([&, group = std::exchange(of_rank, nullptr)]() mutable {
         const auto keep = [&](const std::string& reason) {

@@ -1,0 +1,26 @@
+#pragma once
+
+// An NCCL for tests, whose other ranks do as this one does: their elements are the same. Its calls
+// are in progress for a while, its work is done on the emulator's streams, and it refuses what
+// NCCL's documentation forbids.
+
+#include <string>
+#include <vector>
+
+namespace plinth::distributed::nccl {
+
+struct EmulatedState {
+  bool missing = false;                  // as on a system without the library
+  int polls = 2;                         // how often a call is asked after until it is settled
+  int init_error = 0;                    // what the next communicator comes to
+  std::vector<std::string> calls = {};   // in order, as "ncclAllReduce float32 sum 4"
+  std::vector<std::string> faults = {};  // what was called wrongly
+};
+
+// A copy, and a new start; any thread may call them.
+EmulatedState emulated_state();
+void set_emulated_state(const EmulatedState& state);
+// All communicators come to this error.
+void set_emulated_error(int error);
+
+}  // namespace plinth::distributed::nccl

@@ -1,0 +1,26 @@
+#include "distributed/nccl/stream_progress.h"
+
+#include "core/cuda/runtime.h"
+#include "core/error.h"
+
+namespace plinth::distributed {
+
+StreamProgress::StreamProgress(Stream stream)
+    : stream_(stream),
+      words_(static_cast<uint64_t*>(cuda::host_allocate((kMarks + 1) * sizeof(uint64_t)))) {
+  check(words_ != nullptr, ErrorKind::OutOfMemory, "StreamProgress",
+        "the system gives no pinned memory");
+  *words_ = 0;
+}
+
+StreamProgress::~StreamProgress() {
+  cuda::host_free(words_);
+}
+
+void StreamProgress::mark() {
+  uint64_t* const number = words_ + 1 + marks_ % kMarks;
+  *number = ++marks_;
+  cuda::copy(words_, number, sizeof *number, stream_);
+}
+
+}  // namespace plinth::distributed
