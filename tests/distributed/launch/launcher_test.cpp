@@ -16,6 +16,7 @@
 #include "core/io/file.h"
 #include "distributed/launch/line_splitter.h"
 #include "distributed/launch/token.h"
+#include "distributed/rendezvous.h"
 #include "tests/core/io/temporary_directory.h"
 
 namespace plinth::distributed {
@@ -69,6 +70,28 @@ TEST(Launcher, GivesRanksTheirVariables) {
   EXPECT_EQ(result.output.at(0)[2], "inherits");
   EXPECT_EQ(result.output.at(1)[2], "");
   EXPECT_THAT(result.errors.at(1), ElementsAre(Not("none")));
+}
+
+// As one of its ranks this test meets the others; otherwise it launches itself.
+TEST(Launcher, RanksFindEachOther) {
+  if (const Rendezvous r = from_environment(); r.world_size > 1) {
+    const auto store = make_store(r, std::chrono::seconds(20));
+    store->set(std::to_string(r.rank), "here");
+    for (int other = 0; other < r.world_size; ++other)
+      EXPECT_EQ(store->get(std::to_string(other), std::chrono::seconds(20)), "here");
+    // Rank 0 has the table, and ends last.
+    if (store->add("done", 1) == r.world_size) store->set("all done", "");
+    if (r.rank == 0) store->get("all done", std::chrono::seconds(20));
+    return;
+  }
+  LaunchOptions options = script("", 3);
+  options.program = "/proc/self/exe";
+  options.arguments = {"rank", "--gtest_filter=Launcher.RanksFindEachOther"};
+  const Launched result = launched(options);
+  EXPECT_EQ(result.status, 0);
+  for (const auto& [rank, lines] : result.output)
+    EXPECT_THAT(lines, testing::Contains(HasSubstr("[  PASSED  ] 1 test."))) << rank;
+  EXPECT_EQ(result.output.size(), 3);
 }
 
 TEST(Launcher, CountsRanksAcrossNodes) {
