@@ -64,12 +64,15 @@ void run(const PretrainArguments& arguments) {
   schema.load(arguments.file);
   for (const std::string& assignment : arguments.overrides) schema.set(assignment);
   schema.finish();
-  const Device device = arguments.device.apply();
+  const distributed::Rendezvous place = distributed::from_environment();
+  DeviceOptions device_options = arguments.device;
+  if (device_options.device == "cuda")  // each rank of a host has a GPU of its own
+    device_options.device = detail::concat("cuda:", place.local_rank);
+  const Device device = device_options.apply();
   const auto tell = [](const std::string& line) {
     std::printf("%s\n", line.c_str());
     std::fflush(stdout);
   };
-  const distributed::Rendezvous place = distributed::from_environment();
   std::shared_ptr<distributed::ProcessGroup> group;
   if (place.world_size > 1)
     group = distributed::join_world(place, device, std::chrono::seconds(config.parallel.timeout_s));

@@ -10,12 +10,12 @@
 
 namespace plinth::distributed {
 
-// Meets the other ranks, and connects to them: by Gloo for a device that is the CPU. On several
-// hosts a rank is reached by its host's name, or on the network interface that
+// Meets the other ranks, and connects to them: by Gloo for the CPU, by NCCL for a GPU. On several
+// hosts a rank of the CPU is reached by its host's name, or on the network interface that
 // GLOO_SOCKET_IFNAME (PyTorch's variable) names. A world of one needs nobody.
 //
-// Throws Error(Distributed) where some rank does not come within the timeout, and Error(Device) for
-// a device that no backend of this build serves.
+// Throws Error(Distributed) where some rank does not come within the timeout, Error(Device) for a
+// GPU that this build or machine has not, Error(Nccl) where NCCL is missing or fails.
 std::shared_ptr<ProcessGroup> join_world(const Rendezvous& place, Device device,
                                          Milliseconds timeout);
 
