@@ -100,7 +100,7 @@ TEST(Launch, ExplainsWhatIsWrongWithItsWords) {
   const std::vector<std::pair<std::vector<std::string>, std::string>> cases = {
       {{"launch"}, "command is required"},
       {launch({"--nproc", "0"}, {"--version"}), "--nproc"},
-      {launch({"--nprocs", "2"}, {"--version"}), "did you mean '--nproc'?"},
+      {launch({"--nprocs", "2"}, {"pretrain"}), "did you mean '--nproc'?"},
       {launch({}, {"launch", "--nproc", "2"}), "another command than launch"},
       {launch({"--nnodes", "2"}, {"--version"}), "--master-addr"},
       {launch({"--nnodes", "2", "--master-addr", "a", "--master-port", "1"}, {"--version"}),
