@@ -26,6 +26,7 @@ using io::FileDescriptor;
 // As execve takes them; the texts must outlive the pointers.
 std::vector<char*> pointers(std::vector<std::string>& texts) {
   std::vector<char*> all;
+  all.reserve(texts.size() + 1);
   for (std::string& text : texts) all.push_back(text.data());
   all.push_back(nullptr);
   return all;
