@@ -63,6 +63,7 @@ void RunRecorder::step(const StepReport& report) {
     status.learning_rate = report.learning_rate;
     status.rate = per_second(static_cast<double>(report.tokens), report.seconds);
     status.rate_unit = options_.unit;
+    status.exposed_communication = report.exposed_communication;
     status.memory_bytes = static_cast<uint64_t>(allocator(Device{}).stats().peak_allocated);
     progress_->update(status);
   }

@@ -62,6 +62,13 @@ ProgressStatus status_at(int64_t step) {
   return status;
 }
 
+TEST(Progress, TellsOfCommunicationThatRanksWaitedFor) {
+  ProgressStatus status = status_at(420);
+  EXPECT_THAT(plain_progress(status), Not(HasSubstr("exposed")));
+  status.exposed_communication = 0.00462;
+  EXPECT_THAT(plain_progress(status), HasSubstr("  4.6200 ms exposed  lr"));
+}
+
 TEST(Progress, PlainLineShowsWhatIsKnown) {
   ProgressStatus status = status_at(420);
   EXPECT_EQ(plain_progress(status), "step 420/1000  loss 3.2140  18.4k tok/s  1.50 GiB");

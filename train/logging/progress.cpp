@@ -55,6 +55,8 @@ std::vector<std::string> parts_of(const ProgressStatus& status) {
   if (known(status.rate)) parts.push_back(format_count(status.rate) + " " + status.rate_unit);
   if (known(status.validation_loss)) parts.push_back("val " + format_value(status.validation_loss));
   if (status.memory_bytes > 0) parts.push_back(format_bytes(status.memory_bytes));
+  if (known(status.exposed_communication))
+    parts.push_back(format_value(status.exposed_communication * 1000) + " ms exposed");
   if (known(status.learning_rate)) parts.push_back("lr " + format_value(status.learning_rate));
   return parts;
 }

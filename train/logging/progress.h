@@ -25,7 +25,8 @@ struct ProgressStatus {
   double rate = kUnknown;  // of work a second, in rate_unit
   std::string rate_unit = "tok/s";
   uint64_t memory_bytes = 0;
-  double seconds_left = kUnknown;  // Progress fills it in from the steps it saw
+  double exposed_communication = kUnknown;  // seconds of the step
+  double seconds_left = kUnknown;           // Progress fills it in from the steps it saw
 };
 
 struct ProgressStyle {
