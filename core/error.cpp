@@ -13,7 +13,6 @@ std::string_view name(ErrorKind kind) {
     case ErrorKind::OutOfMemory: return "OutOfMemory";
     case ErrorKind::Cuda: return "Cuda";
     case ErrorKind::Nccl: return "Nccl";
-    case ErrorKind::Distributed: return "Distributed";
     case ErrorKind::Config: return "Config";
     case ErrorKind::Cancelled: return "Cancelled";
   }

@@ -19,7 +19,6 @@ enum class ErrorKind {
   OutOfMemory,
   Cuda,
   Nccl,
-  Distributed,  // another process is gone, or did not come in time
   Config,
   Cancelled
 };

@@ -83,7 +83,7 @@ class DataParallel {
   // `tree` has been told of all of this rank's.
   void begin(nn::GradientTree& tree, int64_t total);
   // It is done: sends what has not been sent, waits, and leaves the sum in the gradients. Throws
-  // Error(Distributed).
+  // Error(Io).
   void finish();
 
   // All buckets, in the order in which they are sent.

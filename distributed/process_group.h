@@ -15,7 +15,7 @@
 // ranks. Nothing here is differentiable: see redistribute.h.
 //
 // Errors: Argument, Shape, DType, Device of what is called wrongly, thrown by the call itself, with
-// the group unharmed. Distributed from wait(), where a peer died, or did not come before the
+// the group unharmed. Io from wait(), where a peer died, or did not come before the
 // deadline: it names the collective, and the ranks that are missing as far as that is known. A
 // group that failed once stays failed, and says so at once.
 

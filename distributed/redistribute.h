@@ -54,7 +54,7 @@ ShardRange shard_range(int64_t size, int ranks, int rank);
 //
 // All ranks of the group call it, in the forward pass and in the backward pass. Differentiable
 // twice. Errors: Argument for a dimension that there is not, or a local size that is not this
-// rank's part of `size`; Distributed.
+// rank's part of `size`; Io.
 Tensor redistribute(const Tensor& local, const std::shared_ptr<ProcessGroup>& group,
                     const Layout& from, const Layout& to,
                     const std::optional<Layout>& gradient = {});

@@ -65,7 +65,7 @@ Rendezvous from_variables(const Variables& variables);
 Rendezvous from_environment();
 
 // The store of a world. Rank 0's process serves it; the others wait for that one to come up. For a
-// world of one, a table that nobody else sees. Throws Error(Distributed) where a rank does not come
+// world of one, a table that nobody else sees. Throws Error(Io) where a rank does not come
 // up in time, or the port is in use.
 std::shared_ptr<Store> make_store(const Rendezvous& rendezvous,
                                   Milliseconds timeout = std::chrono::minutes(5));

@@ -19,7 +19,7 @@ GlooOptions gloo_options(const Rendezvous& place) {
     options.interface = interface;
   } else if (!place.single_host()) {
     std::array<char, 256> name{};
-    check(::gethostname(name.data(), name.size() - 1) == 0, ErrorKind::Distributed, "join_world",
+    check(::gethostname(name.data(), name.size() - 1) == 0, ErrorKind::Io, "join_world",
           "this host has no name; set GLOO_SOCKET_IFNAME");
     options.address = name.data();
   }

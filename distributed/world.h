@@ -14,7 +14,7 @@ namespace plinth::distributed {
 // hosts a rank of the CPU is reached by its host's name, or on the network interface that
 // GLOO_SOCKET_IFNAME (PyTorch's variable) names. A world of one needs nobody.
 //
-// Throws Error(Distributed) where some rank does not come within the timeout, Error(Device) for a
+// Throws Error(Io) where some rank does not come within the timeout, Error(Device) for a
 // GPU that this build or machine has not, Error(Nccl) where NCCL is missing or fails.
 std::shared_ptr<ProcessGroup> join_world(const Rendezvous& place, Device device,
                                          Milliseconds timeout);

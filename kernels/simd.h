@@ -4,7 +4,6 @@
 // and a conditional chooses lane by lane.
 
 #include <cstdint>
-#include <type_traits>
 
 namespace plinth::kernels::cpu {
 
@@ -46,19 +45,11 @@ template <class C>
 [[gnu::always_inline]] inline Vec<C> larger(Vec<C> x, Vec<C> y) {
   return x > y ? x : y;
 }
-// The lanes with lane l in the place of lane l ^ bit.
-template <int bit, class C>
-[[gnu::always_inline]] inline Vec<C> exchange_lanes(Vec<C> x) {
-  typedef std::conditional_t<sizeof(C) == 4, int32_t, int64_t> Index;
-  Vec<Index> lanes;
-  for (int l = 0; l < kLanes<C>; ++l) lanes[l] = l ^ bit;
-  return __builtin_shuffle(x, lanes);
-}
-template <class C, int bit = kLanes<C> / 2>
+template <class C>
 [[gnu::always_inline]] inline C largest_lane(Vec<C> x) {
-  x = larger<C>(x, exchange_lanes<bit, C>(x));
-  if constexpr (bit > 1) return largest_lane<C, bit / 2>(x);
-  return x[0];
+  C most = x[0];
+  for (int l = 1; l < kLanes<C>; ++l) most = x[l] > most ? x[l] : most;
+  return most;
 }
 template <class C>
 [[gnu::always_inline]] inline C sum_lanes(Vec<C> x) {

@@ -263,7 +263,7 @@ class GlooGroup : public ProcessGroup {
                                   ", which has died, left or not answered: ", error.what());
       }
       watchdog_.ended();
-      throw Error(ErrorKind::Distributed, call.describe(), label_ + ": " + reason);
+      throw Error(ErrorKind::Io, call.describe(), label_ + ": " + reason);
     }
     watchdog_.ended();
   }

@@ -20,7 +20,7 @@ struct GlooOptions {
 
 // All ranks call it with a store that they share and that nothing else has used (a PrefixStore
 // serves); it is needed as long as the group lives. Waits for all. Throws Error(Argument) for an
-// address or interface that this machine has not, and Error(Distributed), which names the ranks
+// address or interface that this machine has not, and Error(Io), which names the ranks
 // that did not come within the timeout.
 std::shared_ptr<ProcessGroup> make_gloo_group(std::shared_ptr<Store> store, int rank, int size,
                                               GroupOptions options = {},

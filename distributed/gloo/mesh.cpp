@@ -214,7 +214,7 @@ Mesh::Mesh(std::shared_ptr<GlooDevice> device, std::shared_ptr<Store> store, int
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {
-    throw Error(ErrorKind::Distributed, label,
+    throw Error(ErrorKind::Io, label,
                 detail::concat("cannot connect with the other ranks: ", error.what()));
   }
 }

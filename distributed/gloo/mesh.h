@@ -43,7 +43,7 @@ class Mesh {
     size_t bytes;
   };
 
-  // Throws Error(Distributed) if connecting takes longer than the timeout.
+  // Throws Error(Io) if connecting takes longer than the timeout.
   Mesh(std::shared_ptr<GlooDevice> device, std::shared_ptr<Store> store, int rank, int size,
        const std::string& label, Milliseconds timeout);
   ~Mesh();

@@ -57,7 +57,7 @@ void Board::meet(const std::string& place, const std::string& label, Millisecond
       missing.push_back(r);
     }
   }
-  check(missing.empty(), ErrorKind::Distributed, label, "waited ", timeout.count(), " ms for ",
+  check(missing.empty(), ErrorKind::Io, label, "waited ", timeout.count(), " ms for ",
         list_ranks(missing), " to come");
 }
 

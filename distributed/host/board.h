@@ -26,7 +26,7 @@ class Board {
   Board(std::shared_ptr<Store> store, int rank, int size);
 
   // Waits until all ranks have come to `place`, each place once. Throws
-  // Error(Distributed), which names those that did not come within the timeout.
+  // Error(Io), which names those that did not come within the timeout.
   void meet(const std::string& place, const std::string& label, Milliseconds timeout);
 
   void post(const Progress& progress);

@@ -76,7 +76,7 @@ Work WorkQueue::push(std::string what, std::function<void()> work) {
 // failure_ is set once, before failed_.
 std::exception_ptr WorkQueue::failure_of(const Item& item) const {
   return std::make_exception_ptr(
-      Error(ErrorKind::Distributed, item.what(), label_ + " has given up: " + failure_));
+      Error(ErrorKind::Io, item.what(), label_ + " has given up: " + failure_));
 }
 
 void WorkQueue::fail(const std::string& reason) {

@@ -60,7 +60,7 @@ struct LaunchEvents {
 // With a log directory, rank r's output is appended to rank-r.log there, too.
 //
 // One at a time, from a thread that lives as long as the ranks. Error(Argument) for options out of
-// range, Error(Distributed) for no free port, Error(Io) for what the system refuses.
+// range, Error(Io) for no free port and for what the system refuses.
 int launch(const LaunchOptions& options, const LaunchEvents& events);
 
 }  // namespace plinth::distributed

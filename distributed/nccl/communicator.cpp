@@ -56,7 +56,7 @@ void Communicator::call(const std::string& what, const Call& call) {
   int result = kSuccess;
   {
     const std::lock_guard lock(mutex_);
-    check(comm_ != nullptr, ErrorKind::Distributed, what, label_, " was aborted");
+    check(comm_ != nullptr, ErrorKind::Io, what, label_, " was aborted");
     result = call(nccl_, comm_);
   }
   require(what, settle(result, timeout_));
@@ -79,7 +79,7 @@ int Communicator::settle(int result, Milliseconds patience) {
 
 void Communicator::require(const std::string& what, int result) {
   if (result == kSuccess) return;
-  check(result != kInProgress, ErrorKind::Distributed, what, label_,
+  check(result != kInProgress, ErrorKind::Io, what, label_,
         ": it was aborted, or the other ranks did not come within ", timeout_.count(), " ms");
   throw Error(ErrorKind::Nccl, what, label_ + ": " + describe(result));
 }

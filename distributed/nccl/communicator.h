@@ -17,7 +17,7 @@ namespace plinth::distributed::nccl {
 class Communicator {
  public:
   // All ranks call it, each with its device as the thread's current one. Throws Error(Nccl), or
-  // Error(Distributed) if the others do not come within the timeout.
+  // Error(Io) if the others do not come within the timeout.
   static std::unique_ptr<Communicator> create(UniqueId id, int rank, int size, std::string label,
                                               Milliseconds timeout);
   // Lets go once what it has sent has arrived; at the latest after some seconds.
@@ -31,7 +31,7 @@ class Communicator {
   int size() const { return size_; }
 
   // Calls call(library, communicator), a function of NCCL or several in a group, and returns when
-  // it is settled. Throws Error(Nccl), which says what NCCL says, or Error(Distributed) after
+  // it is settled. Throws Error(Nccl), which says what NCCL says, or Error(Io) after
   // abort().
   using Call = std::function<int(const Library& nccl, void* comm)>;
   void call(const std::string& what, const Call& call);

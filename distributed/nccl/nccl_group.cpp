@@ -73,7 +73,7 @@ class Failure {
   void raise_if_set(const std::string& what) const {
     if (!is_set_) return;
     const std::lock_guard lock(mutex_);
-    throw Error(ErrorKind::Distributed, what, detail::concat(label_, " has given up: ", reason_));
+    throw Error(ErrorKind::Io, what, detail::concat(label_, " has given up: ", reason_));
   }
 
  private:

@@ -15,7 +15,7 @@ namespace plinth::distributed {
 // All ranks call it with a store that they share and that nothing else has used (a PrefixStore
 // serves); it is needed as long as the group lives. Waits for all. Throws Error(Device) unless
 // `device` is a GPU of this machine, Error(Nccl) where the library is missing or fails, and
-// Error(Distributed), which names the ranks that did not come within the timeout.
+// Error(Io), which names the ranks that did not come within the timeout.
 std::shared_ptr<ProcessGroup> make_nccl_group(std::shared_ptr<Store> store, int rank, int size,
                                               Device device, GroupOptions options = {});
 

@@ -20,7 +20,7 @@ UniqueId exchange_unique_id(Store& store, int rank, const std::string& label,
     return id;
   }
   const std::string text = store.get(kKey, timeout);
-  check(text.size() == id.bytes.size(), ErrorKind::Distributed, label, "the store's unique id has ",
+  check(text.size() == id.bytes.size(), ErrorKind::Io, label, "the store's unique id has ",
         text.size(), " bytes, takes ", id.bytes.size());
   std::ranges::copy(text, id.bytes.begin());
   return id;

@@ -62,7 +62,7 @@ class SelfGroup : public ProcessGroup {
       {
         const std::lock_guard lock(mutex_);
         if (failure_)
-          throw Error(ErrorKind::Distributed, what,
+          throw Error(ErrorKind::Io, what,
                       detail::concat("group '", name(), "' has given up: ", *failure_));
       }
       work();

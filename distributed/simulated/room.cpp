@@ -235,7 +235,7 @@ void Room::fail(const std::string& reason) {
 }
 
 void Room::raise(const Collective& call, int rank) const {
-  throw Error(ErrorKind::Distributed, call.describe(),
+  throw Error(ErrorKind::Io, call.describe(),
               detail::concat(label_of(options_.name, rank, size_), ": ", failure_));
 }
 

@@ -23,7 +23,7 @@ class Room {
   int size() const { return size_; }
 
   // Makes a rank's part of a collective; returns when it is done for all, with its end on the
-  // virtual clock, on which this rank is ready for it at `ready`. Throws Error(Distributed).
+  // virtual clock, on which this rank is ready for it at `ready`. Throws Error(Io).
   double make(const Collective& call, int rank, double ready);
 
   // Whoever waits for anything fails, now and later.

@@ -63,7 +63,7 @@ std::optional<std::string> read_if_there(const fs::path& path) {
 
 FileLock lock(const fs::path& directory, std::string_view subject) {
   auto held = FileLock::acquire(directory / ".lock", kLockTimeout);
-  check(held.has_value(), ErrorKind::Distributed, subject, "another process holds the lock ",
+  check(held.has_value(), ErrorKind::Io, subject, "another process holds the lock ",
         (directory / ".lock").string(), "; waited ", seconds(kLockTimeout), " for it");
   return std::move(*held);
 }

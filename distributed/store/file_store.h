@@ -17,8 +17,8 @@ namespace plinth::distributed {
 // The keys stay when the ranks are gone, so that each run takes a directory of its own. Who may
 // write there is the file system's matter.
 //
-// Errors: Io where the directory cannot be written or read; Distributed where another process holds
-// the lock for a minute.
+// Errors: Io where the directory cannot be written or read, or another process holds the lock for a
+// minute.
 class FileStore : public Store {
  public:
   // Makes the directory, if it is missing.

@@ -142,8 +142,8 @@ FileDescriptor listen_on(const Endpoint& endpoint, Deadline deadline) {
   std::vector<Address> addresses = addresses_of_interface(endpoint);
   while (addresses.empty()) {
     addresses = resolve(endpoint, reason);
-    check(!addresses.empty() || std::chrono::steady_clock::now() < deadline, ErrorKind::Distributed,
-          subject, "host ", endpoint.host, " is no name, address or interface: ", reason);
+    check(!addresses.empty() || std::chrono::steady_clock::now() < deadline, ErrorKind::Io, subject,
+          "host ", endpoint.host, " is no name, address or interface: ", reason);
     if (addresses.empty()) std::this_thread::sleep_for(std::chrono::milliseconds(100));
   }
   int error = 0;
@@ -152,12 +152,11 @@ FileDescriptor listen_on(const Endpoint& endpoint, Deadline deadline) {
     if (fd.get() >= 0 && start_listening(fd, address)) return fd;
     error = errno;
   }
-  check(error != EADDRINUSE, ErrorKind::Distributed, subject, "port ", endpoint.port,
+  check(error != EADDRINUSE, ErrorKind::Io, subject, "port ", endpoint.port,
         " is in use, perhaps by another run; another MASTER_PORT is free of it");
-  check(error != EADDRNOTAVAIL, ErrorKind::Distributed, subject, "host ", endpoint.host,
+  check(error != EADDRNOTAVAIL, ErrorKind::Io, subject, "host ", endpoint.host,
         " is not this one, which rank 0 is on; PLINTH_BIND takes an address or interface of it");
-  throw Error(ErrorKind::Distributed, subject,
-              "cannot listen: " + std::generic_category().message(error));
+  throw Error(ErrorKind::Io, subject, "cannot listen: " + std::generic_category().message(error));
 }
 
 FileDescriptor adopt_listening(int fd) {
@@ -179,7 +178,7 @@ Endpoint local_endpoint(int fd) {
   check(::getsockname(fd, raw, &address.length) == 0 &&
             ::getnameinfo(raw, address.length, host.data(), host.size(), port.data(), port.size(),
                           NI_NUMERICHOST | NI_NUMERICSERV) == 0,
-        ErrorKind::Distributed, "store", "cannot tell the address of its socket");
+        ErrorKind::Io, "store", "cannot tell the address of its socket");
   Endpoint endpoint{host.data(), std::stoi(port.data())};
   if (endpoint.host == "0.0.0.0") endpoint.host = "127.0.0.1";
   if (endpoint.host == "::") endpoint.host = "::1";

@@ -22,7 +22,7 @@ struct Endpoint {
 };
 
 // Listens at the endpoint's addresses only; its host may also be a network interface, such as eth0.
-// A name that does not resolve yet is asked again until the deadline. Throws Error(Distributed),
+// A name that does not resolve yet is asked again until the deadline. Throws Error(Io),
 // which says so where the port is in use.
 io::FileDescriptor listen_on(const Endpoint& endpoint, Deadline deadline);
 

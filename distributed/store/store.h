@@ -21,11 +21,11 @@ class Store {
   virtual ~Store() = default;
 
   virtual void set(std::string_view key, std::string_view value) = 0;
-  // Waits for the key. Throws Error(Distributed), which names the key and the time waited.
+  // Waits for the key. Throws Error(Io), which names the key and the time waited.
   virtual std::string get(std::string_view key, Milliseconds timeout) = 0;
   virtual std::optional<std::string> try_get(std::string_view key) = 0;
   // Adds to a number, which is 0 where there is none, and gives the sum: one rank's additions never
-  // lose another's. Throws Error(Distributed) if the value is no number.
+  // lose another's. Throws Error(Io) if the value is no number.
   virtual int64_t add(std::string_view key, int64_t amount) = 0;
   // Whether there was one.
   virtual bool remove(std::string_view key) = 0;

@@ -104,8 +104,7 @@ TcpStoreServer::Loop::Loop(FileDescriptor listening, Options options)
       listening_(std::move(listening)),
       epoll_(::epoll_create1(EPOLL_CLOEXEC)),
       stop_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
-  check(epoll_.get() >= 0 && stop_.get() >= 0, ErrorKind::Distributed, "store",
-        "cannot open its files");
+  check(epoll_.get() >= 0 && stop_.get() >= 0, ErrorKind::Io, "store", "cannot open its files");
   watch(stop_.get(), kStop, EPOLLIN, EPOLL_CTL_ADD);
   watch(listening_.get(), kListening, EPOLLIN, EPOLL_CTL_ADD);
   // Signals are for the threads of the program.

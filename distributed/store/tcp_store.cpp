@@ -71,7 +71,7 @@ TcpStore::TcpStore(Options options, std::shared_ptr<TcpStoreServer> server)
 TcpStore::~TcpStore() = default;
 
 void TcpStore::fail(std::string_view what) const {
-  throw Error(ErrorKind::Distributed, subject_, what);
+  throw Error(ErrorKind::Io, subject_, what);
 }
 
 FileDescriptor TcpStore::connect(Deadline deadline, bool wait_for_server) {

@@ -19,7 +19,7 @@ class TcpStoreServer;
 //
 // The table ends with rank 0's process; other ranks should be past their last call by then.
 //
-// Errors: Distributed, which name host and port, key and time: where rank 0 does not come up within
+// Errors: Io, which name host and port, key and time: where rank 0 does not come up within
 // the timeout, is gone, or does not answer; where its run or token is another.
 class TcpStore : public Store {
  public:

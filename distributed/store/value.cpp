@@ -36,14 +36,14 @@ std::optional<int64_t> sum(const std::optional<std::string>& value, int64_t amou
 }
 
 void throw_no_number(std::string_view store, std::string_view key, int64_t amount) {
-  throw Error(ErrorKind::Distributed, store,
+  throw Error(ErrorKind::Io, store,
               detail::concat("cannot add ", amount, " to key ", printable(key),
                              ", whose value is no number or too large a one"));
 }
 
 void throw_no_key(std::string_view store, std::string_view key, std::chrono::milliseconds waited) {
   throw Error(
-      ErrorKind::Distributed, store,
+      ErrorKind::Io, store,
       detail::concat("key ", printable(key), " did not come; waited ", seconds(waited), " for it"));
 }
 

@@ -22,9 +22,9 @@ void check_timeout(std::string_view op, std::chrono::milliseconds timeout);
 // The sum of a value, which counts as 0 where there is none, and an amount; nothing if the value is
 // no decimal number or the sum does not fit.
 std::optional<int64_t> sum(const std::optional<std::string>& value, int64_t amount);
-// Throws Error(Distributed) for add() where sum() gives nothing.
+// Throws Error(Io) for add() where sum() gives nothing.
 [[noreturn]] void throw_no_number(std::string_view store, std::string_view key, int64_t amount);
-// Throws Error(Distributed) for get() where the key did not come.
+// Throws Error(Io) for get() where the key did not come.
 [[noreturn]] void throw_no_key(std::string_view store, std::string_view key,
                                std::chrono::milliseconds waited);
 

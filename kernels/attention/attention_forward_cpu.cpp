@@ -177,7 +177,7 @@ class Forward {
         s[x] = load(scores + x * kLanes<C>);
         most = larger<C>(most, s[x]);
       }
-      const C top = largest_lane<C>(most);
+      const C top = largest_by_halves<C>(most);
       if (top > rows_[r + i].limit) [[unlikely]]
         raise_origin(r + i, top);
       const C origin = rows_[r + i].origin;

@@ -44,6 +44,16 @@ struct SignedOf<double> {
 template <class C>
 using Signed = typename SignedOf<C>::type;
 
+// The largest lane, by halves.
+template <class C, int kHalf = kLanes<C> / 2>
+[[gnu::always_inline]] inline C largest_by_halves(Vec<C> x) {
+  Vec<Signed<C>> other;
+  for (int l = 0; l < kLanes<C>; ++l) other[l] = l ^ kHalf;
+  x = larger<C>(x, __builtin_shuffle(x, other));
+  if constexpr (kHalf > 1) return largest_by_halves<C, kHalf / 2>(x);
+  return x[0];
+}
+
 // 2^x for x <= 9, flushed to 0 below 2^-126. 2^x = 2^n 2^r, n = round(x), |r| <= 1/2; 1.5 ulp.
 [[gnu::always_inline]] inline Vec<float> exp2_vector(Vec<float> x) {
   const Vec<float> biased = x + 0x1.8p23f;  // leaves n in the low bits

@@ -244,7 +244,7 @@ std::string failure_of(const Work& work) {
     try {
       work.wait();
     } catch (const Error& error) {
-      EXPECT_EQ(name(error.kind()), name(ErrorKind::Distributed));
+      EXPECT_EQ(name(error.kind()), name(ErrorKind::Io));
       return error.what();
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -253,7 +253,7 @@ std::string failure_of(const Work& work) {
 }
 
 void expect_failed(ProcessGroup& group, const testing::Matcher<std::string>& message) {
-  EXPECT_THAT(error_of(ErrorKind::Distributed, [&] { group.barrier().wait(); }), message);
+  EXPECT_THAT(error_of(ErrorKind::Io, [&] { group.barrier().wait(); }), message);
   EXPECT_EQ(nccl::emulated_state().calls.back(), "ncclCommAbort");
 }
 
@@ -305,9 +305,9 @@ TEST_F(Nccl, ACommunicatorThatCannotBeMade) {
   EXPECT_THAT(error_of(ErrorKind::Nccl, [] { make_first(std::make_shared<HashStore>()); }),
               AllOf(HasSubstr("ncclCommInitRankConfig"), HasSubstr("from the emulator")));
   nccl::set_emulated_state({.polls = 1'000'000'000});
-  EXPECT_THAT(error_of(ErrorKind::Distributed,
-                       [] { make_first(std::make_shared<HashStore>(), short_deadline()); }),
-              HasSubstr("within 200 ms"));
+  EXPECT_THAT(
+      error_of(ErrorKind::Io, [] { make_first(std::make_shared<HashStore>(), short_deadline()); }),
+      HasSubstr("within 200 ms"));
 }
 
 TEST_F(Nccl, SystemsWithoutTheLibrary) {
@@ -319,7 +319,7 @@ TEST_F(Nccl, SystemsWithoutTheLibrary) {
 TEST_F(Nccl, NamesTheRanksThatDoNotComeAtAll) {
   EXPECT_THAT(
       error_of(
-          ErrorKind::Distributed,
+          ErrorKind::Io,
           [] { make_nccl_group(std::make_shared<HashStore>(), 0, 3, kDevice, short_deadline()); }),
       HasSubstr("200 ms for ranks 1 and 2 to come"));
 }

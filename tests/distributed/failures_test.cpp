@@ -30,7 +30,7 @@ class Failures : public testing::TestWithParam<Backend> {
 INSTANTIATE_TEST_SUITE_P(Cpu, Failures, testing::ValuesIn(backends_of_ranks()), name_of);
 
 std::string failure_of(const Work& work) {
-  return error_of(ErrorKind::Distributed, [&] { work.wait(); });
+  return error_of(ErrorKind::Io, [&] { work.wait(); });
 }
 
 // Keeps a rank's group alive until the others have seen what they wait for.

@@ -47,7 +47,7 @@ TEST(Gloo, NamesTheRanksThatDoNotComeAtAll) {
   const auto come = [&](int rank) {
     EXPECT_THAT(
         error_of(
-            ErrorKind::Distributed,
+            ErrorKind::Io,
             [&] { make_gloo_group(store, rank, 4, {.name = "dp", .timeout = Milliseconds(50)}); }),
         AllOf(HasSubstr("group 'dp'"), HasSubstr("50 ms for ranks 1 and 3 to come")));
   };
@@ -59,7 +59,7 @@ TEST(Gloo, NamesTheRanksThatDoNotComeAtAll) {
 class SilentStore : public HashStore {
  public:
   std::optional<std::string> try_get(std::string_view key) override {
-    if (silent) throw Error(ErrorKind::Distributed, "store", "does not answer");
+    if (silent) throw Error(ErrorKind::Io, "store", "does not answer");
     return HashStore::try_get(key);
   }
   std::atomic<bool> silent = false;
@@ -78,7 +78,7 @@ TEST(Gloo, KeepsTheDeadlineWithoutTheStore) {
   const auto group = make_gloo_group(store, 0, 2, options);
   group->barrier().wait();
   EXPECT_THAT(
-      error_of(ErrorKind::Distributed, [&] { group->barrier().wait(); }),
+      error_of(ErrorKind::Io, [&] { group->barrier().wait(); }),
       AllOf(HasSubstr("barrier #2"), HasSubstr("waited 300 ms"), HasSubstr("does not answer")));
   seen = true;
 }

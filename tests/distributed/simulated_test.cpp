@@ -15,7 +15,7 @@ using testing::HasSubstr;
 
 TEST(Simulated, TellsWhatARankCalledLast) {
   const SimulatedOptions options{.group = {.timeout = Milliseconds(50)}};
-  const std::string message = error_of(ErrorKind::Distributed, [&] {
+  const std::string message = error_of(ErrorKind::Io, [&] {
     run_ranks(
         2,
         [](ProcessGroup& group) {
@@ -32,7 +32,7 @@ TEST(Simulated, TellsWhatARankCalledLast) {
 }
 
 TEST(Simulated, NamesPartsOfAllToAllThatDiffer) {
-  EXPECT_THAT(error_of(ErrorKind::Distributed,
+  EXPECT_THAT(error_of(ErrorKind::Io,
                        [&] {
                          run_ranks(2, [](ProcessGroup& group) {
                            const Tensor x = full({3}, 1), y = full({3}, 1);
@@ -44,7 +44,7 @@ TEST(Simulated, NamesPartsOfAllToAllThatDiffer) {
 }
 
 TEST(Simulated, MessagesOfOtherSizesAreNamed) {
-  EXPECT_THAT(error_of(ErrorKind::Distributed,
+  EXPECT_THAT(error_of(ErrorKind::Io,
                        [&] {
                          run_ranks(2, [](ProcessGroup& group) {
                            const Tensor x = full({3 + group.rank()}, 1);

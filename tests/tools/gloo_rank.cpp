@@ -41,7 +41,7 @@ class FolderStore : public Store {
     const auto deadline = Clock::now() + timeout;
     while (true) {
       if (auto value = try_get(key)) return *value;
-      check(Clock::now() < deadline, ErrorKind::Distributed, "store", "no key ", key);
+      check(Clock::now() < deadline, ErrorKind::Io, "store", "no key ", key);
       std::this_thread::sleep_for(Milliseconds(2));
     }
   }

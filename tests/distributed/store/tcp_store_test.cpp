@@ -32,7 +32,7 @@ std::string message_of_connecting(const TcpStore::Options& options) {
   try {
     const TcpStore store(options);
   } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), ErrorKind::Distributed);
+    EXPECT_EQ(error.kind(), ErrorKind::Io);
     return error.what();
   }
   ADD_FAILURE() << "no error";
@@ -155,7 +155,7 @@ TEST(TcpStore, TellsTwoRunsOnOnePortApart) {
     listen_on(server->endpoint(), soon());
     FAIL();
   } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), ErrorKind::Distributed);
+    EXPECT_EQ(error.kind(), ErrorKind::Io);
     EXPECT_THAT(error.what(),
                 HasSubstr("port " + std::to_string(server->endpoint().port) + " is in use"));
   }
@@ -188,7 +188,7 @@ TEST(TcpStore, SaysThatTheServerIsGone) {
       store.get("key", std::chrono::seconds(20));
       ADD_FAILURE() << "no error";
     } catch (const Error& error) {
-      EXPECT_EQ(error.kind(), ErrorKind::Distributed);
+      EXPECT_EQ(error.kind(), ErrorKind::Io);
       EXPECT_THAT(error.what(),
                   AllOf(HasSubstr(name), HasSubstr("get of key 'key'"), HasSubstr("broke")));
     }
