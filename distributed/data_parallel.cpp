@@ -15,6 +15,7 @@ constexpr int64_t kSliceUnit = 16;  // elements, so that slices begin at whole v
 
 std::vector<nn::TreeNode> nodes_of(const std::vector<nn::GradientTree::Part>& parts) {
   std::vector<nn::TreeNode> nodes;
+  nodes.reserve(parts.size());
   for (const auto& part : parts) nodes.push_back(part.node);
   return nodes;
 }
@@ -166,6 +167,7 @@ std::function<void()> adding(Tensors terms, std::vector<std::pair<size_t, size_t
 
 void DataParallel::send_by_tree(const Bucket& bucket) {
   Tensors own;
+  own.reserve(step_->parts.size());
   for (size_t i = 0; i < step_->parts.size(); ++i) own.push_back(part_of(i, bucket));
   if (!step_->local.pairs.empty()) group_->in_order(adding(own, step_->local.pairs));
 

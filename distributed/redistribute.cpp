@@ -64,6 +64,7 @@ Tensor gather(const Tensor& local, ProcessGroup& group, const Layout& from) {
   const Tensor out = Tensor::empty(shape, in.options());
   group.all_gather(out, in).wait();
   Tensors pieces;
+  pieces.reserve(group.size());
   for (int rank = 0; rank < group.size(); ++rank)
     pieces.push_back(out.narrow(0, rank * parts.most(), parts.of(rank).count));
   return cat(pieces, 0).transpose(0, from.dim);
@@ -83,6 +84,7 @@ Tensor sum(const Tensor& local, ProcessGroup& group) {
 Tensor sum_and_slice(const Tensor& local, ProcessGroup& group, const Layout& to) {
   const Parts parts(to.size, group);
   Tensors pieces;
+  pieces.reserve(group.size());
   for (int rank = 0; rank < group.size(); ++rank) {
     const ShardRange range = parts.of(rank);
     pieces.push_back(

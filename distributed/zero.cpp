@@ -125,6 +125,7 @@ constexpr const char* kSteps = "steps";
 // Of each buffer, the state of that name in the places of its parameters.
 Tensors ShardedUpdate::gather_state(const nn::StateDict& own, const std::string& name) const {
   Tensors flat;
+  flat.reserve(parameters_.size());
   for (const Tensor& buffer : parameters_)
     flat.push_back(zeros({buffer.numel()}, {nn::compute_dtype(buffer.dtype()), buffer.device()}));
   for (size_t i = 0; i < order_.size(); ++i) {
@@ -158,6 +159,7 @@ nn::StateDict ShardedUpdate::state_dict() const {
 
   const std::vector<std::string> names = optimizer_.state_names();
   std::vector<Tensors> flat;
+  flat.reserve(names.size());
   if (steps > 0) {
     for (const std::string& name : names) flat.push_back(gather_state(own, name));
   }

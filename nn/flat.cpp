@@ -60,6 +60,7 @@ Tensors FlatLayout::views(const Tensors& buffers) const {
 
 Tensors FlatLayout::contents(const Tensors& buffers) const {
   Tensors result;
+  result.reserve(buffers.size());
   for (size_t i = 0; i < buffers.size(); ++i)
     result.push_back(buffers[i].narrow(0, 0, buffers_[i].size));
   return result;

@@ -44,6 +44,7 @@ TreeAdditions tree_additions(const std::vector<TreeNode>& nodes, int64_t total) 
 
 std::vector<TreeNode> tree_nodes(int64_t begin, int64_t end, int64_t total) {
   std::vector<TreeNode> leaves;
+  leaves.reserve(end - begin);
   for (int64_t i = begin; i < end; ++i) leaves.push_back({i, i + 1});
   const TreeAdditions additions = tree_additions(leaves, total);
   std::vector<TreeNode> nodes;

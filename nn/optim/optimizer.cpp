@@ -144,7 +144,9 @@ std::vector<std::string> Optimizer::state_names() const {
   for (const NamedTensor& parameter : whole_)
     has_master |= narrow_ == NarrowUpdate::Master && is_narrow(parameter.tensor.dtype());
   const Slot first{whole_[0].name, whole_[0].tensor, 1, 0, 0, 0, false, {}, {}};
-  for (const State& state : states_of(first)) names.emplace_back(state.name);
+  const std::vector<State> states = states_of(first);
+  names.reserve(states.size() + 1);
+  for (const State& state : states) names.emplace_back(state.name);
   if (has_master) names.emplace_back("master");
   return names;
 }

@@ -61,7 +61,6 @@ class PlinthProcess {
   }
 
   pid_t pid() const { return pid_; }
-  pid_t pid() const { return pid_; }
   void signal(int number) const { ::kill(pid_, number); }
 
   Outcome wait() {
