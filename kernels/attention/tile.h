@@ -45,13 +45,16 @@ template <class C>
 using Signed = typename SignedOf<C>::type;
 
 // The largest lane, by halves.
-template <class C, int kHalf = kLanes<C> / 2>
-[[gnu::always_inline]] inline C largest_by_halves(Vec<C> x) {
-  Vec<Signed<C>> other;
-  for (int l = 0; l < kLanes<C>; ++l) other[l] = l ^ kHalf;
-  x = larger<C>(x, __builtin_shuffle(x, other));
-  if constexpr (kHalf > 1) return largest_by_halves<C, kHalf / 2>(x);
+template <class C, int kHalf = kLanes<C> / 2, int... I>
+[[gnu::always_inline]] inline C largest_by_halves(Vec<C> x,
+                                                  std::integer_sequence<int, I...> lanes) {
+  x = larger<C>(x, __builtin_shufflevector(x, x, (I ^ kHalf)...));
+  if constexpr (kHalf > 1) return largest_by_halves<C, kHalf / 2>(x, lanes);
   return x[0];
+}
+template <class C>
+[[gnu::always_inline]] inline C largest_by_halves(Vec<C> x) {
+  return largest_by_halves<C, kLanes<C> / 2>(x, std::make_integer_sequence<int, kLanes<C>>{});
 }
 
 // 2^x for x <= 9, flushed to 0 below 2^-126. 2^x = 2^n 2^r, n = round(x), |r| <= 1/2; 1.5 ulp.

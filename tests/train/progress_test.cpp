@@ -66,7 +66,7 @@ TEST(Progress, TellsOfCommunicationThatRanksWaitedFor) {
   ProgressStatus status = status_at(420);
   EXPECT_THAT(plain_progress(status), Not(HasSubstr("exposed")));
   status.exposed_communication = 0.00462;
-  EXPECT_THAT(plain_progress(status), HasSubstr("  4.6200 ms exposed  lr"));
+  EXPECT_THAT(plain_progress(status), HasSubstr("  4.6200 ms exposed"));
 }
 
 TEST(Progress, PlainLineShowsWhatIsKnown) {
