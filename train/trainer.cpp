@@ -116,7 +116,7 @@ TrainResult Trainer::loop() {
   const StopSignals stop;
   TrainResult result;
   if (step_ == 0) sample();
-  bool stops = stop.requested();
+  bool stops = false;  // what ranks agreed on in the step before
   while (step_ < options_.steps && (options_.group ? !stops : !stop.requested())) {
     const auto start = std::chrono::steady_clock::now();
     const StepResult done = train_step(stop.requested());
