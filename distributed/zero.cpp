@@ -26,7 +26,7 @@ ShardedUpdate::ShardedUpdate(std::shared_ptr<ProcessGroup> group, nn::FlatGradie
           " of the optimizer takes no gradient");
     order_.push_back(static_cast<size_t>(at - parameters.begin()));
   }
-  flatten_parameters();
+  parameters_ = nn::flatten_parameters(parameters, gradients_.layout());
   cut_pieces();
   optimizer_.keep_parts([&](const Tensor& parameter) {
     std::vector<nn::Optimizer::Part> parts;
@@ -35,17 +35,6 @@ ShardedUpdate::ShardedUpdate(std::shared_ptr<ProcessGroup> group, nn::FlatGradie
     }
     return parts;
   });
-}
-
-void ShardedUpdate::flatten_parameters() {
-  const NoGradGuard no_grad;
-  const nn::FlatLayout& layout = gradients_.layout();
-  parameters_ = layout.make_buffers();
-  Tensors views = layout.views(parameters_);
-  for (size_t i = 0; i < views.size(); ++i) {
-    views[i].copy_(gradients_.parameters()[i]);
-    Tensor(gradients_.parameters()[i]).set_data(views[i]);
-  }
 }
 
 // What this rank's slices have of each parameter.

@@ -50,7 +50,6 @@ class ShardedUpdate {
     Tensor values;
   };
 
-  void flatten_parameters();
   void cut_pieces();
   // Gives the pieces their gradients, whose buffers change from step to step.
   void attach_gradients() const;

@@ -67,8 +67,11 @@ Tensors FlatLayout::contents(const Tensors& buffers) const {
 }
 
 Tensors flatten_parameters(const Tensors& parameters) {
+  return flatten_parameters(parameters, FlatLayout(parameters));
+}
+
+Tensors flatten_parameters(const Tensors& parameters, const FlatLayout& layout) {
   const NoGradGuard no_grad;
-  const FlatLayout layout(parameters);
   Tensors buffers = layout.make_buffers();
   Tensors views = layout.views(buffers);
   for (size_t i = 0; i < parameters.size(); ++i) {

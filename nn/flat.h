@@ -45,6 +45,8 @@ class FlatLayout {
 };
 
 // Moves the parameters into flat buffers, which are returned; every handle of them stays valid.
+// `layout` is one of tensors of their shapes and dtypes.
+Tensors flatten_parameters(const Tensors& parameters, const FlatLayout& layout);
 Tensors flatten_parameters(const Tensors& parameters);
 
 // Keeps the gradients of parameters in flat buffers; backward adds into them. Every parameter has a
