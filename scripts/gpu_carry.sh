@@ -3,12 +3,12 @@
 # but no network and no packages: the headers, static libraries and CMake packages of Plinth's
 # dependencies, as Debian installs them, the King James Bible to train on, and the commit.
 #
-#   scripts/gpu_carry.sh [FOLDER]        default: build/gpu_carry (about 12 MiB)
+#   scripts/gpu_carry (about 15 MiB)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=${1:-build/gpu_carry}
 packages=(libpcre2-dev libxxhash-dev nlohmann-json3-dev libtomlplusplus-dev libtomlplusplus3 libcli11-dev
-          libgtest-dev libgmock-dev)
+          libgtest-dev libgmock-dev libgloo-dev)
 
 scripts/install_packages.sh build test demo
 rm -rf "$folder"
@@ -17,12 +17,16 @@ dpkg-query -L "${packages[@]}" | grep -E '^/usr/(include|lib|share/cmake)/' | so
   while read -r file; do
     case $file in
       *.pc | */) continue ;;
-      # The one shared library: its links become copies. Others have a static one beside them.
-      */libtomlplusplus.so*) cp -L --parents "$file" "$folder" ;;
+      # The shared libraries: their links become copies. Others have a static one beside them.
+      */libtomlplusplus.so* | */libgloo.so*) cp -L --parents "$file" "$folder" ;;
       *.so | *.so.*) continue ;;
       *) [ ! -f "$file" ] || [ -L "$file" ] || cp --parents "$file" "$folder" ;;
     esac
   done
+# Gloo has no static library: what it needs goes along, and its CMake package names it where it lies.
+ldd /usr/lib/libgloo.so.0 | grep -oE '/[^ ]*/lib(hiredis|ibverbs|nl)[^ ]*' | xargs -I FILE cp -L FILE "$folder/usr/lib"
+cp -L /usr/lib/libgloo.so.0* "$folder/usr/lib"
+sed -i 's|"/usr/lib/|"${_IMPORT_PREFIX}/lib/|' "$folder"/usr/share/cmake/Gloo/GlooTargets-*.cmake
 examples/demo/kjv_corpus.sh "$folder/kjv.txt"
 git describe --always --dirty --abbrev=12 > "$folder/commit"
 du -sh "$folder"

@@ -5,7 +5,7 @@
 #   scripts/gpu_check.sh [--carry FOLDER] [--out FOLDER] PART...
 #
 #   build       the cuda preset for this GPU's architecture, with the tests
-#   test        every test that needs a GPU (ctest -L gpu)
+#   test        every test that needs a GPU
 #   memcheck, racecheck, initcheck, synccheck
 #               the op table and the CUDA tests under that tool of compute-sanitizer
 #   bench_norm, bench_loss
@@ -51,6 +51,9 @@ out=$(cd "$out" && pwd)
 build=build/cuda
 PLINTH_COMMIT=$(cat "$carry/commit")
 export PLINTH_COMMIT
+# Gloo's library, and NVIDIA's as PyPI's packages have them beside PyTorch.
+LD_LIBRARY_PATH=$carry/usr/lib:$carry/usr/lib/x86_64-linux-gnu:$(python3 scripts/nvidia_libraries.py)${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+export LD_LIBRARY_PATH
 
 has_gpu() { command -v nvidia-smi > /dev/null && nvidia-smi -L 2> /dev/null | grep -q '^GPU 0'; }
 
@@ -69,7 +72,7 @@ part_build() {
 }
 
 part_test() {
-  ctest --preset cuda -L gpu -j 4 --output-junit "$out/test.xml"
+  scripts/gtest_batches.py --batch 20 --json "$out/test.json" "$build/tests/cuda_tests" "$build/tests/ops_gpu_tests:Gpu/*"
 }
 
 # With each tensor a block of the driver's, so that no access beyond one goes unseen. Left out is what only

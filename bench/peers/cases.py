@@ -58,6 +58,9 @@ class Case:
             return arguments
         return arguments + ["--shape", ",".join(map(str, self.shape))]
 
+    def torch_order(self):
+        return [self.bench, self.shape, self.device, self.dtype]
+
     def torch_arguments(self):
         return [self.bench, json.dumps(self.shape), self.device, self.dtype]
 

@@ -66,4 +66,3 @@ def now():
 def write_json(path, content):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n")
-    print(f"wrote {path.relative_to(ROOT)}")

@@ -5,7 +5,8 @@
     venv/bin/python bench/peers/run.py [--device cuda] [--only NAME ...] [--turns N] [--update-readme]
 
 For each case a process a side stays warm: Plinth, PyTorch eager, torch.compile and, on a GPU, Triton.
-They take turns, so that a busy moment of the machine meets all of them. The medians go to
+They take turns, so that a busy moment of the machine meets all of them. On a GPU, where PyTorch's start takes
+longer than what is measured, its processes go on from case to case. The medians go to
 bench/results/<device>/<name>.json, together with the device's measured ceilings.
 """
 
@@ -56,26 +57,38 @@ def measure_ceiling(device_type, turns):
     return ceiling, worker.ready["version"]
 
 
-def start_workers(case, plinth):
-    """{side: Worker} with every side warm; a side is "plinth" or one of PyTorch's modes."""
-    commands = {mode: workers.torch_command(mode, case.torch_arguments()) for mode in case.peers}
-    if plinth:
-        commands = {"plinth": [str(plinth), *case.plinth_arguments()]} | commands
-    with concurrent.futures.ThreadPoolExecutor(len(commands) if case.starts_together else 1) as pool:
-        started = {side: pool.submit(workers.Worker, command, case.device) for side, command in commands.items()}
-    failed = [future.exception() for future in started.values() if future.exception()]
+def started(commands, device, at_once):
+    """{side: Worker} of new processes; if one of them fails, all end."""
+    with concurrent.futures.ThreadPoolExecutor(len(commands) if at_once else 1) as pool:
+        starting = {side: pool.submit(workers.Worker, command, device) for side, command in commands.items()}
+    failed = [future.exception() for future in starting.values() if future.exception()]
     if failed:
-        for future in started.values():
+        for future in starting.values():
             if not future.exception():
                 future.result().close()
         raise failed[0]
-    return {side: future.result() for side, future in started.items()}
+    return {side: future.result() for side, future in starting.items()}
 
 
-def measure_case(case, plinth, turns, ceiling):
-    """The rows of one case, one for each of its passes."""
-    sides = start_workers(case, plinth)
+def start_workers(case, plinth, kept=()):
+    """{side: Worker} with every side warm; a side is "plinth" or one of PyTorch's modes. Those in `kept`, of an
+    earlier case, are used again."""
+    commands = {mode: workers.torch_command(mode, case.torch_arguments()) for mode in case.peers if mode not in kept}
+    if plinth:
+        commands = {"plinth": [str(plinth), *case.plinth_arguments()]} | commands
+    sides = started(commands, case.device, case.starts_together) if commands else {}
+    for mode in case.peers:
+        if mode in kept:
+            kept[mode].replace_case(case.torch_order())
+            sides[mode] = kept[mode]
+    return sides
+
+
+def measure_case(case, plinth, turns, ceiling, kept=None):
+    """The rows of one case, one for each of its passes. PyTorch's processes stay in `kept`, if that is given."""
+    sides = start_workers(case, plinth, kept or ())
     times = {side: {part.name: [] for part in case.passes} for side in sides}
+    ends = sides
     try:
         for _ in range(turns):
             for side, worker in sides.items():
@@ -83,15 +96,19 @@ def measure_case(case, plinth, turns, ceiling):
                 for part in case.passes:
                     times[side][part.name] += part.times(answer)
         peaks = {side: worker.peak_mib() for side, worker in sides.items()}
+        if kept is not None:
+            kept.update((side, worker) for side, worker in sides.items() if side != "plinth")
+            ends = {side: worker for side, worker in sides.items() if side == "plinth"}
     finally:
-        for worker in sides.values():
+        for worker in ends.values():
             worker.close()
     rows = []
     for part in case.passes:
         ours = times["plinth"][part.name] if plinth else []
         peers = {mode: times[mode][part.name] for mode in case.peers}
         row = report.make_row(case, part, ours, peers, ceiling)
-        row["peak_mib"] = {side: round(peak) for side, peak in peaks.items()}
+        if kept is None:
+            row["peak_mib"] = {side: round(peak) for side, peak in peaks.items()}
         report.print_row(row)
         rows.append(row)
     return rows
@@ -121,18 +138,26 @@ def main():
         return not arguments.only or case.bench in arguments.only
 
     ceiling, torch_version = measure_ceiling(arguments.device, arguments.turns)
+    found = device.versions(arguments.device, torch=torch_version, ceiling=ceiling)
     rows = {}
+
+    def keep(name, measured):
+        """Written at once: a machine that is lent can be gone before the last case."""
+        rows.setdefault(name, []).extend(measured)
+        if plinth:
+            report.write_results(arguments.device, name, rows[name], found)
+
+    kept = None if arguments.device == "cpu" else {}
     try:
         for case in filter(wanted, cases.of(arguments.device)):
-            rows.setdefault(case.bench, []).extend(measure_case(case, plinth, arguments.turns, ceiling))
+            keep(case.bench, measure_case(case, plinth, arguments.turns, ceiling, kept))
         if wanted(cases.STARTUP) and arguments.device == "cpu":
-            rows["startup"] = measure_startup(cases.STARTUP, plinth, arguments.turns)
+            keep("startup", measure_startup(cases.STARTUP, plinth, arguments.turns))
     except workers.WorkerError as error:
         sys.exit(f"run.py: {error}")
-    if plinth:
-        found = device.versions(arguments.device, torch=torch_version, ceiling=ceiling)
-        for name, measured in rows.items():
-            report.write_results(arguments.device, name, measured, found)
+    finally:
+        for worker in (kept or {}).values():
+            worker.close()
     if arguments.update_readme:
         report.update_readme()
 

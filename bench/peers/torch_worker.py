@@ -9,9 +9,11 @@
 
 After warming up it prints {"ready": true, ...}. A line N on its input asks for N timed repetitions
 after an untimed one; the answer is one line of times in milliseconds. `plinth bench ... --serve` speaks
-the same. `first_step` makes one step, prints its loss and ends: it is timed from outside.
+the same. A line ["softmax", [8, 8], DEVICE, DTYPE] replaces the case, and is answered like the start.
+`first_step` makes one step, prints its loss and ends: it is timed from outside.
 """
 
+import gc
 import json
 import sys
 import time
@@ -123,19 +125,41 @@ def make_case(mode, name, shape, device, dtype):
     return lambda count: measure_op(clock, op, count)
 
 
+def warm_case(mode, name, shape, device, dtype):
+    """make_case, once it has warmed up and said so."""
+    import torch
+
+    measure = make_case(mode, name, shape, device, dtype)
+    measure(WARM_UP)
+    print(json.dumps({"ready": True, "version": torch.__version__}), flush=True)
+    return measure
+
+
+def forget_compiled():
+    """A compiled function holds its graphs, and takes only so many shapes before it is compiled no more."""
+    import torch
+
+    torch.compiler.reset()
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def main():
     mode, name, shape, device, dtype = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), *sys.argv[4:6]
     if name == "first_step":
         first_step(shape)
         return
-    measure = make_case(mode, name, shape, device, dtype)
-    import torch
-
-    measure(WARM_UP)
-    print(json.dumps({"ready": True, "version": torch.__version__}), flush=True)
+    measure = warm_case(mode, name, shape, device, dtype)
     for line in sys.stdin:
-        measure(1)
-        print(json.dumps(measure(int(line))), flush=True)
+        order = json.loads(line)
+        if isinstance(order, int):
+            measure(1)
+            print(json.dumps(measure(order)), flush=True)
+        else:
+            measure = None
+            forget_compiled()
+            measure = warm_case(mode, *order)
 
 
 if __name__ == "__main__":

@@ -3,72 +3,31 @@
 #include <memory>
 #include <set>
 
-#include "kernels/attention/hopper/hopper.h"
-#include "kernels/attention/plain/plain.h"
-#include "tests/emulator/attention_testing.h"
+#include "tests/emulator/attention_kernels.h"
 
 namespace plinth::kernels::cuda::attention_testing {
 namespace {
 
-// The Hopper kernels; the plain ones where there is nothing to do.
-template <class T>
-Kernels<T> hopper() {
-  return {[](const AttentionDesc& d, const T* q, const T* k, const T* v, T* out, float* lse) {
-            if (const char* obstacle = attention::hopper_obstacle(d, q, k, v, out)) {
-              EXPECT_STREQ(obstacle, "there is nothing to do");
-              return attention::plain_forward<T>(nullptr, d, q, k, v, out, lse);
-            }
-            attention::hopper_forward<T>(nullptr, d, q, k, v, out, lse);
-          },
-          [](const AttentionDesc& d, const T* dout, const T* q, const T* k, const T* v,
-             const T* out, const float* lse, T* dq, T* dk, T* dv) {
-            const attention::Gradients<T> operands{dout, q, k, v, out, dq, dk, dv};
-            if (const char* obstacle = attention::hopper_backward_obstacle(d, operands)) {
-              EXPECT_STREQ(obstacle, "there is nothing to do");
-              Buffer<float> delta(d.batch * d.heads * d.q_len);
-              attention::row_deltas<T>(nullptr, d, dout, out, delta.data());
-              return attention::plain_backward<T>(nullptr, d, dout, q, k, v, lse, delta.data(), dq,
-                                                  dk, dv);
-            }
-            Buffer<float> workspace(
-                static_cast<int64_t>(attention::hopper_backward_workspace<T>(d) / sizeof(float)));
-            attention::hopper_backward<T>(nullptr, d, operands, lse, workspace.data());
-          }};
-}
-
-// Every feature, or those whose tiles depend on the columns most.
-template <class T>
-void expect_all(int64_t head_dim, int64_t queries, int64_t keys) {
-  for (const Case& c : cases_of(head_dim, queries, keys)) expect_matches(hopper<T>(), c);
-}
-template <class T>
-void expect_some(int64_t head_dim, int64_t queries, int64_t keys) {
-  for (const Case& c : cases_of(head_dim, queries, keys)) {
-    if (c.name == "full" || c.name == "causal" || c.name == "packed" || c.name == "all at once")
-      expect_matches(hopper<T>(), c);
-  }
-}
-
 TEST(AttentionHopper, BFloat16OfHeadDim64) {
-  expect_all<BFloat16>(64, 192, 128);
+  expect_all_of_hopper<BFloat16>(64, 192, 128);
 }
 TEST(AttentionHopper, Float16OfHeadDim64) {
-  expect_some<Float16>(64, 192, 128);
+  expect_some_of_hopper<Float16>(64, 192, 128);
 }
 TEST(AttentionHopper, BFloat16OfHeadDim80) {
-  expect_some<BFloat16>(80, 128, 128);
+  expect_some_of_hopper<BFloat16>(80, 128, 128);
 }
 TEST(AttentionHopper, Float16OfHeadDim96) {
-  expect_some<Float16>(96, 128, 128);
+  expect_some_of_hopper<Float16>(96, 128, 128);
 }
 TEST(AttentionHopper, BFloat16OfHeadDim128) {
-  expect_all<BFloat16>(128, 128, 128);
+  expect_all_of_hopper<BFloat16>(128, 128, 128);
 }
 TEST(AttentionHopper, Float16OfHeadDim160) {
-  expect_some<Float16>(160, 64, 80);
+  expect_some_of_hopper<Float16>(160, 64, 80);
 }
 TEST(AttentionHopper, BFloat16OfHeadDim256) {
-  expect_all<BFloat16>(256, 64, 64);
+  expect_all_of_hopper<BFloat16>(256, 64, 64);
 }
 
 const Case kCausal{.name = "causal",

@@ -1,11 +1,9 @@
 #include <set>
 
-#include "kernels/attention/plain/plain.h"
 #include "kernels/attention/tensor_core/backward.cuh"
 #include "kernels/attention/tensor_core/forward.cuh"
 #include "kernels/attention/tensor_core/launch.h"
-#include "kernels/attention/tensor_core/tensor_core.h"
-#include "tests/emulator/attention_testing.h"
+#include "tests/emulator/attention_kernels.h"
 #include "tests/emulator/vocabulary_testing.h"
 
 namespace plinth::kernels::cuda {
@@ -14,45 +12,23 @@ namespace {
 using namespace attention_testing;
 using attention::tensor_core::Mistake;
 
-template <class T>
-Kernels<T> tensor_core() {
-  return {[](const AttentionDesc& d, const T* q, const T* k, const T* v, T* out, float* lse) {
-            ASSERT_TRUE(attention::tensor_core_takes<T>(d, false, {q, k, v, out}, nullptr));
-            attention::tensor_core_forward<T>(nullptr, d, q, k, v, out, lse);
-          },
-          [](const AttentionDesc& d, const T* dout, const T* q, const T* k, const T* v,
-             const T* out, const float* lse, T* dq, T* dk, T* dv) {
-            ASSERT_TRUE(attention::tensor_core_takes<T>(d, true, {dout, dq, dk, dv}, nullptr));
-            Buffer<float> delta(d.batch * d.heads * d.q_len);
-            attention::row_deltas<T>(nullptr, d, dout, out, delta.data());
-            attention::tensor_core_backward<T>(nullptr, d, dout, q, k, v, lse, delta.data(), dq, dk,
-                                               dv);
-          }};
-}
-
-// Tiles of queries are of 64 or 128, of keys of 32 or 64.
-template <class T>
-void expect_all(int64_t head_dim, int64_t query_tile) {
-  for (const Case& c : cases_of(head_dim, query_tile, 64)) expect_matches(tensor_core<T>(), c);
-}
-
 TEST(AttentionTensorCore, BFloat16HeadDim64) {
-  expect_all<BFloat16>(64, 128);
+  expect_all_of_tensor_core<BFloat16>(64, 128);
 }
 TEST(AttentionTensorCore, BFloat16HeadDim80) {
-  expect_all<BFloat16>(80, 128);
+  expect_all_of_tensor_core<BFloat16>(80, 128);
 }
 TEST(AttentionTensorCore, BFloat16HeadDim96) {
-  expect_all<BFloat16>(96, 128);
+  expect_all_of_tensor_core<BFloat16>(96, 128);
 }
 TEST(AttentionTensorCore, BFloat16HeadDim128) {
-  expect_all<BFloat16>(128, 128);
+  expect_all_of_tensor_core<BFloat16>(128, 128);
 }
 TEST(AttentionTensorCore, BFloat16HeadDim256) {
-  expect_all<BFloat16>(256, 64);
+  expect_all_of_tensor_core<BFloat16>(256, 64);
 }
 TEST(AttentionTensorCore, Float16HeadDim64) {
-  expect_all<Float16>(64, 128);
+  expect_all_of_tensor_core<Float16>(64, 128);
 }
 // Other instances differ from those of bfloat16 by the element alone.
 TEST(AttentionTensorCore, Float16OtherHeadDims) {

@@ -22,6 +22,7 @@ class DeviceArray {
     buffer_.copy_from(values);
   }
   const T* data() const { return empty_ ? nullptr : buffer_.data(); }
+  const T* host() const { return empty_ ? nullptr : buffer_.host(); }
 
  private:
   Buffer<T> buffer_;
@@ -55,8 +56,7 @@ struct Functor {
   std::function<std::pair<double, double>(double, const cpu::AttentionPair&)> score;
 };
 
-// A case's description, with tokens before heads in memory, and all that it points to. The
-// emulator's device memory is the host's: the expression below reads it too.
+// A case's description, with tokens before heads in memory, and all that it points to.
 template <class T>
 struct Problem {
   using C = compute_t<T>;
@@ -94,6 +94,18 @@ struct Problem {
     if (c.sinks) d.sinks = sinks_.data();
     if (c.bias != Bias::None) d.bias = bias_.data(), d.bias_strides = bias_strides(c);
     if (c.dlse) d.dlse = dlse_.data();
+  }
+
+  // The description with what the host can read, for the expression below.
+  AttentionDesc on_host() const {
+    AttentionDesc h = d;
+    h.kv_lengths = kv_lengths_.host();
+    h.cu_seqlens_q = cu_q_.host(), h.cu_seqlens_k = cu_k_.host();
+    if (d.alibi_slopes) h.alibi_slopes = slopes_.host();
+    if (d.sinks) h.sinks = sinks_.host();
+    if (d.bias) h.bias = bias_.host();
+    if (d.dlse) h.dlse = dlse_.host();
+    return h;
   }
 
   Buffer<T> q, k, v, dout;
@@ -177,7 +189,7 @@ inline double drop_factor(const AttentionDesc& d, const Rows& r, int64_t i, int6
 template <class T, class Round>
 struct Expression {
   using C = compute_t<T>;
-  const AttentionDesc& d;
+  const AttentionDesc d;
   const Functor& functor;
   Round round;
   std::vector<double> q, k, v, dout;
@@ -304,7 +316,7 @@ struct Expression {
 
 template <class T, class Round>
 Results expression(const Problem<T>& p, Round round) {
-  Expression<T, Round> e{p.d,          p.functor,    round,           p.q.values(),
+  Expression<T, Round> e{p.on_host(),  p.functor,    round,           p.q.values(),
                          p.k.values(), p.v.values(), p.dout.values(), {}};
   e.run();
   return e.results;
@@ -401,10 +413,15 @@ inline void expect_same_bits(const Results& a, const Results& b) {
   expect_same_bits("dv", a.dv, b.dv);
 }
 
+// The emulator takes its threads in another order each time; a device does as it likes.
 template <class T>
 void expect_same_bits_in_every_order(const Kernels<T>& kernels, const Case& c) {
   const auto results = [&](uint64_t seed) {
+#ifdef __CUDACC__
+    static_cast<void>(seed);
+#else
     device::emulation_seed() = seed;
+#endif
     return run(kernels, Problem<T>(c));
   };
   expect_same_bits(results(1), results(2));
@@ -414,9 +431,9 @@ void expect_same_bits_in_every_order(const Kernels<T>& kernels, const Case& c) {
 template <class T>
 void expect_philox_place_is_read(const Kernels<T>& kernels, const Case& c) {
   Problem<T> by_key(c), by_place(c);
-  const OnDevice<PhiloxPlace> place{{.step = 21, .sample = 77}};
+  OnDevice<PhiloxPlace> place{{.step = 21, .sample = 77}};
   by_key.d.philox.step = place.value.step, by_key.d.philox.sample = place.value.sample;
-  by_place.d.philox.place = &place.value;
+  by_place.d.philox.place = place.pointer();
   expect_same_bits(run(kernels, by_place), run(kernels, by_key));
 }
 
@@ -425,8 +442,8 @@ template <class T>
 void place_among_nan(const Buffer<T>& from, Buffer<T>& to, int64_t first) {
   const auto from_count = static_cast<int64_t>(from.values().size());
   const auto to_count = static_cast<int64_t>(to.values().size());
-  std::fill_n(to.data(), to_count, T(std::numeric_limits<float>::quiet_NaN()));
-  std::copy_n(from.data(), from_count, to.data() + first);
+  std::fill_n(to.host(), to_count, T(std::numeric_limits<float>::quiet_NaN()));
+  std::copy_n(from.host(), from_count, to.host() + first);
 }
 
 inline std::vector<double> part(const std::vector<double>& x, int64_t first, size_t count) {

@@ -12,9 +12,13 @@
 #include <vector>
 
 #include "kernels/device/device.h"
+#ifdef __CUDACC__
+#include "tests/cuda/device_buffer.cuh"
+#endif
 
 namespace plinth {
 
+#ifndef __CUDACC__
 // Device memory of a test: `shift` elements beyond what is aligned as cudaMalloc's is, filled with
 // NaN, its end known to the emulator.
 template <class T>
@@ -32,6 +36,8 @@ class Buffer {
 
   T* data() { return data_; }
   const T* data() const { return data_; }
+  T* host() { return data_; }
+  const T* host() const { return data_; }
   std::vector<double> values() const {
     std::vector<double> result(count_);
     for (int64_t i = 0; i < count_; ++i)
@@ -56,6 +62,15 @@ class Buffer {
   T* data_;
   emulate::GlobalRange range_;
 };
+
+// A struct in device memory.
+template <class T>
+struct OnDevice {
+  T value;
+  emulate::GlobalRange range{&value, sizeof(T), true};
+  T* pointer() { return &value; }
+};
+#endif
 
 // The largest error of rounding to T, relative; for float32 a few, since the kernels add in it.
 template <class T>
@@ -100,13 +115,6 @@ void expect_each(const std::vector<double>& actual, const std::vector<double>& e
     ASSERT_NEAR(actual[i], expected[i], 2 * rounding<T>() * size + absolute) << "element " << i;
   }
 }
-
-// A struct in device memory.
-template <class T>
-struct OnDevice {
-  T value;
-  emulate::GlobalRange range{&value, sizeof(T), true};
-};
 
 inline std::vector<double> added(std::vector<double> a, const std::vector<double>& b) {
   for (size_t i = 0; i < a.size(); ++i) a[i] += b[i];

@@ -59,11 +59,12 @@ class Ptxas(unittest.TestCase):
 
 
 class Summary(unittest.TestCase):
-    def test_tests_are_counted_from_ctest(self):
+    def test_tests_that_failed_are_named(self):
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "test.xml"
-            path.write_text('<testsuite name="x" tests="10" failures="2" disabled="1" skipped="3"></testsuite>')
-            self.assertEqual(gpu_summary.tests_of(path), {"passed": 4, "failed": 2, "skipped": 4})
+            path = Path(folder) / "test.json"
+            found = {"passed": 4, "failed": ["A.b"], "skipped": ["A.c", "A.d"]}
+            path.write_text(json.dumps(found | {"seconds": {"A.b": 1.5}}))
+            self.assertEqual(gpu_summary.tests_of(path), found)
 
     def test_errors_of_every_run_of_a_sanitizer_count(self):
         log = "[  PASSED  ] 7 tests.\n========= ERROR SUMMARY: 2 errors\n[  PASSED  ] 1 test.\n========= ERROR SUMMARY: 1 error\n"
