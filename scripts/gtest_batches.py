@@ -119,11 +119,13 @@ def main():
         batches += [(program, names[i::count]) for i in range(count) if names[i::count]]
     results = {}
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
-        for found in pool.map(lambda batch: run_batch(*batch, arguments.timeout), batches):
-            results |= found
+        running = [pool.submit(run_batch, *batch, arguments.timeout) for batch in batches]
+        for batch in concurrent.futures.as_completed(running):
+            results |= batch.result()
+            for name, (status, _, output) in batch.result().items():
+                if status == "FAILED":
+                    print(f"---- {name}\n{output[-4000:]}", flush=True)
     by_status = {status: sorted(n for n, r in results.items() if r[0] == status) for status in ("OK", "FAILED", "SKIPPED")}
-    for name in by_status["FAILED"]:
-        print(f"---- {name}\n{results[name][2][-4000:]}")
     print(f"{len(by_status['OK'])} passed, {len(by_status['FAILED'])} failed, {len(by_status['SKIPPED'])} skipped")
     for name in by_status["FAILED"]:
         print(f"failed: {name}")
