@@ -89,7 +89,7 @@ struct Custom : Described<T> {
   F functor;
   BlockMap map;
   // Of hopper/'s backward pass (backward_order.cuh).
-  Global<const int32_t> order;
+  Global<const int32_t> order{};
   int64_t order_head_stride = 0;
 
   // `d` has a custom of F.

@@ -148,9 +148,22 @@ int64_t reach_of_c(const cpu::MatmulDesc& s) {
   return (s.batch - 1) * s.c[0] + (s.m - 1) * s.c[1] + s.n;
 }
 
+// Gives the product to the stream, and returns the library's status.
+int start(const Plan& plan, const Product& p, void* workspace, void* stream) {
+  set_pointers(plan, p);
+  const double alpha64 = 1, beta64 = p.shape.accumulate ? 1 : 0;
+  const float alpha32 = 1, beta32 = p.shape.accumulate ? 1 : 0;
+  const void* alpha = plan.is_float64 ? static_cast<const void*>(&alpha64) : &alpha32;
+  const void* beta = plan.is_float64 ? static_cast<const void*>(&beta64) : &beta32;
+  return lt::library().matmul(plan.handle, plan.desc.get(), alpha, p.b, plan.a.get(), p.a,
+                              plan.b.get(), beta, p.c, plan.d.get(), p.c, plan.d.get(),
+                              &plan.algorithm, workspace, plan.workspace, stream);
+}
+
 // Leaves in `plan` the candidate that is the fastest: the first, unless another is ahead by more
-// than what timings differ by.
-void time_candidates(Plan& plan, const std::vector<lt::Candidate>& candidates, Product product,
+// than what timings differ by. The library may refuse, when it is to run, an algorithm that it
+// proposed: whether it ran any of them.
+bool time_candidates(Plan& plan, const std::vector<lt::Candidate>& candidates, Product product,
                      MatmulTuner& tuner, void* stream) {
   constexpr int kRounds = 3;
   constexpr double kMilliseconds = 0.5;  // that a timing should take
@@ -160,13 +173,17 @@ void time_candidates(Plan& plan, const std::vector<lt::Candidate>& candidates, P
     sums = tuner.scratch(reach_of_c(product.shape) * size_of(product.c_dtype));
     product.c = sums.get();
   }
-  std::vector<double> best(candidates.size(), std::numeric_limits<double>::infinity());
+  constexpr double kNever = std::numeric_limits<double>::infinity();
+  std::vector<double> best(candidates.size(), kNever);
   for (int round = 0; round < kRounds; ++round) {
     for (size_t i = 0; i < candidates.size(); ++i) {
       use(plan, candidates[i]);
       const std::shared_ptr<void> workspace = tuner.scratch(plan.workspace);
-      const auto once = [&] { run_plan(plan, product, workspace.get(), stream); };
+      int status = lt::kSuccess;
+      const auto once = [&] { status = start(plan, product, workspace.get(), stream); };
       const double first = tuner.milliseconds(once);  // also warms up
+      if (status == lt::kNotSupported) continue;
+      require(status, "Matmul");
       const int times = static_cast<int>(std::clamp(kMilliseconds / first, 1.0, 20.0));
       const double all = tuner.milliseconds([&] {
         for (int time = 0; time < times; ++time) once();
@@ -176,6 +193,7 @@ void time_candidates(Plan& plan, const std::vector<lt::Candidate>& candidates, P
   }
   const auto fastest = std::min_element(best.begin(), best.end());
   use(plan, candidates[*fastest < kAhead * best[0] ? fastest - best.begin() : 0]);
+  return *fastest < kNever;
 }
 
 }  // namespace
@@ -203,22 +221,14 @@ std::unique_ptr<Plan> make_plan(void* handle, void* stream, MatmulTuner& tuner, 
   if (candidates.empty()) return nullptr;
   use(*plan, candidates[0]);
   if (tuner.may_time()) {
-    if (candidates.size() > 1) time_candidates(*plan, candidates, p, tuner, stream);
+    if (!time_candidates(*plan, candidates, p, tuner, stream)) return nullptr;
     tuner.keep(name, plan->algorithm);
   }
   return plan;
 }
 
 void run_plan(const Plan& plan, const Product& p, void* workspace, void* stream) {
-  set_pointers(plan, p);
-  const double alpha64 = 1, beta64 = p.shape.accumulate ? 1 : 0;
-  const float alpha32 = 1, beta32 = p.shape.accumulate ? 1 : 0;
-  const void* alpha = plan.is_float64 ? static_cast<const void*>(&alpha64) : &alpha32;
-  const void* beta = plan.is_float64 ? static_cast<const void*>(&beta64) : &beta32;
-  require(lt::library().matmul(plan.handle, plan.desc.get(), alpha, p.b, plan.a.get(), p.a,
-                               plan.b.get(), beta, p.c, plan.d.get(), p.c, plan.d.get(),
-                               &plan.algorithm, workspace, plan.workspace, stream),
-          "Matmul");
+  require(start(plan, p, workspace, stream), "Matmul");
 }
 
 }  // namespace plinth::kernels::cuda

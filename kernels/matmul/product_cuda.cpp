@@ -63,6 +63,8 @@ constexpr std::string_view kFloat8Layout =
     "float8 needs k adjacent, multiples of 16 and alignment to 16 bytes";
 constexpr std::string_view kFloat8Types = "float8 needs one operand of e4m3, and no float64 result";
 constexpr std::string_view kEpilogueType = "the epilogue has no form of this dtype";
+constexpr std::string_view kWideGelu =
+    "cuBLASLt's GELU has errors of 1e-6, which float32 results show";
 constexpr std::string_view kAuxiliary = "the GELU's input needs rows of a multiple of 8 elements";
 constexpr std::string_view kNoAlgorithm = "cuBLASLt has no algorithm for it";
 constexpr std::string_view kTaken = "cuBLASLt takes it";
@@ -116,6 +118,8 @@ std::string_view why_not(const Product& p, LtProblem& problem, int capability) {
   if (is_float8(p.a_dtype) || is_float8(p.b_dtype)) return why_not_float8(p, problem, capability);
   const bool other_than_bias = p.epilogue != Epilogue::None && p.epilogue != Epilogue::Bias;
   if (other_than_bias && (p.c_dtype == DType::Float64 || s.batch > 1)) return kEpilogueType;
+  const bool gelu = p.epilogue == Epilogue::GeluBias || p.epilogue == Epilogue::GeluGradient;
+  if (gelu && p.c_dtype == DType::Float32) return kWideGelu;
   if (p.aux && (d->leading % 8 != 0 || alignment_of(p.aux) < 16)) return kAuxiliary;
   return "";
 }

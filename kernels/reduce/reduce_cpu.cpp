@@ -56,11 +56,10 @@ struct Rule {
 // pairwise. Each way to walk the tensor keeps to this, so that its layout changes no bit.
 constexpr int kLanes = 16;
 
-template <class C, class Combine>
+template <int width = kLanes / 2, class C, class Combine>
 C join_lanes(C* lanes, Combine combine) {
-  for (int width = kLanes / 2; width > 0; width /= 2) {
-    for (int l = 0; l < width; ++l) lanes[l] = combine(lanes[l], lanes[l + width]);
-  }
+  for (int l = 0; l < width; ++l) lanes[l] = combine(lanes[l], lanes[l + width]);
+  if constexpr (width > 1) return join_lanes<width / 2>(lanes, combine);
   return lanes[0];
 }
 

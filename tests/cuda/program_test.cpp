@@ -96,9 +96,14 @@ TEST_F(DeviceProgram, ProfileShowsKernelsAndWhoLaunchedThem) {
   }
   std::multimap<std::string, std::string> launched;
   for (const auto& [arrow, op] : ops) launched.emplace(op, kernels.at(arrow));
-  EXPECT_THAT(launched, testing::Contains(testing::Pair("layer_norm", HasSubstr("layer_norm"))));
+#ifdef PLINTH_EMULATE
+  const char *const norm = "layer_norm", *const attention = "attention";
+#else  // a kernel's function, whose namespace says nothing of its folder
+  const char *const norm = "forward_kernel", *const attention = "delta_kernel";
+#endif
+  EXPECT_THAT(launched, testing::Contains(testing::Pair("layer_norm", HasSubstr(norm))));
   EXPECT_THAT(launched,
-              testing::Contains(testing::Pair("attention_backward", HasSubstr("attention"))));
+              testing::Contains(testing::Pair("attention_backward", HasSubstr(attention))));
   EXPECT_GT(copies, 0);
   EXPECT_THAT(outcome.errors, testing::ContainsRegex("\nGPU +calls"));
 }

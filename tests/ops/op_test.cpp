@@ -198,7 +198,10 @@ TEST_P(OpFamily, ValuesAgreeWithFloat64InEveryDtype) {
       ASSERT_EQ(outputs.size(), expected.size());
       for (size_t i = 0; i < outputs.size(); ++i) {
         const std::string what(name(dtype));
-        expect_close(outputs[i], expected[i], row.tolerance.units, c.magnitude, dtype, what);
+        // CUDA's functions of float64 err by up to two units.
+        const bool two = device_under_test.is_cuda() && dtype == DType::Float64;
+        expect_close(outputs[i], expected[i], (two ? 2 : 1) * row.tolerance.units, c.magnitude,
+                     dtype, what);
       }
     }
   });

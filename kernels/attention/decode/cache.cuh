@@ -11,8 +11,8 @@ namespace plinth::kernels::cuda::attention::decode {
 
 // A block table, or none.
 struct Pages {
-  Global<const int32_t> narrow;
-  Global<const int64_t> wide;
+  Global<const int32_t> narrow{};
+  Global<const int64_t> wide{};
   int64_t stride = 0, count = 0;
   Division size;
 

@@ -38,7 +38,7 @@ PLINTH_DEVICE C origin_of(C top) {
 // rows in the order of lse.
 template <class C>
 struct Parts {
-  Global<C> sums, tops, totals;
+  Global<C> sums{}, tops{}, totals{};
   int64_t slots = 1;
 };
 

@@ -7,8 +7,8 @@ namespace {
 
 constexpr int kOrderThreads = 128;
 
-// A thread takes a tile of queries, and counts through the tiles of keys from the first one whose
-// block meets it (KeyTile).
+// A thread takes a tile of queries, and counts through the tiles of keys that meet it (KeyTile),
+// from the last one on.
 template <int kKeys, int kQueries>
 PLINTH_KERNEL void order_kernel(const PLINTH_GRID_CONSTANT AttentionDesc d, Lengths lengths,
                                 BlockMap map, int32_t tiles, int32_t key_tiles,
@@ -21,8 +21,10 @@ PLINTH_KERNEL void order_kernel(const PLINTH_GRID_CONSTANT AttentionDesc d, Leng
   if (p.first >= p.q_len) return;
   const Sight sight(d, p);
   const Range queries{p.first, least(p.first + kQueries, p.q_len)};
+  const auto first = static_cast<int32_t>(p.first);
+  const int32_t last_key = KeyTile<kKeys, kQueries>::last_key_tile(sight, first / kQueries);
   int32_t rank = 0;
-  for (int32_t j = sight.begin(static_cast<int32_t>(p.first)) / kKeys; j * kKeys < p.kv_len; ++j) {
+  for (int32_t j = last_key; j >= sight.begin(first) / kKeys; --j) {
     const Range keys{j * kKeys, least(int64_t{j + 1} * kKeys, p.kv_len)};
     const BlockSight seen = map.sight(p.sample, head, queries, keys);
     order[(int64_t{head} * key_tiles + j) * tiles + tile] =

@@ -6,8 +6,8 @@
 // registers, and only for dq do slopes pass through shared memory.
 //
 // dq is summed in float32 in global memory, by bulk additions whose order a count for each tile of
-// queries sets: tile of keys after tile of keys. Blocks take their work by tickets in that order,
-// so that one which waits waits only for work already taken by a running block.
+// queries sets: tile of keys after tile of keys. Blocks take their work in that order (KeyOrder),
+// so that one which waits waits only for work that a running block has.
 
 #include "kernels/attention/hopper/backward_producer.cuh"
 #include "kernels/attention/hopper/softmax.cuh"
@@ -417,7 +417,7 @@ struct BackwardConsumer {
       Numbers::wait(place);
       const int32_t number = Numbers::tile(place)[0];
       if (number >= a.count) return;
-      const Work t(a.desc, a.lengths, a.tiles, number);
+      const Work t(a.desc, a.lengths, a.order, a.tiles, number);
       Keys::wait(key_place());
       Values::wait(key_place());
       clear_keys(t);
@@ -432,16 +432,17 @@ struct BackwardConsumer {
     const auto heads = static_cast<int32_t>(a.desc.heads / a.desc.kv_heads);
     const int32_t first_head = t.kv_head * heads;
     for (int32_t head = first_head; head < first_head + heads; ++head) {
-      for (int32_t tile = t.tile; tile < t.tile_end; ++tile) {
+      int32_t tile = t.start;
+      for (int32_t left = t.tile_end - t.tile; left > 0; --left, tile = t.after(tile)) {
         const TileTurn turn = turn_of<Tile>(a, t, head, tile);
         if (!turn.empty)
-          f(head, tile, turn.asks, Rule::kMasks || head != first_head || tile != t.tile);
+          f(head, tile, turn.asks, Rule::kMasks || head != first_head || tile != t.start);
       }
     }
   }
   // The work made again: what the loop does not need would take registers there.
   PLINTH_DEVICE Work again(int32_t number) const {
-    return Work(a.desc, a.lengths, a.tiles, not_ahead(number));
+    return Work(a.desc, a.lengths, a.order, a.tiles, not_ahead(number));
   }
 
   PLINTH_DEVICE void run(const TensorMap& dk_map, const TensorMap& dv_map) {

@@ -15,6 +15,13 @@ void with_backward_columns(int64_t head_dim, F f) {
   return f.template operator()<256>();
 }
 
+// Of `blocks` that run at once.
+template <class Rule>
+KeyOrder key_order(const AttentionDesc& d, int64_t keys, uint32_t blocks) {
+  const bool all = !d.causal && d.window == 0 && !Rule::kMasks;
+  return all && ceil_div(d.kv_len, keys) <= blocks ? KeyOrder::Shifted : KeyOrder::Descending;
+}
+
 template <class T, int kColumns, class Rule>
 void launch_hopper_backward(Stream stream, const AttentionDesc& d, const Gradients<T>& x,
                             const BackwardWorkspace& workspace, const Rule& rule) {
@@ -22,24 +29,29 @@ void launch_hopper_backward(Stream stream, const AttentionDesc& d, const Gradien
   using Consumer = std::conditional_t<Tile::kWide, WideBackwardConsumer<Tile, T, Rule>,
                                       BackwardConsumer<Tile, T, Rule>>;
   const int64_t tiles = tiles_of(d, d.kv_len, Tile::kKeys);
+  const int64_t count = tiles * d.kv_heads;
+  const auto blocks =
+      static_cast<uint32_t>(std::min<int64_t>(count, device_limits().multiprocessors));
   const BackwardArguments<T, Rule> arguments{d,
                                              {d.kv_lengths, d.cu_seqlens_q, d.cu_seqlens_k},
                                              rule,
                                              Dropout<float>(d),
                                              workspace,
                                              static_cast<int32_t>(tiles),
-                                             static_cast<int32_t>(tiles * d.kv_heads),
+                                             static_cast<int32_t>(count),
+                                             key_order<Rule>(d, Tile::kKeys, blocks),
                                              x.dk,
                                              x.dv};
   const auto map = [&](const T* p, const AttentionDesc::Strides& s, int64_t heads, int64_t length,
                        int64_t rows) {
     return head_map(p, s, d, heads, length, rows, Tile::kBoxColumns, Tile::kSwizzle);
   };
-  const auto blocks =
-      static_cast<uint32_t>(std::min(arguments.count, device_limits().multiprocessors));
   launch("hopper_attention_backward", hopper_backward_kernel<Consumer, T, Rule>,
-         {{blocks}, {Tile::kThreads}, Tile::kSharedBytes}, stream,
-         map(x.q, d.q, d.heads, d.q_len, Tile::kQueries),
+         {.grid = {blocks},
+          .block = {Tile::kThreads},
+          .shared_bytes = Tile::kSharedBytes,
+          .together = arguments.order == KeyOrder::Shifted},
+         stream, map(x.q, d.q, d.heads, d.q_len, Tile::kQueries),
          map(x.k, d.k, d.kv_heads, d.kv_len, Tile::kKeys),
          map(x.v, d.v, d.kv_heads, d.kv_len, Tile::kKeys),
          map(x.dout, d.dout, d.heads, d.q_len, Tile::kQueries),

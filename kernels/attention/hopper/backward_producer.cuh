@@ -6,7 +6,7 @@
 
 namespace plinth::kernels::cuda::attention {
 
-// Takes work and fetches what it needs.
+// Fetches what the work needs.
 template <class Tile, class T, class Rule>
 PLINTH_DEVICE void fetch_backward(const TensorMap& q_map, const TensorMap& k_map,
                                   const TensorMap& v_map, const TensorMap& dout_map,
@@ -21,23 +21,22 @@ PLINTH_DEVICE void fetch_backward(const TensorMap& q_map, const TensorMap& k_map
   typename Douts::Place o;
   typename Numbers::Place n;
   const auto group = static_cast<int32_t>(a.desc.heads / a.desc.kv_heads);
-  for (;;) {
-    const int32_t number = atomic_add(a.workspace.ticket, 1);
-    const typename Tile::Work t(a.desc, a.lengths, a.tiles, least(number, a.count - 1));
-    if (number < a.count && t.rows == 0) continue;
-    // Consumers have read the number before, since they have finished the work before that.
-    mbarrier_wait(Numbers::empty(n), n.parity ^ 1);
-    Numbers::tile(n)[0] = number;
-    mbarrier_arrive(Numbers::full(n));
+  for (bool first = true;; first = false) {
+    Numbers::wait(n);
+    const int32_t number = Numbers::tile(n)[0];
     n.advance();
     if (number >= a.count) return;
+    const typename Tile::Work t(a.desc, a.lengths, a.order, a.tiles, number);
     load_rows<Tile::kKeys, Tile::kColumns, Tile::kBoxColumns>(
         Keys::start(k), k_map, t.k_begin + t.first, t.kv_head, t.batch, Keys::full(k));
     load_rows<Tile::kKeys, Tile::kColumns, Tile::kBoxColumns>(
         Values::start_free(k), v_map, t.k_begin + t.first, t.kv_head, t.batch, Values::full(k));
+    // The place of the number before: consumers have read it, since they have freed its keys.
+    if (!first) mbarrier_arrive(Numbers::empty(n));
     k.advance();
     for (int32_t head = t.kv_head * group; head < (t.kv_head + 1) * group; ++head) {
-      for (int32_t tile = t.tile; tile < t.tile_end; ++tile) {
+      int32_t tile = t.start;
+      for (int32_t left = t.tile_end - t.tile; left > 0; --left, tile = t.after(tile)) {
         if (turn_of<Tile>(a, t, head, tile).empty) continue;
         const int32_t row = t.q_begin + tile * Tile::kQueries;
         load_rows<Tile::kQueries, Tile::kColumns, Tile::kBoxColumns>(
@@ -58,50 +57,75 @@ PLINTH_DEVICE void fetch_backward(const TensorMap& q_map, const TensorMap& k_map
   }
 }
 
-// Adds what the consumers made to dq, in the order of the tiles of keys.
+// Takes a block's next piece of work, and tells its other warps. `works` is how many there were, of
+// which the last one had this number.
+template <class Tile, class T, class Rule>
+PLINTH_DEVICE int32_t take_work(const BackwardArguments<T, Rule>& a, int32_t works,
+                                int32_t number) {
+  using Numbers = typename Tile::Numbers;
+  if (a.order == KeyOrder::Descending) {
+    number = atomic_add(a.workspace.ticket, 1);
+  } else {
+    number = static_cast<int32_t>(number < 0 ? block_index().x : number + grid_blocks().x);
+  }
+  const auto place = Numbers::Place::after(works);
+  mbarrier_wait(Numbers::empty(place), place.parity ^ 1);
+  Numbers::tile(place)[0] = number;
+  mbarrier_arrive(Numbers::full(place));
+  return number;
+}
+
+// Adds a tile that the consumers made to dq, when it is its turn. `parts` were added before.
+template <class Tile, class T, class Rule>
+PLINTH_DEVICE void add_tile(const BackwardArguments<T, Rule>& a, int32_t& parts, int32_t index,
+                            int32_t rank) {
+  using Sums = typename Tile::Sums;
+  while (load_acquire(a.workspace.done + index) < rank) {
+  }
+  for (int i = 0; i < Tile::kConsumers * Tile::kDqParts; ++i) {
+    const int half = i % Tile::kConsumers, part = i / Tile::kConsumers;
+    const auto sums = Sums::Place::after(parts++);
+    if (i > 0) Sums::wait(sums);
+    const Global<float> to =
+        a.workspace.dq +
+        ((int64_t{index} * Tile::kConsumers + half) * Tile::kDqParts + part) * (Tile::kDqBytes / 4);
+    if (rank == 0) {
+      bulk_store(to, Sums::tile(sums), Tile::kDqBytes);
+    } else {
+      bulk_add(to, Sums::tile(sums), Tile::kDqBytes);
+    }
+    bulk_commit();
+    bulk_wait_read<0>();
+    mbarrier_arrive(Sums::empty(sums));
+  }
+  bulk_wait<0>();
+  fence_async_all();
+  store_release(a.workspace.done + index, rank + 1);
+}
+
+// Adds what the consumers made to dq, in the order of the tiles of keys, and takes work: the next
+// piece when the last one is made. Earlier it would be kept from a block that is free, and, below a
+// diagonal, keep others from their turns.
 template <class Tile, class T, class Rule>
 PLINTH_DEVICE void add_dq(const BackwardArguments<T, Rule>& a) {
   using Sums = typename Tile::Sums;
-  using Numbers = typename Tile::Numbers;
-  typename Sums::Place sums;
-  typename Numbers::Place n;
-  const auto group = static_cast<int32_t>(a.desc.heads / a.desc.kv_heads);
-  for (;;) {
-    Numbers::wait(n);
-    const int32_t number = Numbers::tile(n)[0];
-    mbarrier_arrive(Numbers::empty(n));
-    n.advance();
-    if (number >= a.count) return;
-    const typename Tile::Work t(a.desc, a.lengths, a.tiles, number);
-    for (int32_t head = t.kv_head * group; head < (t.kv_head + 1) * group; ++head) {
-      for (int32_t tile = t.tile; tile < t.tile_end; ++tile) {
+  int32_t works = 0, parts = 0, number = take_work<Tile>(a, works++, -1);
+  while (number < a.count) {
+    const typename Tile::Work t(a.desc, a.lengths, a.order, a.tiles, number);
+    const auto group = static_cast<int32_t>(a.desc.heads / a.desc.kv_heads);
+    const int32_t last_head = (t.kv_head + 1) * group - 1;
+    for (int32_t head = t.kv_head * group; head <= last_head; ++head) {
+      int32_t tile = t.start;
+      for (int32_t left = t.tile_end - t.tile; left > 0; --left, tile = t.after(tile)) {
         const TileTurn turn = turn_of<Tile>(a, t, head, tile);
         if (turn.empty) continue;
-        const int32_t index = a.workspace.index(head, t.first_tile, tile), rank = turn.rank;
-        while (load_acquire(a.workspace.done + index) < rank) {
-        }
-        for (int i = 0; i < Tile::kConsumers * Tile::kDqParts; ++i) {
-          const int half = i % Tile::kConsumers, part = i / Tile::kConsumers;
-          Sums::wait(sums);
-          const Global<float> to =
-              a.workspace.dq +
-              ((int64_t{index} * Tile::kConsumers + half) * Tile::kDqParts + part) *
-                  (Tile::kDqBytes / 4);
-          if (rank == 0) {
-            bulk_store(to, Sums::tile(sums), Tile::kDqBytes);
-          } else {
-            bulk_add(to, Sums::tile(sums), Tile::kDqBytes);
-          }
-          bulk_commit();
-          bulk_wait_read<0>();
-          mbarrier_arrive(Sums::empty(sums));
-          sums.advance();
-        }
-        bulk_wait<0>();
-        fence_async_all();
-        store_release(a.workspace.done + index, rank + 1);
+        Sums::wait(Sums::Place::after(parts));
+        if (!Rule::kMasks && left == 1 && head == last_head)
+          number = take_work<Tile>(a, works++, number);
+        add_tile<Tile>(a, parts, a.workspace.index(head, t.first_tile, tile), turn.rank);
       }
     }
+    if (Rule::kMasks || t.tile == t.tile_end) number = take_work<Tile>(a, works++, number);
   }
 }
 

@@ -77,6 +77,33 @@ struct BackwardWorkspaceSizes {
   }
 };
 
+// Which piece of work comes when, and which of its tiles of queries first. dq of a tile of queries
+// is added tile of keys after tile of keys, so that a block may wait for others' turns, and time
+// goes by. It does not where, if all blocks of a head begin at once, each comes to a tile just
+// after the one whose turn is before:
+//
+//   Descending  the last tile of keys first, each from its first tile of queries on. Below a
+//               diagonal that is where it sees its first query: the block of tile j reaches a tile
+//               of queries one tile of keys later than the block of j + 1, whose turn is before.
+//   Shifted     where all queries see all keys: the block of tile j begins at that share of the
+//               queries, and goes around. A block may then wait for any other of its head, so that
+//               they must all run at once, and work is dealt beforehand.
+enum class KeyOrder : uint8_t { Descending, Shifted };
+
+// Turns of the tiles of keys of one problem, of which there are `keys`, at tiles of queries, of
+// which there are `queries`, all of which see all keys.
+struct ShiftedTurns {
+  int32_t keys, queries;
+
+  // Where tile of keys j begins.
+  PLINTH_DEVICE int32_t start(int32_t j) const { return (j * queries + keys - 1) / keys; }
+  // How many come to a tile of queries before tile of keys j does.
+  PLINTH_DEVICE int32_t rank(int32_t query_tile, int32_t j) const {
+    const int32_t first = query_tile * keys / queries;
+    return j <= first ? first - j : first - j + keys;
+  }
+};
+
 // A tile of keys of one key/value head, and the tiles of queries that see them.
 template <int kKeys, int kQueries>
 struct KeyTile {
@@ -87,23 +114,38 @@ struct KeyTile {
   int32_t kv_head;
   int32_t first, rows;     // keys; none where the block has nothing to do
   int32_t tile, tile_end;  // of queries
+  int32_t start;           // the tile to begin with
   int32_t first_tile;      // the number of the problem's tile 0
 
-  PLINTH_DEVICE KeyTile(const AttentionDesc& d, const Lengths& lengths, int32_t tiles,
-                        int32_t number)
-      : KeyTile(d, lengths, problem_of(d, lengths, number % tiles, kKeys, true), number / tiles) {}
+  PLINTH_DEVICE KeyTile(const AttentionDesc& d, const Lengths& lengths, KeyOrder order,
+                        int32_t tiles, int32_t number)
+      : KeyTile(d, lengths, order, problem_of(d, lengths, tiles - 1 - number % tiles, kKeys, true),
+                number / tiles) {}
 
   PLINTH_DEVICE Problem problem() const {
     return {batch, sample, q_begin, k_begin, q_len, kv_len, sight.visible, first};
   }
+  // The tile after `query_tile`, around all of them.
+  PLINTH_DEVICE int32_t after(int32_t query_tile) const {
+    return query_tile + 1 == tile_end ? tile : query_tile + 1;
+  }
   // How many tiles of keys come before this one among those that a tile of queries sees.
-  PLINTH_DEVICE int32_t rank(int32_t query_tile) const {
-    return first / kKeys - sight.begin(query_tile * kQueries) / kKeys;
+  PLINTH_DEVICE int32_t rank(KeyOrder order, int32_t query_tile) const {
+    if (order == KeyOrder::Shifted) return turns().rank(query_tile, first / kKeys);
+    return last_key_tile(sight, query_tile) - first / kKeys;
+  }
+  // The last tile of keys that a tile of queries, which sees keys, meets.
+  PLINTH_DEVICE static int32_t last_key_tile(const Sight& sight, int32_t query_tile) {
+    return (sight.end((query_tile + 1) * kQueries - 1) - 1) / kKeys;
   }
 
  private:
-  PLINTH_DEVICE KeyTile(const AttentionDesc& d, const Lengths& lengths, const Problem& p,
-                        int32_t head)
+  PLINTH_DEVICE ShiftedTurns turns() const {
+    return {(sight.visible + kKeys - 1) / kKeys, tile_end};
+  }
+
+  PLINTH_DEVICE KeyTile(const AttentionDesc& d, const Lengths& lengths, KeyOrder order,
+                        const Problem& p, int32_t head)
       : batch(static_cast<int32_t>(p.batch)),
         sample(static_cast<int32_t>(p.sample)),
         q_begin(static_cast<int32_t>(p.q_begin)),
@@ -120,6 +162,8 @@ struct KeyTile {
                    ? (greatest(0, least(q_len, sight.last_query(last))) + kQueries - 1) / kQueries
                    : tile;
     tile_end = greatest(tile, tile_end);
+    start = tile;
+    if (order == KeyOrder::Shifted && tile_end > 0) start = turns().start(first / kKeys);
     first_tile = first_query_tile<kQueries>(d, lengths, batch, sample, q_begin);
   }
 };
@@ -185,6 +229,7 @@ struct BackwardArguments {
   Dropout<float> dropout;
   BackwardWorkspace workspace;
   int32_t tiles, count;  // of keys: of one head, and of all
+  KeyOrder order;
   Global<T> dk, dv;
 };
 

@@ -54,6 +54,7 @@ class StackPool {
 
 Launch::Launch(std::string kernel, const Shape& shape, uint64_t seed)
     : kernel_(std::move(kernel)), shape_(shape), random_(seed), most_resident_(1 + random_() % 3) {
+  if (shape.together) most_resident_ = shape.grid.count();
   const Dim3 step = shape.cluster;
   for (uint32_t z = 0; z < shape.grid.z; z += step.z) {
     for (uint32_t y = 0; y < shape.grid.y; y += step.y) {

@@ -2,7 +2,8 @@
 
 // Runs a kernel on the CPU. Each thread is a fiber; it runs until it must wait for others, and the
 // next one is drawn from a seed, so that a kernel which depends on the order fails for some seed. A
-// few blocks are resident at a time, others start when these end, in an order drawn too.
+// few blocks are resident at a time, others start when these end, in an order drawn too; all of
+// them only where the launch asks for that.
 
 #include <cstdint>
 #include <deque>
@@ -30,6 +31,7 @@ struct Shape {
   size_t shared_bytes = 0;
   Dim3 cluster{};                  // blocks that run together and reach each other's shared memory
   bool overlaps_previous = false;  // programmatic dependent launch
+  bool together = false;           // all blocks run at once
 };
 
 class Cluster;

@@ -171,6 +171,7 @@ struct LaunchShape {
   size_t shared_bytes = 0;
   Dim3 cluster{};                  // blocks that run together
   bool overlaps_previous = false;  // programmatic dependent launch: dependency_wait() in the kernel
+  bool together = false;           // all blocks run at once, or the launch fails
 };
 
 // Throws nothing: a failed launch is found by the next check of the stream.
@@ -182,7 +183,7 @@ void launch(const char*, void (*kernel)(Parameters...), const LaunchShape& shape
     cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                          static_cast<int>(shape.shared_bytes));
   }
-  cudaLaunchAttribute attributes[2];
+  cudaLaunchAttribute attributes[3];
   unsigned count = 0;
   if (shape.cluster.x * shape.cluster.y * shape.cluster.z > 1) {
     attributes[count].id = cudaLaunchAttributeClusterDimension;
@@ -192,6 +193,11 @@ void launch(const char*, void (*kernel)(Parameters...), const LaunchShape& shape
   if (shape.overlaps_previous) {
     attributes[count].id = cudaLaunchAttributeProgrammaticStreamSerialization;
     attributes[count].val.programmaticStreamSerializationAllowed = 1;
+    ++count;
+  }
+  if (shape.together) {
+    attributes[count].id = cudaLaunchAttributeCooperative;
+    attributes[count].val.cooperative = 1;
     ++count;
   }
   cudaLaunchConfig_t config{};

@@ -218,6 +218,8 @@ int matmul(void* handle, void* desc, const void* alpha, const void* a, void* a_l
   if (std::string why = why_invalid(problem, operands, alignment); !why.empty())
     return refused(std::move(why));
   if (workspace_bytes < checked.workspace) return refused("too small a workspace");
+  if (algorithm->words[kNumber] < cublaslt().refused)
+    return refused("an algorithm that the test lets fail", lt::kNotSupported);
   ++cublaslt().products;
   cublaslt().last_algorithm = algorithm->words[kNumber];
   const int parts = static_cast<int>(algorithm->words[kParts]);

@@ -13,6 +13,7 @@ struct CublasLtState {
   uint64_t heuristics = 0;  // calls so far, and of the matrix product
   uint64_t products = 0;
   uint64_t last_algorithm = 0;  // the number of the algorithm of the last product
+  uint64_t refused = 0;         // that many, from number 0 on, are proposed but do not run
 };
 CublasLtState& cublaslt();
 
