@@ -143,6 +143,10 @@ void run_head_in_chunks(const kernels::cpu::LinearCrossEntropyDesc& desc, const 
                         const HeadGradients& gradients, const Tensor& scale) {
   constexpr std::string_view kOp = "linear_cross_entropy";
   constexpr int64_t kLogits = int64_t{1} << 26;  // of a chunk
+  // Rows of logits begin at multiples of a cache line: where vectors cannot be read from every row,
+  // as of GPT-2's 50257 words, cuBLASLt has none of its fast kernels.
+  constexpr int64_t kMultiple = 64;
+  const int64_t stride = (desc.vocab + kMultiple - 1) / kMultiple * kMultiple;
   const NoGradGuard no_grad;
   const TensorOptions wide{compute_dtype(x.dtype()), x.device()};
   const Tensor rows = x.reshape({1, desc.rows, desc.dim}), head = weight.unsqueeze(0);
@@ -153,13 +157,16 @@ void run_head_in_chunks(const kernels::cpu::LinearCrossEntropyDesc& desc, const 
     kernels::cpu::LinearCrossEntropyDesc part = desc;
     part.rows = std::min(chunk, desc.rows - first);
     const Tensor some = rows.narrow(1, first, part.rows);
-    const Tensor logits = Tensor::empty({1, part.rows, desc.vocab}, wide);
+    const auto matrix = [&](TensorOptions options) {
+      return Tensor::empty({1, part.rows, stride}, options).narrow(2, 0, desc.vocab);
+    };
+    const Tensor logits = matrix(wide);
     multiply(some, head.transpose(1, 2), {}, logits, kOp);
-    const Tensor dlogits = differentiates ? Tensor::empty(logits.shape(), x.options()) : Tensor();
+    const Tensor dlogits = differentiates ? matrix(x.options()) : Tensor();
     dispatch_floating(x.dtype(), kOp, [&]<class T>() {
       using C = compute_t<T>;
       kernels::cuda::linear_cross_entropy_rows<C, T>(
-          stream_of(x), part, desc.vocab, logits.data<C>(), target.data<int64_t>() + first,
+          stream_of(x), part, stride, logits.data<C>(), target.data<int64_t>() + first,
           losses.data<C>() + first, data_or_null<T>(dlogits), data_or_null<C>(scale));
     });
     if (dx.defined()) multiply(dlogits, head, {}, dx.narrow(1, first, part.rows), kOp);

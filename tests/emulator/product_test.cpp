@@ -447,7 +447,9 @@ TEST(Product, PassesOverWhatTheLibraryProposesAndThenRefuses) {
     const auto expected = x.sums();
     const Choice choice = x.make(tuner);
     EXPECT_EQ(choice.plan != nullptr, refused == 1);
-    if (choice.plan) EXPECT_EQ(emulate::cublaslt().last_algorithm, taken);
+    if (choice.plan) {
+      EXPECT_EQ(emulate::cublaslt().last_algorithm, taken);
+    }
     expect_close<float>(x.matrix(x.c), expected, 4);
   }
   emulate::cublaslt().refused = 0;

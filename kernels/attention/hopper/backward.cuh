@@ -429,9 +429,8 @@ struct BackwardConsumer {
   // one is the first: gradients are cleared before.
   template <class F>
   PLINTH_DEVICE void each_tile(const Work& t, F f) const {
-    const auto heads = static_cast<int32_t>(a.desc.heads / a.desc.kv_heads);
-    const int32_t first_head = t.kv_head * heads;
-    for (int32_t head = first_head; head < first_head + heads; ++head) {
+    const int32_t first_head = t.kv_head * a.group;
+    for (int32_t head = first_head; head < first_head + a.group; ++head) {
       int32_t tile = t.start;
       for (int32_t left = t.tile_end - t.tile; left > 0; --left, tile = t.after(tile)) {
         const TileTurn turn = turn_of<Tile>(a, t, head, tile);
@@ -485,14 +484,14 @@ PLINTH_KERNEL
     // Alike in all lanes, which the compiler does not see by itself.
     const auto warpgroup = static_cast<int32_t>(shuffle(thread_index() / 128, 0));
     if (warpgroup == 0) {
-      registers_decrease<Tile::kProducerRegisters>();
+      registers_decrease<Tile::producer_registers(Rule::kScaleOnly)>();
       if (warp_index() == 0 && elect_one()) {
         fetch_backward<Tile>(q_map, k_map, v_map, dout_map, arguments);
       } else if (warp_index() == 1 && elect_one()) {
         add_dq<Tile>(arguments);
       }
     } else {
-      registers_increase<Tile::kConsumerRegisters>();
+      registers_increase<Tile::consumer_registers(Rule::kScaleOnly)>();
       Consumer(arguments, warpgroup - 1).run(dk_map, dv_map);
     }
   }

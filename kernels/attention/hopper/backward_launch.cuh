@@ -39,6 +39,7 @@ void launch_hopper_backward(Stream stream, const AttentionDesc& d, const Gradien
                                              workspace,
                                              static_cast<int32_t>(tiles),
                                              static_cast<int32_t>(count),
+                                             static_cast<int32_t>(d.heads / d.kv_heads),
                                              key_order<Rule>(d, Tile::kKeys, blocks),
                                              x.dk,
                                              x.dv};

@@ -20,7 +20,6 @@ PLINTH_DEVICE void fetch_backward(const TensorMap& q_map, const TensorMap& k_map
   typename Queries::Place q;
   typename Douts::Place o;
   typename Numbers::Place n;
-  const auto group = static_cast<int32_t>(a.desc.heads / a.desc.kv_heads);
   for (bool first = true;; first = false) {
     Numbers::wait(n);
     const int32_t number = Numbers::tile(n)[0];
@@ -34,7 +33,7 @@ PLINTH_DEVICE void fetch_backward(const TensorMap& q_map, const TensorMap& k_map
     // The place of the number before: consumers have read it, since they have freed its keys.
     if (!first) mbarrier_arrive(Numbers::empty(n));
     k.advance();
-    for (int32_t head = t.kv_head * group; head < (t.kv_head + 1) * group; ++head) {
+    for (int32_t head = t.kv_head * a.group; head < (t.kv_head + 1) * a.group; ++head) {
       int32_t tile = t.start;
       for (int32_t left = t.tile_end - t.tile; left > 0; --left, tile = t.after(tile)) {
         if (turn_of<Tile>(a, t, head, tile).empty) continue;
@@ -75,56 +74,104 @@ PLINTH_DEVICE int32_t take_work(const BackwardArguments<T, Rule>& a, int32_t wor
   return number;
 }
 
-// Adds a tile that the consumers made to dq, when it is its turn. `parts` were added before.
+// Adds what the consumers make to dq, each tile when it is its turn. Others learn of a tile when
+// the next one is on its way, so that nobody waits here for the memory; or before this warp waits.
 template <class Tile, class T, class Rule>
-PLINTH_DEVICE void add_tile(const BackwardArguments<T, Rule>& a, int32_t& parts, int32_t index,
-                            int32_t rank) {
+struct DqAdder {
   using Sums = typename Tile::Sums;
-  while (load_acquire(a.workspace.done + index) < rank) {
+  static_assert(Tile::kConsumers == 2);
+  static constexpr bool kTellsLate = Tile::leaves_registers(Rule::kScaleOnly);
+  const BackwardArguments<T, Rule>& a;
+  int32_t parts = 0;      // that were added: places in the ring follow
+  int32_t told_rank = 0;  // of the tile that others have not been told of; 0: none
+  int32_t told_index = 0;
+
+  PLINTH_DEVICE explicit DqAdder(const BackwardArguments<T, Rule>& arguments) : a(arguments) {}
+
+  PLINTH_DEVICE bool is_turn(int32_t index, int32_t rank) const {
+    return load_acquire(a.workspace.done + index) >= rank;
   }
-  for (int i = 0; i < Tile::kConsumers * Tile::kDqParts; ++i) {
-    const int half = i % Tile::kConsumers, part = i / Tile::kConsumers;
-    const auto sums = Sums::Place::after(parts++);
-    if (i > 0) Sums::wait(sums);
-    const Global<float> to =
-        a.workspace.dq +
-        ((int64_t{index} * Tile::kConsumers + half) * Tile::kDqParts + part) * (Tile::kDqBytes / 4);
-    if (rank == 0) {
-      bulk_store(to, Sums::tile(sums), Tile::kDqBytes);
-    } else {
-      bulk_add(to, Sums::tile(sums), Tile::kDqBytes);
+  // Tells of the tile before, with `newer` groups of additions begun since.
+  template <int newer>
+  PLINTH_DEVICE void tell() {
+    if (told_rank == 0) return;
+    bulk_wait<newer>();
+    fence_async_all();
+    store_release(a.workspace.done + told_index, told_rank);
+    told_rank = 0;
+  }
+
+  PLINTH_DEVICE void add_part(int part, int32_t index, int32_t rank) {
+    PLINTH_UNROLL
+    for (uint32_t half = 0; half < 2; ++half) {
+      const Global<float> to =
+          a.workspace.dq +
+          ((int64_t{index} * 2 + half) * Tile::kDqParts + part) * (Tile::kDqBytes / 4);
+      const auto from = Sums::tile(Sums::Place::after(parts + static_cast<int32_t>(half)));
+      if (rank == 0) {
+        bulk_store(to, from, Tile::kDqBytes);
+      } else {
+        bulk_add(to, from, Tile::kDqBytes);
+      }
     }
     bulk_commit();
-    bulk_wait_read<0>();
-    mbarrier_arrive(Sums::empty(sums));
   }
-  bulk_wait<0>();
-  fence_async_all();
-  store_release(a.workspace.done + index, rank + 1);
-}
+  PLINTH_DEVICE void wait_for_part() const {
+    Sums::wait(Sums::Place::after(parts));
+    Sums::wait(Sums::Place::after(parts + 1));
+  }
+  PLINTH_DEVICE void free_part() {
+    bulk_wait_read<0>();
+    mbarrier_arrive(Sums::empty(Sums::Place::after(parts)));
+    mbarrier_arrive(Sums::empty(Sums::Place::after(parts + 1)));
+    parts += 2;
+  }
 
-// Adds what the consumers made to dq, in the order of the tiles of keys, and takes work: the next
-// piece when the last one is made. Earlier it would be kept from a block that is free, and, below a
-// diagonal, keep others from their turns.
+  // The tile is made, and `ready` if its turn had come before.
+  PLINTH_DEVICE void add(int32_t index, int32_t rank, bool ready) {
+    if (!ready && !is_turn(index, rank)) {
+      tell<0>();  // which others may be waiting for
+      while (!is_turn(index, rank)) {
+      }
+    }
+    add_part(0, index, rank);
+    for (int part = 1; part < Tile::kDqParts; ++part) {
+      free_part();
+      wait_for_part();
+      add_part(part, index, rank);
+    }
+    if constexpr (kTellsLate) tell<Tile::kDqParts>();
+    free_part();
+    told_index = index, told_rank = rank + 1;
+    if constexpr (!kTellsLate) tell<0>();
+  }
+};
+
+// Adds to dq in the order of the tiles of keys, and takes work: the next piece when the last one is
+// made. Earlier it would be kept from a block that is free, and, below a diagonal, keep others from
+// their turns.
 template <class Tile, class T, class Rule>
 PLINTH_DEVICE void add_dq(const BackwardArguments<T, Rule>& a) {
-  using Sums = typename Tile::Sums;
-  int32_t works = 0, parts = 0, number = take_work<Tile>(a, works++, -1);
+  DqAdder<Tile, T, Rule> adder(a);
+  int32_t works = 0, number = take_work<Tile>(a, works++, -1);
   while (number < a.count) {
     const typename Tile::Work t(a.desc, a.lengths, a.order, a.tiles, number);
-    const auto group = static_cast<int32_t>(a.desc.heads / a.desc.kv_heads);
-    const int32_t last_head = (t.kv_head + 1) * group - 1;
-    for (int32_t head = t.kv_head * group; head <= last_head; ++head) {
+    const int32_t last_head = (t.kv_head + 1) * a.group - 1;
+    for (int32_t head = t.kv_head * a.group; head <= last_head; ++head) {
       int32_t tile = t.start;
       for (int32_t left = t.tile_end - t.tile; left > 0; --left, tile = t.after(tile)) {
         const TileTurn turn = turn_of<Tile>(a, t, head, tile);
         if (turn.empty) continue;
-        Sums::wait(Sums::Place::after(parts));
+        const int32_t index = a.workspace.index(head, t.first_tile, tile);
+        bool ready = false;
+        if constexpr (adder.kTellsLate) ready = adder.is_turn(index, turn.rank);
+        adder.wait_for_part();
         if (!Rule::kMasks && left == 1 && head == last_head)
           number = take_work<Tile>(a, works++, number);
-        add_tile<Tile>(a, parts, a.workspace.index(head, t.first_tile, tile), turn.rank);
+        adder.add(index, turn.rank, ready);
       }
     }
+    adder.template tell<0>();
     if (Rule::kMasks || t.tile == t.tile_end) number = take_work<Tile>(a, works++, number);
   }
 }

@@ -96,7 +96,10 @@ struct ShiftedTurns {
   int32_t keys, queries;
 
   // Where tile of keys j begins.
-  PLINTH_DEVICE int32_t start(int32_t j) const { return (j * queries + keys - 1) / keys; }
+  PLINTH_DEVICE int32_t start(int32_t j) const {
+    const int32_t tile = (j * queries + keys - 1) / keys;
+    return tile < queries ? tile : 0;
+  }
   // How many come to a tile of queries before tile of keys j does.
   PLINTH_DEVICE int32_t rank(int32_t query_tile, int32_t j) const {
     const int32_t first = query_tile * keys / queries;
@@ -175,7 +178,15 @@ struct BackwardTile : BackwardSizes<kColumns_> {
   using Sizes::kDoutStages, Sizes::kSlopeStages, Sizes::kDqBytes;
   static constexpr int kColumns = kColumns_;
   static constexpr int kThreads = 128 * (kConsumers + 1), kStages = 2;
-  static constexpr int kProducerRegisters = 40, kConsumerRegisters = 232;
+  // Of a thread, by whether scores are scaled alone: whether consumers leave the first warpgroup
+  // more registers than it must have.
+  static constexpr bool leaves_registers(bool scale_only) { return scale_only && kColumns != 128; }
+  static constexpr int producer_registers(bool scale_only) {
+    return leaves_registers(scale_only) ? 56 : 40;
+  }
+  static constexpr int consumer_registers(bool scale_only) {
+    return leaves_registers(scale_only) ? 224 : 232;
+  }
   static constexpr Swizzle kSwizzle = Swizzle::Bytes128;
   static constexpr int kBoxColumns = 64;
   using KeyRows = Operand<Major::K, kSwizzle, kKeys>;      // rows of k or v, by their columns
@@ -229,6 +240,7 @@ struct BackwardArguments {
   Dropout<float> dropout;
   BackwardWorkspace workspace;
   int32_t tiles, count;  // of keys: of one head, and of all
+  int32_t group;         // heads of queries that share keys
   KeyOrder order;
   Global<T> dk, dv;
 };
