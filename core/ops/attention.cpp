@@ -67,6 +67,22 @@ Tensor wanted(const BackwardContext& c, Saved number) {
   return Tensor::empty(c.saved(number).shape(), c.saved(number).options());
 }
 
+// Operands with adjacent elements of heads, and room for the gradients.
+struct BackwardTensors {
+  Tensor dout, q, k, v, out, lse, dq, dk, dv;
+};
+
+void run_backward(AttentionDesc desc, const BackwardTensors& t) {
+  desc.q = strides_of(t.q), desc.k = strides_of(t.k), desc.v = strides_of(t.v);
+  desc.out = strides_of(t.out), desc.dout = strides_of(t.dout);
+  desc.dq = strides_of(t.dq), desc.dk = strides_of(t.dk), desc.dv = strides_of(t.dv);
+  dispatch_floating(t.q.dtype(), "attention_backward", [&]<class T>() {
+    PLINTH_RUN_WITH(t.q, attention_backward_workspace<T>(desc), attention_backward, desc,
+                    t.dout.data<T>(), t.q.data<T>(), t.k.data<T>(), t.v.data<T>(), t.out.data<T>(),
+                    t.lse.data<compute_t<T>>(), t.dq.data<T>(), t.dk.data<T>(), t.dv.data<T>());
+  });
+}
+
 // grads: of out, and of lse where it was an output.
 Tensors attention_backward(const BackwardContext& c, const Tensors& grads,
                            const AttentionPlan& plan) {
@@ -80,9 +96,6 @@ Tensors attention_backward(const BackwardContext& c, const Tensors& grads,
   given.alibi_slopes = c.saved(kSlopes);
   const AttentionPlan placed = given.beside(q);
   AttentionDesc desc = placed.desc;
-  desc.q = strides_of(q), desc.k = strides_of(k), desc.v = strides_of(v);
-  desc.out = strides_of(out), desc.dout = strides_of(dout);
-  desc.dq = strides_of(dq), desc.dk = strides_of(dk), desc.dv = strides_of(dv);
   if (dlse.defined()) desc.dlse = dlse.raw_data();
   if (dsinks.defined()) desc.dsinks = dsinks.raw_data();
   if (dbias.defined()) {
@@ -90,11 +103,7 @@ Tensors attention_backward(const BackwardContext& c, const Tensors& grads,
     desc.dbias_strides = bias_strides_of(dbias);
   }
   count_flops(plan.desc, dbias.defined() ? 14 : 10);
-  dispatch_floating(q.dtype(), "attention_backward", [&]<class T>() {
-    PLINTH_RUN_WITH(q, attention_backward_workspace<T>(desc), attention_backward, desc,
-                    dout.data<T>(), q.data<T>(), k.data<T>(), v.data<T>(), out.data<T>(),
-                    lse.data<compute_t<T>>(), dq.data<T>(), dk.data<T>(), dv.data<T>());
-  });
+  run_backward(desc, {dout, q, k, v, out, lse, dq, dk, dv});
   Tensors inputs = grads, results;
   for (size_t i = 0; i < kInputs; ++i) inputs.push_back(c.saved(i));
   for (const Tensor& gradient : {dq, dk, dv, dbias, dsinks}) {
@@ -158,6 +167,34 @@ AttentionResult attention_with_lse(const Tensor& q, const Tensor& k, const Tenso
   const OpScope scope(__func__);
   const Tensors results = run_attention(q, k, v, options, true, __func__);
   return {results[0], results[1]};
+}
+
+AttentionGradients attention_gradients(const Tensor& dout, const Tensor& q, const Tensor& k,
+                                       const Tensor& v, const Tensor& out, const Tensor& lse,
+                                       const AttentionOptions& options) {
+  const OpScope scope(__func__);
+  constexpr std::string_view kOp = "attention_gradients";
+  const NoGradGuard no_grad;
+  check(!options.bias.defined() && !options.sinks.defined() &&
+            (options.dropout == 0 || options.part.random),
+        ErrorKind::Argument, kOp,
+        "takes neither bias nor sinks, and dropout with part.random only");
+  const AttentionPlan plan = attention_plan(q, k, options, kOp);
+  check_values(v, q, k, kOp);
+  for (const auto& [tensor, argument] : {std::pair(&dout, "dout"), {&out, "out"}}) {
+    check_like(*tensor, q, kOp, argument, "q");
+    check_shape(*tensor, q.shape(), kOp, argument, "that of q");
+  }
+  check(lse.dtype() == compute_dtype(q.dtype()), ErrorKind::DType, kOp, "lse has dtype ",
+        name(lse.dtype()), ", expected ", name(compute_dtype(q.dtype())));
+  check_shape(lse, {q.size(0), q.size(1), q.size(2)}, kOp, "lse",
+              "that of q without its last size");
+  const AttentionPlan placed = plan.beside(q);
+  AttentionGradients gradients{room_like(q), room_like(k), room_like(v)};
+  count_flops(plan.desc, 10);
+  run_backward(placed.desc, {adjacent(dout), adjacent(q), adjacent(k), adjacent(v), adjacent(out),
+                             plain(lse), gradients.dq, gradients.dk, gradients.dv});
+  return gradients;
 }
 
 Tensor attention_weights(const Tensor& queries, const Tensor& keys, const AttentionOptions& options,

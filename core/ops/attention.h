@@ -2,15 +2,26 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "core/tensor.h"
+#include "kernels/philox.h"
 
 namespace plinth {
 
 namespace kernels::cpu {
 struct CustomScore;
 }
+
+// Where q, k and v are parts of a larger attention, which several calls or ranks compute: what they
+// draw for dropout is their part of the whole's.
+struct AttentionPart {
+  int64_t head = 0, query = 0, key = 0;  // of the whole, that of the first here
+  int64_t queries = 0, keys = 0;         // of the whole; 0: as many as here
+  // All parts have the same; left out: the next of generator().
+  std::optional<kernels::PhiloxKey> random = {};
+};
 
 struct AttentionOptions {
   // With the last query beside the last key, so that it also serves a cache of earlier keys: query
@@ -37,6 +48,7 @@ struct AttentionOptions {
   // A mask or a change of scores of one's own, made for this shape (core/ops/attention_custom.h).
   std::shared_ptr<const kernels::cpu::CustomScore> custom = {};
   double dropout = 0;  // probability of dropping a weight; draws a key of generator() if positive
+  AttentionPart part = {};  // with dropout, part.key is a multiple of 4
 };
 
 // Scaled dot-product attention, softmax(scale q k^T) v over the keys that a query sees, without
@@ -62,6 +74,18 @@ struct AttentionResult {
 // Parts of one softmax over different keys are joined by it.
 AttentionResult attention_with_lse(const Tensor& q, const Tensor& k, const Tensor& v,
                                    const AttentionOptions& options = {});
+
+struct AttentionGradients {
+  Tensor dq, dk, dv;
+};
+
+// What keys k and values v, some of those that q sees, give to the gradients: out [B, H, Tq, D] and
+// lse [B, H, Tq] are those of all keys together, dout is the gradient of out. Summed over all keys'
+// parts they are the gradients of attention(). Without a graph. The options are those of the part's
+// forward pass; with dropout they name the key, part.random, and neither bias nor sinks are taken.
+AttentionGradients attention_gradients(const Tensor& dout, const Tensor& q, const Tensor& k,
+                                       const Tensor& v, const Tensor& out, const Tensor& lse,
+                                       const AttentionOptions& options = {});
 
 // The weights themselves, before dropout, of chosen heads of q and rows of Tq only: the others are
 // never computed. [B, heads.size(), rows.size(), Tk], float32, or float64 for float64; a query's

@@ -152,6 +152,25 @@ void add_scores(AttentionPlan& plan, const Tensor& q, const AttentionOptions& o,
         "bias is given with cu_seqlens, expected one of them");
 }
 
+void add_dropout(AttentionPlan& plan, const AttentionOptions& o, std::string_view op) {
+  if (o.dropout == 0) return;
+  AttentionDesc& d = plan.desc;
+  const AttentionPart& part = o.part;
+  check(part.head >= 0 && part.query >= 0 && part.key >= 0 && part.key % 4 == 0,
+        ErrorKind::Argument, op, "part begins at head ", part.head, ", query ", part.query,
+        ", key ", part.key, ", expected none below 0, and a key that is a multiple of 4");
+  const auto fits = [](int64_t begin, int64_t count, int64_t whole) {
+    return whole == 0 ? begin == 0 : begin + count <= whole;
+  };
+  check(fits(part.query, d.q_len, part.queries) && fits(part.key, d.kv_len, part.keys),
+        ErrorKind::Argument, op, "part has queries from ", part.query, " of ", part.queries,
+        " and keys from ", part.key, " of ", part.keys, ", which do not hold the ", d.q_len,
+        " queries and ", d.kv_len, " keys");
+  d.dropout = static_cast<float>(o.dropout);
+  d.dropout_whole = {part.head, part.query, part.key, part.queries, part.keys};
+  d.philox = part.random ? *part.random : generator().next();
+}
+
 }  // namespace
 
 AttentionPlan attention_plan(const Tensor& q, const Tensor& k, const AttentionOptions& o,
@@ -165,7 +184,6 @@ AttentionPlan attention_plan(const Tensor& q, const Tensor& k, const AttentionOp
   d.scale = o.scale != 0 ? o.scale : 1 / std::sqrt(static_cast<double>(d.head_dim));
   d.causal = o.causal;
   d.window = o.window;
-  d.dropout = static_cast<float>(o.dropout);
   plan.kv_lengths = checked_lengths(o.kv_lengths, d.batch, d.kv_len, op);
   if (plan.kv_lengths.defined()) d.kv_lengths = plan.kv_lengths.data<int64_t>();
   check(o.cu_seqlens_q.defined() == o.cu_seqlens_k.defined(), ErrorKind::Argument, op,
@@ -185,7 +203,7 @@ AttentionPlan attention_plan(const Tensor& q, const Tensor& k, const AttentionOp
   }
   add_scores(plan, q, o, op);
   add_custom(plan, q, o, op);
-  if (o.dropout > 0) d.philox = generator().next();
+  add_dropout(plan, o, op);
   check(!d.philox.place || q.device().is_cuda(), ErrorKind::Device, op, "q is on ", q.device(),
         ", but the step's random numbers are a GPU's");
   return plan;

@@ -14,23 +14,25 @@ namespace plinth {
 namespace {
 
 // Linear in x: the gradient is the same function of dy.
-Tensor masked(const Tensor& x, double p, const kernels::PhiloxKey& key) {
+Tensor masked(const Tensor& x, double p, const kernels::PhiloxKey& key,
+              const kernels::DropoutPart& part) {
   const Tensor from = plain(x);
   Tensor out = Tensor::empty(x.shape(), x.options());
   const int64_t samples = x.dim() > 0 ? x.size(0) : 1;
   const int64_t elements = samples > 0 ? x.numel() / samples : 0;
   dispatch_floating(x.dtype(), "dropout", [&]<class T>() {
-    PLINTH_RUN(from, dropout_forward, samples, elements, p, key, from.data<T>(), out.data<T>());
+    PLINTH_RUN(from, dropout_forward, samples, elements, p, key, from.data<T>(), out.data<T>(),
+               part);
   });
   return record("dropout", {x}, out, {},
-                [p, key](const BackwardContext&, const Tensor& dy) -> Tensors {
-                  return {masked(dy, p, key)};
+                [p, key, part](const BackwardContext&, const Tensor& dy) -> Tensors {
+                  return {masked(dy, p, key, part)};
                 });
 }
 
 }  // namespace
 
-Tensor dropout(const Tensor& x, double p) {
+Tensor dropout(const Tensor& x, double p, const kernels::DropoutPart& part) {
   const OpScope scope(__func__);
   check_floating(x, "dropout", "x");
   check(p >= 0 && p <= 1, ErrorKind::Argument, "dropout", "p is ", p, ", expected within [0, 1]");
@@ -38,7 +40,7 @@ Tensor dropout(const Tensor& x, double p) {
   const kernels::PhiloxKey key = generator().next();
   check(!key.place || x.device().is_cuda(), ErrorKind::Device, "dropout", "x is on ", x.device(),
         ", but the step's random numbers are a GPU's");
-  return masked(x, p, key);
+  return masked(x, p, key, part);
 }
 
 }  // namespace plinth

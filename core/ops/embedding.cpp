@@ -3,10 +3,12 @@
 #include "core/error.h"
 #include "core/op_scope.h"
 #include "core/ops/checks.h"
+#include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
 #include "core/ops/index.h"
 #include "core/ops/loops.h"
 #include "core/ops/on_device.h"
+#include "core/ops/views.h"
 #include "kernels/embedding/embedding_cuda.h"
 
 namespace plinth {
@@ -57,6 +59,19 @@ Tensor embedding(const Tensor& weight, const Tensor& indices) {
                 [vocab](const BackwardContext& c, const Tensor& dy) -> Tensors {
                   return {embedding_backward(dy, c.saved(0), vocab)};
                 });
+}
+
+Tensor embedding_part(const Tensor& weight, const Tensor& indices, int64_t first, int64_t count) {
+  const OpScope scope(__func__);
+  constexpr std::string_view kOp = "embedding_part";
+  check(weight.dim() == 2 && first >= 0 && first + weight.size(0) <= count, ErrorKind::Shape, kOp,
+        "weight has shape ", weight.shape(), ", expected [rows, dim], rows ", first,
+        " and on of a table of ", count);
+  const Tensor local = checked_index(indices, count, kOp) - static_cast<double>(first);
+  const auto rows = static_cast<double>(weight.size(0));
+  const Tensor is_here = logical_and(ge(local, 0), lt(local, rows));
+  const Tensor found = embedding(weight, where(is_here, local, zeros_like(local)));
+  return where(is_here.unsqueeze(-1), found, zeros_like(found));
 }
 
 }  // namespace plinth

@@ -21,6 +21,9 @@ Tensor scatter(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& 
 // Rows of weight [vocab, dim] for indices of any shape: [..., dim] (x and its gradient by the
 // sorted, deterministic embedding kernel).
 Tensor embedding(const Tensor& weight, const Tensor& indices);
+// The same where weight has rows [first, first + rows) of a table of `count`: an index of another
+// row gives zeros. Over all parts of the table the results add up to embedding().
+Tensor embedding_part(const Tensor& weight, const Tensor& indices, int64_t first, int64_t count);
 // [..., classes] with 1 at each index. No gradient.
 Tensor one_hot(const Tensor& indices, int64_t classes, DType dtype = DType::Float32);
 

@@ -32,8 +32,9 @@
 // Dropout      drop[i, j] is 0 with probability `dropout`, else 1 / (1 - dropout): lane j % 4 of
 //              Philox block (head * q_len + i) * ceil(kv_len / 4) + j / 4 of sample
 //              philox.sample + batch. In a packed batch the sequence stands for the batch, and
-//              lengths and positions are the sequence's own. The backward pass draws the same
-//              numbers.
+//              lengths and positions are the sequence's own. Where the operands are parts of a
+//              whole (DropoutWhole), head, i, j, q_len and kv_len are the whole's. The backward
+//              pass draws the same numbers.
 // Aliasing     outputs overlap neither inputs nor one another.
 // Determinism  the order of every sum depends on the description only; dk and dv of a shared
 //              key/value head are summed over its query heads in order.
@@ -48,6 +49,21 @@
 namespace plinth::kernels::cpu {
 
 struct CustomScore;
+
+// Where head 0, query 0 and key 0 stand in a whole of which the operands are parts, and how many
+// queries and keys that has; 0: as many as the operands. `key` is a multiple of 4.
+struct DropoutWhole {
+  int64_t head = 0, query = 0, key = 0;
+  int64_t queries = 0, keys = 0;
+
+  // The Philox block of a head's weight, of operands with q_len queries and kv_len keys.
+  PLINTH_HOST_DEVICE int64_t block(int64_t of_head, int64_t of_query, int64_t of_key, int64_t q_len,
+                                   int64_t kv_len) const {
+    const int64_t rows = queries > 0 ? queries : q_len;
+    const int64_t blocks = ((keys > 0 ? keys : kv_len) + 3) / 4;
+    return ((head + of_head) * rows + query + of_query) * blocks + (key + of_key) / 4;
+  }
+};
 
 struct AttentionDesc {
   int64_t batch = 1, heads = 1, kv_heads = 1, q_len = 0, kv_len = 0, head_dim = 0;
@@ -75,6 +91,7 @@ struct AttentionDesc {
 
   float dropout = 0;
   PhiloxKey philox{};
+  DropoutWhole dropout_whole;
 
   float soft_cap = 0;                  // none if 0
   const void* alibi_slopes = nullptr;  // compute_t<T> [heads]

@@ -110,9 +110,13 @@ struct Dropout {
   PhiloxArgument random;
   uint32_t threshold;
   C keep;
+  cpu::DropoutWhole whole;
 
   explicit Dropout(const AttentionDesc& d)
-      : random(d.philox), threshold(uniform_threshold(d.dropout)), keep(1 / (1 - C(d.dropout))) {}
+      : random(d.philox),
+        threshold(uniform_threshold(d.dropout)),
+        keep(1 / (1 - C(d.dropout))),
+        whole(d.dropout_whole) {}
 
   PLINTH_DEVICE void read_place() {
     if (threshold != 0) random.read_place();
@@ -123,7 +127,7 @@ struct Dropout {
   // The words of keys key / 4 * 4 and on.
   PLINTH_DEVICE Philox4 block(const Problem& p, int64_t head, int64_t query, int64_t key) const {
     return philox(random.stream, random.key.sample + p.sample,
-                  (head * p.q_len + query) * ((p.kv_len + 3) / 4) + key / 4);
+                  whole.block(head, query, key, p.q_len, p.kv_len));
   }
   PLINTH_DEVICE C factor(uint32_t word) const { return word < threshold ? C(0) : keep; }
 

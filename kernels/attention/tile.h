@@ -178,14 +178,15 @@ class Dropout {
       : p_(d.dropout),
         threshold_(uniform_threshold(d.dropout)),
         sample_(d.philox.sample),
-        stream_(philox_stream(d.philox)) {}
+        stream_(philox_stream(d.philox)),
+        whole_(d.dropout_whole) {}
 
   bool active() const { return p_ > 0; }
 
   template <class C>
   void factors(const Problem& p, int64_t head, int64_t query, int64_t key, C* out) const {
     const C keep = 1 / (1 - C(p_));
-    const int64_t first = (head * p.q_len + query) * ((p.kv_len + 3) / 4) + key / 4;
+    const int64_t first = whole_.block(head, query, key, p.q_len, p.kv_len);
     constexpr int kWords = std::max(kKeys<C>, 4 * kPhiloxLanes);
     uint32_t words[kWords];
     philox_fill(stream_, sample_ + p.sample, first, kKeys<C> / 4, words);
@@ -197,6 +198,7 @@ class Dropout {
   uint32_t threshold_;
   int64_t sample_;
   Philox2 stream_;
+  DropoutWhole whole_;
 };
 
 }  // namespace plinth::kernels::cpu::attention

@@ -36,7 +36,7 @@ void apply(int64_t n, const uint32_t* words, uint32_t threshold, compute_t<T> sc
 
 template <class T>
 void dropout_forward(int64_t n_samples, int64_t elements_per_sample, double p, const PhiloxKey& key,
-                     const T* x, T* y) {
+                     const T* x, T* y, const DropoutPart& part) {
   using C = compute_t<T>;
   const Philox2 stream = philox_stream(key);
   const C scale = p < 1 ? static_cast<C>(1 / (1 - p)) : C(0);
@@ -44,20 +44,25 @@ void dropout_forward(int64_t n_samples, int64_t elements_per_sample, double p, c
   const int64_t strips = (elements_per_sample + kStrip - 1) / kStrip;
   const int64_t grain = grain_for(4 * std::min(kStrip, elements_per_sample));
   parallel_for(n_samples * strips, grain, [=](int64_t begin, int64_t end) {
-    // Room for the words that the last vector of blocks writes beyond the strip.
-    uint32_t words[kStrip + 4 * kPhiloxLanes];
+    // Room for words of the first block that are not taken, and for those that the last vector of
+    // blocks writes beyond the strip.
+    uint32_t words[kStrip + 4 * kPhiloxLanes + 4];
     for (int64_t k = begin; k < end; ++k) {
-      const int64_t sample = k / strips, first = k % strips * kStrip;
-      const int64_t n = std::min(kStrip, elements_per_sample - first);
-      const int64_t at = sample * elements_per_sample + first;
-      philox_fill(stream, key.sample + sample, first / 4, (n + 3) / 4, words);
-      apply(n, words, threshold, scale, x + at, y + at);
+      const int64_t sample = k / strips,
+                    last = std::min((k % strips + 1) * kStrip, elements_per_sample);
+      for (int64_t e = k % strips * kStrip, n = 0; e < last; e += n) {
+        n = std::min(last, e < part.split ? part.split : last) - e;
+        const int64_t word = part.word(e), at = sample * elements_per_sample + e;
+        philox_fill(stream, key.sample + sample, word / 4, (word % 4 + n + 3) / 4, words);
+        apply(n, words + word % 4, threshold, scale, x + at, y + at);
+      }
     }
   });
 }
 
-#define INSTANTIATE(T) \
-  template void dropout_forward(int64_t, int64_t, double, const PhiloxKey&, const T*, T*);
+#define INSTANTIATE(T)                                                                    \
+  template void dropout_forward(int64_t, int64_t, double, const PhiloxKey&, const T*, T*, \
+                                const DropoutPart&);
 PLINTH_FOR_EACH_FLOAT(INSTANTIATE)
 #undef INSTANTIATE
 

@@ -21,6 +21,7 @@ struct Case {
   bool causal = false;
   int64_t window = 0;
   float dropout = 0;
+  cpu::DropoutWhole whole = {};
   std::vector<int64_t> kv_lengths = {};
   std::vector<int64_t> cu_seqlens_q = {}, cu_seqlens_k = {};
   double scale = 0;  // 0: 1 / sqrt(head_dim)
@@ -93,6 +94,14 @@ inline std::vector<Case> cases_of(int64_t head_dim, int64_t query_tile, int64_t 
        .q_len = 10,
        .kv_len = key_tile + 10,
        .dropout = 0.3f},
+      {.name = "dropout of a part",
+       .batch = 2,
+       .heads = 2,
+       .kv_heads = 1,
+       .q_len = 10,
+       .kv_len = key_tile + 10,
+       .dropout = 0.3f,
+       .whole = {.head = 3, .query = 7, .key = 8, .queries = 19, .keys = key_tile + 37}},
       {.name = "packed with window and dropout",
        .heads = 2,
        .kv_heads = 2,

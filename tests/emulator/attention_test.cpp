@@ -16,6 +16,7 @@ struct Case {
   bool causal = false;
   int64_t window = 0;
   float dropout = 0;
+  cpu::DropoutWhole whole = {};
   std::vector<int64_t> kv_lengths = {};
   std::vector<int64_t> cu_seqlens_q = {}, cu_seqlens_k = {};
   int64_t gap = 0;    // elements between the heads of a token
@@ -116,6 +117,15 @@ const Case kCases[] = {
      .kv_len = 42,
      .head_dim = 8,
      .dropout = 0.3f},
+    {.name = "dropout of a part",
+     .batch = 2,
+     .heads = 2,
+     .kv_heads = 1,
+     .q_len = 10,
+     .kv_len = 42,
+     .head_dim = 8,
+     .dropout = 0.3f,
+     .whole = {.head = 3, .query = 7, .key = 8, .queries = 19, .keys = 61}},
     {.name = "packed with dropout",
      .batch = 1,
      .heads = 2,
@@ -276,7 +286,7 @@ AttentionDesc describe(const Case& c, const int64_t* kv_lengths, const int64_t* 
   d.causal = c.causal, d.window = c.window;
   d.kv_lengths = kv_lengths, d.cu_seqlens_q = cu_q, d.cu_seqlens_k = cu_k;
   d.sequences = static_cast<int64_t>(c.cu_seqlens_q.size()) - 1;
-  d.dropout = c.dropout, d.philox = {9, 3, 1, 1000};
+  d.dropout = c.dropout, d.philox = {9, 3, 1, 1000}, d.dropout_whole = c.whole;
   return d;
 }
 

@@ -88,7 +88,7 @@ struct Problem {
     d.kv_lengths = kv_lengths_.data();
     d.cu_seqlens_q = cu_q_.data(), d.cu_seqlens_k = cu_k_.data();
     d.sequences = static_cast<int64_t>(c.cu_seqlens_q.size()) - 1;
-    d.dropout = c.dropout, d.philox = {9, 3, 1, 1000};
+    d.dropout = c.dropout, d.philox = {9, 3, 1, 1000}, d.dropout_whole = c.whole;
     d.soft_cap = c.soft_cap;
     if (c.alibi) d.alibi_slopes = slopes_.data();
     if (c.sinks) d.sinks = sinks_.data();
@@ -179,7 +179,11 @@ inline bool sees(const AttentionDesc& d, const Rows& r, int64_t i, int64_t j) {
 
 inline double drop_factor(const AttentionDesc& d, const Rows& r, int64_t i, int64_t j) {
   if (d.dropout == 0) return 1;
-  const int64_t block = (r.head * r.q_len + i) * ((r.kv_len + 3) / 4) + j / 4;
+  const cpu::DropoutWhole& whole = d.dropout_whole;
+  const int64_t queries = whole.queries > 0 ? whole.queries : r.q_len;
+  const int64_t keys = whole.keys > 0 ? whole.keys : r.kv_len;
+  const int64_t row = (whole.head + r.head) * queries + whole.query + i;
+  const int64_t block = row * ((keys + 3) / 4) + (whole.key + j) / 4;
   const Philox4 words = philox(d.philox, r.sample, block);
   return uniform(words[j % 4]) < d.dropout ? 0 : 1 / (1 - static_cast<double>(d.dropout));
 }

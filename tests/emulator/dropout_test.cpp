@@ -12,10 +12,23 @@ struct Case {
   int64_t samples, elements;
   double p;
   int64_t shift = 0;  // in elements beyond a 16-byte boundary
+  DropoutPart part = {};
 };
 
-const Case kCases[] = {{1, 1, 0.5}, {3, 8, 0.1},  {2, 4096, 0.1}, {5, 77, 0.25}, {1, 2050, 0.9},
-                       {7, 4, 0.5}, {2, 12, 0.5}, {2, 64, 0.0},   {2, 64, 1.0},  {3, 64, 0.3, 1}};
+const Case kCases[] = {{1, 1, 0.5},
+                       {3, 8, 0.1},
+                       {2, 4096, 0.1},
+                       {5, 77, 0.25},
+                       {1, 2050, 0.9},
+                       {7, 4, 0.5},
+                       {2, 12, 0.5},
+                       {2, 64, 0.0},
+                       {2, 64, 1.0},
+                       {3, 64, 0.3, 1},
+                       {2, 64, 0.3, 0, {.first = 128}},
+                       {2, 64, 0.3, 0, {.first = 8, .split = 32, .jump = 100}},
+                       {2, 60, 0.3, 0, {.first = 4, .split = 12, .jump = 8}},
+                       {3, 45, 0.3, 0, {.first = 7, .split = 13, .jump = 30}}};
 
 // The CPU's kernel has the same type, mask and rounding: every bit agrees.
 template <class T>
@@ -27,11 +40,11 @@ void expect_bits_of_cpu(const Case& c) {
   Buffer<T> x(n, c.shift), y(n, c.shift);
   std::vector<T> expected(n);
   x.fill_random(1);
-  dropout_forward<T>(nullptr, c.samples, c.elements, c.p, key, x.data(), y.data());
-  cpu::dropout_forward<T>(c.samples, c.elements, c.p, key, x.data(), expected.data());
+  dropout_forward<T>(nullptr, c.samples, c.elements, c.p, key, x.data(), y.data(), c.part);
+  cpu::dropout_forward<T>(c.samples, c.elements, c.p, key, x.data(), expected.data(), c.part);
   for (int64_t i = 0; i < n; ++i)
     ASSERT_EQ(static_cast<compute_t<T>>(y[i]), static_cast<compute_t<T>>(expected[i])) << i;
-  dropout_forward<T>(nullptr, c.samples, c.elements, c.p, key, x.data(), x.data());
+  dropout_forward<T>(nullptr, c.samples, c.elements, c.p, key, x.data(), x.data(), c.part);
   EXPECT_EQ(x.values(), y.values());
 }
 

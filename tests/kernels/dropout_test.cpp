@@ -71,5 +71,24 @@ TEST(DropoutMask, IsThatOfTheSampleWhereverItLies) {
   EXPECT_TRUE(std::equal(part.begin(), part.end(), whole.begin() + 300));
 }
 
+// Elements [70, 100) and [250, 1350) of samples of 1400, one run behind the other.
+TEST(DropoutMask, OfAPartIsThatPartOfTheWholes) {
+  constexpr int64_t kWhole = 1400, kFirst = 30, kPart = 1130;
+  const auto x = random_values<float>(2 * kWhole, 1);
+  std::vector<float> whole(2 * kWhole), in(2 * kPart), part(2 * kPart), expected(2 * kPart);
+  dropout_forward<float>(2, kWhole, 0.4, kKey, x.data(), whole.data());
+  const auto take = [&](const std::vector<float>& from, std::vector<float>& to) {
+    for (int64_t s = 0; s < 2; ++s) {
+      std::copy_n(from.begin() + s * kWhole + 70, kFirst, to.begin() + s * kPart);
+      std::copy_n(from.begin() + s * kWhole + 250, kPart - kFirst, to.begin() + s * kPart + kFirst);
+    }
+  };
+  take(x, in);
+  take(whole, expected);
+  dropout_forward<float>(2, kPart, 0.4, kKey, in.data(), part.data(),
+                         {.first = 70, .split = kFirst, .jump = 150});
+  EXPECT_EQ(part, expected);
+}
+
 }  // namespace
 }  // namespace plinth::kernels::cpu

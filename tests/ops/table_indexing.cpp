@@ -205,6 +205,42 @@ Row embedding_row() {
                       ErrorKind::DType, "embedding: index has dtype float32, expected int64"}}};
 }
 
+// Rows 2, 3 and 4 of a table of 7.
+Row embedding_part_row() {
+  const auto embed = [](const std::string& label, const Tensor& weight, const Tensor& ids) {
+    return Case{label,
+                {weight, ids},
+                [](const Tensors& in) { return Tensors{embedding_part(in[0], in[1], 2, 7)}; },
+                [](const Tensors& in) {
+                  Shape shape = in[1].shape();
+                  shape.push_back(in[0].size(1));
+                  return Tensors{build(shape, [&](Index i) {
+                    const int64_t column = i.back();
+                    i.pop_back();
+                    const int64_t row = id_at(in[1], i) - 2;
+                    return row >= 0 && row < 3 ? at(in[0], {row, column}) : 0.0;
+                  })};
+                }};
+  };
+  return {.name = "embedding_part",
+          .cases = [=](Sampler& s) -> std::vector<Case> {
+            return {embed("here and elsewhere", s({3, 3}),
+                          from_values<int64_t>({4, 0, 6, 4, 2, 5}, {2, 3})),
+                    embed("no ids", s({3, 3}), zeros({0, 2}, {DType::Int64, {}}))};
+          },
+          .errors = {{[] {
+                        embedding_part(zeros({2, 3}), from_values<int64_t>({0, 7}, {2}), 2, 7);
+                      },
+                      ErrorKind::Argument,
+                      "embedding_part: index 7 (element 1) is out of range for a size of 7"},
+                     {[] {
+                        embedding_part(zeros({2, 3}), from_values<int64_t>({0}, {1}), 6, 7);
+                      },
+                      ErrorKind::Shape,
+                      "embedding_part: weight has shape [2, 3], expected [rows, dim], rows 6 and "
+                      "on of a table of 7"}}};
+}
+
 }  // namespace
 
 std::vector<Row> index_rows() {
@@ -213,7 +249,8 @@ std::vector<Row> index_rows() {
           gather_row(),
           scatter_row("scatter", false),
           scatter_row("scatter_add", true),
-          embedding_row()};
+          embedding_row(),
+          embedding_part_row()};
 }
 
 }  // namespace plinth::op_table

@@ -234,8 +234,7 @@ struct Pairs {
 
   // Bit b: whether the weight of the query and key `key` + b stays.
   PLINTH_DEVICE uint32_t kept_keys(int query, int key) const {
-    const int64_t row = static_cast<int64_t>(head) * mask.q_len + query;
-    const int64_t block = row * ((kv_len + 3) / 4) + key / 4;
+    const int64_t block = dropout.whole.block(head, query, key, mask.q_len, kv_len);
     const Philox4 words = philox(dropout.random.stream, dropout.random.key.sample + sample, block);
     uint32_t kept = 0;
     PLINTH_UNROLL
