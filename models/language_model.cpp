@@ -2,25 +2,59 @@
 
 #include "core/autograd.h"
 #include "core/error.h"
+#include "core/ops/elementwise.h"
+#include "core/ops/factories.h"
 #include "core/ops/loss.h"
 #include "core/ops/matmul.h"
+#include "core/ops/reduce.h"
+#include "core/ops/views.h"
 #include "nn/flops.h"
 
 namespace plinth {
 
 Tensor LanguageModel::head(const Tensor& x) const {
+  if (share_ && share_->logits) return share_->logits(x, head_weight());
   return linear(x, head_weight());
 }
 
 Tensor LanguageModel::forward(const Tensor& ids, KVCaches* caches) {
+  check(!share_ || share_->part.ranks == 1, ErrorKind::Argument, info().type,
+        "has the tokens of a context-parallel rank: loss() takes whole sequences, forward() none");
   return head(hidden(ids, caches));
 }
 
 Tensor LanguageModel::loss(const Tensor& ids, const Tensor& targets) {
+  if (share_) return shared_loss(ids, targets);
   return linear_cross_entropy(hidden(ids), head_weight(), targets);
 }
 
+// Whole sequences end in as many tokens without a target as it takes to cut them evenly: what
+// stands behind a token does not reach it.
+Tensor LanguageModel::shared_loss(const Tensor& ids, const Tensor& targets) {
+  constexpr int64_t kIgnored = -100;
+  const nn::SequencePart& part = share_->part;
+  const int64_t missing = (part.multiple() - ids.size(1) % part.multiple()) % part.multiple();
+  const auto padded = [&](const Tensor& x, int64_t value) {
+    return missing == 0 ? x : cat({x, full({x.size(0), missing}, double(value), x.options())}, 1);
+  };
+  const nn::SequencePart tokens{.ranks = part.ranks, .rank = part.rank};
+  const Tensor own_ids = tokens.take(padded(ids, 0));
+  const Tensor own_targets = tokens.take(padded(targets, kIgnored));
+  const Tensor x = hidden(own_ids);
+  const Tensor sum =
+      share_->loss ? share_->loss(x, head_weight(), own_targets)
+                   : linear_cross_entropy(x, head_weight(), own_targets,
+                                          {.ignore_index = kIgnored, .reduction = Reduction::Sum});
+  const Tensor counted = plinth::sum(ne(targets, double(kIgnored))).to(sum.dtype());
+  return nn::mapped(share_->total, sum / maximum(counted, ones_like(counted)));
+}
+
+std::vector<nn::TokenRun> LanguageModel::runs(int64_t tokens) const {
+  return share_ ? share_->part.runs(tokens) : std::vector<nn::TokenRun>{{0, tokens}};
+}
+
 KVCaches LanguageModel::make_caches(int64_t batch, int64_t length) const {
+  check(!share_, ErrorKind::Argument, info().type, "is shared by ranks, and has no caches then");
   check(length <= info().context, ErrorKind::Argument, info().type, "a cache of ", length,
         " positions exceeds the context of ", info().context);
   KVCaches caches;
@@ -46,9 +80,13 @@ double LanguageModel::training_flops_per_token(int64_t time) const {
 void LanguageModel::check_ids(const Tensor& ids, int64_t cached) const {
   check(ids.dim() == 2, ErrorKind::Shape, info().type, "ids have shape ", ids.shape(),
         ", expected [batch, time]");
-  check(cached + ids.size(1) <= info().context, ErrorKind::Shape, info().type, "ids have shape ",
-        ids.shape(), cached ? detail::concat(" after ", cached, " cached positions") : "",
-        ", the context is ", info().context);
+  const nn::SequencePart part = share_ ? share_->part : nn::SequencePart{};
+  check(ids.size(1) % part.parts == 0, ErrorKind::Shape, info().type, "ids have shape ",
+        ids.shape(), ", expected a multiple of ", part.parts, " tokens, of which ranks have parts");
+  check(cached + ids.size(1) * part.ranks <= info().context, ErrorKind::Shape, info().type,
+        "ids have shape ", ids.shape(),
+        cached ? detail::concat(" after ", cached, " cached positions") : "", ", the context is ",
+        info().context);
 }
 
 Tensor LanguageModel::run_layer(const Tensor& x,

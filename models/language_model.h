@@ -36,11 +36,23 @@ struct LanguageModelInfo {
 // The keys and values of each layer, for generating a token at a time.
 using KVCaches = std::vector<nn::KVCache>;
 
+// What a rank has of a model that ranks share, besides what its layers know.
+struct LanguageModelShare {
+  nn::SequencePart part = {};  // of the stream between the layers
+  // The sum of the losses of x [batch, time, dim], hidden()'s, by the head's weight as it lies
+  // here, for targets [batch, time]; and the logits. Empty: the head is whole, and so is x.
+  std::function<Tensor(const Tensor& x, const Tensor& weight, const Tensor& targets)> loss = {};
+  std::function<Tensor(const Tensor& x, const Tensor& weight)> logits = {};
+  nn::TensorMap total =
+      {};  // a number of each context-parallel rank to their sum; empty: there is one
+};
+
 class LanguageModel : public nn::Module {
  public:
   virtual const LanguageModelInfo& info() const = 0;
 
-  // The last layer's output after its norm, [batch, time, dim], for ids int64 [batch, time]. With
+  // The last layer's output after its norm, [batch, time, dim], for ids int64 [batch, time]; of a
+  // shared model, its part for the tokens of a context-parallel rank. With
   // caches, ids stand after what the caches hold, and are added to them. Throws Error(Shape) if
   // time exceeds the context, Error(Argument) for an id outside the vocabulary.
   virtual Tensor hidden(const Tensor& ids, KVCaches* caches = nullptr) = 0;
@@ -58,10 +70,14 @@ class LanguageModel : public nn::Module {
   // Logits [batch, time, vocab_size].
   Tensor forward(const Tensor& ids, KVCaches* caches = nullptr);
   // Mean cross-entropy over the targets [batch, time] that are not -100, without the logits in
-  // memory: a scalar.
+  // memory: a scalar. Of a shared model all ranks give whole sequences, and get the same.
   Tensor loss(const Tensor& ids, const Tensor& targets);
   // Empty caches for `batch` rows of up to `length` positions.
   KVCaches make_caches(int64_t batch, int64_t length) const;
+
+  // From now on this is a rank's share. The layers and parameters are told by the caller.
+  void share(LanguageModelShare share) { share_.emplace(std::move(share)); }
+  bool is_shared() const { return share_.has_value(); }
 
   // Runs each layer's forward pass again in backward rather than keep what it computed.
   void set_activation_checkpointing(bool on) { checkpointing_ = on; }
@@ -72,13 +88,18 @@ class LanguageModel : public nn::Module {
   double training_flops_per_token(int64_t time) const;
 
  protected:
+  // Where `tokens` tokens of the stream stand in their sequences.
+  std::vector<nn::TokenRun> runs(int64_t tokens) const;
   void check_ids(const Tensor& ids, int64_t cached) const;
   // layer(x), under activation checkpointing if that is on and a graph is being recorded; then
   // layer is called again in backward, so that it must not refer to the caller's locals.
   Tensor run_layer(const Tensor& x, const std::function<Tensor(const Tensor&)>& layer) const;
 
  private:
+  Tensor shared_loss(const Tensor& ids, const Tensor& targets);
+
   bool checkpointing_ = false;
+  std::optional<LanguageModelShare> share_;
 };
 
 }  // namespace plinth

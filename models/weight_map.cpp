@@ -55,8 +55,13 @@ std::string list(const std::vector<std::string>& faults) {
 
 void read_weights(nn::Module& model, const std::vector<WeightSlice>& slices,
                   const SafetensorsCheckpoint& checkpoint, const std::filesystem::path& path) {
+  read_weights(model.named_parameters(), slices, checkpoint, path);
+}
+
+void read_weights(const nn::StateDict& values, const std::vector<WeightSlice>& slices,
+                  const SafetensorsCheckpoint& checkpoint, const std::filesystem::path& path) {
   const NoGradGuard no_grad;
-  const Parameters parameters = by_name(model.named_parameters());
+  const Parameters parameters = by_name(values);
   std::vector<std::string> faults;
   std::set<std::string, std::less<>> used;
   std::vector<std::pair<Tensor, const TensorRecord*>> copies;

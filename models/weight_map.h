@@ -28,6 +28,10 @@ struct WeightSlice {
 void read_weights(nn::Module& model, const std::vector<WeightSlice>& slices,
                   const SafetensorsCheckpoint& checkpoint, const std::filesystem::path& path);
 
+// The same into tensors by the names of parameters.
+void read_weights(const nn::StateDict& parameters, const std::vector<WeightSlice>& slices,
+                  const SafetensorsCheckpoint& checkpoint, const std::filesystem::path& path);
+
 // Contiguous copies of the parameters in the file's names, layout and dtype. `values` replaces the
 // parameters by name where given (an average of the weights, say).
 nn::StateDict export_weights(const nn::Module& model, const std::vector<WeightSlice>& slices,

@@ -73,8 +73,8 @@ Gpt2::Gpt2(const Gpt2Config& config) : config_(config), info_(info_of(config)) {
 Tensor Gpt2::hidden(const Tensor& ids, KVCaches* caches) {
   const int64_t before = caches ? caches->front().length() : 0;
   check_ids(ids, before);
-  const Tensor positions = position_embedding_->weight().narrow(0, before, ids.size(1));
-  Tensor x = dropout_(token_embedding_(ids) + positions);
+  const Tensor tokens = token_embedding_(ids);
+  Tensor x = dropout_(tokens + position_embedding_->rows(runs(tokens.size(1)), before));
   for (size_t i = 0; i < blocks_.size(); ++i) {
     nn::KVCache* cache = caches ? &(*caches)[i] : nullptr;
     x = run_layer(x, [this, i, cache](const Tensor& in) { return blocks_[i](in, cache); });

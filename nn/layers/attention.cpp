@@ -7,6 +7,7 @@
 #include "core/ops/attention.h"
 #include "core/ops/factories.h"
 #include "core/ops/paged_attention.h"
+#include "core/ops/views.h"
 
 namespace plinth::nn {
 namespace {
@@ -82,6 +83,21 @@ MultiHeadAttention::MultiHeadAttention(const MultiHeadAttentionOptions& options)
   if (options_.alibi) alibi_slopes_ = alibi_slopes(options_.heads).to(options_.options.device);
 }
 
+void MultiHeadAttention::share(AttentionShare share) {
+  share_ = std::move(share);
+  if (share_.heads == 0) return;
+  check(share_.first_head >= 0 && share_.first_head + share_.heads <= options_.heads &&
+            share_.kv_heads > 0 && share_.kv_heads <= options_.kv_heads &&
+            share_.heads % share_.kv_heads == 0,
+        ErrorKind::Argument, kName, "has ", options_.heads, " heads and ", options_.kv_heads,
+        " kv_heads, of which a share cannot be ", share_.heads, " from ", share_.first_head,
+        " on and ", share_.kv_heads);
+  options_.heads = share_.heads;
+  options_.kv_heads = share_.kv_heads;
+  if (alibi_slopes_.defined())
+    alibi_slopes_ = alibi_slopes_.narrow(0, share_.first_head, share_.heads);
+}
+
 KVCache MultiHeadAttention::make_cache(int64_t batch, int64_t capacity) const {
   return KVCache(batch, options_.kv_heads, capacity, options_.head_dim, out_->weight().options());
 }
@@ -94,6 +110,10 @@ PagedKVCache MultiHeadAttention::make_paged_cache(PagedKVCacheOptions options) c
 }
 
 void MultiHeadAttention::check_inputs(const Tensor& x, const AttentionInputs& inputs) const {
+  check(!share_.attend || (!inputs.cache && !inputs.paged_cache && !inputs.context.defined() &&
+                           !inputs.cu_seqlens.defined() && !inputs.kv_lengths.defined()),
+        ErrorKind::Argument, kName,
+        "shared by tokens takes x alone: no cache, context, kv_lengths or packed sequences");
   check(x.dim() == 3 && x.size(2) == options_.dim, ErrorKind::Shape, kName, "x has shape ",
         x.shape(), ", expected [batch, tokens, ", options_.dim, "]");
   const bool rotates = options_.rope.cos.defined();
@@ -137,8 +157,15 @@ Tensor MultiHeadAttention::rotated(const Tensor& x, const AttentionInputs& input
   if (inputs.positions.defined()) {
     return rope(x, table, inputs.positions, options_.rope_interleaved);
   }
-  const int64_t offset = inputs.cache ? inputs.cache->length() : 0;
-  return rope(x, table, offset, options_.rope_interleaved);
+  const int64_t before = inputs.cache ? inputs.cache->length() : 0;
+  Tensors pieces;
+  int64_t first = 0;
+  for (const TokenRun& run : share_.tokens.runs(x.size(1))) {
+    const Tensor some = x.narrow(1, first, run.count);
+    pieces.push_back(rope(some, table, before + run.begin, options_.rope_interleaved));
+    first += run.count;
+  }
+  return pieces.size() == 1 ? pieces[0] : cat(pieces, 1);
 }
 
 MultiHeadAttention::Heads MultiHeadAttention::project(const Tensor& x,
@@ -175,8 +202,11 @@ Tensor MultiHeadAttention::attend(const Heads& heads, const AttentionInputs& inp
                                            .kv_lengths = inputs.kv_lengths,
                                            .cu_seqlens_q = inputs.cu_seqlens,
                                            .cu_seqlens_k = inputs.cu_seqlens,
-                                           .dropout = is_training() ? options_.dropout : 0};
-  return attention(heads.q.transpose(1, 2), seen.keys, seen.values, attention_options);
+                                           .dropout = is_training() ? options_.dropout : 0,
+                                           .part = {.head = share_.first_head}};
+  const Tensor q = heads.q.transpose(1, 2);
+  return share_.attend ? share_.attend(q, seen.keys, seen.values, attention_options)
+                       : attention(q, seen.keys, seen.values, attention_options);
 }
 
 Tensor MultiHeadAttention::attend_to_pages(const Heads& heads, PagedKVCache& cache) const {

@@ -1,9 +1,11 @@
 #pragma once
 
+#include "core/ops/attention.h"
 #include "core/ops/rope.h"
 #include "nn/layers/kv_cache.h"
 #include "nn/layers/linear.h"
 #include "nn/layers/paged_kv_cache.h"
+#include "nn/layers/share.h"
 #include "nn/module.h"
 
 namespace plinth::nn {
@@ -55,6 +57,16 @@ struct AttentionInputs {
   Tensor cu_seqlens = {};
 };
 
+// What ranks have of a layer that they share.
+struct AttentionShare {
+  // Of its heads: `heads` from `first_head` on, and the kv_heads that these read. 0: all.
+  int64_t first_head = 0, heads = 0, kv_heads = 0;
+  // Of the tokens of each sequence, and what stands in for attention() where that is not all.
+  SequencePart tokens = {};
+  std::function<Tensor(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions&)>
+      attend = {};
+};
+
 // Multi-head attention (Vaswani et al. 2017, arXiv 1706.03762):
 //
 //   q, k, v = x W_q^T + b_q, ... cut into heads;   out(softmax(scale q k^T + mask) v)
@@ -67,6 +79,9 @@ class MultiHeadAttention final : public ModuleOf<MultiHeadAttention> {
 
   // Throws Error(Shape) or Error(Argument) for inputs that do not fit each other.
   Tensor forward(const Tensor& x, const AttentionInputs& inputs = {});
+
+  // From now on computes this share; the parameters are cut by the caller. To be called once.
+  void share(AttentionShare share);
 
   const MultiHeadAttentionOptions& options() const { return options_; }
   // An empty cache for this layer.
@@ -91,6 +106,7 @@ class MultiHeadAttention final : public ModuleOf<MultiHeadAttention> {
   MultiHeadAttentionOptions options_;
   Handle<Linear> qkv_, q_, k_, v_, out_;
   Tensor alibi_slopes_, sinks_;
+  AttentionShare share_;
 };
 
 // The slopes of ALiBi (Press et al., arXiv 2108.12409), float32 [heads]: 2^(-8 / n), 2^(-16 / n),

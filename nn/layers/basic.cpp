@@ -10,7 +10,7 @@ Dropout::Dropout(double p) : p_(p) {
 }
 
 Tensor Dropout::forward(const Tensor& x) {
-  return is_training() ? dropout(x, p_) : x;
+  return is_training() && p_ > 0 ? dropout(x, p_, part_.dropout_part(x)) : x;
 }
 
 Sequential::Sequential(const std::vector<std::shared_ptr<Layer>>& layers) {

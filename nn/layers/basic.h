@@ -2,6 +2,7 @@
 
 // Layers without parameters, and layers one after the other.
 
+#include "nn/layers/share.h"
 #include "nn/module.h"
 
 namespace plinth::nn {
@@ -19,9 +20,12 @@ class Dropout final : public Layer {
   explicit Dropout(double p);
   Tensor forward(const Tensor& x) override;
   double p() const { return p_; }
+  // x has this part of a sequence, and gets that part of the whole's mask.
+  void share(const SequencePart& part) { part_ = part; }
 
  private:
   double p_;
+  SequencePart part_;
 };
 
 // Calls its layers in order; they are named "0", "1", ...

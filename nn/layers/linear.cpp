@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
 #include "core/ops/matmul.h"
 
@@ -58,8 +59,17 @@ void Linear::use_float8(const Float8Options& options) {
   float8_->gradient_history = history("gradient_history");
 }
 
+Tensor Linear::multiply(const Tensor& x, const Tensor& weight, const Tensor& bias) const {
+  return float8_ ? linear_float8(x, weight, bias, *float8_) : linear(x, weight, bias);
+}
+
 Tensor Linear::run(const Tensor& x, const Tensor& bias) const {
-  return float8_ ? linear_float8(x, weight_, bias, *float8_) : linear(x, weight_, bias);
+  if (!share_) return multiply(x, weight_, bias);
+  const Tensor weight = mapped(share_->weight, weight_), added = mapped(share_->bias, bias);
+  const Tensor in = mapped(share_->in, x);
+  if (!share_->out) return multiply(in, weight, added);
+  const Tensor y = share_->out(multiply(in, weight, {}));
+  return added.defined() ? y + added.to(y.dtype()) : y;
 }
 
 }  // namespace plinth::nn

@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "core/ops/float8.h"
+#include "nn/layers/share.h"
 #include "nn/module.h"
 
 namespace plinth::nn {
@@ -23,6 +24,13 @@ struct Float8Options {
   Float8Recipe recipe = Float8Recipe::Current;
   int64_t history = 16;  // passes that delayed scaling looks back at, at most 1024
   double margin = 1;     // room above the largest value, a factor
+};
+
+// What happens to tensors on their way through a layer that ranks share. Each may be empty.
+struct LinearShare {
+  TensorMap in = {};                 // x before the product
+  TensorMap out = {};                // the product, before the bias is added
+  TensorMap weight = {}, bias = {};  // parameters as they are used
 };
 
 // y = x weight^T + bias, for x [..., in], weight [out, in], bias [out].
@@ -46,14 +54,20 @@ class Linear final : public Layer {
 
   bool is_float8() const { return float8_.has_value(); }
 
+  void share(LinearShare share) { share_.emplace(std::move(share)); }
+  // Whether forward(x) is linear(x, weight, bias), so that a fused op may stand in for it.
+  bool is_plain() const { return !float8_ && !share_; }
+
   const Tensor& weight() const { return weight_; }
   const Tensor& bias() const { return bias_; }  // undefined if there is none
 
  private:
   Tensor run(const Tensor& x, const Tensor& bias) const;
+  Tensor multiply(const Tensor& x, const Tensor& weight, const Tensor& bias) const;
 
   Tensor weight_, bias_;
   std::optional<Float8Scaling> float8_;
+  std::optional<LinearShare> share_;
 };
 
 }  // namespace plinth::nn

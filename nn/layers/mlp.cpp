@@ -17,7 +17,7 @@ MLP::MLP(int64_t dim, int64_t hidden, const MLPOptions& options) : gelu_(options
 }
 
 Tensor MLP::forward(const Tensor& x) {
-  const bool is_one_op = up_->bias().defined() && !up_->is_float8() && !down_->is_float8() &&
+  const bool is_one_op = up_->bias().defined() && up_->is_plain() && down_->is_plain() &&
                          x.device().is_cuda() && !ForwardObserver::active();
   if (is_one_op)
     return dropout_(gelu_mlp(x, up_->weight(), up_->bias(), down_->weight(), down_->bias(), gelu_));
@@ -27,7 +27,7 @@ Tensor MLP::forward(const Tensor& x) {
   return dropout_(down_(hidden));
 }
 
-GatedMLP::GatedMLP(int64_t dim, int64_t hidden, const GatedMLPOptions& options) : hidden_(hidden) {
+GatedMLP::GatedMLP(int64_t dim, int64_t hidden, const GatedMLPOptions& options) {
   const LinearOptions up{
       .bias = options.bias, .weight_init = options.up_init, .options = options.options};
   const LinearOptions down{
@@ -44,7 +44,9 @@ GatedMLP::GatedMLP(int64_t dim, int64_t hidden, const GatedMLPOptions& options) 
 
 Tensor GatedMLP::forward(const Tensor& x) {
   if (!gate_up_) return dropout_(down_(swiglu(gate_(x), up_(x))));
-  const Tensors halves = gate_up_(x).split({hidden_, hidden_}, -1);
+  const Tensor both = gate_up_(x);
+  const int64_t hidden = both.size(-1) / 2;
+  const Tensors halves = both.split({hidden, hidden}, -1);
   return dropout_(down_(swiglu(halves[0], halves[1])));
 }
 

@@ -47,7 +47,6 @@ class GatedMLP final : public Layer {
   Tensor forward(const Tensor& x) override;
 
  private:
-  int64_t hidden_;
   Handle<Linear> gate_up_, gate_, up_, down_;
   Handle<Dropout> dropout_;
 };

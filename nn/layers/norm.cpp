@@ -27,14 +27,15 @@ LayerNorm::LayerNorm(int64_t dim, const LayerNormOptions& options) : dim_(dim), 
 
 Tensor LayerNorm::forward(const Tensor& x) {
   check_width(x, dim_, "LayerNorm");
-  return layer_norm(x, weight_, bias_, eps_);
+  return layer_norm(x, mapped(parameter_, weight_), mapped(parameter_, bias_), eps_);
 }
 
 AddNorm LayerNorm::add(const Tensor& x, const Tensor& residual) const {
   check_width(x, dim_, "LayerNorm");
   AddNorm result;
   trace([&] {
-    result = add_layer_norm(x, residual, weight_, bias_, eps_);
+    result =
+        add_layer_norm(x, residual, mapped(parameter_, weight_), mapped(parameter_, bias_), eps_);
     return result.normed;
   });
   return result;
@@ -46,13 +47,13 @@ RMSNorm::RMSNorm(int64_t dim, const RMSNormOptions& options) : eps_(options.eps)
 }
 
 Tensor RMSNorm::forward(const Tensor& x) {
-  return rms_norm(x, weight_, eps_);
+  return rms_norm(x, mapped(parameter_, weight_), eps_);
 }
 
 AddNorm RMSNorm::add(const Tensor& x, const Tensor& residual) const {
   AddNorm result;
   trace([&] {
-    result = add_rms_norm(x, residual, weight_, eps_);
+    result = add_rms_norm(x, residual, mapped(parameter_, weight_), eps_);
     return result.normed;
   });
   return result;

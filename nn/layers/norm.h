@@ -1,6 +1,7 @@
 #pragma once
 
 #include "core/ops/normalization.h"
+#include "nn/layers/share.h"
 #include "nn/module.h"
 
 namespace plinth::nn {
@@ -20,6 +21,8 @@ class LayerNorm final : public Layer {
   Tensor forward(const Tensor& x) override;
   // {x + residual, its norm}, in one pass over memory.
   AddNorm add(const Tensor& x, const Tensor& residual) const;
+  // Weight and bias are used as `parameter` gives them.
+  void share(TensorMap parameter) { parameter_ = std::move(parameter); }
 
   const Tensor& weight() const { return weight_; }
   const Tensor& bias() const { return bias_; }
@@ -28,6 +31,7 @@ class LayerNorm final : public Layer {
   int64_t dim_;
   double eps_;
   Tensor weight_, bias_;
+  TensorMap parameter_;
 };
 
 struct RMSNormOptions {
@@ -43,12 +47,15 @@ class RMSNorm final : public Layer {
   Tensor forward(const Tensor& x) override;
   // {x + residual, its norm}, in one pass over memory.
   AddNorm add(const Tensor& x, const Tensor& residual) const;
+  // The weight is used as `parameter` gives it.
+  void share(TensorMap parameter) { parameter_ = std::move(parameter); }
 
   const Tensor& weight() const { return weight_; }
 
  private:
   double eps_;
   Tensor weight_;
+  TensorMap parameter_;
 };
 
 }  // namespace plinth::nn
