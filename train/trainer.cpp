@@ -1,5 +1,6 @@
 #include "train/trainer.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <csignal>
@@ -40,13 +41,15 @@ TrainerOptions completed(TrainerOptions options) {
         ", takes a divisor of batch (", options.batch, ")");
   check(options.steps > 0, ErrorKind::Argument, "Trainer", "steps got ", options.steps,
         ", takes 1 or more");
-  if (options.group) {
-    if (options.group->size() == 1) {
-      options.group = nullptr;
-    } else {
-      distributed::share_of(*options.group, options.batch / options.micro_batch);
-    }
+  if (!options.world) options.world = options.group;
+  for (auto* group : {&options.group, &options.world}) {
+    if (*group && (*group)->size() == 1) group->reset();
   }
+  const int64_t ranks = options.group ? options.group->size() : 1;
+  check(options.context > 0 && ranks % options.context == 0, ErrorKind::Argument, "Trainer",
+        "context got ", options.context, ", takes a divisor of the ", ranks, " ranks of group");
+  if (options.group)
+    distributed::share_of(*options.group, options.batch / options.micro_batch * options.context);
   options.log.directory = options.directory;
   options.log.steps = options.steps;
   return options;
@@ -117,7 +120,7 @@ TrainResult Trainer::loop() {
   TrainResult result;
   if (step_ == 0) sample();
   bool stops = false;  // what ranks agreed on in the step before
-  while (step_ < options_.steps && (options_.group ? !stops : !stop.requested())) {
+  while (step_ < options_.steps && (options_.world ? !stops : !stop.requested())) {
     const auto start = std::chrono::steady_clock::now();
     const StepResult done = train_step(stop.requested());
     stops = done.stops;
@@ -151,7 +154,7 @@ double Trainer::step() {
 
 Trainer::StepResult Trainer::train_step(bool stops) {
   const OpScope scope("train_step", ScopeKind::Phase);
-  const bool on_device = device().is_cuda() && optimizer_.steps_on_device() && !parallel_;
+  const bool on_device = device().is_cuda() && optimizer_.steps_on_device() && !options_.world;
   const StepResult result = on_device ? step_on_device() : step_on_host(stops);
   if (result.accepted && ema_) ema_->update();
   return result;
@@ -160,30 +163,28 @@ Trainer::StepResult Trainer::train_step(bool stops) {
 // Forward and backward of each micro-batch, then one update.
 Trainer::StepResult Trainer::step_on_host(bool stops) {
   const int64_t count = options_.batch / options_.micro_batch;
+  // A context-parallel rank's tokens of a micro-batch count as one of their own.
+  const int64_t all = count * options_.context;
   const distributed::Share own =
-      parallel_ ? distributed::share_of(*options_.group, count) : distributed::Share{0, count};
+      parallel_ ? distributed::share_of(*options_.group, all) : distributed::Share{0, all};
+  const int64_t first = own.first / own.count / options_.context * own.count;
   StepResult result;
   std::vector<double> losses(count);
   gradients_.zero();
   tree_.begin(own.first);
-  for (int64_t i = own.first; i < own.first + own.count; ++i) {
-    if (i > own.first) tree_.next();
-    if (parallel_ && i + 1 == own.first + own.count) parallel_->begin(tree_, count);
-    losses[i] = accumulate(step_ * options_.batch + i * options_.micro_batch);
+  for (int64_t i = 0; i < own.count; ++i) {
+    if (i > 0) tree_.next();
+    if (parallel_ && i + 1 == own.count) parallel_->begin(tree_, all);
+    losses[first + i] = accumulate(step_ * options_.batch + (first + i) * options_.micro_batch);
   }
-  if (parallel_) {
-    parallel_->finish();
-    result.stops = gather(losses, stops);
-  } else {
-    tree_.finish();
-  }
+  parallel_ ? parallel_->finish() : tree_.finish();
+  if (options_.world) result.stops = gather(losses, stops);
   for (const double loss : losses) result.loss += loss;
 
   const double share = 1.0 / static_cast<double>(count);
   result.loss *= share;
   result.learning_rate = schedule_.at(step_);
-  const double norm = sharded_ ? sharded_->grad_norm() : nn::global_norm(gradients_.contents());
-  result.grad_norm = norm * share;
+  result.grad_norm = grad_norm() * share;
   result.accepted = guard_.accept(step_ + 1, result.loss, result.grad_norm);
   if (!result.accepted) return result;
   optimizer_.set_lr(result.learning_rate);
@@ -243,11 +244,24 @@ double Trainer::accumulate(int64_t first_sample) {
   return loss.item();
 }
 
-// Sums of one number and zeros, which are exact.
+double Trainer::grad_norm() const {
+  if (!options_.shards)
+    return sharded_ ? sharded_->grad_norm() : nn::global_norm(gradients_.contents());
+  if (!sharded_) return options_.shards->grad_norm(gradients_, nullptr, nullptr);
+  std::vector<distributed::DataParallel::Range> slices;
+  for (const auto& bucket : parallel_->buckets()) slices.push_back(parallel_->own_slice(bucket));
+  return options_.shards->grad_norm(gradients_, &slices, options_.group.get());
+}
+
+// Sums of one number and zeros, which are exact: of ranks that share micro-batches one gives the
+// losses.
 bool Trainer::gather(std::vector<double>& losses, bool stops) const {
+  const bool gives = (!options_.group || options_.group->rank() % options_.context == 0) &&
+                     (!options_.shards || options_.shards->group().rank() == 0);
+  if (!gives) std::ranges::fill(losses, 0);
   losses.push_back(stops ? 1 : 0);
   const Tensor shared = from_values(losses, {static_cast<int64_t>(losses.size())}).to(device());
-  options_.group->all_reduce(shared).wait();
+  options_.world->all_reduce(shared).wait();
   losses = to_vector(shared);
   const bool some_stops = losses.back() > 0;
   losses.pop_back();
@@ -336,7 +350,7 @@ void Trainer::begin() {
     if (writes())
       outputs_->writer = std::make_unique<CheckpointWriter>(options_.directory, options_.keep_last);
   }
-  if (options_.group) agree_on_start();
+  if (options_.world) agree_on_start();
   options_.log.resumed_step = resumed;
   if (!writes()) {
     options_.log.directory.clear();
@@ -353,43 +367,54 @@ void Trainer::begin() {
 
 // Ranks that begin with other weights, or go on from another checkpoint, would give wrong sums.
 void Trainer::agree_on_start() const {
-  const std::vector<double> own = {static_cast<double>(step_),
-                                   nn::global_norm(module_.parameters())};
-  const auto shared = [&](distributed::ReduceOp op) {
-    const Tensor values = from_values(own, {2}).to(device());
-    options_.group->all_reduce(values, op).wait();
-    return to_vector(values);
+  const auto range = [&](distributed::ProcessGroup& group, double own) {
+    const Tensor values = from_values<double>({-own, own}, {2}).to(device());
+    group.all_reduce(values, distributed::ReduceOp::Max).wait();
+    const std::vector<double> most = to_vector(values);
+    return std::pair(-most[0], most[1]);
   };
-  const std::vector<double> least = shared(distributed::ReduceOp::Min);
-  const std::vector<double> most = shared(distributed::ReduceOp::Max);
-  check(least[0] == most[0], ErrorKind::Config, "Trainer", "ranks go on from checkpoints of steps ",
-        least[0], " to ", most[0], "; run.directory must lie where all of them see it");
-  check(least[1] == most[1] || std::isnan(own[1]), ErrorKind::Config, "Trainer",
-        "ranks begin with different weights: their norms are from ", least[1], " to ", most[1]);
+  const auto [first, last] = range(*options_.world, static_cast<double>(step_));
+  check(first == last, ErrorKind::Config, "Trainer", "ranks go on from checkpoints of steps ",
+        first, " to ", last, "; run.directory must lie where all of them see it");
+  if (!options_.group) return;
+  const double own = nn::global_norm(module_.parameters());
+  const auto [least, most] = range(*options_.group, own);
+  check(least == most || std::isnan(own), ErrorKind::Config, "Trainer",
+        "ranks begin with different weights: their norms are from ", least, " to ", most);
 }
 
 void Trainer::save() {
   const OpScope scope("save_checkpoint", ScopeKind::Phase);
   saved_step_ = step_;
-  nn::StateDict optimizer_state;
-  if (sharded_ && !options_.directory.empty()) optimizer_state = sharded_->state_dict();
+  if (options_.directory.empty()) return;
+  const States states = gather_states();
   if (!outputs_->writer) return;
-  if (!sharded_) optimizer_state = optimizer_.state_dict();
-  outputs_->writer->submit(snapshot(optimizer_state),
-                           options_.keep_best ? best_step_ : std::nullopt);
+  outputs_->writer->submit(snapshot(states), options_.keep_best ? best_step_ : std::nullopt);
   outputs_->recorder->write_report();
 }
 
-CheckpointContents Trainer::snapshot(const nn::StateDict& optimizer_state) const {
+Trainer::States Trainer::gather_states() const {
+  if (hooks_.gather) hooks_.gather();
+  const auto whole = [&](const nn::StateDict& states) {
+    return options_.shards ? options_.shards->whole(states) : states;
+  };
+  States states;
+  if (!hooks_.save) states.weights = whole(module_.state_dict());
+  states.optimizer = whole(sharded_ ? sharded_->state_dict() : optimizer_.state_dict());
+  if (ema_) states.average = whole(ema_->state_dict());
+  return states;
+}
+
+CheckpointContents Trainer::snapshot(const States& states) const {
   CheckpointContents contents;
   contents.step = step_;
   if (hooks_.save) {
     hooks_.save(contents);
   } else {
-    contents.tensors[kWeights] = copies_of(module_.state_dict());
+    contents.tensors[kWeights] = copies_of(states.weights);
   }
-  contents.tensors[kOptimizer] = copies_of(optimizer_state);
-  if (ema_) contents.tensors[kAverage] = copies_of(ema_->state_dict());
+  contents.tensors[kOptimizer] = copies_of(states.optimizer);
+  if (ema_) contents.tensors[kAverage] = copies_of(states.average);
 
   TrainState state;
   state.step = step_;
@@ -408,6 +433,11 @@ CheckpointContents Trainer::snapshot(const nn::StateDict& optimizer_state) const
   return contents;
 }
 
+nn::StateDict Trainer::read_states(const fs::path& file) const {
+  nn::StateDict states = read_tensors(file);
+  return options_.shards ? options_.shards->parts(states) : states;
+}
+
 void Trainer::restore(const fs::path& checkpoint) {
   const TrainState state = TrainState::read(checkpoint / kState);
   check(state.seed == options_.seed, ErrorKind::Config, (checkpoint / kState).string(), "has seed ",
@@ -416,12 +446,12 @@ void Trainer::restore(const fs::path& checkpoint) {
   if (hooks_.load) {
     hooks_.load(checkpoint);
   } else {
-    module_.load_state_dict(read_tensors(checkpoint / kWeights));
+    module_.load_state_dict(read_states(checkpoint / kWeights));
   }
-  const nn::StateDict optimizer_state = read_tensors(checkpoint / kOptimizer);
+  const nn::StateDict optimizer_state = read_states(checkpoint / kOptimizer);
   sharded_ ? sharded_->load_state_dict(optimizer_state)
            : optimizer_.load_state_dict(optimizer_state);
-  if (ema_) ema_->load_state_dict(read_tensors(checkpoint / kAverage));
+  if (ema_) ema_->load_state_dict(read_states(checkpoint / kAverage));
   data_.restore(state.loader);
   guard_.restore({state.skipped_steps, state.bad_in_a_row, state.average_loss});
   best_step_ = state.best_step;

@@ -21,6 +21,7 @@
 
 #include "core/tensor.h"
 #include "distributed/data_parallel.h"
+#include "distributed/tensor/shards.h"
 #include "distributed/zero.h"
 #include "nn/ema.h"
 #include "nn/flat.h"
@@ -53,6 +54,12 @@ struct TrainerOptions {
   // options, and give the same weights; rank 0 writes logs and checkpoints.
   std::shared_ptr<distributed::ProcessGroup> group;
   distributed::DataParallelOptions data_parallel;
+  // Of these ranks, so many neighbours have the same micro-batches, and tokens of their own.
+  int64_t context = 1;
+  // Ranks that have parts of the parameters, as `shards` says, in groups with this one: all ranks
+  // of the run are then `world`. Checkpoints have whole parameters.
+  std::shared_ptr<distributed::ProcessGroup> world;
+  const distributed::ParameterShards* shards = nullptr;
 
   std::filesystem::path directory;  // of checkpoints and logs; empty: nothing is written
   bool resume = false;              // from the latest checkpoint there, if there is one
@@ -76,6 +83,8 @@ struct TrainerHooks {
   std::function<TextSample()> sample;
   // Called when the directory is the run's own: whether it goes on from a checkpoint. May throw.
   std::function<void(bool resumed)> start;
+  // Called on all ranks before `save`, which is called on rank 0.
+  std::function<void()> gather;
   // Adds files to a checkpoint: the weights in another layout, a tokenizer. Without, the weights
   // are saved by their parameter names, as model.safetensors.
   std::function<void(CheckpointContents&)> save;
@@ -131,8 +140,9 @@ class Trainer {
   // The losses of all of the step's micro-batches, of which this rank fills in its own; whether
   // some rank stops.
   bool gather(std::vector<double>& losses, bool stops) const;
+  double grad_norm() const;
   void agree_on_start() const;
-  bool writes() const { return !options_.group || options_.group->rank() == 0; }
+  bool writes() const { return !options_.world || options_.world->rank() == 0; }
   Device device() const;
   std::unique_ptr<DeviceStep> make_device_step();
   void tell_about_graph();
@@ -142,7 +152,14 @@ class Trainer {
   bool is_due(int64_t every) const;
   void begin();
   void save();
-  CheckpointContents snapshot(const nn::StateDict& optimizer_state) const;
+  // Of all ranks, on rank 0.
+  struct States {
+    nn::StateDict weights, optimizer, average;
+  };
+  States gather_states() const;
+  CheckpointContents snapshot(const States& states) const;
+  // This rank's parts of what a checkpoint has.
+  nn::StateDict read_states(const std::filesystem::path& file) const;
   void restore(const std::filesystem::path& checkpoint);
 
   nn::Module& module_;

@@ -6,11 +6,11 @@
 
 #include <thread>
 
-#include "core/ops/factories.h"
 #include "distributed/simulated/simulated_group.h"
 #include "models/registry.h"
 #include "nn/optim/adamw.h"
 #include "tests/core/io/expect_error.h"
+#include "tests/train/sequences.h"
 #include "train/trainer.h"
 
 namespace plinth {
@@ -19,32 +19,6 @@ namespace {
 using distributed::ProcessGroup;
 
 constexpr int64_t kVocabulary = 29, kContext = 6;
-
-// Sequence i is a function of i. Of each step a rank takes its run of them.
-class Sequences : public BatchSource {
- public:
-  Sequences(int64_t batch, int64_t rank, int64_t ranks)
-      : batch_(batch), rank_(rank), ranks_(ranks) {}
-
-  Batch next(int64_t count) override {
-    std::vector<int64_t> ids, targets;
-    const int64_t own = batch_ / ranks_, step = next_ / own;
-    const int64_t first = step * batch_ + rank_ * own + next_ % own;
-    for (int64_t i = first; i < first + count; ++i) {
-      for (int64_t j = 0; j < kContext; ++j) {
-        ids.push_back((i * i + 3 * j) % kVocabulary);
-        targets.push_back((i * i + 3 * j + 3) % kVocabulary);
-      }
-    }
-    next_ += count;
-    return {from_values(ids, {count, kContext}), from_values(targets, {count, kContext})};
-  }
-  std::string state() const override { return std::to_string(next_); }
-  void restore(std::string_view state) override { next_ = std::stoll(std::string(state)); }
-
- private:
-  int64_t batch_, rank_, ranks_, next_ = 0;
-};
 
 std::unique_ptr<LanguageModel> small_model(const std::string& type) {
   ModelSize size;
@@ -70,7 +44,11 @@ Outcome train(const std::shared_ptr<ProcessGroup>& group, const std::string& typ
   omp_set_num_threads(1);
   const auto model = small_model(type);
   nn::AdamW optimizer(nn::decay_matrices(*model, 0.1), {.lr = 3e-3});
-  Sequences data(options.batch, group ? group->rank() : 0, group ? group->size() : 1);
+  Sequences data({.vocabulary = kVocabulary,
+                  .context = kContext,
+                  .batch = options.batch,
+                  .rank = group ? group->rank() : 0,
+                  .ranks = group ? group->size() : 1});
   options.steps = steps;
   options.seed = 4;
   options.clip_norm = 0.5;

@@ -78,6 +78,18 @@ void declare_training(ConfigSchema& schema, PretrainConfig& config) {
 
   auto& parallel = config.parallel;
   schema.section("parallel", "how ranks share a step; a single process does not use it");
+  schema.field("parallel.tp", &parallel.tp)
+      .range(1, 1 << 16)
+      .help("ranks that share each layer: its heads, its hidden units, the vocabulary");
+  schema.field("parallel.sequence", &parallel.sequence)
+      .help("ranks of parallel.tp also share the tokens between those layers");
+  schema.field("parallel.cp", &parallel.cp)
+      .range(1, 1 << 16)
+      .help("ranks that share the tokens of each sequence");
+  schema.field("parallel.cp_algorithm", &parallel.cp_algorithm)
+      .words({"gather", "ring"})
+      .help(
+          "how these bring together queries and keys: all keys to all, or round from rank to rank");
   schema.field("parallel.zero", &parallel.zero)
       .range(0, 1)
       .help("1: each rank keeps the optimizer's state of its own part of the weights only (ZeRO)");

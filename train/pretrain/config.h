@@ -46,6 +46,10 @@ struct PretrainConfig {
 
   // Of runs with several ranks.
   struct Parallel {
+    int64_t tp = 1;
+    bool sequence = false;
+    int64_t cp = 1;
+    std::string cp_algorithm = "gather";
     int64_t zero = 0;
     std::string reduction = "tree";
     int64_t bucket_mb = 25;

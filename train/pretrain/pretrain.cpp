@@ -17,7 +17,9 @@
 #include "train/evaluation.h"
 #include "train/generation/generate.h"
 #include "train/logging/format.h"
+#include "train/pretrain/ranks.h"
 #include "train/pretrain/token_batches.h"
+#include "train/shared_model.h"
 
 namespace plinth {
 
@@ -47,7 +49,7 @@ PretrainData open_data(const PretrainConfig& config) {
 }
 
 std::unique_ptr<LanguageModel> build_model(const PretrainConfig& config, const PretrainData& data,
-                                           Device device, const Tell& tell) {
+                                           const Tell& tell) {
   std::unique_ptr<LanguageModel> model;
   if (!config.init_from.empty()) {
     model = load_pretrained(resolve_model_directory(config.init_from, tell));
@@ -58,7 +60,6 @@ std::unique_ptr<LanguageModel> build_model(const PretrainConfig& config, const P
     model = make_model(size, config.run.seed);
   }
   model->set_activation_checkpointing(config.activation_checkpointing);
-  model->to(device);
   return model;
 }
 
@@ -102,24 +103,20 @@ nn::Schedule build_schedule(const PretrainConfig& config) {
 }
 
 LoaderOptions loader_options(const PretrainConfig& config, int64_t context,
-                             const distributed::ProcessGroup* group) {
+                             const RankGroups& groups) {
   LoaderOptions options;
   options.samples.length = context;
   options.samples.seed = config.run.seed;
   options.samples.shuffle = config.data.order == "shuffled";
   options.rows = config.micro_batch();
-  options.micro_batches = config.train.batch / config.micro_batch();
-  if (group) {
-    const distributed::Share share = distributed::share_of(*group, options.micro_batches);
-    options.rank = group->rank();
-    options.ranks = group->size();
-    options.micro_batches = share.count;
-  }
+  options.rank = groups.data_rank();
+  options.ranks = groups.data_ranks();
+  options.micro_batches = config.train.batch / config.micro_batch() / options.ranks;
   return options;
 }
 
 TrainerOptions trainer_options(const PretrainConfig& config, const ConfigSchema& schema,
-                               const LanguageModel& model, bool resume) {
+                               const LanguageModel& model, int64_t parameters, bool resume) {
   const auto& info = model.info();
   const double per_token = model.training_flops_per_token(info.context);
   TrainerOptions options;
@@ -152,8 +149,8 @@ TrainerOptions trainer_options(const PretrainConfig& config, const ConfigSchema&
   options.log.report = config.log.report;
   options.log.peak_flops = config.train.peak_tflops * 1e12;
   options.log.title = config.run.directory.filename().string();
-  options.log.subtitle = std::string(info.type) + ", " +
-                         format_count(static_cast<double>(model.parameter_count())) + " parameters";
+  options.log.subtitle =
+      std::string(info.type) + ", " + format_count(static_cast<double>(parameters)) + " parameters";
   options.log.config = schema.values();
   return options;
 }
@@ -197,11 +194,16 @@ void use_float8(const PretrainConfig& config, LanguageModel& model, const Tell& 
 
 // A checkpoint is itself a model directory, with its tokenizer beside the weights.
 TrainerHooks build_hooks(const PretrainConfig& config, const ConfigSchema& schema,
-                         const PretrainData& data, LanguageModel& model) {
+                         const PretrainData& data, LanguageModel& model,
+                         const distributed::ParameterShards* shards) {
   TrainerHooks hooks;
+  const auto whole = std::make_shared<nn::StateDict>();
+  if (shards) hooks.gather = [=, &model] { *whole = shards->whole(model.named_parameters()); };
   hooks.start = [&](bool resumed) { keep_config(config, schema, resumed); };
-  hooks.save = [&](CheckpointContents& contents) {
-    contents.tensors["model.safetensors"] = export_weights(model, model.weight_slices());
+  hooks.save = [&, whole](CheckpointContents& contents) {
+    contents.tensors["model.safetensors"] =
+        export_weights(model, model.weight_slices(), std::nullopt, *whole);
+    whole->clear();
     contents.texts["config.json"] = model.config_json(model.head_weight().dtype());
     if (!model.named_buffers().empty())
       contents.tensors[kBuffers] = copies_of(model.named_buffers());
@@ -210,8 +212,11 @@ TrainerHooks build_hooks(const PretrainConfig& config, const ConfigSchema& schem
     const fs::path roles = config.data.tokenizer / "tokenizer_config.json";
     if (fs::exists(roles)) contents.texts["tokenizer_config.json"] = read_text_file(roles);
   };
-  hooks.load = [&](const fs::path& checkpoint) {
-    read_weights(model, model.weight_slices(), SafetensorsCheckpoint::open(checkpoint), checkpoint);
+  hooks.load = [&, shards](const fs::path& checkpoint) {
+    const nn::StateDict own = model.named_parameters();
+    const nn::StateDict read = shards ? shards->room(own) : own;
+    read_weights(read, model.weight_slices(), SafetensorsCheckpoint::open(checkpoint), checkpoint);
+    if (shards) nn::load(own, shards->parts(read), true, checkpoint.string());
     if (!model.named_buffers().empty())
       nn::load(model.named_buffers(), read_tensors(checkpoint / kBuffers), true, kBuffers);
   };
@@ -234,17 +239,6 @@ std::string last_good(const PretrainConfig& config) {
                 : "; there is no checkpoint yet";
 }
 
-// What ranks cannot share yet is refused before anything is read.
-void check_parallel(const PretrainConfig& config, const distributed::ProcessGroup* group) {
-  if (!group || group->size() == 1) return;
-  const int64_t micro_batches = config.train.batch / config.micro_batch();
-  check(micro_batches % group->size() == 0, ErrorKind::Config, "train.micro_batch", "gives ",
-        micro_batches, " micro-batches a step, takes a multiple of the ", group->size(),
-        " ranks: train.batch / train.micro_batch");
-  check(config.train.float8 != "delayed", ErrorKind::Config, "train.float8",
-        "got delayed, whose scales depend on which micro-batches a rank saw; ranks take current");
-}
-
 }  // namespace
 
 PretrainResult pretrain(const PretrainConfig& config, const ConfigSchema& schema, bool resume,
@@ -255,32 +249,39 @@ PretrainResult pretrain(const PretrainConfig& config, const ConfigSchema& schema
   const Tell tell = [&](const std::string& line) {
     if (is_first) tell_all(line);
   };
-  check_parallel(config, group.get());
+  const RankGroups groups = arrange_ranks(config, group);
   const PretrainData data = open_data(config);
-  const std::unique_ptr<LanguageModel> model = build_model(config, data, device, tell);
+  const std::unique_ptr<LanguageModel> model = build_model(config, data, tell);
   check_vocabulary(data, *model);
-  use_float8(config, *model, tell);
   PretrainResult result;
   result.parameters = model->parameter_count();
+  std::shared_ptr<const distributed::ModelParallel> shared;
+  if (groups.tp || groups.cp) shared = share_model(*model, model_parallel_options(config, groups));
+  const distributed::ParameterShards* shards = shared ? shared->shards() : nullptr;
+  model->to(device);
+  use_float8(config, *model, tell);
   result.unigram_entropy = unigram_entropy(*data.train, model->info().vocab_size);
-  TokenBatches batches(data.train, loader_options(config, model->info().context, group.get()));
+  TokenBatches batches(data.train, loader_options(config, model->info().context, groups));
   tell(detail::concat(model->info().type, " with ",
                       format_count(static_cast<double>(result.parameters)), " parameters, ",
                       format_count(static_cast<double>(data.train->size())), " training tokens, ",
                       "unigram entropy ", format_value(result.unigram_entropy), " nats per token"));
 
   const std::unique_ptr<nn::Optimizer> optimizer = build_optimizer(config, *model);
-  TrainerOptions options = trainer_options(config, schema, *model, resume);
-  options.group = group;
-  if (group)
-    tell(detail::concat(group->size(), " ranks over ", group->backend(), ", ",
-                        config.train.batch / config.micro_batch() / group->size(),
+  TrainerOptions options = trainer_options(config, schema, *model, result.parameters, resume);
+  options.group = groups.data;
+  options.world = groups.world;
+  options.context = config.parallel.cp;
+  options.shards = shards;
+  if (groups.world)
+    tell(detail::concat(groups.text(), ", ",
+                        config.train.batch / config.micro_batch() / groups.data_ranks(),
                         " micro-batches a step each"));
   Trainer trainer(
       *model,
       [&](const Batch& batch) { return model->loss(batch[0].to(device), batch[1].to(device)); },
       *optimizer, build_schedule(config), batches, std::move(options),
-      build_hooks(config, schema, data, *model));
+      build_hooks(config, schema, data, *model, shards));
   try {
     result.training = trainer.run();
   } catch (const TrainingDiverged& error) {
