@@ -82,11 +82,11 @@ HeadPart head_part(const Tensor& x, const Tensor& weight, const Tensor& target,
                    const VocabularyPart& part) {
   const OpScope scope(__func__);
   const NoGradGuard no_grad;
-  const Operands in(x, weight, target, part, __func__);
+  const Operands in(x, weight, target, part, "head_part");
   const TensorOptions options{in.wide, x.device()};
   const Tensor lse = Tensor::empty({in.rows.size(0)}, options);
   const Tensor target_logit = Tensor::empty({in.rows.size(0)}, options);
-  in.for_chunks(__func__, [&](int64_t first, int64_t count, const Tensor& logits) {
+  in.for_chunks("head_part", [&](int64_t first, int64_t count, const Tensor& logits) {
     const Place place(in.target.narrow(0, first, count), part, weight.size(0));
     const Tensor own = gather(logits, 1, place.row);
     lse.narrow(0, first, count).copy_(logsumexp(logits, {1}));
@@ -100,13 +100,14 @@ HeadPartGradients head_part_gradients(const Tensor& x, const Tensor& weight, con
                                       const VocabularyPart& part, const Tensor& lse,
                                       const Tensor& scale) {
   const OpScope scope(__func__);
+  constexpr std::string_view kOp = "head_part_gradients";
   const NoGradGuard no_grad;
-  const Operands in(x, weight, target, part, __func__);
-  check_shape(lse, target.shape(), __func__, "lse", "that of target");
+  const Operands in(x, weight, target, part, kOp);
+  check_shape(lse, target.shape(), kOp, "lse", "that of target");
   const Tensor all = lse.reshape({-1, 1});
   const Tensor dx = Tensor::empty(in.rows.shape(), in.rows.options());
   const Tensor dw = zeros(weight.shape(), {in.wide, x.device()});
-  in.for_chunks(__func__, [&](int64_t first, int64_t count, const Tensor& logits) {
+  in.for_chunks(kOp, [&](int64_t first, int64_t count, const Tensor& logits) {
     const Tensor classes = in.target.narrow(0, first, count);
     const Place place(classes, part, weight.size(0));
     const Tensor probability = exp(logits - all.narrow(0, first, count));
@@ -115,10 +116,9 @@ HeadPartGradients head_part_gradients(const Tensor& x, const Tensor& weight, con
         (scatter_add(probability, 1, place.row, -place.is_here.to(in.wide)) * counted.unsqueeze(1))
             .to(in.rows.dtype())
             .unsqueeze(0);
-    multiply(dlogits, in.weight.unsqueeze(0), {}, dx.narrow(0, first, count).unsqueeze(0),
-             __func__);
+    multiply(dlogits, in.weight.unsqueeze(0), {}, dx.narrow(0, first, count).unsqueeze(0), kOp);
     multiply_add(dlogits.transpose(1, 2), in.rows.narrow(0, first, count).unsqueeze(0),
-                 dw.unsqueeze(0), __func__);
+                 dw.unsqueeze(0), kOp);
   });
   return {dx.reshape(x.shape()), dw};
 }

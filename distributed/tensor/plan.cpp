@@ -132,7 +132,8 @@ nn::TensorMap ModelParallel::terms() const {
 // ---- the modules ----
 
 void ModelParallel::share(const nn::NamedModule& entry, Names& names) {
-  const auto& [path, module] = entry;
+  const std::string& path = entry.path;
+  nn::Module* module = entry.module;
   const auto know = [&](std::string_view name) { names.know(joined(path, name)); };
   if (auto* attention = dynamic_cast<nn::MultiHeadAttention*>(module)) {
     share_attention(*attention, path, names);

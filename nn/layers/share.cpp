@@ -26,8 +26,10 @@ std::vector<TokenRun> SequencePart::runs(int64_t tokens) const {
 
 Tensor SequencePart::take(const Tensor& x) const {
   if (is_whole()) return x;
-  check(x.dim() >= 2 && x.size(1) % multiple() == 0, ErrorKind::Shape, "SequencePart", "got shape ",
-        x.shape(), ", expected [batch, tokens, ...] with a multiple of ", multiple(), " tokens");
+  const int64_t of = multiple();
+  check(of > 0 && x.dim() >= 2 && x.size(1) % of == 0, ErrorKind::Shape, "SequencePart",
+        "got shape ", x.shape(), ", expected [batch, tokens, ...] with a multiple of ", of,
+        " tokens");
   Tensors pieces;
   for (const TokenRun& run : runs(x.size(1) / (ranks * parts)))
     pieces.push_back(x.narrow(1, run.begin, run.count));
