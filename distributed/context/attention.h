@@ -9,7 +9,7 @@
 //   Ring    keys and values go round from rank to rank while each works on those that it has, and
 //           the parts of the softmax are joined by the logarithms of their sums (Liu, Zaharia,
 //           Abbeel 2023, arXiv 2310.01889); backward they go round again, and their gradients with
-//           them. No rank ever has more than two ranks' keys
+//           them. A rank has its own keys, those at hand and those on their way
 
 #include <memory>
 

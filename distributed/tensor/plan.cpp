@@ -129,6 +129,19 @@ nn::TensorMap ModelParallel::terms() const {
   };
 }
 
+nn::LinearShare ModelParallel::rows() const {
+  nn::LinearShare share;
+  share.in = enter();
+  return share;
+}
+
+nn::LinearShare ModelParallel::columns() const {
+  nn::LinearShare share;
+  share.out = leave();
+  share.bias = terms();
+  return share;
+}
+
 // ---- the modules ----
 
 void ModelParallel::share(const nn::NamedModule& entry, Names& names) {
@@ -176,23 +189,23 @@ void ModelParallel::share_attention(nn::MultiHeadAttention& layer, const std::st
   ParameterCut of_heads{0, heads, {}};
   for (int rank = 0; rank < ranks; ++rank) {
     const HeadShare own = head_share(heads, kv_heads, ranks, rank);
-    const auto rows = [&](const ShardRange& range, int64_t before) {
+    const auto elements = [&](const ShardRange& range, int64_t before) {
       return ShardRange{(before + range.begin) * head_dim, range.count * head_dim};
     };
-    qkv.ranges.push_back(
-        {rows(own.heads, 0), rows(own.kv_heads, heads), rows(own.kv_heads, heads + kv_heads)});
-    out.ranges.push_back({rows(own.heads, 0)});
+    qkv.ranges.push_back({elements(own.heads, 0), elements(own.kv_heads, heads),
+                          elements(own.kv_heads, heads + kv_heads)});
+    out.ranges.push_back({elements(own.heads, 0)});
     of_heads.ranges.push_back({own.heads});
   }
   const HeadShare own = head_share(heads, kv_heads, ranks, options_.tp->rank());
   share.first_head = own.heads.begin;
   share.heads = own.heads.count;
   share.kv_heads = own.kv_heads.count;
-  nn::Linear &into = names.linear(joined(path, "qkv")), &from = names.linear(joined(path, "out"));
-  const nn::TensorMap shared_rows = kv_rows(heads, kv_heads, head_dim);
-  into.share({.in = enter(), .weight = shared_rows, .bias = shared_rows});
-  from.share({.out = leave(), .bias = terms()});
-  layer.share(share);
+  nn::LinearShare qkv_share = rows();
+  qkv_share.weight = qkv_share.bias = kv_rows(heads, kv_heads, head_dim);
+  names.linear(joined(path, "qkv")).share(std::move(qkv_share));
+  names.linear(joined(path, "out")).share(columns());
+  layer.share(std::move(share));
   cut(joined(path, "qkv.weight"), names, qkv);
   cut(joined(path, "qkv.bias"), names, qkv);
   cut(joined(path, "out.weight"), names, out);
@@ -223,26 +236,28 @@ void ModelParallel::share_hidden(const std::string& path, bool gated, Names& nam
   nn::Linear& down = names.linear(joined(path, "down"));
   const int64_t hidden = down.weight().size(1);
   for (const std::string& name : into) {
-    names.linear(joined(path, name)).share({.in = enter()});
+    names.linear(joined(path, name)).share(rows());
     for (const char* parameter : {".weight", ".bias"})
       cut(joined(path, name + parameter), names, even_cut(0, hidden, fused ? 2 : 1));
   }
-  down.share({.out = leave(), .bias = terms()});
+  down.share(columns());
   cut(joined(path, "down.weight"), names, even_cut(1, hidden));
   names.know(joined(path, "down.bias"));
 }
 
 void ModelParallel::share_embedding(nn::Embedding& layer, const std::string& path, Names& names) {
   const std::string weight = joined(path, "weight");
-  if (!is_vocabulary(path)) {
-    layer.share({.weight = terms()});
+  nn::EmbeddingShare share;
+  if (is_vocabulary(path)) {
+    share.count = layer.weight().size(0);
+    share.first = shard_range(share.count, options_.tp->size(), options_.tp->rank()).begin;
+    share.out = leave();
+    cut(weight, names, even_cut(0, share.count));
+  } else {
+    share.weight = terms();
     names.know(weight);
-    return;
   }
-  const int64_t count = layer.weight().size(0);
-  const ShardRange own = shard_range(count, options_.tp->size(), options_.tp->rank());
-  layer.share({.first = own.begin, .count = count, .out = leave()});
-  cut(weight, names, even_cut(0, count));
+  layer.share(std::move(share));
 }
 
 // ---- the head ----

@@ -83,6 +83,8 @@ class ModelParallel {
   // The ranges of all ranks.
   ParameterCut even_cut(int64_t dim, int64_t size, int64_t copies = 1) const;
 
+  nn::LinearShare rows() const;  // of a Linear whose weight is cut by rows
+  nn::LinearShare columns() const;
   nn::TensorMap enter() const;  // into layers that are cut
   nn::TensorMap leave() const;  // out of them
   nn::TensorMap terms() const;  // of whole parameters of the stream
