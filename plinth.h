@@ -32,6 +32,7 @@
 #include "distributed/data_parallel.h"
 #include "distributed/mesh.h"
 #include "distributed/redistribute.h"
+#include "distributed/tensor/plan.h"
 #include "distributed/world.h"
 #include "distributed/zero.h"
 #include "models/registry.h"
