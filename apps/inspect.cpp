@@ -88,6 +88,10 @@ void inspect_model(const fs::path& directory, bool tensors) {
               static_cast<long long>(info.layers), static_cast<long long>(info.dim),
               static_cast<long long>(info.heads), static_cast<long long>(info.head_dim),
               static_cast<long long>(info.kv_heads));
+  if (info.experts > 0)
+    std::printf("experts     %lld a layer, of which a token uses %lld\n",
+                static_cast<long long>(info.experts),
+                static_cast<long long>(info.experts_per_token));
   std::printf("vocabulary  %lld, %s\n", static_cast<long long>(info.vocab_size),
               info.tied ? "output tied to the embedding" : "output of its own");
   std::printf("context     %lld\n", static_cast<long long>(info.context));

@@ -1,6 +1,9 @@
 #include "models/language_model.h"
 
+#include <algorithm>
+
 #include "core/autograd.h"
+#include "core/checkpoint.h"
 #include "core/error.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
@@ -11,6 +14,35 @@
 #include "nn/flops.h"
 
 namespace plinth {
+
+Tensor LanguageModel::embed(const Tensor& ids, int64_t before) {
+  check_ids(ids, before);
+  return embed_ids(ids, before);
+}
+
+Tensor LanguageModel::run_block(int64_t i, const Tensor& x, nn::KVCache* cache, Tensors* loads) {
+  const bool has_load = loads && info().experts > 0;
+  // Called again in backward, if activations are not kept.
+  const auto run = [this, i, cache, has_load](const Tensors& in) -> Tensors {
+    Tensor load;
+    const Tensor y = forward_block(i, in[0], cache, has_load ? &load : nullptr);
+    return has_load ? Tensors{y, load} : Tensors{y};
+  };
+  const Tensors out = checkpointing_ ? checkpoint_many(run, {x}) : run({x});
+  if (has_load) loads->push_back(out[1]);
+  return out[0];
+}
+
+Tensor LanguageModel::run_blocks(const Tensor& ids, KVCaches* caches, Tensors* loads) {
+  Tensor x = embed(ids, caches ? caches->front().length() : 0);
+  for (int64_t i = 0; i < info().layers; ++i)
+    x = run_block(i, x, caches ? &(*caches)[i] : nullptr, loads);
+  return finish(x);
+}
+
+Tensor LanguageModel::hidden(const Tensor& ids, KVCaches* caches) {
+  return run_blocks(ids, caches, nullptr);
+}
 
 Tensor LanguageModel::head(const Tensor& x) const {
   if (share_ && share_->logits) return share_->logits(x, head_weight());
@@ -23,9 +55,17 @@ Tensor LanguageModel::forward(const Tensor& ids, KVCaches* caches) {
   return head(hidden(ids, caches));
 }
 
+Tensor LanguageModel::loss_of_hidden(const Tensor& x, const Tensor& targets) const {
+  return linear_cross_entropy(x, head_weight(), targets);
+}
+
 Tensor LanguageModel::loss(const Tensor& ids, const Tensor& targets) {
   if (share_) return shared_loss(ids, targets);
-  return linear_cross_entropy(hidden(ids), head_weight(), targets);
+  const double coefficient = is_training() ? info().balance_coefficient : 0;
+  if (coefficient == 0) return loss_of_hidden(hidden(ids), targets);
+  Tensors loads;
+  const Tensor loss = loss_of_hidden(run_blocks(ids, nullptr, &loads), targets);
+  return loss + nn::load_balancing_loss(loads) * coefficient;
 }
 
 // Whole sequences end in as many tokens without a target as it takes to cut them evenly: what
@@ -66,14 +106,15 @@ KVCaches LanguageModel::make_caches(int64_t batch, int64_t length) const {
 
 double LanguageModel::training_flops_per_token(int64_t time) const {
   const LanguageModelInfo& size = info();
-  const nn::TransformerShape shape{.layers = size.layers,
-                                   .dim = size.dim,
-                                   .heads = size.heads,
-                                   .kv_heads = size.kv_heads,
-                                   .head_dim = size.head_dim,
-                                   .ffn_dim = size.ffn_dim,
-                                   .gated = size.gated,
-                                   .vocab = size.vocab_size};
+  const nn::TransformerShape shape{
+      .layers = size.layers,
+      .dim = size.dim,
+      .heads = size.heads,
+      .kv_heads = size.kv_heads,
+      .head_dim = size.head_dim,
+      .ffn_dim = size.ffn_dim * std::max<int64_t>(1, size.experts_per_token),
+      .gated = size.gated,
+      .vocab = size.vocab_size};
   return nn::training_flops_per_token(shape, time, /*skip_masked=*/true);
 }
 
@@ -87,12 +128,6 @@ void LanguageModel::check_ids(const Tensor& ids, int64_t cached) const {
         "ids have shape ", ids.shape(),
         cached ? detail::concat(" after ", cached, " cached positions") : "", ", the context is ",
         info().context);
-}
-
-Tensor LanguageModel::run_layer(const Tensor& x,
-                                const std::function<Tensor(const Tensor&)>& layer) const {
-  if (!checkpointing_ || !grad_enabled()) return layer(x);
-  return checkpoint([layer](const Tensors& inputs) { return layer(inputs[0]); }, {x});
 }
 
 }  // namespace plinth

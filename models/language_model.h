@@ -3,7 +3,6 @@
 // What every decoder of the zoo is to the rest: token ids in, logits or a loss out.
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -27,10 +26,14 @@ struct LanguageModelInfo {
   int64_t heads = 0;
   int64_t kv_heads = 0;
   int64_t head_dim = 0;
-  int64_t ffn_dim = 0;
-  bool gated = false;  // an MLP of three matrices
+  int64_t ffn_dim = 0;  // of an expert, where there are experts
+  bool gated = false;   // an MLP of three matrices
   bool tied = false;
   std::optional<int64_t> eos_token;
+  int64_t experts = 0;  // of each block; 0: an MLP in their place
+  int64_t experts_per_token = 0;
+  // What the load-balancing loss (nn/layers/mixture_of_experts.h) counts in training; 0: nothing.
+  double balance_coefficient = 0;
 };
 
 // The keys and values of each layer, for generating a token at a time.
@@ -55,7 +58,22 @@ class LanguageModel : public nn::Module {
   // shared model, its part for the tokens of a context-parallel rank. With
   // caches, ids stand after what the caches hold, and are added to them. Throws Error(Shape) if
   // time exceeds the context, Error(Argument) for an id outside the vocabulary.
-  virtual Tensor hidden(const Tensor& ids, KVCaches* caches = nullptr) = 0;
+  Tensor hidden(const Tensor& ids, KVCaches* caches = nullptr);
+
+  // ---- what hidden() is made of, for who cuts the model ----
+  // The first block's input, of ids that stand after `before` others. Throws what hidden() does.
+  Tensor embed(const Tensor& ids, int64_t before = 0);
+  // Block i of info().layers, from x [batch, time, dim] to the same, under activation checkpointing
+  // if that is on. `loads`, if given, gets what load_balancing_loss() takes of a block of experts.
+  Tensor run_block(int64_t i, const Tensor& x, nn::KVCache* cache = nullptr,
+                   Tensors* loads = nullptr);
+  // The last block's output after the model's last norm.
+  virtual Tensor finish(const Tensor& x) = 0;
+  // The module of block i.
+  virtual nn::Module& block(int64_t i) = 0;
+  // The parameters of finish() and head(), in place of the first stage's.
+  virtual Tensors last_parameters() const = 0;
+
   // The output projection, [vocab_size, dim]: the token embedding itself where they are tied.
   virtual const Tensor& head_weight() const = 0;
   // The text of config.json for weights of this dtype.
@@ -70,8 +88,11 @@ class LanguageModel : public nn::Module {
   // Logits [batch, time, vocab_size].
   Tensor forward(const Tensor& ids, KVCaches* caches = nullptr);
   // Mean cross-entropy over the targets [batch, time] that are not -100, without the logits in
-  // memory: a scalar. Of a shared model all ranks give whole sequences, and get the same.
+  // memory: a scalar. In training mode with the load-balancing loss of its experts, if it has one.
+  // Of a shared model all ranks give whole sequences, and get the same.
   Tensor loss(const Tensor& ids, const Tensor& targets);
+  // That of hidden() alone: x [batch, time, dim].
+  Tensor loss_of_hidden(const Tensor& x, const Tensor& targets) const;
   // Empty caches for `batch` rows of up to `length` positions.
   KVCaches make_caches(int64_t batch, int64_t length) const;
 
@@ -88,14 +109,16 @@ class LanguageModel : public nn::Module {
   double training_flops_per_token(int64_t time) const;
 
  protected:
+  // embed() and run_block() of a family, for arguments that are checked. A block of experts sets
+  // `load`, if it is given.
+  virtual Tensor embed_ids(const Tensor& ids, int64_t before) = 0;
+  virtual Tensor forward_block(int64_t i, const Tensor& x, nn::KVCache* cache, Tensor* load) = 0;
   // Where `tokens` tokens of the stream stand in their sequences.
   std::vector<nn::TokenRun> runs(int64_t tokens) const;
-  void check_ids(const Tensor& ids, int64_t cached) const;
-  // layer(x), under activation checkpointing if that is on and a graph is being recorded; then
-  // layer is called again in backward, so that it must not refer to the caller's locals.
-  Tensor run_layer(const Tensor& x, const std::function<Tensor(const Tensor&)>& layer) const;
 
  private:
+  Tensor run_blocks(const Tensor& ids, KVCaches* caches, Tensors* loads);
+  void check_ids(const Tensor& ids, int64_t cached) const;
   Tensor shared_loss(const Tensor& ids, const Tensor& targets);
 
   bool checkpointing_ = false;

@@ -20,6 +20,9 @@ struct ModelSize {
   bool tied = true;      // the output projection is the token embedding
   double dropout = 0;
   double rope_theta = 10000;
+  int64_t experts = 8;  // of a block, and how many of them a token uses
+  int64_t experts_per_token = 2;
+  double balance_coefficient = 0.02;  // of the load-balancing loss
   std::optional<int64_t> eos_token;
 };
 

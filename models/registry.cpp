@@ -9,6 +9,7 @@
 #include "core/nearest.h"
 #include "models/gpt2/gpt2.h"
 #include "models/llama/llama.h"
+#include "models/mixtral/config.h"
 #include "models/tensor_files.h"
 
 namespace plinth {
@@ -29,7 +30,8 @@ constexpr ModelFamily family(std::string_view type) {
 }
 
 constexpr std::array kFamilies = {family<Gpt2, Gpt2Config>("gpt2"),
-                                  family<Llama, LlamaConfig>("llama")};
+                                  family<Llama, LlamaConfig>("llama"),
+                                  family<Llama, MixtralConfig>("mixtral")};
 
 const ModelFamily& find_family(std::string_view type, ErrorKind kind, std::string_view subject,
                                std::string_view key) {

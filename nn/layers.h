@@ -8,5 +8,6 @@
 #include "nn/layers/embedding.h"
 #include "nn/layers/kv_cache.h"
 #include "nn/layers/linear.h"
+#include "nn/layers/mixture_of_experts.h"
 #include "nn/layers/mlp.h"
 #include "nn/layers/norm.h"

@@ -1,5 +1,7 @@
 // Activation checkpointing: memory for a second forward pass.
 
+#include "core/checkpoint.h"
+
 #include <utility>
 
 #include "core/autocast.h"
@@ -13,7 +15,7 @@ namespace {
 
 class CheckpointNode final : public Node {
  public:
-  CheckpointNode(std::function<Tensor(const Tensors&)> f, const Tensors& arguments,
+  CheckpointNode(std::function<Tensors(const Tensors&)> f, const Tensors& arguments,
                  const kernels::PhiloxKey& random)
       : Node("checkpoint"), f_(std::move(f)), random_(random) {
     for (const Tensor& argument : arguments) arguments_.emplace_back(argument, this);
@@ -25,8 +27,14 @@ class CheckpointNode final : public Node {
           "first backward");
     check(!grad_enabled(), ErrorKind::Argument, name(), "has no second derivative");
     Tensors arguments = leaves();
-    const Tensor output = replay(arguments);
-    if (output.requires_grad()) run_backward({output}, grads, nullptr, {});
+    const Tensors outputs = replay(arguments);
+    Tensors roots, gradients;
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      if (!outputs[i].requires_grad() || !grads[i].defined()) continue;
+      roots.push_back(outputs[i]);
+      gradients.push_back(grads[i]);
+    }
+    if (!roots.empty()) run_backward(roots, gradients, nullptr, {});
     Tensors results;
     for (const Tensor& argument : arguments)
       results.push_back(argument.defined() ? argument.grad() : Tensor());
@@ -50,18 +58,18 @@ class CheckpointNode final : public Node {
     return result;
   }
 
-  Tensor replay(const Tensors& arguments) {
+  Tensors replay(const Tensors& arguments) {
     const GradModeGuard record(true);
     const AutocastGuard autocast(autocast_);
     const kernels::PhiloxKey now = std::exchange(random_, generator().state());
     generator().restore(now);
-    Tensor output = f_(arguments);
+    Tensors outputs = f_(arguments);
     generator().restore(random_);
     random_ = now;
-    return output;
+    return outputs;
   }
 
-  std::function<Tensor(const Tensors&)> f_;
+  std::function<Tensors(const Tensors&)> f_;
   std::vector<SavedTensor> arguments_;
   kernels::PhiloxKey random_;
   DType autocast_ = autocast_dtype();
@@ -69,20 +77,27 @@ class CheckpointNode final : public Node {
 
 }  // namespace
 
-Tensor checkpoint(const std::function<Tensor(const Tensors&)>& f, const Tensors& inputs) {
+Tensors checkpoint_many(const std::function<Tensors(const Tensors&)>& f, const Tensors& inputs) {
   if (!grad_enabled()) return f(inputs);
   const kernels::PhiloxKey random = generator().state();
-  Tensor output;
+  Tensors outputs;
   {
     const NoGradGuard no_grad;
-    output = f(inputs).detach();
+    for (const Tensor& output : f(inputs)) outputs.push_back(output.detach());
   }
   const auto node = make_node<CheckpointNode>(f, inputs, random);
   for (const Tensor& input : inputs)
     node->inputs.push_back(input.defined() ? input.gradient_edge() : Edge{});
-  node->outputs.push_back({output.shape(), output.options()});
-  set_history(output, node, 0);
-  return output;
+  for (uint32_t i = 0; i < outputs.size(); ++i) {
+    node->outputs.push_back({outputs[i].shape(), outputs[i].options()});
+    if (is_floating_point(outputs[i].dtype())) set_history(outputs[i], node, i);
+  }
+  return outputs;
+}
+
+Tensor checkpoint(const std::function<Tensor(const Tensors&)>& f, const Tensors& inputs) {
+  return checkpoint_many([f](const Tensors& arguments) { return Tensors{f(arguments)}; },
+                         inputs)[0];
 }
 
 }  // namespace plinth

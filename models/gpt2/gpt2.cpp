@@ -70,16 +70,19 @@ Gpt2::Gpt2(const Gpt2Config& config) : config_(config), info_(info_of(config)) {
                              : register_parameter("head", {config.vocab_size, config.dim}, weight);
 }
 
-Tensor Gpt2::hidden(const Tensor& ids, KVCaches* caches) {
-  const int64_t before = caches ? caches->front().length() : 0;
-  check_ids(ids, before);
+Tensor Gpt2::embed_ids(const Tensor& ids, int64_t before) {
   const Tensor tokens = token_embedding_(ids);
-  Tensor x = dropout_(tokens + position_embedding_->rows(runs(tokens.size(1)), before));
-  for (size_t i = 0; i < blocks_.size(); ++i) {
-    nn::KVCache* cache = caches ? &(*caches)[i] : nullptr;
-    x = run_layer(x, [this, i, cache](const Tensor& in) { return blocks_[i](in, cache); });
-  }
-  return norm_(x);
+  return dropout_(tokens + position_embedding_->rows(runs(tokens.size(1)), before));
+}
+
+Tensor Gpt2::forward_block(int64_t i, const Tensor& x, nn::KVCache* cache, Tensor* /*load*/) {
+  return blocks_.at(static_cast<size_t>(i))(x, cache);
+}
+
+Tensors Gpt2::last_parameters() const {
+  Tensors parameters = norm_->parameters();
+  parameters.push_back(head_weight_);
+  return parameters;
 }
 
 // GPT-2's files hold the weights of its products as [in, out].

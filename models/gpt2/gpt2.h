@@ -33,10 +33,16 @@ class Gpt2 : public LanguageModel {
 
   const Gpt2Config& config() const { return config_; }
   const LanguageModelInfo& info() const override { return info_; }
-  Tensor hidden(const Tensor& ids, KVCaches* caches = nullptr) override;
+  Tensor finish(const Tensor& x) override { return norm_(x); }
+  nn::Module& block(int64_t i) override { return *blocks_.at(static_cast<size_t>(i)); }
+  Tensors last_parameters() const override;
   const Tensor& head_weight() const override { return head_weight_; }
   std::string config_json(DType dtype) const override { return config_.to_json(dtype); }
   std::vector<WeightSlice> weight_slices() const override;
+
+ protected:
+  Tensor embed_ids(const Tensor& ids, int64_t before) override;
+  Tensor forward_block(int64_t i, const Tensor& x, nn::KVCache* cache, Tensor* load) override;
 
  private:
   Gpt2Config config_;

@@ -53,25 +53,29 @@ int64_t default_ffn_dim(int64_t dim) {
 }  // namespace
 
 LlamaConfig LlamaConfig::from_json(const ConfigJson& json) {
+  return from_json(json, {});
+}
+
+LlamaConfig LlamaConfig::from_json(const ConfigJson& json, const LlamaConfig& defaults) {
   json.expect("attention_bias", false);
   json.expect("mlp_bias", false);
   json.word("hidden_act", "silu", kActivations);
-  LlamaConfig config;
+  LlamaConfig config = defaults;
   config.vocab_size = json.size("vocab_size");
-  config.context = json.size("max_position_embeddings", 2048);
+  config.context = json.size("max_position_embeddings", defaults.context);
   config.dim = json.size("hidden_size");
   config.layers = json.size("num_hidden_layers");
   config.heads = json.size("num_attention_heads");
   config.kv_heads = json.size("num_key_value_heads", config.heads);
   config.head_dim = json.size("head_dim", std::max<int64_t>(1, config.dim / config.heads));
   config.ffn_dim = json.size("intermediate_size");
-  config.norm_eps = json.number("rms_norm_eps", 1e-6);
+  config.norm_eps = json.number("rms_norm_eps", defaults.norm_eps);
   const bool has_parameters = json.has("rope_parameters");
   const ConfigJson rope = json.object(has_parameters ? "rope_parameters" : "rope_scaling");
-  config.rope_theta = (has_parameters ? rope : json).number("rope_theta", 10000, 1);
+  config.rope_theta = (has_parameters ? rope : json).number("rope_theta", defaults.rope_theta, 1);
   config.rope_scaling = read_scaling(rope, config.context);
   config.attention_dropout = json.number("attention_dropout", 0);
-  config.initializer_range = json.number("initializer_range", 0.02);
+  config.initializer_range = json.number("initializer_range", defaults.initializer_range);
   config.tied = json.boolean("tie_word_embeddings", false);
   config.bos_token = json.token("bos_token_id");
   config.eos_token = json.token("eos_token_id");
@@ -108,12 +112,15 @@ void LlamaConfig::validate() const {
         ", takes a multiple of kv_heads (", kv_heads, ")");
   check(head_dim % 2 == 0, ErrorKind::Config, "model.dim", "gives heads of ", head_dim,
         " elements, rotary positions take an even number");
+  check(!experts || experts->per_token <= experts->count, ErrorKind::Config,
+        "model.experts_per_token", "got ", experts ? experts->per_token : 0, ", takes at most the ",
+        experts ? experts->count : 0, " of model.experts");
 }
 
 std::string LlamaConfig::to_json(DType dtype) const {
   nlohmann::ordered_json json;
-  json["architectures"] = {"LlamaForCausalLM"};
-  json["model_type"] = "llama";
+  json["architectures"] = {experts ? "MixtralForCausalLM" : "LlamaForCausalLM"};
+  json["model_type"] = experts ? "mixtral" : "llama";
   json["vocab_size"] = vocab_size;
   json["max_position_embeddings"] = context;
   json["hidden_size"] = dim;
@@ -132,6 +139,12 @@ std::string LlamaConfig::to_json(DType dtype) const {
   json["mlp_bias"] = false;
   json["initializer_range"] = initializer_range;
   json["tie_word_embeddings"] = tied;
+  if (experts) {
+    json["num_local_experts"] = experts->count;
+    json["num_experts_per_tok"] = experts->per_token;
+    json["router_aux_loss_coef"] = experts->balance_coefficient;
+    json["output_router_logits"] = experts->adds_balance_loss;
+  }
   return finished_config(std::move(json), bos_token, eos_token, dtype);
 }
 

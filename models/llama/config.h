@@ -13,6 +13,14 @@
 
 namespace plinth {
 
+// Of a Mixtral.
+struct LlamaExperts {
+  int64_t count = 8;                  // num_local_experts
+  int64_t per_token = 2;              // num_experts_per_tok
+  double balance_coefficient = 0.02;  // router_aux_loss_coef
+  bool adds_balance_loss = true;      // output_router_logits: whether training adds that loss
+};
+
 struct LlamaConfig {
   int64_t vocab_size = 32000;
   int64_t context = 2048;   // max_position_embeddings
@@ -30,15 +38,19 @@ struct LlamaConfig {
   bool tied = false;  // the output projection is the token embedding
   std::optional<int64_t> bos_token;
   std::optional<int64_t> eos_token;
+  std::optional<LlamaExperts> experts;  // in place of the MLP: models/mixtral/config.h
 
   // Throws Error(Format) naming file and key for what is malformed, or what Plinth's Llama does not
   // compute (biases, other activations, other RoPE scalings). Reads both rope_parameters
   // (transformers 5) and rope_theta with rope_scaling (before).
+  // What the file leaves out is as `defaults` says.
+  static LlamaConfig from_json(const ConfigJson& json, const LlamaConfig& defaults);
   static LlamaConfig from_json(const ConfigJson& json);
   static LlamaConfig from_size(const ModelSize& size);
   std::string to_json(DType dtype) const;
 
-  // Throws Error(Config) unless heads divides dim, kv_heads divides heads, and head_dim is even.
+  // Throws Error(Config) unless heads divides dim, kv_heads divides heads, head_dim is even, and a
+  // token's experts are as many as there are, or fewer.
   void validate() const;
 };
 

@@ -10,7 +10,9 @@ namespace {
 using nn::init::normal;
 
 LanguageModelInfo info_of(const LlamaConfig& config) {
-  return {.type = "llama",
+  const LlamaExperts experts = config.experts.value_or(LlamaExperts{.count = 0, .per_token = 0});
+  const bool balances = config.experts && experts.adds_balance_loss;
+  return {.type = config.experts ? "mixtral" : "llama",
           .vocab_size = config.vocab_size,
           .context = config.context,
           .layers = config.layers,
@@ -21,7 +23,10 @@ LanguageModelInfo info_of(const LlamaConfig& config) {
           .ffn_dim = config.ffn_dim,
           .gated = true,
           .tied = config.tied,
-          .eos_token = config.eos_token};
+          .eos_token = config.eos_token,
+          .experts = experts.count,
+          .experts_per_token = experts.per_token,
+          .balance_coefficient = balances ? experts.balance_coefficient : 0};
 }
 
 }  // namespace
@@ -45,15 +50,25 @@ LlamaBlock::LlamaBlock(const LlamaConfig& config, const RopeTable& rotations) {
                                                  .qkv_init = weight,
                                                  .out_init = residual});
   mlp_norm_ = make<nn::RMSNorm>("mlp_norm", config.dim, norm);
-  mlp_ = make<nn::GatedMLP>(
-      "mlp", config.dim, config.ffn_dim,
-      nn::GatedMLPOptions{.fused = true, .up_init = weight, .down_init = residual});
+  if (config.experts) {
+    experts_ = make<nn::MixtureOfExperts>(
+        "experts", config.dim, config.ffn_dim,
+        nn::MixtureOfExpertsOptions{.experts = config.experts->count,
+                                    .experts_per_token = config.experts->per_token,
+                                    .router_init = weight,
+                                    .up_init = weight,
+                                    .down_init = residual});
+  } else {
+    mlp_ = make<nn::GatedMLP>(
+        "mlp", config.dim, config.ffn_dim,
+        nn::GatedMLPOptions{.fused = true, .up_init = weight, .down_init = residual});
+  }
 }
 
-Tensor LlamaBlock::forward(const Tensor& x, nn::KVCache* cache) {
+Tensor LlamaBlock::forward(const Tensor& x, nn::KVCache* cache, Tensor* load) {
   const Tensor mixed = attention_(attention_norm_(x), nn::AttentionInputs{.cache = cache});
   const AddNorm middle = mlp_norm_->add(mixed, x);
-  return middle.sum + mlp_(middle.normed);
+  return middle.sum + (experts_ ? experts_(middle.normed, load) : mlp_(middle.normed));
 }
 
 Llama::Llama(const LlamaConfig& config) : config_(config), info_(info_of(config)) {
@@ -68,14 +83,18 @@ Llama::Llama(const LlamaConfig& config) : config_(config), info_(info_of(config)
                              : register_parameter("head", {config.vocab_size, config.dim}, weight);
 }
 
-Tensor Llama::hidden(const Tensor& ids, KVCaches* caches) {
-  check_ids(ids, caches ? caches->front().length() : 0);
-  Tensor x = token_embedding_(ids);
-  for (size_t i = 0; i < blocks_.size(); ++i) {
-    nn::KVCache* cache = caches ? &(*caches)[i] : nullptr;
-    x = run_layer(x, [this, i, cache](const Tensor& in) { return blocks_[i](in, cache); });
-  }
-  return norm_(x);
+Tensor Llama::embed_ids(const Tensor& ids, int64_t /*before*/) {
+  return token_embedding_(ids);
+}
+
+Tensor Llama::forward_block(int64_t i, const Tensor& x, nn::KVCache* cache, Tensor* load) {
+  return blocks_.at(static_cast<size_t>(i))(x, cache, load);
+}
+
+Tensors Llama::last_parameters() const {
+  Tensors parameters = norm_->parameters();
+  parameters.push_back(head_weight_);
+  return parameters;
 }
 
 std::vector<WeightSlice> Llama::weight_slices() const {
@@ -96,9 +115,21 @@ std::vector<WeightSlice> Llama::weight_slices() const {
     add("self_attn.v_proj", "attention.qkv", inner + kv_inner, kv_inner);
     add("self_attn.o_proj", "attention.out");
     add("post_attention_layernorm", "mlp_norm");
-    add("mlp.gate_proj", "mlp.gate_up", 0, config_.ffn_dim);
-    add("mlp.up_proj", "mlp.gate_up", config_.ffn_dim, config_.ffn_dim);
-    add("mlp.down_proj", "mlp.down");
+    const auto add_mlp = [&](const std::string& ours, const std::string& gate,
+                             const std::string& up, const std::string& down) {
+      add(gate, ours + ".gate_up", 0, config_.ffn_dim);
+      add(up, ours + ".gate_up", config_.ffn_dim, config_.ffn_dim);
+      add(down, ours + ".down");
+    };
+    if (!config_.experts) {
+      add_mlp("mlp", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj");
+      continue;
+    }
+    add("block_sparse_moe.gate", "experts.router");
+    for (int64_t e = 0; e < config_.experts->count; ++e) {
+      const std::string theirs = "block_sparse_moe.experts." + std::to_string(e);
+      add_mlp("experts.expert" + std::to_string(e), theirs + ".w1", theirs + ".w3", theirs + ".w2");
+    }
   }
   if (!config_.tied) slices.push_back({"lm_head.weight", "head"});
   return slices;

@@ -41,11 +41,13 @@ inline Tensor value(const nn::StateDict& values, const std::string& name) {
   return tensor;
 }
 
-// Every weight's gradient, in the file's names and layout.
+// Every weight's gradient, in the file's names and layout; zeros of an expert that saw no token.
 inline nn::StateDict exported_gradients(const LanguageModel& model) {
   nn::StateDict gradients;
-  for (const auto& [name, parameter] : model.named_parameters())
-    gradients.push_back({name, parameter.grad()});
+  for (const auto& [name, parameter] : model.named_parameters()) {
+    const Tensor gradient = parameter.grad();
+    gradients.push_back({name, gradient.defined() ? gradient : zeros_like(parameter)});
+  }
   return export_weights(model, model.weight_slices(), std::nullopt, gradients);
 }
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "core/autograd.h"
 #include "core/io/json.h"
@@ -69,10 +70,18 @@ TEST_P(Parity, GreedyContinuationIsThatOfTransformersWithAndWithoutACache) {
   }
 }
 
+std::set<std::string> weight_names(const std::filesystem::path& directory) {
+  std::set<std::string> names;
+  for (const TensorRecord& record : SafetensorsCheckpoint::open(directory).records())
+    names.insert(record.name);
+  return names;
+}
+
 TEST_P(Parity, SavedModelLoadsToTheSameBits) {
   const TemporaryDirectory folder;
   save_pretrained(*model_, folder.path(), {.max_shard_bytes = 20000});
   const auto loaded = load_pretrained(folder.path());
+  EXPECT_EQ(weight_names(folder.path()), weight_names(fixture(GetParam())));
   const nn::StateDict a = model_->state_dict(), b = loaded->state_dict();
   ASSERT_EQ(a.size(), b.size());
   for (size_t i = 0; i < a.size(); ++i)
@@ -81,10 +90,13 @@ TEST_P(Parity, SavedModelLoadsToTheSameBits) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Fixtures, Parity,
-                         testing::Values("gpt2", "llama", "llama_tied", "llama_scaled"),
+                         testing::Values("gpt2", "llama", "llama_tied", "llama_scaled", "mixtral",
+                                         "mixtral_balanced"),
                          [](const auto& info) { return std::string(info.param); });
 
-INSTANTIATE_TEST_SUITE_P(Fixtures, GradientParity, testing::Values("gpt2", "llama", "llama_tied"),
+INSTANTIATE_TEST_SUITE_P(Fixtures, GradientParity,
+                         testing::Values("gpt2", "llama", "llama_tied", "mixtral",
+                                         "mixtral_balanced"),
                          [](const auto& info) { return std::string(info.param); });
 
 class Trajectory : public testing::TestWithParam<const char*> {};

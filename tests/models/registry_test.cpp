@@ -48,7 +48,8 @@ void edit_config(const fs::path& directory, const std::function<void(nlohmann::j
 }
 
 TEST(Registry, UnknownTypeIsToldTheNearest) {
-  expect_error(ErrorKind::Config, "model.type got 'gtp2', takes one of gpt2, llama (nearest: gpt2)",
+  expect_error(ErrorKind::Config,
+               "model.type got 'gtp2', takes one of gpt2, llama, mixtral (nearest: gpt2)",
                [] { make_model(small("gtp2"), 0); });
 }
 
@@ -69,6 +70,11 @@ TEST(Registry, SizesThatDoNotFitAreRefusedByKey) {
       "llama", [](ModelSize& size) { size.kv_heads = 3; }, "takes a multiple of kv_heads (3)");
   refused(
       "llama", [](ModelSize& size) { size.heads = 16; }, "rotary positions take an even number");
+  refused(
+      "mixtral", [](ModelSize& size) { size.experts_per_token = 9; },
+      "model.experts_per_token: got 9, takes at most the 8 of model.experts");
+  refused(
+      "mixtral", [](ModelSize& size) { size.experts = 0; }, "takes at least 1 of each");
 }
 
 TEST(Registry, WeightsAreAFunctionOfTheSeed) {
@@ -125,7 +131,7 @@ TEST(LanguageModel, DropoutActsInTrainingOnly) {
 }
 
 TEST(LanguageModel, TiedHeadIsTheEmbedding) {
-  for (const char* type : {"gpt2", "llama"}) {
+  for (const char* type : {"gpt2", "llama", "mixtral"}) {
     ModelSize size = small(type);
     const int64_t tied = make_model(size, 0)->parameter_count();
     size.tied = false;

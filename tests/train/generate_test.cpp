@@ -23,7 +23,7 @@ std::unique_ptr<LanguageModel> small_model(const std::string& type) {
 const std::vector<int32_t> kPrompt = {3, 1, 4};
 
 TEST(Generate, GivesTheSameTokensWithAndWithoutACacheEvenBeyondTheContext) {
-  for (const char* type : {"gpt2", "llama"}) {
+  for (const char* type : {"gpt2", "llama", "mixtral"}) {
     const auto model = small_model(type);
     GenerateOptions options;
     options.max_tokens = 30;  // the context is forgotten by halves several times

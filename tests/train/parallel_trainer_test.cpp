@@ -98,7 +98,7 @@ TEST_P(ParallelTrainer, AnyNumberOfRanksGivesTheSameBits) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, ParallelTrainer, testing::Values("gpt2", "llama"));
+INSTANTIATE_TEST_SUITE_P(Models, ParallelTrainer, testing::Values("gpt2", "llama", "mixtral"));
 
 // The tree of 12 is 8 and 4: two ranks have 4 and 2 of it, and 2 and 4.
 TEST(ParallelTraining, SharesThatAreNoSubtreesGiveTheSameBits) {

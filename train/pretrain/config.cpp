@@ -35,6 +35,13 @@ void declare_model(ConfigSchema& schema, PretrainConfig& config) {
   schema.field("model.tied", &model.tied).help("whether the output projection is the embedding");
   schema.field("model.dropout", &model.dropout).range(0, 0.99).help("probability");
   schema.field("model.rope_theta", &model.rope_theta).at_least(1).help("base of RoPE (llama)");
+  schema.field("model.experts", &model.experts).range(1, 4096).help("experts of a block (mixtral)");
+  schema.field("model.experts_per_token", &model.experts_per_token)
+      .range(1, 4096)
+      .help("of these, how many see a token (mixtral)");
+  schema.field("model.balance_coefficient", &model.balance_coefficient)
+      .at_least(0)
+      .help("of the loss that keeps experts evenly used (mixtral); 0: none");
   schema.field("model.activation_checkpointing", &config.activation_checkpointing)
       .help("compute activations again in backward rather than keep them");
   schema.field("model.init_from", &config.init_from)
@@ -106,7 +113,6 @@ void declare_training(ConfigSchema& schema, PretrainConfig& config) {
   schema.field("parallel.timeout_s", &parallel.timeout_s)
       .range(1, 86400)
       .help("seconds after which a rank that does not come is given up, and the run with it");
-
   auto& optimizer = config.optimizer;
   schema.section("optimizer", "how gradients change the weights");
   schema.field("optimizer.name", &optimizer.name).words({"adamw", "lion", "sgd"}).help("algorithm");
