@@ -1,7 +1,6 @@
 #include "core/ops/reduce.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "core/autograd.h"
 #include "core/op_scope.h"
@@ -15,6 +14,8 @@
 #include "core/tensor_impl.h"
 #include "kernels/reduce/reduce.h"
 #include "kernels/reduce/reduce_cuda.h"
+#include "kernels/topk/topk.h"
+#include "kernels/topk/topk_cuda.h"
 
 namespace plinth {
 namespace {
@@ -247,24 +248,13 @@ TopK topk(const Tensor& x, int64_t k) {
   const OpScope scope(__func__);
   check(x.dim() >= 1 && k >= 0 && k <= x.size(-1), ErrorKind::Argument, "topk", "k is ", k,
         ", x has shape ", x.shape(), "; k goes up to the last dimension's size");
-  check_on_cpu(x, "topk");
   const Tensor rows = x.detach().contiguous();
   Shape shape = x.shape();
   shape[shape.dim() - 1] = k;
   Tensor indices = Tensor::empty(shape, {DType::Int64, x.device()});
   const int64_t length = x.size(-1), count = length == 0 ? 0 : rows.numel() / length;
   dispatch_numeric(x.dtype(), "topk", [&]<class T>() {
-    std::vector<int64_t> order(length);
-    for (int64_t r = 0; r < count; ++r) {
-      const T* row = rows.data<T>() + r * length;
-      std::iota(order.begin(), order.end(), 0);
-      const auto larger = [row](int64_t a, int64_t b) {
-        const compute_t<T> x = row[a], y = row[b];
-        return x > y || (x == y && a < b);
-      };
-      std::partial_sort(order.begin(), order.begin() + k, order.end(), larger);
-      std::copy_n(order.begin(), k, indices.data<int64_t>() + r * k);
-    }
+    PLINTH_RUN(rows, topk, count, length, k, rows.data<T>(), indices.data<int64_t>());
   });
   return {gather(x, -1, indices), indices};
 }

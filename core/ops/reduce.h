@@ -32,7 +32,7 @@ struct TopK {
   Tensor values;
   Tensor indices;  // int64
 };
-// The k largest along the last dimension, largest first, equal ones by position.
+// The k largest along the last dimension, largest first, equal ones by position, NaN before all.
 TopK topk(const Tensor& x, int64_t k);
 
 }  // namespace plinth

@@ -229,8 +229,7 @@ Row topk_row() {
       .errors = {{[] {
                     topk(zeros({2, 3}), 4);
                   },
-                  ErrorKind::Argument, "topk: k is 4, x has shape [2, 3]"}},
-      .on_gpu = false};
+                  ErrorKind::Argument, "topk: k is 4, x has shape [2, 3]"}}};
 }
 
 }  // namespace
