@@ -19,8 +19,10 @@ namespace {
 // may start another (activation checkpointing does).
 class Pass {
  public:
-  Pass(const Tensors& roots, const Tensors& root_grads, const Tensors* targets, GradOptions options)
-      : options_(options), capture_(targets != nullptr) {
+  // With `deferred`, what is not on the way to a target is put there rather than left out.
+  Pass(const Tensors& roots, const Tensors& root_grads, const Tensors* targets, GradOptions options,
+       std::vector<Deferred>* deferred = nullptr)
+      : options_(options), capture_(targets != nullptr), deferred_(deferred) {
     options_.retain_graph |= options_.create_graph;
     if (targets) add_targets(*targets);
     for (size_t i = 0; i < roots.size(); ++i) {
@@ -28,6 +30,18 @@ class Pass {
     }
     count_dependencies();
     if (capture_) mark_needed();
+  }
+
+  // Goes on with what another pass put off.
+  explicit Pass(std::vector<Deferred> deferred) : capture_(false) {
+    for (Deferred& entry : deferred) {
+      State& state = states_[entry.node.get()];
+      state.keep = entry.node;
+      state.grads = std::move(entry.grads);
+      state.inputs = std::move(entry.inputs);
+      roots_.push_back({entry.node, 0});
+    }
+    count_dependencies();
   }
 
   Tensors run() {
@@ -51,6 +65,8 @@ class Pass {
     bool needed = true;
     Tensors grads;
     std::vector<std::pair<uint32_t, size_t>> targets;  // (output of the node, number of the target)
+    std::vector<bool> inputs;                          // that this pass goes on to; empty: all
+    bool goes_on(size_t input) const { return inputs.empty() || inputs[input]; }
   };
 
   struct LaterFirst {
@@ -112,8 +128,9 @@ class Pass {
     while (!stack.empty()) {
       Node* node = stack.back();
       stack.pop_back();
-      for (const Edge& edge : node->inputs) {
-        if (!edge.node) continue;
+      for (size_t i = 0; i < node->inputs.size(); ++i) {
+        const Edge& edge = node->inputs[i];
+        if (!edge.node || !states_[node].goes_on(i)) continue;
         ++states_[edge.node.get()].dependencies;
         visit(edge.node);
       }
@@ -143,20 +160,41 @@ class Pass {
     const bool arrived =
         std::ranges::any_of(state.grads, [](const Tensor& g) { return g.defined(); });
     Tensors results(node->inputs.size());
+    const bool runs = arrived && (!capture_ || state.needed);
+    bool has_rest = false;
     if (arrived) {
-      run_hooks(node, state.grads);
+      // A node that was put off has run them.
+      if (state.inputs.empty()) run_hooks(node, state.grads);
       for (const auto& [output, target] : state.targets) captured_[target] = state.grads[output];
-      const bool is_leaf = node->inputs.empty();
-      if (capture_ ? state.needed : true) {
-        const AnomalyPause pause;
-        const OpScope scope(scope_name(*node), ScopeKind::Backward);
-        results = node->backward(state.grads);
-        if (is_leaf) results.clear();
-      }
+      if (deferred_) has_rest = defer(state, *node);
+    }
+    if (runs) {
+      const AnomalyPause pause;
+      const OpScope scope(scope_name(*node), ScopeKind::Backward);
+      node->wanted = state.inputs;
+      results = node->backward(state.grads);
+      node->wanted.clear();
+      if (node->inputs.empty()) results.clear();
     }
     state.grads.clear();
-    if (!options_.retain_graph && arrived && (!capture_ || state.needed)) node->release();
-    pass_on(node, std::move(results));
+    if (!options_.retain_graph && runs && !has_rest) node->release();
+    pass_on(node, state, std::move(results));
+  }
+
+  // Puts off the inputs that lead to no target, of a root that leads to none all, and gives whether
+  // there are any.
+  bool defer(State& state, Node& node) {
+    std::vector<bool> now(node.inputs.size()), later(node.inputs.size());
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      if (!node.inputs[i].node) continue;
+      const State& input = states_[node.inputs[i].node.get()];
+      now[i] = state.needed && (input.needed || !input.targets.empty());
+      later[i] = !now[i];
+    }
+    const bool has_rest = std::ranges::find(later, true) != later.end();
+    if (has_rest) deferred_->push_back({state.keep, state.grads, later});
+    state.inputs = std::move(now);
+    return has_rest;
   }
 
   // "layer_norm_backward"; a leaf's "accumulate_grad" says what it does.
@@ -174,13 +212,13 @@ class Pass {
     }
   }
 
-  void pass_on(Node* node, Tensors results) {
+  void pass_on(Node* node, const State& state, Tensors results) {
     check(results.size() <= node->inputs.size(), ErrorKind::Argument, node->name(),
           "backward returned ", results.size(), " gradients for ", node->inputs.size(), " inputs");
     for (size_t i = 0; i < node->inputs.size(); ++i) {
       const Edge& edge = node->inputs[i];
-      if (!edge.node) continue;
-      if (i < results.size() && results[i].defined()) {
+      if (!edge.node || (!deferred_ && !state.goes_on(i))) continue;
+      if (i < results.size() && results[i].defined() && state.goes_on(i)) {
         receive(edge, fitted(node, i, edge, std::exchange(results[i], {})));
       }
       if (--states_[edge.node.get()].dependencies == 0) ready_.push(edge.node.get());
@@ -198,6 +236,7 @@ class Pass {
 
   GradOptions options_;
   bool capture_;
+  std::vector<Deferred>* deferred_ = nullptr;
   std::vector<Edge> roots_;
   std::vector<Node*> order_;
   std::unordered_map<Node*, State> states_;
@@ -211,6 +250,18 @@ Tensors run_backward(const Tensors& roots, const Tensors& root_grads, const Tens
                      GradOptions options) {
   const OpScope scope("backward", ScopeKind::Phase);
   return Pass(roots, root_grads, targets, options).run();
+}
+
+Tensor run_backward_to(const Tensor& root, const Tensor& root_grad, const Tensor& target,
+                       std::vector<Deferred>& deferred) {
+  const OpScope scope("backward", ScopeKind::Phase);
+  const Tensors targets = {target};
+  return Pass({root}, {root_grad}, &targets, {}, &deferred).run()[0];
+}
+
+void run_deferred(std::vector<Deferred> deferred) {
+  const OpScope scope("backward", ScopeKind::Phase);
+  Pass(std::move(deferred)).run();
 }
 
 void backward(const Tensors& outputs, const Tensors& grad_outputs, GradOptions options) {

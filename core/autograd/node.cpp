@@ -114,7 +114,8 @@ Tensors OpNode::backward(const Tensors& grads) {
   BackwardContext context;
   const std::shared_ptr<Node> self = shared_from_this();
   for (const SavedTensor& saved : saved_) context.saved_.push_back(saved.unpack(self));
-  for (const Edge& edge : inputs) context.needs_.push_back(edge.node != nullptr);
+  for (size_t i = 0; i < inputs.size(); ++i)
+    context.needs_.push_back(inputs[i].node != nullptr && (wanted.empty() || wanted[i]));
   if (outputs.size() == 1) return backward_(context, grads);
   Tensors filled = grads;
   for (size_t i = 0; i < filled.size(); ++i) {

@@ -33,6 +33,8 @@ class Node : public std::enable_shared_from_this<Node> {
   uint64_t sequence() const { return sequence_; }
 
   std::vector<Edge> inputs;  // where the results of backward() go
+  // Whose gradients the pass at hand wants of backward(); empty: all.
+  std::vector<bool> wanted;
   std::vector<OutputInfo> outputs;
   // hooks[i] are called, in order, with the gradient of output i before backward().
   std::vector<std::vector<std::function<Tensor(const Tensor&)>>> hooks;
@@ -97,6 +99,19 @@ class OpNode final : public Node {
 // into no leaf; without, every leaf accumulates.
 Tensors run_backward(const Tensors& roots, const Tensors& root_grads, const Tensors* targets,
                      GradOptions options);
+
+// What a pass left out: nodes whose gradients arrived, and which of their inputs have none yet.
+struct Deferred {
+  std::shared_ptr<Node> node;
+  Tensors grads;
+  std::vector<bool> inputs;
+};
+
+// The two halves of core/split_backward.h: the gradient that arrives at `target`, and what that
+// left out; and the rest, which accumulates into leaves.
+Tensor run_backward_to(const Tensor& root, const Tensor& root_grad, const Tensor& target,
+                       std::vector<Deferred>& deferred);
+void run_deferred(std::vector<Deferred> deferred);
 
 // Makes output the result number `index` of node.
 void set_history(Tensor& output, const std::shared_ptr<Node>& node, uint32_t index);
