@@ -39,15 +39,16 @@ int64_t bytes_of(const Tensor& targets, const Tokenizer& tokenizer) {
 }
 
 void add(Evaluation& sum, LanguageModel& model, const Windows& windows,
-         const Tokenizer* tokenizer) {
+         const EvaluationOptions& options) {
   const OpScope scope("evaluate_batch", ScopeKind::Phase);
   const int64_t tokens = windows.targets.numel();
   const Device device = model.device();
-  const Tensor loss = model.loss(windows.ids.to(device), windows.targets.to(device));
+  const Tensor ids = windows.ids.to(device), targets = windows.targets.to(device);
+  const Tensor loss = options.loss ? options.loss(ids, targets) : model.loss(ids, targets);
   const double nats = loss.item() * static_cast<double>(tokens);
   sum.loss = (sum.tokens ? sum.loss : 0) + nats;
   sum.tokens += tokens;
-  if (tokenizer) sum.bytes += bytes_of(windows.targets, *tokenizer);
+  if (options.tokenizer) sum.bytes += bytes_of(windows.targets, *options.tokenizer);
 }
 
 }  // namespace
@@ -85,12 +86,12 @@ Evaluation evaluate(LanguageModel& model, const TokenText& text, const Evaluatio
   for (int64_t i = 0; i < count; ++i) {
     starts.push_back(i * whole / count * time);
     if (static_cast<int64_t>(starts.size()) < options.batch && i + 1 < count) continue;
-    add(result, model, read_windows(text, starts, time), options.tokenizer);
+    add(result, model, read_windows(text, starts, time), options);
     starts.clear();
   }
   const int64_t rest = text.size - 1 - whole * time;
   if (count == whole && rest > 0)
-    add(result, model, read_windows(text, {whole * time}, rest), options.tokenizer);
+    add(result, model, read_windows(text, {whole * time}, rest), options);
   result.loss /= static_cast<double>(result.tokens);
   return result;
 }

@@ -27,6 +27,8 @@ struct EvaluationOptions {
   int64_t batch = 8;                     // windows at once
   int64_t max_windows = 0;               // evenly spread over the text; 0: all of it
   const Tokenizer* tokenizer = nullptr;  // for bits per byte
+  // The mean loss of ids and targets [batch, time], in place of model.loss().
+  std::function<Tensor(const Tensor& ids, const Tensor& targets)> loss = {};
 };
 
 struct Evaluation {

@@ -48,8 +48,14 @@ TrainerOptions completed(TrainerOptions options) {
   const int64_t ranks = options.group ? options.group->size() : 1;
   check(options.context > 0 && ranks % options.context == 0, ErrorKind::Argument, "Trainer",
         "context got ", options.context, ", takes a divisor of the ", ranks, " ranks of group");
-  if (options.group)
-    distributed::share_of(*options.group, options.batch / options.micro_batch * options.context);
+  check(!options.plan || options.ema_decay == 0, ErrorKind::Argument, "Trainer", "ema_decay got ",
+        options.ema_decay, ", takes 0 with a plan");
+  check(!options.plan || options.group, ErrorKind::Argument, "Trainer",
+        "a plan takes a group of several ranks");
+  if (options.group) {
+    distributed::share_of(options.plan ? options.plan->data_group() : *options.group,
+                          options.batch / options.micro_batch * options.context);
+  }
   options.log.directory = options.directory;
   options.log.steps = options.steps;
   return options;
@@ -57,7 +63,7 @@ TrainerOptions completed(TrainerOptions options) {
 
 // Of the flat gradients, so that ranks can share them.
 int64_t buffer_multiple(const nn::Module& module, const TrainerOptions& options) {
-  if (!options.group) return 1;
+  if (!options.group || options.plan) return 1;
   const Tensors parameters = module.parameters();
   const Device device = parameters.empty() ? Device{} : parameters[0].device();
   return distributed::DataParallel::multiple(*options.group, device, options.data_parallel.sharded);
@@ -89,11 +95,13 @@ Trainer::Trainer(nn::Module& module, Loss loss, nn::Optimizer& optimizer, nn::Sc
       options_(completed(std::move(options))),
       hooks_(std::move(hooks)),
       guard_(options_.guard),
-      gradients_(module.parameters(), {}, buffer_multiple(module, options_)),
+      gradients_(options_.plan ? Tensors{} : module.parameters(), {},
+                 buffer_multiple(module, options_)),
       tree_(gradients_) {
   schedule_.validate();
-  if (options_.group) parallel_.emplace(options_.group, gradients_, options_.data_parallel);
-  if (options_.group && options_.data_parallel.sharded)
+  if (options_.group && !options_.plan)
+    parallel_.emplace(options_.group, gradients_, options_.data_parallel);
+  if (parallel_ && options_.data_parallel.sharded)
     sharded_.emplace(options_.group, gradients_, *parallel_, optimizer_);
   if (options_.ema_decay > 0) ema_.emplace(module_, nn::EmaOptions{.decay = options_.ema_decay});
   generator().seed(options_.seed);
@@ -160,16 +168,17 @@ Trainer::StepResult Trainer::train_step(bool stops) {
   return result;
 }
 
-// Forward and backward of each micro-batch, then one update.
-Trainer::StepResult Trainer::step_on_host(bool stops) {
-  const int64_t count = options_.batch / options_.micro_batch;
+bool Trainer::compute_gradients(std::vector<double>& losses, bool stops) {
+  const auto count = static_cast<int64_t>(losses.size());
+  if (options_.plan) {
+    options_.plan->run({step_, count, options_.micro_batch, options_.precision}, data_, losses);
+    return gather(losses, stops);
+  }
   // A context-parallel rank's tokens of a micro-batch count as one of their own.
   const int64_t all = count * options_.context;
   const distributed::Share own =
       parallel_ ? distributed::share_of(*options_.group, all) : distributed::Share{0, all};
   const int64_t first = own.first / own.count / options_.context * own.count;
-  StepResult result;
-  std::vector<double> losses(count);
   gradients_.zero();
   tree_.begin(own.first);
   for (int64_t i = 0; i < own.count; ++i) {
@@ -178,7 +187,15 @@ Trainer::StepResult Trainer::step_on_host(bool stops) {
     losses[first + i] = accumulate(step_ * options_.batch + (first + i) * options_.micro_batch);
   }
   parallel_ ? parallel_->finish() : tree_.finish();
-  if (options_.world) result.stops = gather(losses, stops);
+  return options_.world ? gather(losses, stops) : false;
+}
+
+// Forward and backward of each micro-batch, then one update.
+Trainer::StepResult Trainer::step_on_host(bool stops) {
+  const int64_t count = options_.batch / options_.micro_batch;
+  StepResult result;
+  std::vector<double> losses(count);
+  result.stops = compute_gradients(losses, stops);
   for (const double loss : losses) result.loss += loss;
 
   const double share = 1.0 / static_cast<double>(count);
@@ -216,7 +233,7 @@ Trainer::StepResult Trainer::step_on_device() {
 }
 
 Device Trainer::device() const {
-  const Tensors& buffers = gradients_.buffers();
+  const Tensors buffers = options_.plan ? module_.parameters() : gradients_.buffers();
   return buffers.empty() ? Device{} : buffers[0].device();
 }
 
@@ -245,6 +262,7 @@ double Trainer::accumulate(int64_t first_sample) {
 }
 
 double Trainer::grad_norm() const {
+  if (options_.plan) return options_.plan->grad_norm();
   if (!options_.shards)
     return sharded_ ? sharded_->grad_norm() : nn::global_norm(gradients_.contents());
   if (!sharded_) return options_.shards->grad_norm(gradients_, nullptr, nullptr);
@@ -256,8 +274,9 @@ double Trainer::grad_norm() const {
 // Sums of one number and zeros, which are exact: of ranks that share micro-batches one gives the
 // losses.
 bool Trainer::gather(std::vector<double>& losses, bool stops) const {
-  const bool gives = (!options_.group || options_.group->rank() % options_.context == 0) &&
-                     (!options_.shards || options_.shards->group().rank() == 0);
+  const bool gives =
+      options_.plan || ((!options_.group || options_.group->rank() % options_.context == 0) &&
+                        (!options_.shards || options_.shards->group().rank() == 0));
   if (!gives) std::ranges::fill(losses, 0);
   losses.push_back(stops ? 1 : 0);
   const Tensor shared = from_values(losses, {static_cast<int64_t>(losses.size())}).to(device());
@@ -287,6 +306,7 @@ void Trainer::record(const StepResult& done, double seconds, double validation_l
   report.grad_norm = done.grad_norm;
   report.seconds = seconds;
   if (parallel_) report.exposed_communication = parallel_->exposed_seconds();
+  if (options_.plan) report.exposed_communication = options_.plan->exposed_seconds();
   report.tokens = options_.batch * options_.tokens_per_sample;
   report.flops = static_cast<double>(options_.batch) * options_.flops_per_sample;
   report.skipped = guard_.state().skipped;
@@ -367,6 +387,7 @@ void Trainer::begin() {
 
 // Ranks that begin with other weights, or go on from another checkpoint, would give wrong sums.
 void Trainer::agree_on_start() const {
+  if (options_.plan) options_.plan->agree_on_weights();
   const auto range = [&](distributed::ProcessGroup& group, double own) {
     const Tensor values = from_values<double>({-own, own}, {2}).to(device());
     group.all_reduce(values, distributed::ReduceOp::Max).wait();
@@ -376,7 +397,7 @@ void Trainer::agree_on_start() const {
   const auto [first, last] = range(*options_.world, static_cast<double>(step_));
   check(first == last, ErrorKind::Config, "Trainer", "ranks go on from checkpoints of steps ",
         first, " to ", last, "; run.directory must lie where all of them see it");
-  if (!options_.group) return;
+  if (!options_.group || options_.plan) return;
   const double own = nn::global_norm(module_.parameters());
   const auto [least, most] = range(*options_.group, own);
   check(least == most || std::isnan(own), ErrorKind::Config, "Trainer",
@@ -399,6 +420,10 @@ Trainer::States Trainer::gather_states() const {
     return options_.shards ? options_.shards->whole(states) : states;
   };
   States states;
+  if (options_.plan) {
+    states.optimizer = options_.plan->gather(optimizer_);
+    return states;
+  }
   if (!hooks_.save) states.weights = whole(module_.state_dict());
   states.optimizer = whole(sharded_ ? sharded_->state_dict() : optimizer_.state_dict());
   if (ema_) states.average = whole(ema_->state_dict());
@@ -449,8 +474,13 @@ void Trainer::restore(const fs::path& checkpoint) {
     module_.load_state_dict(read_states(checkpoint / kWeights));
   }
   const nn::StateDict optimizer_state = read_states(checkpoint / kOptimizer);
-  sharded_ ? sharded_->load_state_dict(optimizer_state)
-           : optimizer_.load_state_dict(optimizer_state);
+  if (options_.plan) {
+    options_.plan->load_state(optimizer_, optimizer_state);
+  } else if (sharded_) {
+    sharded_->load_state_dict(optimizer_state);
+  } else {
+    optimizer_.load_state_dict(optimizer_state);
+  }
   if (ema_) ema_->load_state_dict(read_states(checkpoint / kAverage));
   data_.restore(state.loader);
   guard_.restore({state.skipped_steps, state.bad_in_a_row, state.average_loss});

@@ -36,6 +36,7 @@
 #include "train/run_recorder.h"
 #include "train/signals.h"
 #include "train/step_guard.h"
+#include "train/step_plan.h"
 
 namespace plinth {
 
@@ -60,6 +61,10 @@ struct TrainerOptions {
   // of the run are then `world`. Checkpoints have whole parameters.
   std::shared_ptr<distributed::ProcessGroup> world;
   const distributed::ParameterShards* shards = nullptr;
+  // Ranks of the group that have different parts of the module; outlives the trainer. Its ranks
+  // with micro-batches of their own share them as above, and it has data_parallel's place. Null:
+  // all have the whole.
+  StepPlan* plan = nullptr;
 
   std::filesystem::path directory;  // of checkpoints and logs; empty: nothing is written
   bool resume = false;              // from the latest checkpoint there, if there is one
@@ -135,6 +140,9 @@ class Trainer {
   // One step's work where the optimizer takes its numbers from the host, or from a GPU's memory.
   StepResult step_on_host(bool stops);
   StepResult step_on_device();
+  // The sums of a step's gradients, and the losses of the micro-batches that are known here; with
+  // ranks, whether some rank stops.
+  bool compute_gradients(std::vector<double>& losses, bool stops);
   // Adds a micro-batch's gradients, and gives its loss.
   double accumulate(int64_t first_sample);
   // The losses of all of the step's micro-batches, of which this rank fills in its own; whether

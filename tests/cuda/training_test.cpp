@@ -35,7 +35,7 @@ std::unique_ptr<LanguageModel> gpt2() {
   return std::make_unique<Gpt2>(config);
 }
 
-std::unique_ptr<LanguageModel> llama() {
+LlamaConfig llama_config() {
   LlamaConfig config;
   config.vocab_size = kVocab;
   config.context = kTime + 1;
@@ -45,6 +45,16 @@ std::unique_ptr<LanguageModel> llama() {
   config.kv_heads = 2;
   config.head_dim = 4;
   config.ffn_dim = 24;
+  return config;
+}
+
+std::unique_ptr<LanguageModel> llama() {
+  return std::make_unique<Llama>(llama_config());
+}
+
+std::unique_ptr<LanguageModel> mixtral() {
+  LlamaConfig config = llama_config();
+  config.experts = LlamaExperts{.count = 3};
   return std::make_unique<Llama>(config);
 }
 
@@ -108,6 +118,10 @@ TEST_F(DeviceTraining, Gpt2LearnsAsOnTheCpu) {
 
 TEST_F(DeviceTraining, LlamaLearnsAsOnTheCpu) {
   expect_equal(train(kDevice, llama, adamw), train({}, llama, adamw), 2e-5);
+}
+
+TEST_F(DeviceTraining, MixtralLearnsAsOnTheCpu) {
+  expect_equal(train(kDevice, mixtral, adamw), train({}, mixtral, adamw), 2e-5);
 }
 
 TEST_F(DeviceTraining, EveryOptimizerStepsAsOnTheCpu) {

@@ -49,6 +49,22 @@ void declare_model(ConfigSchema& schema, PretrainConfig& config) {
           "model or run directory whose weights to start from; its config.json replaces the sizes");
 }
 
+void declare_model_parallel(ConfigSchema& schema, PretrainConfig& config) {
+  auto& parallel = config.parallel;
+  schema.field("parallel.pp", &parallel.pp)
+      .range(1, 4096)
+      .help("pipeline stages: ranks that have different blocks of the model");
+  schema.field("parallel.ep", &parallel.ep)
+      .range(1, 4096)
+      .help("ranks that share out the experts of each block (mixtral)");
+  schema.field("parallel.schedule", &parallel.schedule)
+      .words({"1f1b", "interleaved", "zb-h1"})
+      .help("of the stages; zb-h1 computes gradients of weights late, where a stage would wait");
+  schema.field("parallel.chunks", &parallel.chunks)
+      .range(1, 4096)
+      .help("pieces of the model a stage, of the schedule interleaved");
+}
+
 void declare_training(ConfigSchema& schema, PretrainConfig& config) {
   auto& train = config.train;
   schema.section("train", "the loop");
@@ -113,6 +129,8 @@ void declare_training(ConfigSchema& schema, PretrainConfig& config) {
   schema.field("parallel.timeout_s", &parallel.timeout_s)
       .range(1, 86400)
       .help("seconds after which a rank that does not come is given up, and the run with it");
+  declare_model_parallel(schema, config);
+
   auto& optimizer = config.optimizer;
   schema.section("optimizer", "how gradients change the weights");
   schema.field("optimizer.name", &optimizer.name).words({"adamw", "lion", "sgd"}).help("algorithm");

@@ -55,6 +55,10 @@ struct PretrainConfig {
     int64_t bucket_mb = 25;
     bool overlap = true;
     int64_t timeout_s = 600;
+    int64_t pp = 1;
+    int64_t ep = 1;
+    std::string schedule = "1f1b";
+    int64_t chunks = 1;
   } parallel;
 
   struct OptimizerSettings {

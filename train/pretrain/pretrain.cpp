@@ -17,6 +17,7 @@
 #include "train/evaluation.h"
 #include "train/generation/generate.h"
 #include "train/logging/format.h"
+#include "train/model_parallel.h"
 #include "train/pretrain/ranks.h"
 #include "train/pretrain/token_batches.h"
 #include "train/shared_model.h"
@@ -48,6 +49,16 @@ PretrainData open_data(const PretrainConfig& config) {
   return data;
 }
 
+distributed::DataParallelOptions data_parallel_options(const PretrainConfig& config) {
+  distributed::DataParallelOptions options;
+  options.bucket_bytes = config.parallel.bucket_mb << 20;
+  options.sharded = config.parallel.zero > 0;
+  options.overlap = config.parallel.overlap;
+  options.reduction = config.parallel.reduction == "tree" ? distributed::Reduction::Tree
+                                                          : distributed::Reduction::Library;
+  return options;
+}
+
 std::unique_ptr<LanguageModel> build_model(const PretrainConfig& config, const PretrainData& data,
                                            const Tell& tell) {
   std::unique_ptr<LanguageModel> model;
@@ -61,6 +72,20 @@ std::unique_ptr<LanguageModel> build_model(const PretrainConfig& config, const P
   }
   model->set_activation_checkpointing(config.activation_checkpointing);
   return model;
+}
+
+ModelParallelOptions model_parallel_options(const PretrainConfig& config) {
+  ModelParallelOptions options;
+  options.pp = static_cast<int>(config.parallel.pp);
+  options.ep = static_cast<int>(config.parallel.ep);
+  options.chunks = static_cast<int>(config.parallel.chunks);
+  for (const auto kind :
+       {distributed::PipelineKind::OneForwardOneBackward, distributed::PipelineKind::Interleaved,
+        distributed::PipelineKind::ZeroBubbleH1}) {
+    if (distributed::name(kind) == config.parallel.schedule) options.schedule = kind;
+  }
+  options.data_parallel = data_parallel_options(config);
+  return options;
 }
 
 // Every token must be a row of the embedding: better told now, naming the file, than in some step.
@@ -102,15 +127,16 @@ nn::Schedule build_schedule(const PretrainConfig& config) {
           .decay = static_cast<int64_t>(steps * config.schedule.decay_fraction)};
 }
 
-LoaderOptions loader_options(const PretrainConfig& config, int64_t context,
-                             const RankGroups& groups) {
+// Of ranks that have micro-batches of their own.
+LoaderOptions loader_options(const PretrainConfig& config, int64_t context, int64_t rank,
+                             int64_t ranks) {
   LoaderOptions options;
   options.samples.length = context;
   options.samples.seed = config.run.seed;
   options.samples.shuffle = config.data.order == "shuffled";
   options.rows = config.micro_batch();
-  options.rank = groups.data_rank();
-  options.ranks = groups.data_ranks();
+  options.rank = rank;
+  options.ranks = ranks;
   options.micro_batches = config.train.batch / config.micro_batch() / options.ranks;
   return options;
 }
@@ -128,12 +154,7 @@ TrainerOptions trainer_options(const PretrainConfig& config, const ConfigSchema&
   options.precision = config.train.precision == "bfloat16" ? DType::BFloat16 : DType::Float32;
   options.ema_decay = config.train.ema_decay;
   options.cuda_graph = config.train.cuda_graph;
-  options.data_parallel.bucket_bytes = config.parallel.bucket_mb << 20;
-  options.data_parallel.sharded = config.parallel.zero > 0;
-  options.data_parallel.overlap = config.parallel.overlap;
-  options.data_parallel.reduction = config.parallel.reduction == "tree"
-                                        ? distributed::Reduction::Tree
-                                        : distributed::Reduction::Library;
+  options.data_parallel = data_parallel_options(config);
   options.guard = {config.train.max_bad_steps, config.train.explosion_factor};
   options.directory = config.run.directory;
   options.resume = resume;
@@ -195,14 +216,14 @@ void use_float8(const PretrainConfig& config, LanguageModel& model, const Tell& 
 // A checkpoint is itself a model directory, with its tokenizer beside the weights.
 TrainerHooks build_hooks(const PretrainConfig& config, const ConfigSchema& schema,
                          const PretrainData& data, LanguageModel& model,
-                         const distributed::ParameterShards* shards) {
+                         const distributed::ParameterShards* shards, ModelParallel* plan) {
   TrainerHooks hooks;
   const auto whole = std::make_shared<nn::StateDict>();
   if (shards) hooks.gather = [=, &model] { *whole = shards->whole(model.named_parameters()); };
   hooks.start = [&](bool resumed) { keep_config(config, schema, resumed); };
-  hooks.save = [&, whole](CheckpointContents& contents) {
-    contents.tensors["model.safetensors"] =
-        export_weights(model, model.weight_slices(), std::nullopt, *whole);
+  hooks.save = [&, whole, plan](CheckpointContents& contents) {
+    contents.tensors["model.safetensors"] = export_weights(
+        model, model.weight_slices(), std::nullopt, plan ? plan->gathered_weights() : *whole);
     whole->clear();
     contents.texts["config.json"] = model.config_json(model.head_weight().dtype());
     if (!model.named_buffers().empty())
@@ -212,17 +233,24 @@ TrainerHooks build_hooks(const PretrainConfig& config, const ConfigSchema& schem
     const fs::path roles = config.data.tokenizer / "tokenizer_config.json";
     if (fs::exists(roles)) contents.texts["tokenizer_config.json"] = read_text_file(roles);
   };
-  hooks.load = [&, shards](const fs::path& checkpoint) {
-    const nn::StateDict own = model.named_parameters();
-    const nn::StateDict read = shards ? shards->room(own) : own;
-    read_weights(read, model.weight_slices(), SafetensorsCheckpoint::open(checkpoint), checkpoint);
-    if (shards) nn::load(own, shards->parts(read), true, checkpoint.string());
+  hooks.load = [&, shards, plan](const fs::path& checkpoint) {
+    const auto read = [&] {
+      const nn::StateDict own = model.named_parameters();
+      const nn::StateDict all = shards ? shards->room(own) : own;
+      read_weights(all, model.weight_slices(), SafetensorsCheckpoint::open(checkpoint), checkpoint);
+      if (shards) nn::load(own, shards->parts(all), true, checkpoint.string());
+    };
+    plan ? plan->load_weights(read) : read();
     if (!model.named_buffers().empty())
       nn::load(model.named_buffers(), read_tensors(checkpoint / kBuffers), true, kBuffers);
   };
   if (data.validation) {
-    hooks.validate = [&] {
+    hooks.validate = [&, plan] {
       EvaluationOptions options;
+      if (plan)
+        options.loss = [plan](const Tensor& ids, const Tensor& targets) {
+          return plan->evaluate(ids, targets);
+        };
       options.batch = config.micro_batch();
       options.max_windows = config.validation.batches * config.micro_batch();
       return evaluate(model, *data.validation, options).loss;
@@ -239,6 +267,13 @@ std::string last_good(const PretrainConfig& config) {
                 : "; there is no checkpoint yet";
 }
 
+std::unique_ptr<ModelParallel> cut(const PretrainConfig& config, LanguageModel& model,
+                                   Device device,
+                                   const std::shared_ptr<distributed::ProcessGroup>& group) {
+  if (!is_cut(config)) return nullptr;
+  return std::make_unique<ModelParallel>(model, group, device, model_parallel_options(config));
+}
+
 }  // namespace
 
 PretrainResult pretrain(const PretrainConfig& config, const ConfigSchema& schema, bool resume,
@@ -253,6 +288,7 @@ PretrainResult pretrain(const PretrainConfig& config, const ConfigSchema& schema
   const PretrainData data = open_data(config);
   const std::unique_ptr<LanguageModel> model = build_model(config, data, tell);
   check_vocabulary(data, *model);
+  const std::unique_ptr<ModelParallel> plan = cut(config, *model, device, group);
   PretrainResult result;
   result.parameters = model->parameter_count();
   std::shared_ptr<const distributed::ModelParallel> shared;
@@ -261,7 +297,10 @@ PretrainResult pretrain(const PretrainConfig& config, const ConfigSchema& schema
   model->to(device);
   use_float8(config, *model, tell);
   result.unigram_entropy = unigram_entropy(*data.train, model->info().vocab_size);
-  TokenBatches batches(data.train, loader_options(config, model->info().context, groups));
+  const int64_t data_rank = plan ? plan->data_group().rank() : groups.data_rank();
+  const int64_t data_ranks = plan ? plan->data_group().size() : groups.data_ranks();
+  TokenBatches batches(data.train,
+                       loader_options(config, model->info().context, data_rank, data_ranks));
   tell(detail::concat(model->info().type, " with ",
                       format_count(static_cast<double>(result.parameters)), " parameters, ",
                       format_count(static_cast<double>(data.train->size())), " training tokens, ",
@@ -273,15 +312,16 @@ PretrainResult pretrain(const PretrainConfig& config, const ConfigSchema& schema
   options.world = groups.world;
   options.context = config.parallel.cp;
   options.shards = shards;
+  options.plan = plan.get();
+  if (plan) plan->make_gradients();
   if (groups.world)
-    tell(detail::concat(groups.text(), ", ",
-                        config.train.batch / config.micro_batch() / groups.data_ranks(),
+    tell(detail::concat(groups.text(), ", ", config.train.batch / config.micro_batch() / data_ranks,
                         " micro-batches a step each"));
   Trainer trainer(
       *model,
       [&](const Batch& batch) { return model->loss(batch[0].to(device), batch[1].to(device)); },
       *optimizer, build_schedule(config), batches, std::move(options),
-      build_hooks(config, schema, data, *model, shards));
+      build_hooks(config, schema, data, *model, shards, plan.get()));
   try {
     result.training = trainer.run();
   } catch (const TrainingDiverged& error) {

@@ -17,13 +17,31 @@ void check_grid(const PretrainConfig& config, int64_t ranks) {
   check(ranks % (parallel.tp * parallel.cp) == 0, ErrorKind::Config, "parallel.tp", "got ",
         parallel.tp, " and parallel.cp ", parallel.cp, ", whose product takes a divisor of the ",
         ranks, ranks == 1 ? " rank" : " ranks");
+  check(ranks % (parallel.pp * parallel.ep) == 0, ErrorKind::Config, "parallel.pp", "got ",
+        parallel.pp, ", with parallel.ep ", parallel.ep, "; their product takes a divisor of the ",
+        ranks, ranks == 1 ? " rank" : " ranks");
+  check(!is_cut(config) || parallel.tp * parallel.cp == 1, ErrorKind::Config, "parallel.tp", "got ",
+        parallel.tp, " and parallel.cp ", parallel.cp, ", takes 1 with parallel.pp or parallel.ep");
   check(!parallel.sequence || parallel.tp > 1, ErrorKind::Config, "parallel.sequence",
         "got true, takes parallel.tp of 2 or more, whose ranks share the sequence");
+  if (ranks == 1) return;
   const int64_t micro_batches = config.train.batch / config.micro_batch();
-  const int64_t data = ranks / (parallel.tp * parallel.cp);
+  const int64_t data = ranks / (parallel.tp * parallel.cp * parallel.pp);
   check(micro_batches % data == 0, ErrorKind::Config, "train.micro_batch", "gives ", micro_batches,
-        " micro-batches a step, takes a multiple of the ", data,
-        " ranks: train.batch / train.micro_batch");
+        " micro-batches a step, takes a multiple of the ", data, " ranks",
+        is_cut(config) ? " with micro-batches of their own" : "",
+        ": train.batch / train.micro_batch");
+  check(parallel.schedule != "interleaved" || micro_batches / data % parallel.pp == 0,
+        ErrorKind::Config, "parallel.schedule", "got interleaved with ", micro_batches / data,
+        " micro-batches a step on each rank, takes a multiple of parallel.pp (", parallel.pp, ")");
+}
+
+// What ranks that have different parts of the model cannot do.
+void check_cut(const PretrainConfig& config) {
+  check(config.train.ema_decay == 0, ErrorKind::Config, "train.ema_decay", "got ",
+        config.train.ema_decay, ", takes 0 with parallel.pp or parallel.ep");
+  check(config.sample.every == 0, ErrorKind::Config, "sample.every", "got ", config.sample.every,
+        ", takes 0 with parallel.pp or parallel.ep: one rank has not the whole model");
 }
 
 // What ranks cannot do together is refused before anything is read.
@@ -35,6 +53,7 @@ void check_work(const PretrainConfig& config, int64_t ranks) {
         config.train.float8,
         ", takes off with parallel.tp or parallel.cp: a scale is that of a "
         "whole tensor");
+  if (ranks > 1 && is_cut(config)) check_cut(config);
   check(!shares_model || config.sample.every == 0, ErrorKind::Config, "sample.every", "got ",
         config.sample.every,
         ", takes 0 with parallel.tp or parallel.cp: no rank has the whole "
@@ -46,6 +65,10 @@ std::shared_ptr<ProcessGroup> unless_alone(const std::shared_ptr<ProcessGroup>& 
 }
 
 }  // namespace
+
+bool is_cut(const PretrainConfig& config) {
+  return config.parallel.pp * config.parallel.ep > 1;
+}
 
 int64_t RankGroups::data_ranks() const {
   return size_of(data) / size_of(cp);

@@ -28,6 +28,9 @@ struct RankGroups {
 RankGroups arrange_ranks(const PretrainConfig& config,
                          const std::shared_ptr<distributed::ProcessGroup>& world);
 
+// Whether ranks have different blocks or experts (train/model_parallel.h).
+bool is_cut(const PretrainConfig& config);
+
 distributed::ModelParallelOptions model_parallel_options(const PretrainConfig& config,
                                                          const RankGroups& groups);
 

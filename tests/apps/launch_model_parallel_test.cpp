@@ -1,0 +1,93 @@
+// Ranks with different parts of a model, each a process of its own, against one process.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/apps/plinth_program.h"
+
+namespace plinth {
+namespace {
+
+using testing::HasSubstr;
+using Words = std::vector<std::string>;
+
+// What a cut model takes, without what adds in another order than one process.
+const Words kSettings = {
+    "model.layers=3", "model.tied=false",  "train.micro_batch=1",       "train.ema_decay=0",
+    "sample.every=0", "train.clip_norm=0", "checkpoint.keep_best=false"};
+const Words kExperts = {"model.type=mixtral", "model.dropout=0", "model.experts=3",
+                        "model.balance_coefficient=0"};
+
+Outcome train(const Workplace& here, int ranks, const std::string& run, const Words& more = {}) {
+  Words arguments;
+  if (ranks > 0) arguments = {"launch", "--nproc", std::to_string(ranks), "--"};
+  Words settings = kSettings;
+  settings.push_back("run.directory=" + run);
+  settings.insert(settings.end(), more.begin(), more.end());
+  for (const std::string& word : Workplace::pretrain_arguments(settings)) arguments.push_back(word);
+  return here.run(arguments);
+}
+
+Words joined(Words a, const Words& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+double validation_loss(const Outcome& outcome) {
+  const std::string words = "validation loss ";
+  const size_t at = outcome.output.rfind(words);
+  return at == std::string::npos ? 0 : std::stod(outcome.output.substr(at + words.size()));
+}
+
+// In the middle of the run other ranks take over, and write the same files.
+TEST(LaunchedModelParallel, StagesWriteTheFilesOfOneProcess) {
+  const Workplace here;
+  ASSERT_EQ(train(here, 0, "alone").status, 0);
+  const Words stages = {"parallel.pp=2", "parallel.schedule=zb-h1"};
+  const Outcome four = train(here, 4, "cut", stages);
+  ASSERT_EQ(four.status, 0) << four.errors;
+  EXPECT_THAT(four.output, HasSubstr("4 ranks over gloo, 4 micro-batches a step each"));
+  const auto expect_same = [&] {
+    for (const char* file : {"model.safetensors", "optimizer.safetensors"}) {
+      EXPECT_EQ(read_text_file(here / "cut/step-000012" / file),
+                read_text_file(here / "alone/step-000012" / file))
+          << file;
+    }
+  };
+  expect_same();
+  std::filesystem::remove_all(here / "cut/step-000012");
+  const Outcome on = train(here, 2, "cut", {"--resume", "parallel.pp=2", "parallel.schedule=1f1b"});
+  ASSERT_EQ(on.status, 0) << on.errors;
+  EXPECT_THAT(on.output + on.errors, HasSubstr("resumed after step 8"));
+  expect_same();
+}
+
+TEST(LaunchedModelParallel, ExpertsAndStagesTrainAsOneProcess) {
+  const Workplace here;
+  const Outcome alone = train(here, 0, "alone", kExperts);
+  ASSERT_EQ(alone.status, 0) << alone.errors;
+  const Outcome cut = train(here, 4, "cut", joined(kExperts, {"parallel.pp=2", "parallel.ep=2"}));
+  ASSERT_EQ(cut.status, 0) << cut.errors;
+  EXPECT_NEAR(validation_loss(cut), validation_loss(alone), 2e-3);
+  EXPECT_THAT(here.run({"inspect", "cut"}).output,
+              HasSubstr("experts     3 a layer, of which a token uses 2"));
+  const Outcome text = here.run({"generate", "cut", "--prompt", "the cat", "--tokens", "4"});
+  EXPECT_EQ(text.status, 0) << text.errors;
+}
+
+TEST(LaunchedModelParallel, RefusesWhatDoesNotGoTogether) {
+  const Workplace here;
+  const auto refused = [&](int ranks, const Words& more, const char* message) {
+    const Outcome outcome = train(here, ranks, "refused", more);
+    EXPECT_EQ(outcome.status, 2) << message;
+    EXPECT_THAT(outcome.errors, HasSubstr(message));
+  };
+  refused(0, {"parallel.pp=2"}, "their product takes a divisor of the 1 rank");
+  refused(2, {"parallel.pp=2", "train.ema_decay=0.9"}, "train.ema_decay: got 0.9, takes 0 with");
+  refused(2, {"parallel.pp=2", "sample.every=1"}, "sample.every: got 1, takes 0 with");
+  refused(2, {"parallel.pp=2", "parallel.zero=1"}, "parallel.zero");
+  refused(2, {"parallel.ep=2"}, "parallel.ep: got 2, gpt2 has no experts");
+}
+
+}  // namespace
+}  // namespace plinth

@@ -1,0 +1,266 @@
+// Ranks that have different parts of a model, against a process alone.
+
+#include "train/model_parallel.h"
+
+#include <gtest/gtest.h>
+#include <omp.h>
+
+#include <thread>
+
+#include "core/autograd.h"
+#include "core/ops/factories.h"
+#include "distributed/simulated/simulated_group.h"
+#include "models/registry.h"
+#include "nn/optim/adamw.h"
+#include "tests/core/io/expect_error.h"
+#include "train/evaluation_mode.h"
+#include "train/trainer.h"
+
+namespace plinth {
+namespace {
+
+using distributed::PipelineKind;
+using distributed::ProcessGroup;
+using Group = std::shared_ptr<ProcessGroup>;
+
+constexpr int64_t kVocabulary = 29, kContext = 6, kSteps = 6;
+
+// Sequence i is a function of i. Of each step a rank takes its run of them.
+class Sequences : public BatchSource {
+ public:
+  Sequences(int64_t batch, int64_t rank, int64_t ranks)
+      : batch_(batch), rank_(rank), ranks_(ranks) {}
+
+  Batch next(int64_t count) override {
+    std::vector<int64_t> ids, targets;
+    const int64_t own = batch_ / ranks_, step = next_ / own;
+    const int64_t first = step * batch_ + rank_ * own + next_ % own;
+    for (int64_t i = first; i < first + count; ++i) {
+      for (int64_t j = 0; j < kContext; ++j) {
+        ids.push_back((i * i + 3 * j) % kVocabulary);
+        targets.push_back((i * i + 3 * j + 3) % kVocabulary);
+      }
+    }
+    next_ += count;
+    return {from_values(ids, {count, kContext}), from_values(targets, {count, kContext})};
+  }
+  std::string state() const override { return std::to_string(next_); }
+  void restore(std::string_view state) override { next_ = std::stoll(std::string(state)); }
+
+ private:
+  int64_t batch_, rank_, ranks_, next_ = 0;
+};
+
+ModelSize size_of_model(const std::string& type) {
+  ModelSize size;
+  size.type = type;
+  size.layers = 5;
+  size.dim = 16;
+  size.heads = 2;
+  size.context = kContext;
+  size.vocab_size = kVocabulary;
+  size.dropout = type == "gpt2" ? 0.1 : 0;
+  size.experts = 5;
+  return size;
+}
+
+struct Outcome {
+  std::vector<double> losses;  // of each step, and that of data not trained on
+  nn::StateDict weights;       // on rank 0
+};
+
+struct Job {
+  ModelSize size;
+  ModelParallelOptions parallel = {};
+  TrainerOptions trainer = {};
+};
+
+TrainerOptions trainer_options() {
+  TrainerOptions options;
+  options.batch = 16;
+  options.micro_batch = 2;
+  options.steps = kSteps;
+  options.seed = 4;
+  return options;
+}
+
+nn::StateDict weights_of(const nn::Module& model) {
+  nn::StateDict weights;
+  for (const auto& [name, tensor] : model.named_parameters())
+    weights.push_back({name, tensor.detach().clone()});
+  return weights;
+}
+
+Outcome train(const Job& run, const Group& group) {
+  omp_set_num_threads(1);  // ranks are threads here
+  const auto model = make_model(run.size, 3);
+  std::optional<ModelParallel> plan;
+  if (group) plan.emplace(*model, group, Device{}, run.parallel);
+  nn::AdamW optimizer(nn::decay_matrices(*model, 0.1), {.lr = 3e-3});
+  if (plan) plan->make_gradients();
+  const ProcessGroup* sharing = plan ? &plan->data_group() : nullptr;
+  Sequences data(run.trainer.batch, sharing ? sharing->rank() : 0, sharing ? sharing->size() : 1);
+  TrainerOptions options = run.trainer;
+  options.group = group;
+  options.plan = plan ? &*plan : nullptr;
+  Trainer trainer(
+      *model, [&](const Batch& batch) { return model->loss(batch[0], batch[1]); }, optimizer,
+      {.kind = nn::ScheduleKind::Cosine, .peak = 3e-3, .warmup = 2, .steps = kSteps}, data,
+      options);
+  Outcome outcome;
+  for (int64_t i = 0; i < kSteps; ++i) outcome.losses.push_back(trainer.step());
+  {
+    const NoGradGuard no_grad;
+    const EvaluationMode evaluation(*model);
+    const Batch held_out = Sequences(5, 0, 1).next(5);
+    outcome.losses.push_back(
+        (plan ? plan->evaluate(held_out[0], held_out[1]) : model->loss(held_out[0], held_out[1]))
+            .item());
+  }
+  if (plan) {
+    plan->gather(optimizer);
+    outcome.weights = plan->gathered_weights();
+  } else {
+    outcome.weights = weights_of(*model);
+  }
+  return outcome;
+}
+
+// What each rank comes to. The first error is thrown.
+std::vector<Outcome> train_on(int ranks, const Job& run) {
+  const auto groups =
+      distributed::make_simulated_groups(ranks, {.group = {.timeout = std::chrono::minutes(2)}});
+  std::vector<Outcome> outcomes(ranks);
+  std::vector<std::exception_ptr> errors(ranks);
+  std::vector<std::thread> threads;
+  for (int rank = 0; rank < ranks; ++rank)
+    threads.emplace_back([&, rank] {
+      try {
+        outcomes[rank] = train(run, groups[rank]);
+      } catch (const Error& error) {
+        errors[rank] = std::current_exception();
+        groups[rank]->abort(error.what());
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  for (const std::exception_ptr& error : errors) {
+    if (error) std::rethrow_exception(error);
+  }
+  return outcomes;
+}
+
+// The largest difference of two weights' values.
+double distance(const nn::StateDict& a, const nn::StateDict& b) {
+  if (a.size() != b.size()) return INFINITY;
+  double most = 0;
+  for (const auto& [name, tensor] : a) {
+    const std::vector<double> x = to_vector(tensor), y = to_vector(nn::find(b, name));
+    if (x.size() != y.size()) return INFINITY;
+    for (size_t i = 0; i < x.size(); ++i) most = std::max(most, std::abs(x[i] - y[i]));
+  }
+  return most;
+}
+
+constexpr auto kPlain = PipelineKind::OneForwardOneBackward;
+
+// ---- pipelines ----
+
+struct Stages {
+  const char* name;
+  int ranks;
+  ModelParallelOptions parallel;
+};
+
+class PipelineTraining : public testing::TestWithParam<std::tuple<const char*, Stages>> {};
+
+// With an untied head all additions have one process's order; the norm, which is added by stages,
+// only clips. A tied embedding's gradient is added over micro-batches on each of two stages first.
+TEST_P(PipelineTraining, IsOneProcess) {
+  const auto& [type, stages] = GetParam();
+  for (const bool tied : {false, true}) {
+    Job run{size_of_model(type), stages.parallel, trainer_options()};
+    run.size.tied = tied;
+    run.trainer.clip_norm = tied ? 0.5 : 0;
+    const Outcome alone = train(run, nullptr);
+    const std::vector<Outcome> outcomes = train_on(stages.ranks, run);
+    EXPECT_LE(distance(outcomes[0].weights, alone.weights), tied ? 1e-5 : 0) << "tied " << tied;
+    for (const Outcome& outcome : outcomes) {
+      for (int64_t i = 0; i <= kSteps; ++i)
+        EXPECT_NEAR(outcome.losses[i], alone.losses[i], tied ? 1e-5 : 0) << "step " << i;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Schedules, PipelineTraining,
+    testing::Combine(
+        testing::Values("gpt2", "llama"),
+        testing::Values(Stages{"plain_2", 2, {.pp = 2}}, Stages{"plain_4", 4, {.pp = 4}},
+                        Stages{"plain_2_dp_2", 4, {.pp = 2}}, Stages{"plain_4_dp_2", 8, {.pp = 4}},
+                        Stages{"interleaved_2",
+                               2,
+                               {.pp = 2, .schedule = PipelineKind::Interleaved, .chunks = 2}},
+                        Stages{"interleaved_2_dp_2",
+                               4,
+                               {.pp = 2, .schedule = PipelineKind::Interleaved, .chunks = 2}},
+                        Stages{"zb_2", 2, {.pp = 2, .schedule = PipelineKind::ZeroBubbleH1}},
+                        Stages{"zb_4_dp_2", 8, {.pp = 4, .schedule = PipelineKind::ZeroBubbleH1}})),
+    [](const auto& info) {
+      return std::string(std::get<0>(info.param)) + "_" + std::get<1>(info.param).name;
+    });
+
+// ---- experts ----
+
+class ExpertTraining : public testing::TestWithParam<Stages> {};
+
+TEST_P(ExpertTraining, IsOneProcess) {
+  Job run{size_of_model("mixtral"), GetParam().parallel, trainer_options()};
+  if (GetParam().parallel.pp > 1) run.size.balance_coefficient = 0;
+  run.trainer.clip_norm = 0.5;
+  const Outcome alone = train(run, nullptr);
+  const std::vector<Outcome> outcomes = train_on(GetParam().ranks, run);
+  EXPECT_LT(distance(outcomes[0].weights, alone.weights), 2e-5);
+  for (const Outcome& outcome : outcomes) {
+    for (int64_t i = 0; i <= kSteps; ++i)
+      EXPECT_NEAR(outcome.losses[i], alone.losses[i], 1e-5) << "step " << i;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Meshes, ExpertTraining,
+                         testing::Values(Stages{"ep_2", 2, {.ep = 2}}, Stages{"ep_4", 4, {.ep = 4}},
+                                         Stages{"ep_2_dp_2", 4, {.ep = 2}},
+                                         Stages{"pp_2_dp_2_ep_2", 8, {.pp = 2, .ep = 2}}),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+// ---- what is refused ----
+
+TEST(CheckModelParallel, NamesTheKeyThatDoesNotFit) {
+  const auto refused = [](const ModelParallelOptions& options, int ranks, const std::string& type,
+                          const char* message, bool checkpointing = false) {
+    const auto model = make_model(size_of_model(type), 0);
+    expect_error(ErrorKind::Config, message,
+                 [&] { check_model_parallel(options, ranks, model->info(), checkpointing); });
+  };
+  refused({.pp = 3}, 4, "gpt2",
+          "parallel.pp: got 3, with parallel.ep 1; their product takes a "
+          "divisor of the 4 ranks");
+  refused({.ep = 2}, 2, "gpt2", "parallel.ep: got 2, gpt2 has no experts");
+  refused({.ep = 6}, 6, "mixtral", "parallel.ep: got 6, takes at most the 5 experts");
+  refused({.pp = 2, .chunks = 2}, 2, "gpt2", "parallel.chunks: got 2, takes 1");
+  refused({.pp = 6}, 6, "gpt2",
+          "parallel.pp: got 6 stages of 1 chunks, takes at most one for each "
+          "of the 5 layers");
+  refused({.pp = 2}, 2, "mixtral", "load-balancing loss");
+  refused({.pp = 2, .schedule = PipelineKind::ZeroBubbleH1}, 2, "gpt2",
+          "parallel.schedule: got zb-h1", true);
+  refused({.pp = 2, .data_parallel = {.sharded = true}}, 2, "gpt2", "parallel.zero: takes 0");
+}
+
+TEST(PipelineTrainingErrors, RefusesMicroBatchesThatRanksCannotShare) {
+  Job run{size_of_model("gpt2"), {.pp = 2}, trainer_options()};
+  run.trainer.batch = 6;
+  EXPECT_THROW(train_on(4, run), Error);
+}
+
+}  // namespace
+}  // namespace plinth

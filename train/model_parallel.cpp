@@ -1,0 +1,302 @@
+#include "train/model_parallel.h"
+
+#include <algorithm>
+#include <cmath>
+#include <unordered_set>
+#include <utility>
+
+#include "core/autocast.h"
+#include "core/autograd.h"
+#include "core/error.h"
+#include "core/ops/factories.h"
+#include "core/random.h"
+#include "distributed/expert/expert_parallel.h"
+#include "distributed/redistribute.h"
+#include "nn/clip.h"
+#include "nn/optim/groups.h"
+
+namespace plinth {
+
+using distributed::GradientSet;
+using distributed::ProcessGroup;
+
+namespace {
+
+// Checked before anything is cut.
+distributed::DeviceMesh mesh_of(const std::shared_ptr<ProcessGroup>& world,
+                                const ModelParallelOptions& options, const LanguageModel& model) {
+  check_model_parallel(options, world->size(), model.info(), model.activation_checkpointing());
+  const int dp = world->size() / (options.pp * options.ep);
+  return {world, {{"pp", options.pp}, {"dp", dp}, {"ep", options.ep}}};
+}
+
+// The ranks of one stage.
+std::shared_ptr<ProcessGroup> data_group_of(const distributed::DeviceMesh& mesh) {
+  if (mesh.size("ep") == 1) return mesh.group("dp");
+  if (mesh.size("dp") == 1) return mesh.group("ep");
+  return mesh.world()->split(mesh.coordinate("pp"), mesh.world()->rank(), "data");
+}
+
+std::vector<std::string> optimizer_order(const nn::Module& model) {
+  std::vector<std::string> names;
+  for (const nn::ParameterGroup& group : nn::decay_matrices(model, 0)) {
+    for (const nn::NamedTensor& parameter : group.parameters) names.push_back(parameter.name);
+  }
+  return names;
+}
+
+// The values of all ranks, in their order, of which each gives one.
+std::vector<double> gather_values(ProcessGroup& group, double own, Device device) {
+  std::vector<double> values(group.size());
+  values[group.rank()] = own;
+  const Tensor shared = from_values(values, {group.size()}).to(device);
+  group.all_reduce(shared).wait();
+  return to_vector(shared);
+}
+
+double sum_of_squares(const Tensors& tensors) {
+  double total = 0;
+  for (const double sum : to_vector(nn::sums_of_squares(tensors))) total += sum;
+  return total;
+}
+
+void check_same(ProcessGroup& group, const Tensors& weights, Device device) {
+  const std::vector<double> norms = gather_values(group, nn::global_norm(weights), device);
+  const auto [least, most] = std::ranges::minmax(norms);
+  check(least == most || std::isnan(least + most), ErrorKind::Config, "Trainer",
+        "ranks begin with different weights: their norms are from ", least, " to ", most);
+}
+
+}  // namespace
+
+void check_model_parallel(const ModelParallelOptions& options, int ranks,
+                          const LanguageModelInfo& model, bool activation_checkpointing) {
+  const auto [pp, ep, schedule, chunks, data_parallel] = options;
+  check(pp >= 1 && ep >= 1 && ranks % (pp * ep) == 0, ErrorKind::Config, "parallel.pp", "got ", pp,
+        ", with parallel.ep ", ep, "; their product takes a divisor of the ", ranks, " ranks");
+  check(ep == 1 || model.experts > 0, ErrorKind::Config, "parallel.ep", "got ", ep, ", ",
+        model.type, " has no experts: takes 1");
+  check(ep == 1 || ep <= model.experts, ErrorKind::Config, "parallel.ep", "got ", ep,
+        ", takes at most the ", model.experts, " experts");
+  const bool takes_chunks = schedule == distributed::PipelineKind::Interleaved && pp > 1;
+  check(chunks == 1 || (takes_chunks && chunks > 1), ErrorKind::Config, "parallel.chunks", "got ",
+        chunks, ", takes 1 but for the schedule interleaved of several stages");
+  check(int64_t{pp} * chunks <= model.layers, ErrorKind::Config, "parallel.pp", "got ", pp,
+        " stages of ", chunks, " chunks, takes at most one for each of the ", model.layers,
+        " layers");
+  check(pp == 1 || model.balance_coefficient == 0, ErrorKind::Config, "parallel.pp", "got ", pp,
+        "; the load-balancing loss is one of all layers together: takes 1, or "
+        "model.balance_coefficient 0");
+  check(schedule != distributed::PipelineKind::ZeroBubbleH1 || !activation_checkpointing,
+        ErrorKind::Config, "parallel.schedule",
+        "got zb-h1, which needs the gradients of inputs and weights apart; "
+        "model.activation_checkpointing computes them together");
+  check(!data_parallel.sharded, ErrorKind::Config, "parallel.zero",
+        "takes 0 with parallel.pp or parallel.ep");
+}
+
+ModelParallel::ModelParallel(LanguageModel& model, const std::shared_ptr<ProcessGroup>& world,
+                             Device device, const ModelParallelOptions& options)
+    : model_(model),
+      options_(options),
+      device_(device),
+      mesh_(mesh_of(world, options, model)),
+      data_(data_group_of(mesh_)),
+      pipeline_(mesh_.group("pp"), options.schedule, options.chunks, device),
+      order_(optimizer_order(model)) {
+  for (int piece = mesh_.coordinate("pp"); piece < pipeline_.pieces(); piece += options_.pp)
+    pieces_.push_back(make_piece(piece));
+  join_ends();
+  place(world);
+}
+
+// ---- the cut ----
+
+ModelParallel::Blocks ModelParallel::blocks_of(int piece) const {
+  const auto [first, count] =
+      distributed::shard_range(model_.info().layers, pipeline_.pieces(), piece);
+  return {first, count};
+}
+
+void ModelParallel::add_block(Piece& piece, nn::Module& block) {
+  const std::shared_ptr<ProcessGroup>& group = mesh_.group("ep");
+  std::unordered_set<const TensorImpl*> of_experts;
+  for (const nn::NamedModule& entry : block.named_modules()) {
+    auto* const layer = dynamic_cast<nn::MixtureOfExperts*>(entry.module);
+    if (!layer || group->size() == 1) continue;
+    distributed::spread_experts(*layer, group);
+    const distributed::ShardRange own = distributed::own_experts(*layer, *group);
+    for (int64_t e = 0; e < layer->expert_count(); ++e) {
+      const bool is_own = e >= own.begin && e < own.begin + own.count;
+      for (const Tensor& parameter : layer->expert(e).parameters()) {
+        of_experts.insert(parameter.impl());
+        if (is_own) piece.experts.push_back(parameter);
+      }
+    }
+  }
+  for (const Tensor& parameter : block.parameters()) {
+    if (!of_experts.contains(parameter.impl())) piece.shared.push_back(parameter);
+  }
+}
+
+ModelParallel::Piece ModelParallel::make_piece(int piece) {
+  Piece result;
+  const Tensors last = model_.last_parameters();
+  if (piece == 0) {
+    // What is neither a block's nor the last piece's; a tied output projection is both ends'.
+    std::unordered_set<const TensorImpl*> others;
+    for (int64_t i = 0; i < model_.info().layers; ++i) {
+      for (const Tensor& parameter : model_.block(i).parameters()) others.insert(parameter.impl());
+    }
+    for (const Tensor& parameter : last) others.insert(parameter.impl());
+    if (model_.info().tied) others.erase(model_.head_weight().impl());
+    for (const Tensor& parameter : model_.parameters()) {
+      if (!others.contains(parameter.impl())) result.shared.push_back(parameter);
+    }
+  }
+  const Blocks blocks = blocks_of(piece);
+  for (int64_t i = blocks.first; i < blocks.first + blocks.count; ++i)
+    add_block(result, model_.block(i));
+  if (piece + 1 == pipeline_.pieces()) {
+    for (const Tensor& parameter : last) {
+      const bool is_there = piece == 0 && model_.info().tied && parameter.is(model_.head_weight());
+      if (!is_there) result.shared.push_back(parameter);
+    }
+  }
+  return result;
+}
+
+void ModelParallel::join_ends() {
+  if (!model_.info().tied || options_.pp == 1) return;
+  const int stage = mesh_.coordinate("pp");
+  const bool is_end = stage == 0 || stage == options_.pp - 1;
+  ends_ = mesh_.group("pp")->split(is_end ? 0 : -1, stage, "pp_ends");
+}
+
+void ModelParallel::place(const std::shared_ptr<ProcessGroup>& world) {
+  std::unordered_set<const TensorImpl*> own;
+  for (const Piece& piece : pieces_) {
+    for (const Tensor& parameter : piece.shared) own.insert(parameter.impl());
+    for (const Tensor& parameter : piece.experts) own.insert(parameter.impl());
+  }
+  const std::vector<nn::NamedTensor> parameters = model_.named_parameters();
+  std::vector<bool> is_own;
+  is_own.reserve(parameters.size());
+  for (const nn::NamedTensor& entry : parameters)
+    is_own.push_back(own.contains(entry.tensor.impl()));
+  placement_.emplace(world, parameters, is_own, device_);
+}
+
+void ModelParallel::make_gradients() {
+  for (Piece& piece : pieces_) {
+    piece.shared_gradients =
+        std::make_unique<GradientSet>(piece.shared, data_, options_.data_parallel);
+    piece.expert_gradients =
+        std::make_unique<GradientSet>(piece.experts, mesh_.group("dp"), options_.data_parallel);
+  }
+}
+
+// ---- a step ----
+
+Tensor ModelParallel::forward(int piece, const Tensor& x, const Batch& batch) {
+  const bool is_first = piece == 0, is_last = piece + 1 == pipeline_.pieces();
+  const Tensor ids = is_first ? batch[0].to(device_) : Tensor();
+  const Tensor targets = is_last ? batch[1].to(device_) : Tensor();
+  if (is_first && is_last) return model_.loss(ids, targets);
+  Tensor y = is_first ? model_.embed(ids) : x;
+  const Blocks blocks = blocks_of(piece);
+  for (int64_t i = blocks.first; i < blocks.first + blocks.count; ++i) y = model_.run_block(i, y);
+  return is_last ? model_.loss_of_hidden(model_.finish(y), targets) : y;
+}
+
+void ModelParallel::run(const Step& step, BatchSource& data, std::vector<double>& losses) {
+  check(pieces_.empty() || pieces_[0].shared_gradients, ErrorKind::Argument, "ModelParallel",
+        "run() was called before make_gradients()");
+  const distributed::Share share = distributed::share_of(*data_, step.micro_batches);
+  for (Piece& piece : pieces_) {
+    piece.shared_gradients->begin(step.micro_batches);
+    // A pass through experts is one of a whole ep group.
+    piece.expert_gradients->begin(step.micro_batches / options_.ep);
+  }
+  std::vector<Batch> batches;
+  for (int64_t i = 0; i < share.count; ++i) batches.push_back(data.next(step.micro_batch));
+
+  distributed::PipelineModel work;
+  work.begin = [&](int i) {
+    const int64_t micro_batch = step.number * step.micro_batches + share.first + i;
+    generator().begin_step(static_cast<uint64_t>(step.number), micro_batch * step.micro_batch);
+  };
+  work.forward = [&](int piece, int i, const Tensor& x) {
+    const AutocastGuard precision(step.precision);
+    return forward(piece, x, batches[i]);
+  };
+  work.before_gradients = [&](int piece, int) {
+    own_piece(piece).shared_gradients->next();
+    own_piece(piece).expert_gradients->next();
+  };
+  const Tensors own_losses = pipeline_.run(work, static_cast<int>(share.count));
+  for (size_t i = 0; i < own_losses.size(); ++i) losses[share.first + i] = own_losses[i].item();
+  for (Piece& piece : pieces_) {
+    piece.shared_gradients->finish();
+    piece.expert_gradients->finish();
+  }
+  if (ends_) ends_->all_reduce(model_.head_weight().grad()).wait();
+}
+
+double ModelParallel::exposed_seconds() const {
+  double seconds = pipeline_.exposed_seconds();
+  for (const Piece& piece : pieces_)
+    seconds +=
+        piece.shared_gradients->exposed_seconds() + piece.expert_gradients->exposed_seconds();
+  return seconds;
+}
+
+double ModelParallel::grad_norm() const {
+  Tensors gradients;
+  for (const Tensor& parameter : placement_->counted_parameters()) {
+    if (parameter.grad().defined()) gradients.push_back(parameter.grad());
+  }
+  double total = 0;
+  for (const double sum : gather_values(*mesh_.world(), sum_of_squares(gradients), device_))
+    total += sum;
+  return std::sqrt(total);
+}
+
+Tensor ModelParallel::evaluate(const Tensor& ids, const Tensor& targets) {
+  distributed::PipelineModel work;
+  work.forward = [&](int piece, int, const Tensor& x) { return forward(piece, x, {ids, targets}); };
+  const Tensor loss = pipeline_.evaluate(work);
+  const Tensor shared = zeros({1}, {DType::Float64, device_});
+  if (loss.defined()) shared.select(0, 0).copy_(loss);
+  mesh_.group("pp")->broadcast(shared, options_.pp - 1).wait();
+  return shared.reshape({});
+}
+
+// ---- weights and state ----
+
+void ModelParallel::agree_on_weights() const {
+  Tensors shared, experts;
+  for (const Piece& piece : pieces_) {
+    shared.insert(shared.end(), piece.shared.begin(), piece.shared.end());
+    experts.insert(experts.end(), piece.experts.begin(), piece.experts.end());
+  }
+  check_same(*data_, shared, device_);
+  check_same(*mesh_.group("dp"), experts, device_);
+}
+
+nn::StateDict ModelParallel::gather(const nn::Optimizer& optimizer) {
+  weights_ = placement_->gather_weights();
+  return placement_->gather_state(optimizer, order_);
+}
+
+void ModelParallel::load_state(nn::Optimizer& optimizer, const nn::StateDict& whole) {
+  placement_->load_state(optimizer, whole, order_);
+}
+
+void ModelParallel::load_weights(const std::function<void()>& load) {
+  placement_->fill();
+  load();
+  placement_->release();
+}
+
+}  // namespace plinth
