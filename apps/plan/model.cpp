@@ -9,6 +9,7 @@
 #include "models/config_json.h"
 #include "models/gpt2/config.h"
 #include "models/llama/config.h"
+#include "models/mixtral/config.h"
 
 namespace plinth::apps {
 namespace {
@@ -37,6 +38,8 @@ plan::Transformer from(const LlamaConfig& config, std::string name) {
           .head_dim = config.head_dim,
           .ffn = config.ffn_dim,
           .gated = true,
+          .experts = config.experts ? config.experts->count : 1,
+          .active_experts = config.experts ? config.experts->per_token : 1,
           .vocab = config.vocab_size,
           .tied = config.tied};
 }
@@ -44,10 +47,11 @@ plan::Transformer from(const LlamaConfig& config, std::string name) {
 plan::Transformer from_config(const fs::path& path) {
   const ConfigJson json = ConfigJson::read(path);
   const std::string type = json.text("model_type", "");
-  check(type == "gpt2" || type == "llama", ErrorKind::Format, path.string(), "model_type got '",
-        type, "', the planner takes gpt2 or llama");
-  return type == "gpt2" ? from(Gpt2Config::from_json(json), path.string())
-                        : from(LlamaConfig::from_json(json), path.string());
+  if (type == "gpt2") return from(Gpt2Config::from_json(json), path.string());
+  if (type == "llama") return from(LlamaConfig::from_json(json), path.string());
+  check(type == "mixtral", ErrorKind::Format, path.string(), "model_type got '", type,
+        "', the planner takes gpt2, llama or mixtral");
+  return from(MixtralConfig::from_json(json), path.string());
 }
 
 }  // namespace

@@ -30,8 +30,9 @@ Channel::Channel(ProcessGroup& pipeline, int step, bool is_ring) {
       color = before;
       key = 1;
     }
-    const std::string name = pipeline.name() + (step > 0 ? "_forward" : "_backward");
-    const std::shared_ptr<ProcessGroup> pair = pipeline.split(color, key, name);
+    const int sender = key == 0 ? rank : before, receiver = (sender + step + size) % size;
+    const std::shared_ptr<ProcessGroup> pair =
+        pipeline.split(color, key, detail::concat(pipeline.name(), "_", sender, "_to_", receiver));
     if (!pair || pair->size() < 2) continue;
     (key == 0 ? to_ : from_) = pair;
   }

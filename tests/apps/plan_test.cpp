@@ -60,7 +60,11 @@ TEST(Plan, TakesAConfiguration) {
   std::ofstream(here / "config.json")
       << R"({"model_type": "llama", "vocab_size": 32000, "hidden_size": 2048,
             "num_hidden_layers": 16, "num_attention_heads": 16, "intermediate_size": 5632})";
-  for (const char* model : {"config.json", "."}) {
+  std::ofstream(here / "mixtral.json")
+      << R"({"model_type": "mixtral", "vocab_size": 32000, "hidden_size": 2048,
+            "num_hidden_layers": 16, "num_attention_heads": 16, "intermediate_size": 5632,
+            "num_key_value_heads": 8, "num_local_experts": 4})";
+  for (const char* model : {"config.json", ".", "mixtral.json"}) {
     const Outcome outcome = plinth_program(
         here.path(), {"plan", "--model", model, "--gpus", "8", "--batch", "64", "--seq", "4096"});
     EXPECT_EQ(outcome.status, 0) << outcome.errors;
@@ -104,7 +108,7 @@ TEST(Plan, WrongQuestionsGetOneLine) {
        "nearest: llama3-8b"},
       {{"plan", "--model", "bert.json", "--gpus", "8", "--batch", "8", "--seq", "8"},
        2,
-       "model_type got 'bert', the planner takes gpt2 or llama"},
+       "model_type got 'bert', the planner takes gpt2, llama or mixtral"},
       {{"plan", "--model", "broken.json", "--gpus", "8", "--batch", "8", "--seq", "8"},
        2,
        "broken.json"},

@@ -73,6 +73,7 @@ struct Job {
   ModelSize size;
   ModelParallelOptions parallel = {};
   TrainerOptions trainer = {};
+  bool checkpointing = false;  // of activations
 };
 
 TrainerOptions trainer_options() {
@@ -94,6 +95,7 @@ nn::StateDict weights_of(const nn::Module& model) {
 Outcome train(const Job& run, const Group& group) {
   omp_set_num_threads(1);  // ranks are threads here
   const auto model = make_model(run.size, 3);
+  model->set_activation_checkpointing(run.checkpointing);
   std::optional<ModelParallel> plan;
   if (group) plan.emplace(*model, group, Device{}, run.parallel);
   nn::AdamW optimizer(nn::decay_matrices(*model, 0.1), {.lr = 3e-3});
@@ -208,6 +210,19 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& info) {
       return std::string(std::get<0>(info.param)) + "_" + std::get<1>(info.param).name;
     });
+
+// Activations are computed again beside what other stages compute, and tokens sent again.
+TEST(StagedTraining, ActivationCheckpointingGivesTheSameBits) {
+  Job stages{size_of_model("gpt2"), {.pp = 2}, trainer_options()};
+  Job experts{size_of_model("mixtral"), {.ep = 2}, trainer_options()};
+  for (Job* run : {&stages, &experts}) {
+    const Outcome kept = train_on(2, *run)[0];
+    run->checkpointing = true;
+    const Outcome computed = train_on(2, *run)[0];
+    EXPECT_EQ(distance(computed.weights, kept.weights), 0) << run->size.type;
+    EXPECT_EQ(computed.losses, kept.losses) << run->size.type;
+  }
+}
 
 // ---- experts ----
 
