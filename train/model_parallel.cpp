@@ -8,6 +8,7 @@
 #include "core/autocast.h"
 #include "core/autograd.h"
 #include "core/error.h"
+#include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
 #include "core/random.h"
 #include "distributed/expert/expert_parallel.h"
@@ -84,9 +85,6 @@ void check_model_parallel(const ModelParallelOptions& options, int ranks,
   check(int64_t{pp} * chunks <= model.layers, ErrorKind::Config, "parallel.pp", "got ", pp,
         " stages of ", chunks, " chunks, takes at most one for each of the ", model.layers,
         " layers");
-  check(pp == 1 || model.balance_coefficient == 0, ErrorKind::Config, "parallel.pp", "got ", pp,
-        "; the load-balancing loss is one of all layers together: takes 1, or "
-        "model.balance_coefficient 0");
   check(schedule != distributed::PipelineKind::ZeroBubbleH1 || !activation_checkpointing,
         ErrorKind::Config, "parallel.schedule",
         "got zb-h1, which needs the gradients of inputs and weights apart; "
@@ -198,15 +196,25 @@ void ModelParallel::make_gradients() {
 
 // ---- a step ----
 
-Tensor ModelParallel::forward(int piece, const Tensor& x, const Batch& batch) {
+Tensors ModelParallel::forward(int piece, const Tensors& x, const Batch& batch) {
   const bool is_first = piece == 0, is_last = piece + 1 == pipeline_.pieces();
   const Tensor ids = is_first ? batch[0].to(device_) : Tensor();
   const Tensor targets = is_last ? batch[1].to(device_) : Tensor();
-  if (is_first && is_last) return model_.loss(ids, targets);
-  Tensor y = is_first ? model_.embed(ids) : x;
+  if (is_first && is_last) return {model_.loss(ids, targets)};
+  const double coefficient = model_.is_training() ? model_.info().balance_coefficient : 0;
+  Tensor y = is_first ? model_.embed(ids) : x[0];
+  Tensors loads;
+  if (!is_first && coefficient > 0) loads.push_back(x[1]);
   const Blocks blocks = blocks_of(piece);
-  for (int64_t i = blocks.first; i < blocks.first + blocks.count; ++i) y = model_.run_block(i, y);
-  return is_last ? model_.loss_of_hidden(model_.finish(y), targets) : y;
+  for (int64_t i = blocks.first; i < blocks.first + blocks.count; ++i)
+    y = model_.run_block(i, y, nullptr, coefficient > 0 ? &loads : nullptr);
+  Tensor load = loads.empty() ? Tensor() : loads[0];
+  for (size_t i = 1; i < loads.size(); ++i) load = load + loads[i];
+  if (!is_last) return load.defined() ? Tensors{y, load} : Tensors{y};
+  const Tensor loss = model_.loss_of_hidden(model_.finish(y), targets);
+  if (!load.defined()) return {loss};
+  const Tensor mean = load * (1 / static_cast<double>(model_.info().layers));
+  return {loss + nn::load_balancing_loss({mean}) * coefficient};
 }
 
 void ModelParallel::run(const Step& step, BatchSource& data, std::vector<double>& losses) {
@@ -226,7 +234,7 @@ void ModelParallel::run(const Step& step, BatchSource& data, std::vector<double>
     const int64_t micro_batch = step.number * step.micro_batches + share.first + i;
     generator().begin_step(static_cast<uint64_t>(step.number), micro_batch * step.micro_batch);
   };
-  work.forward = [&](int piece, int i, const Tensor& x) {
+  work.forward = [&](int piece, int i, const Tensors& x) {
     const AutocastGuard precision(step.precision);
     return forward(piece, x, batches[i]);
   };
@@ -264,7 +272,9 @@ double ModelParallel::grad_norm() const {
 
 Tensor ModelParallel::evaluate(const Tensor& ids, const Tensor& targets) {
   distributed::PipelineModel work;
-  work.forward = [&](int piece, int, const Tensor& x) { return forward(piece, x, {ids, targets}); };
+  work.forward = [&](int piece, int, const Tensors& x) {
+    return forward(piece, x, {ids, targets});
+  };
   const Tensor loss = pipeline_.evaluate(work);
   const Tensor shared = zeros({1}, {DType::Float64, device_});
   if (loss.defined()) shared.select(0, 0).copy_(loss);

@@ -89,7 +89,8 @@ class ModelParallel : public StepPlan {
   void add_block(Piece& piece, nn::Module& block);
   void place(const std::shared_ptr<distributed::ProcessGroup>& world);
   void join_ends();
-  Tensor forward(int piece, const Tensor& x, const Batch& batch);
+  // Between pieces go activations and, where training counts it, the sum of the blocks' loads.
+  Tensors forward(int piece, const Tensors& x, const Batch& batch);
   Piece& own_piece(int piece) { return pieces_[static_cast<size_t>(piece / options_.pp)]; }
 
   LanguageModel& model_;

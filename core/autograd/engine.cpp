@@ -252,11 +252,10 @@ Tensors run_backward(const Tensors& roots, const Tensors& root_grads, const Tens
   return Pass(roots, root_grads, targets, options).run();
 }
 
-Tensor run_backward_to(const Tensor& root, const Tensor& root_grad, const Tensor& target,
-                       std::vector<Deferred>& deferred) {
+Tensors run_backward_to(const Tensors& roots, const Tensors& root_grads, const Tensors& targets,
+                        std::vector<Deferred>& deferred) {
   const OpScope scope("backward", ScopeKind::Phase);
-  const Tensors targets = {target};
-  return Pass({root}, {root_grad}, &targets, {}, &deferred).run()[0];
+  return Pass(roots, root_grads, &targets, {}, &deferred).run();
 }
 
 void run_deferred(std::vector<Deferred> deferred) {

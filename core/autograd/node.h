@@ -107,10 +107,10 @@ struct Deferred {
   std::vector<bool> inputs;
 };
 
-// The two halves of core/split_backward.h: the gradient that arrives at `target`, and what that
+// The two halves of core/split_backward.h: the gradients that arrive at `targets`, and what that
 // left out; and the rest, which accumulates into leaves.
-Tensor run_backward_to(const Tensor& root, const Tensor& root_grad, const Tensor& target,
-                       std::vector<Deferred>& deferred);
+Tensors run_backward_to(const Tensors& roots, const Tensors& root_grads, const Tensors& targets,
+                        std::vector<Deferred>& deferred);
 void run_deferred(std::vector<Deferred> deferred);
 
 // Makes output the result number `index` of node.

@@ -8,8 +8,9 @@
 namespace plinth::distributed {
 namespace {
 
-// dtype, note, dimensions, and up to five sizes.
-constexpr int64_t kHeader = 8, kMostDims = 5;
+// The note, how many tensors, and of each dtype, dimensions, and up to five sizes.
+constexpr int64_t kMostTensors = 2, kMostDims = 5, kDescription = 2 + kMostDims;
+constexpr int64_t kHeader = 2 + kMostTensors * kDescription;
 
 // Groups of two along a line or ring of ranks, in three rounds of which each rank is in at most one
 // pair: pairs that begin with an even rank, an odd one, and that of the last with the first.
@@ -43,13 +44,19 @@ void Channel::expect(std::vector<Parcel> parcels) {
   headers_.clear();
 }
 
-void Channel::send_header(const Tensor& tensor, int64_t note) {
-  check(tensor.dim() <= kMostDims, ErrorKind::Shape, "pipeline", "got an activation of shape ",
-        tensor.shape(), ", takes at most ", kMostDims, " dimensions");
-  std::vector<int64_t> values = {static_cast<int64_t>(tensor.dtype()), note, tensor.dim()};
-  for (int64_t d = 0; d < tensor.dim(); ++d) values.push_back(tensor.size(d));
+void Channel::send_header(const Tensors& tensors, int64_t note) {
+  std::vector<int64_t> values = {note, static_cast<int64_t>(tensors.size())};
+  for (const Tensor& tensor : tensors) {
+    check(tensor.dim() <= kMostDims, ErrorKind::Shape, "pipeline", "got an activation of shape ",
+          tensor.shape(), ", takes at most ", kMostDims, " dimensions");
+    const size_t start = values.size();
+    values.push_back(static_cast<int64_t>(tensor.dtype()));
+    values.push_back(tensor.dim());
+    for (int64_t d = 0; d < tensor.dim(); ++d) values.push_back(tensor.size(d));
+    values.resize(start + kDescription);
+  }
   values.resize(kHeader);
-  const Tensor header = from_values(values, {kHeader}).to(tensor.device());
+  const Tensor header = from_values(values, {kHeader}).to(tensors[0].device());
   sent_.emplace_back(header, to_->send(header, 1));
 }
 
@@ -59,16 +66,24 @@ Channel::Header Channel::receive_header(Device device) {
   const Tensor values = received.to(Device{});
   const int64_t* const value = values.data<int64_t>();
   Header header;
-  header.dtype = static_cast<DType>(value[0]);
-  header.note = value[1];
-  for (int64_t d = 0; d < value[2]; ++d) header.shape.push_back(value[3 + d]);
+  header.note = value[0];
+  for (int64_t i = 0; i < value[1]; ++i) {
+    const int64_t* const own = value + 2 + i * kDescription;
+    Description description;
+    description.dtype = static_cast<DType>(own[0]);
+    for (int64_t d = 0; d < own[1]; ++d) description.shape.push_back(own[2 + d]);
+    header.tensors.push_back(description);
+  }
   return header;
 }
 
-void Channel::send(const Parcel& parcel, const Tensor& tensor, int64_t note) {
+void Channel::send(const Parcel& parcel, const Tensors& tensors, int64_t note) {
+  check(!tensors.empty() && static_cast<int64_t>(tensors.size()) <= kMostTensors,
+        ErrorKind::Argument, "pipeline", "got ", tensors.size(), " tensors to send, takes 1 to ",
+        kMostTensors);
   std::erase_if(sent_, [](const auto& entry) { return entry.second.is_done(); });
-  if (parcel.micro_batch == 0) send_header(tensor, note);
-  sent_.emplace_back(tensor, to_->send(tensor, 1));
+  if (parcel.micro_batch == 0) send_header(tensors, note);
+  for (const Tensor& tensor : tensors) sent_.emplace_back(tensor, to_->send(tensor, 1));
 }
 
 void Channel::ask(Device device, bool waits) {
@@ -78,19 +93,23 @@ void Channel::ask(Device device, bool waits) {
     if (!waits) return;
     headers_[parcel.piece] = receive_header(device);
   }
-  const Header& header = headers_.at(parcel.piece);
-  const Tensor tensor = Tensor::empty(header.shape, {header.dtype, device});
-  asked_ = Arrival{parcel, tensor, from_->recv(tensor, 0)};
+  asked_.emplace();
+  asked_->parcel = parcel;
+  for (const Description& description : headers_.at(parcel.piece).tensors) {
+    const Tensor tensor = Tensor::empty(description.shape, {description.dtype, device});
+    asked_->last = from_->recv(tensor, 0);
+    asked_->tensors.push_back(tensor);
+  }
   expected_.pop_front();
 }
 
-Tensor Channel::receive(const Parcel& parcel, Device device) {
+Tensors Channel::receive(const Parcel& parcel, Device device) {
   while (!kept_.contains(parcel)) {
     ask(device, true);
     check(asked_.has_value(), ErrorKind::Argument, "pipeline", "micro-batch ", parcel.micro_batch,
           " of piece ", parcel.piece, " is not among what the stage before sends");
-    asked_->work.wait();
-    kept_[asked_->parcel] = asked_->tensor;
+    asked_->last.wait();  // messages arrive in their order
+    kept_[asked_->parcel] = std::move(asked_->tensors);
     asked_.reset();
   }
   ask(device, false);

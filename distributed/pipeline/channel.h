@@ -34,12 +34,12 @@ class Channel {
   // Parcels of a step that will arrive here, in the order in which the sender sends them.
   void expect(std::vector<Parcel> parcels);
 
-  // Sends a contiguous tensor. What is sent of a piece in one step has one shape; with its first
-  // micro-batch go shape, dtype and `note`.
-  void send(const Parcel& parcel, const Tensor& tensor, int64_t note);
+  // Sends one or two tensors, which are contiguous. What is sent of a piece in one step has the
+  // same shapes; with its first micro-batch go shapes, dtypes and `note`.
+  void send(const Parcel& parcel, const Tensors& tensors, int64_t note);
   // Waits for a parcel; others that were sent before it are kept until they are asked for. On
   // `device`. The next one is asked for, so that it arrives meanwhile.
-  Tensor receive(const Parcel& parcel, Device device);
+  Tensors receive(const Parcel& parcel, Device device);
   // What came with the piece's first micro-batch.
   int64_t note(int piece) const { return headers_.at(piece).note; }
 
@@ -47,18 +47,21 @@ class Channel {
   void flush();
 
  private:
-  struct Header {
+  struct Description {
     Shape shape;
     DType dtype = DType::Float32;
+  };
+  struct Header {
+    std::vector<Description> tensors;
     int64_t note = 0;
   };
   struct Arrival {
     Parcel parcel;
-    Tensor tensor;
-    Work work;
+    Tensors tensors;
+    Work last;
   };
 
-  void send_header(const Tensor& tensor, int64_t note);
+  void send_header(const Tensors& tensors, int64_t note);
   Header receive_header(Device device);
   // Asks for the next parcel; where a header comes before it, only if that is to be waited for.
   void ask(Device device, bool waits);
@@ -67,7 +70,7 @@ class Channel {
   std::deque<Parcel> expected_;
   std::map<int, Header> headers_;  // of pieces
   std::optional<Arrival> asked_;
-  std::map<Parcel, Tensor> kept_;
+  std::map<Parcel, Tensors> kept_;
   std::vector<std::pair<Tensor, Work>> sent_;
 };
 

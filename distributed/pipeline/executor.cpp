@@ -57,13 +57,13 @@ void PipelineExecutor::expect(const PipelineSchedule& schedule) {
   gradients_->expect(std::move(backward));
 }
 
-Tensor PipelineExecutor::receive(Channel& channel, const Parcel& parcel) {
+Tensors PipelineExecutor::receive(Channel& channel, const Parcel& parcel) {
   const OpScope scope("wait_for_stage", ScopeKind::Phase);
   const auto start = std::chrono::steady_clock::now();
-  Tensor tensor = channel.receive(parcel, device_);
+  Tensors tensors = channel.receive(parcel, device_);
   exposed_seconds_ +=
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  return tensor;
+  return tensors;
 }
 
 Tensor PipelineExecutor::forward(const PipelineModel& model, const Parcel& parcel) {
@@ -71,36 +71,51 @@ Tensor PipelineExecutor::forward(const PipelineModel& model, const Parcel& parce
   InFlight state;
   if (piece > 0) {
     state.x = receive(*activations_, {piece - 1, micro_batch});
-    if (grad_enabled()) state.x.set_requires_grad();
+    for (Tensor& x : state.x) {
+      if (grad_enabled()) x.set_requires_grad();
+    }
   }
   if (model.begin) model.begin(micro_batch);
   if (piece > 0) set_random_op(activations_->note(piece - 1));
   state.y = model.forward(piece, micro_batch, state.x);
-  const Tensor value = state.y.detach();
-  if (piece + 1 < pieces()) activations_->send(parcel, value.contiguous(), random_op());
+  const bool is_last = piece + 1 == pieces();
+  const Tensor loss = is_last ? state.y[0].detach() : Tensor();
+  if (!is_last) {
+    Tensors values;
+    for (const Tensor& y : state.y) values.push_back(y.detach().contiguous());
+    activations_->send(parcel, values, random_op());
+  }
   if (grad_enabled()) in_flight_[parcel] = std::move(state);
-  return value;
+  return loss;
 }
 
-// Undefined for the loss, whose gradient is 1.
-Tensor PipelineExecutor::output_gradient(const Parcel& parcel) {
+// None for the loss, whose gradient is 1.
+Tensors PipelineExecutor::output_gradients(const Parcel& parcel) {
   if (parcel.piece + 1 == pieces()) return {};
   return receive(*gradients_, {parcel.piece + 1, parcel.micro_batch});
 }
 
 void PipelineExecutor::backward(const PipelineModel& model, const Parcel& parcel) {
   const InFlight state = std::move(in_flight_.extract(parcel).mapped());
-  const Tensor gradient = output_gradient(parcel);
+  const Tensors gradients = output_gradients(parcel);
   if (model.before_gradients) model.before_gradients(parcel.piece, parcel.micro_batch);
   // A first piece that is frozen takes none.
-  if (state.y.requires_grad()) state.y.backward(gradient);
-  if (parcel.piece > 0) gradients_->send(parcel, state.x.grad().contiguous(), 0);
+  if (needs_grad(state.y)) plinth::backward(state.y, gradients);
+  if (parcel.piece == 0) return;
+  Tensors of_inputs;
+  for (const Tensor& x : state.x) of_inputs.push_back(x.grad().contiguous());
+  gradients_->send(parcel, of_inputs, 0);
 }
 
 void PipelineExecutor::backward_input(const Parcel& parcel) {
   const InFlight state = std::move(in_flight_.extract(parcel).mapped());
-  SplitBackward split(state.y, output_gradient(parcel), state.x);
-  if (parcel.piece > 0) gradients_->send(parcel, split.input_gradient().contiguous(), 0);
+  SplitBackward split(state.y, output_gradients(parcel), state.x);
+  if (parcel.piece > 0) {
+    Tensors of_inputs;
+    for (const Tensor& gradient : split.input_gradients())
+      of_inputs.push_back(gradient.contiguous());
+    gradients_->send(parcel, of_inputs, 0);
+  }
   split_.emplace(parcel, std::move(split));
 }
 
@@ -127,8 +142,8 @@ Tensors PipelineExecutor::run(const PipelineModel& model, int micro_batches) {
     const Parcel parcel{piece_of(action.chunk), action.micro_batch};
     switch (action.kind) {
       case ActionKind::Forward: {
-        const Tensor value = forward(model, parcel);
-        if (parcel.piece + 1 == pieces()) losses[parcel.micro_batch] = value;
+        const Tensor loss = forward(model, parcel);
+        if (loss.defined()) losses[parcel.micro_batch] = loss;
         break;
       }
       case ActionKind::Backward: backward(model, parcel); break;
@@ -151,7 +166,7 @@ Tensor PipelineExecutor::evaluate(const PipelineModel& model) {
   Tensor loss;
   for (int chunk = 0; chunk < chunks_; ++chunk) {
     const Tensor value = forward(model, {piece_of(chunk), 0});
-    if (piece_of(chunk) + 1 == pieces()) loss = value;
+    if (value.defined()) loss = value;
   }
   flush();
   return loss;

@@ -25,8 +25,9 @@ namespace plinth::distributed {
 struct PipelineModel {
   // A micro-batch's forward pass through a piece follows: the place for its random keys.
   std::function<void(int micro_batch)> begin = {};
-  // The piece's output: of x, which is undefined for piece 0; of the last piece the scalar loss.
-  std::function<Tensor(int piece, int micro_batch, const Tensor& x)> forward = {};
+  // The piece's outputs, one or two tensors, of the outputs of the piece before, none for piece 0;
+  // of the last piece the scalar loss.
+  std::function<Tensors(int piece, int micro_batch, const Tensors& x)> forward = {};
   // The micro-batch's gradients of the piece's parameters follow. Called for each piece in the
   // order of micro-batches.
   std::function<void(int piece, int micro_batch)> before_gradients = {};
@@ -58,14 +59,15 @@ class PipelineExecutor {
 
  private:
   struct InFlight {
-    Tensor x, y;
+    Tensors x, y;
   };
 
   int piece_of(int chunk) const { return chunk * stages() + group_->rank(); }
   void expect(const PipelineSchedule& schedule);
-  Tensor receive(Channel& channel, const Parcel& parcel);
+  Tensors receive(Channel& channel, const Parcel& parcel);
+  // The loss, if the piece is the last.
   Tensor forward(const PipelineModel& model, const Parcel& parcel);
-  Tensor output_gradient(const Parcel& parcel);
+  Tensors output_gradients(const Parcel& parcel);
   void backward(const PipelineModel& model, const Parcel& parcel);
   void backward_input(const Parcel& parcel);
   void backward_weight(const PipelineModel& model, const Parcel& parcel);

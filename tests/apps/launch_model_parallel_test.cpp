@@ -15,8 +15,7 @@ using Words = std::vector<std::string>;
 const Words kSettings = {
     "model.layers=3", "model.tied=false",  "train.micro_batch=1",       "train.ema_decay=0",
     "sample.every=0", "train.clip_norm=0", "checkpoint.keep_best=false"};
-const Words kExperts = {"model.type=mixtral", "model.dropout=0", "model.experts=3",
-                        "model.balance_coefficient=0"};
+const Words kExperts = {"model.type=mixtral", "model.dropout=0", "model.experts=3"};
 
 Outcome train(const Workplace& here, int ranks, const std::string& run, const Words& more = {}) {
   Words arguments;

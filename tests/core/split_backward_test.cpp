@@ -49,8 +49,8 @@ TEST(SplitBackward, HasTheBitsOfOneBackward) {
   whole(x).backward(gradient);
 
   Tensor same = values.clone().set_requires_grad();
-  SplitBackward split(halves(same), gradient, same);
-  EXPECT_EQ(to_vector(split.input_gradient()), to_vector(x.grad()));
+  SplitBackward split({halves(same)}, {gradient}, {same});
+  EXPECT_EQ(to_vector(split.input_gradients()[0]), to_vector(x.grad()));
   EXPECT_FALSE(same.grad().defined());
   for (const Tensor& weight : halves.weights()) EXPECT_FALSE(weight.grad().defined());
   split.finish();
@@ -58,11 +58,34 @@ TEST(SplitBackward, HasTheBitsOfOneBackward) {
   EXPECT_FALSE(same.grad().defined());
 }
 
+// Two results of which one does not need x, and two inputs.
+TEST(SplitBackward, TakesSeveralOutputsAndInputs) {
+  const auto run = [](bool splits) {
+    const Model model;
+    Tensor x = randn({3, 4}).set_requires_grad(), z = randn({4}).set_requires_grad();
+    const Tensors outputs = {model(x) * z, exp(z) * model.gain};
+    const Tensors gradients = {randn({3, 4}), randn({4})};
+    Tensors of_inputs;
+    if (splits) {
+      SplitBackward split(outputs, gradients, {x, z});
+      of_inputs = split.input_gradients();
+      split.finish();
+    } else {
+      backward(outputs, gradients);
+      of_inputs = {x.grad(), z.grad()};
+    }
+    std::vector<std::vector<double>> all = gradients_of(model);
+    for (const Tensor& gradient : of_inputs) all.push_back(to_vector(gradient));
+    return all;
+  };
+  EXPECT_EQ(run(true), run(false));
+}
+
 TEST(SplitBackward, WithoutAnInputDoesAllAtTheEnd) {
   const Model whole, halves;
   const Tensor x = randn({3, 4});
   sum(whole(x)).backward();
-  SplitBackward split(sum(halves(x)), {}, {});
+  SplitBackward split({sum(halves(x))}, {}, {});
   EXPECT_FALSE(halves.first.grad().defined());
   split.finish();
   EXPECT_EQ(gradients_of(halves), gradients_of(whole));
@@ -76,22 +99,22 @@ TEST(SplitBackward, RunsHooksOnce) {
     ++calls;
     return gradient * 2.0;
   });
-  SplitBackward split(sum(y), {}, x);
+  SplitBackward split({sum(y)}, {}, {x});
   split.finish();
   EXPECT_EQ(calls, 1);
-  EXPECT_EQ(to_vector(split.input_gradient()), (std::vector<double>{2, 2}));
+  EXPECT_EQ(to_vector(split.input_gradients()[0]), (std::vector<double>{2, 2}));
   EXPECT_EQ(to_vector(w.grad()), (std::vector<double>{2, 2}));
 }
 
 TEST(SplitBackward, RefusesWhatItCannotSplit) {
   const Model model;
   Tensor x = randn({3, 4}), other = randn({1}).set_requires_grad();
-  expect_error(ErrorKind::Argument, "input takes no gradient",
-               [&] { SplitBackward(sum(model(x)), {}, x); });
-  expect_error(ErrorKind::Argument, "does not matter",
-               [&] { SplitBackward(sum(model(x)), {}, other); });
+  expect_error(ErrorKind::Argument, "an input takes no gradient",
+               [&] { SplitBackward({sum(model(x))}, {}, {x}); });
+  expect_error(ErrorKind::Argument, "an input does not matter",
+               [&] { SplitBackward({sum(model(x))}, {}, {other}); });
   x.set_requires_grad();
-  SplitBackward split(sum(model(x)), {}, x);
+  SplitBackward split({sum(model(x))}, {}, {x});
   split.finish();
   expect_error(ErrorKind::Argument, "finish() was called twice", [&] { split.finish(); });
 }

@@ -79,8 +79,8 @@ void run_case(const Case& test, const Group& group) {
   std::vector<int> next(pieces);
   PipelineModel model;
   model.begin = [](int i) { generator().begin_step(0, i); };
-  model.forward = [&](int piece, int i, const Tensor& x) {
-    return chain.run(piece, piece == 0 ? Chain::input(i) : x);
+  model.forward = [&](int piece, int i, const Tensors& x) -> Tensors {
+    return {chain.run(piece, piece == 0 ? Chain::input(i) : x[0])};
   };
   model.before_gradients = [&](int piece, int i) { EXPECT_EQ(next[piece]++, i); };
   const Tensors losses = pipeline.run(model, test.micro_batches);
