@@ -21,6 +21,8 @@ Tensor LanguageModel::embed(const Tensor& ids, int64_t before) {
 }
 
 Tensor LanguageModel::run_block(int64_t i, const Tensor& x, nn::KVCache* cache, Tensors* loads) {
+  check(i >= 0 && i < info().layers, ErrorKind::Argument, info().type, "there is no block ", i,
+        ", it has ", info().layers);
   const bool has_load = loads && info().experts > 0;
   // Called again in backward, if activations are not kept.
   const auto run = [this, i, cache, has_load](const Tensors& in) -> Tensors {

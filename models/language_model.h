@@ -65,6 +65,7 @@ class LanguageModel : public nn::Module {
   Tensor embed(const Tensor& ids, int64_t before = 0);
   // Block i of info().layers, from x [batch, time, dim] to the same, under activation checkpointing
   // if that is on. `loads`, if given, gets what load_balancing_loss() takes of a block of experts.
+  // Throws Error(Argument) for a block that there is not.
   Tensor run_block(int64_t i, const Tensor& x, nn::KVCache* cache = nullptr,
                    Tensors* loads = nullptr);
   // The last block's output after the model's last norm.

@@ -92,6 +92,9 @@ Tensor MixtureOfExperts::forward(const Tensor& x, Tensor* load) {
 
 Tensor MixtureOfExperts::run_experts(const Tensor& rows, const std::vector<int64_t>& counts,
                                      int64_t first) const {
+  const auto count = static_cast<int64_t>(counts.size());
+  check(first >= 0 && first + count <= expert_count(), ErrorKind::Argument, "MixtureOfExperts",
+        "got counts of experts ", first, " to ", first + count, ", has ", expert_count());
   const Tensors parts = rows.split(counts, 0);
   Tensors outputs;
   for (size_t i = 0; i < parts.size(); ++i) {

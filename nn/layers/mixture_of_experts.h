@@ -40,7 +40,8 @@ class MixtureOfExperts final : public ModuleOf<MixtureOfExperts> {
 
   int64_t expert_count() const { return static_cast<int64_t>(experts_.size()); }
   GatedMLP& expert(int64_t i) const { return *experts_.at(static_cast<size_t>(i)); }
-  // What RunExperts does, for experts [first, first + counts.size()).
+  // What RunExperts does, for experts [first, first + counts.size()). Errors: Argument for experts
+  // that there are not, Shape where the counts do not add up to the rows.
   Tensor run_experts(const Tensor& rows, const std::vector<int64_t>& counts,
                      int64_t first = 0) const;
   // Has the experts run by `run`, on other ranks for example; a function that is empty undoes it.
@@ -55,8 +56,9 @@ class MixtureOfExperts final : public ModuleOf<MixtureOfExperts> {
 
 // experts * sum over e of P_e f_e, where P_e is the mean probability of expert e and f_e the mean
 // number of times that it was chosen, over the tokens of all layers (Fedus et al. 2021, arXiv
-// 2101.03961, section 2.2, for several experts a token as transformers computes it): experts_per_
-// token where all are used alike. `loads` are those of layers that saw the same tokens.
+// 2101.03961, section 2.2, for several experts a token as transformers computes it). Where all are
+// used alike it is the number of experts of a token. `loads` are those of layers that saw the same
+// tokens.
 Tensor load_balancing_loss(const Tensors& loads);
 
 }  // namespace plinth::nn

@@ -96,9 +96,13 @@ TEST(LoadBalancingLoss, IsExpertsPerTokenWhereAllAreUsedAlike) {
   EXPECT_DOUBLE_EQ(load_balancing_loss({one}).item(), 4);
 }
 
-TEST(MixtureOfExperts, RefusesMoreExpertsATokenThanThereAre) {
+TEST(MixtureOfExperts, RefusesExpertsThatThereAreNot) {
   expect_error(ErrorKind::Argument, "experts_per_token is 3, takes 1 to the 2 experts",
                [] { mixture_of(2, 3); });
+  const auto layer = std::make_unique<MixtureOfExperts>(kDim, kHidden);
+  expect_error(ErrorKind::Argument, "got counts of experts 7 to 9, has 8", [&] {
+    layer->run_experts(zeros({2, kDim}), {1, 1}, 7);
+  });
   expect_error(ErrorKind::Argument, "got no loads", [] { load_balancing_loss({}); });
 }
 
