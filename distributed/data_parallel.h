@@ -40,6 +40,9 @@ namespace plinth::distributed {
 // A rank's micro-batches of a step.
 struct Share {
   int64_t first = 0, count = 0;
+  int64_t stride = 1;  // from one to the next
+
+  int64_t at(int64_t i) const { return first + i * stride; }
 };
 
 // Equal shares, in the order of ranks. Throws Error(Argument) if `micro_batches` is not a multiple

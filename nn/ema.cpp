@@ -10,13 +10,15 @@
 
 namespace plinth::nn {
 
-Ema::Ema(const Module& module, EmaOptions options) : options_(options) {
+Ema::Ema(const Module& module, EmaOptions options) : Ema(module.named_parameters(), options) {}
+
+Ema::Ema(const StateDict& parameters, EmaOptions options) : options_(options) {
   check(options.decay >= 0 && options.decay < 1, ErrorKind::Argument, "Ema", "decay is ",
         options.decay, ", expected at least 0 and below 1");
   const NoGradGuard no_grad;
-  for (auto& [name, parameter] : module.named_parameters()) {
+  for (const auto& [name, parameter] : parameters) {
     const Tensor average = parameter.detach().clone().to(compute_dtype(parameter.dtype()));
-    entries_.push_back({std::move(name), parameter, average});
+    entries_.push_back({name, parameter, average});
   }
 }
 

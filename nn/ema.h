@@ -21,6 +21,8 @@ class Ema {
   // Starts from the parameters as they are; averages are float32 (float64 of float64). Throws
   // Error(Argument) unless 0 <= decay < 1.
   explicit Ema(const Module& module, EmaOptions options = {});
+  // The same of these tensors, which need not be a module's.
+  explicit Ema(const StateDict& parameters, EmaOptions options = {});
 
   // average += (1 - decay) (parameter - average). To be called after each optimizer step.
   void update();

@@ -33,6 +33,12 @@ class FlatLayout {
   Tensors contents(const Tensors& buffers) const;
   // One a tensor.
   const std::vector<Place>& places() const { return places_; }
+  size_t buffer_count() const { return buffers_.size(); }
+  // Of a buffer, without the zeros that `multiple` asked for; in elements.
+  int64_t size(size_t buffer) const { return buffers_[buffer].size; }
+  TensorOptions options(size_t buffer) const {
+    return {buffers_[buffer].dtype, buffers_[buffer].device};
+  }
 
  private:
   struct Buffer {

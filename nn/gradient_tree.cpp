@@ -4,15 +4,15 @@
 #include "core/error.h"
 
 namespace plinth::nn {
-namespace {
 
-// Whether the tree of `total` leaves adds these two.
 bool are_siblings(const TreeNode& left, const TreeNode& right, int64_t total) {
   const int64_t size = left.end - left.begin, other = right.end - right.begin;
   const bool is_power = (size & (size - 1)) == 0;
   return is_power && left.end == right.begin && left.begin % (2 * size) == 0 &&
          (other == size || (other < size && right.end == total));
 }
+
+namespace {
 
 void add(const Tensors& sums, const Tensors& terms) {
   const NoGradGuard no_grad;
@@ -81,9 +81,8 @@ void GradientTree::next() {
   waiting_.push_back({{current_, current_ + 1}, gradients_.buffers()});
   ++current_;
   // Only whole subtrees, whatever the number of micro-batches.
-  constexpr int64_t kUnknown = -1;
   while (waiting_.size() > 1 &&
-         are_siblings(waiting_[waiting_.size() - 2].node, waiting_.back().node, kUnknown))
+         are_siblings(waiting_[waiting_.size() - 2].node, waiting_.back().node, kUnknownTotal))
     add_last_pair();
   gradients_.exchange(take_spare());
   gradients_.zero();

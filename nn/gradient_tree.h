@@ -37,6 +37,11 @@ struct TreeNode {
   bool operator==(const TreeNode&) const = default;
 };
 
+// Whether the tree of `total` micro-batches adds these two, which follow one another; with a total
+// that is not known yet, kUnknownTotal, whether any tree does.
+constexpr int64_t kUnknownTotal = -1;
+bool are_siblings(const TreeNode& left, const TreeNode& right, int64_t total);
+
 // How nodes that follow one another are added: each pair's second to its first, in this order;
 // what then remains, by number. With all nodes of a step of `total` micro-batches one remains.
 struct TreeAdditions {

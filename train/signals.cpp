@@ -4,8 +4,7 @@
 
 #include <array>
 #include <atomic>
-
-#include "core/error.h"
+#include <mutex>
 
 namespace plinth {
 namespace {
@@ -15,7 +14,8 @@ constexpr std::array<int, 2> kSignals = {SIGINT, SIGTERM};
 std::atomic<int> received = 0;
 static_assert(std::atomic<int>::is_always_lock_free, "a handler may not take a lock");
 
-std::atomic<bool> active = false;
+std::mutex mutex;
+int living = 0;
 std::array<struct sigaction, kSignals.size()> previous;
 
 // Everything here is async-signal-safe.
@@ -31,7 +31,8 @@ void on_signal(int signal) {
 }  // namespace
 
 StopSignals::StopSignals() {
-  check(!active.exchange(true), ErrorKind::Argument, "StopSignals", "there is one already");
+  const std::lock_guard lock(mutex);
+  if (living++ > 0) return;
   received = 0;
   for (size_t i = 0; i < kSignals.size(); ++i) {
     ::sigaction(kSignals[i], nullptr, &previous[i]);
@@ -44,8 +45,9 @@ StopSignals::StopSignals() {
 }
 
 StopSignals::~StopSignals() {
+  const std::lock_guard lock(mutex);
+  if (--living > 0) return;
   for (size_t i = 0; i < kSignals.size(); ++i) ::sigaction(kSignals[i], &previous[i], nullptr);
-  active = false;
 }
 
 int StopSignals::signal() const {

@@ -6,7 +6,8 @@
 namespace plinth {
 
 // While one lives, the first SIGINT or SIGTERM only sets a flag. A signal that was ignored before,
-// as under nohup, stays ignored. One at a time.
+// as under nohup, stays ignored. Several that live at once, as of ranks that are threads, see the
+// same signal.
 class StopSignals {
  public:
   StopSignals();

@@ -16,19 +16,16 @@
 #include "core/version.h"
 #include "models/tensor_files.h"
 #include "nn/clip.h"
+#include "train/checkpoint/file_names.h"
 #include "train/checkpoint/run_directory.h"
 #include "train/evaluation_mode.h"
+#include "train/trainer_outputs.h"
 
 namespace plinth {
 
 namespace fs = std::filesystem;
 
 namespace {
-
-constexpr const char* kWeights = "model.safetensors";
-constexpr const char* kOptimizer = "optimizer.safetensors";
-constexpr const char* kAverage = "ema.safetensors";
-constexpr const char* kState = "state.json";
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -53,9 +50,15 @@ TrainerOptions completed(TrainerOptions options) {
   check(!options.plan || options.group, ErrorKind::Argument, "Trainer",
         "a plan takes a group of several ranks");
   if (options.group) {
-    distributed::share_of(options.plan ? options.plan->data_group() : *options.group,
-                          options.batch / options.micro_batch * options.context);
+    const int64_t micro_batches = options.batch / options.micro_batch * options.context;
+    if (options.sharding) {
+      distributed::turns_of(*options.group, micro_batches, options.sharding->dp_shard);
+    } else {
+      distributed::share_of(options.plan ? options.plan->data_group() : *options.group,
+                            micro_batches);
+    }
   }
+  if (!options.group) options.sharding.reset();
   options.log.directory = options.directory;
   options.log.steps = options.steps;
   return options;
@@ -63,27 +66,13 @@ TrainerOptions completed(TrainerOptions options) {
 
 // Of the flat gradients, so that ranks can share them.
 int64_t buffer_multiple(const nn::Module& module, const TrainerOptions& options) {
-  if (!options.group || options.plan) return 1;
+  if (!options.group || options.plan || options.sharding) return 1;
   const Tensors parameters = module.parameters();
   const Device device = parameters.empty() ? Device{} : parameters[0].device();
   return distributed::DataParallel::multiple(*options.group, device, options.data_parallel.sharded);
 }
 
 }  // namespace
-
-// What lives while run() does.
-struct Trainer::Outputs {
-  std::unique_ptr<DirectoryLock> lock;
-  std::unique_ptr<RunRecorder> recorder;
-  std::unique_ptr<CheckpointWriter> writer;
-
-  // Waits for the checkpoint under way; the directory is given up last.
-  ~Outputs() {
-    writer.reset();
-    recorder.reset();
-    lock.reset();
-  }
-};
 
 Trainer::Trainer(nn::Module& module, Loss loss, nn::Optimizer& optimizer, nn::Schedule schedule,
                  BatchSource& data, TrainerOptions options, TrainerHooks hooks)
@@ -95,15 +84,22 @@ Trainer::Trainer(nn::Module& module, Loss loss, nn::Optimizer& optimizer, nn::Sc
       options_(completed(std::move(options))),
       hooks_(std::move(hooks)),
       guard_(options_.guard),
-      gradients_(options_.plan ? Tensors{} : module.parameters(), {},
+      gradients_(options_.plan || options_.sharding ? Tensors{} : module.parameters(), {},
                  buffer_multiple(module, options_)),
       tree_(gradients_) {
   schedule_.validate();
-  if (options_.group && !options_.plan)
-    parallel_.emplace(options_.group, gradients_, options_.data_parallel);
-  if (parallel_ && options_.data_parallel.sharded)
-    sharded_.emplace(options_.group, gradients_, *parallel_, optimizer_);
-  if (options_.ema_decay > 0) ema_.emplace(module_, nn::EmaOptions{.decay = options_.ema_decay});
+  const nn::EmaOptions ema{.decay = options_.ema_decay};
+  if (options_.sharding) {
+    zero_ = std::make_unique<distributed::ShardedTraining>(options_.group, module_, optimizer_,
+                                                           *options_.sharding);
+    if (options_.ema_decay > 0) ema_.emplace(zero_->named_pieces(), ema);
+  } else {
+    if (options_.group && !options_.plan)
+      parallel_.emplace(options_.group, gradients_, options_.data_parallel);
+    if (parallel_ && options_.data_parallel.sharded)
+      sharded_.emplace(options_.group, gradients_, *parallel_, optimizer_);
+    if (options_.ema_decay > 0) ema_.emplace(module_, ema);
+  }
   generator().seed(options_.seed);
   module_.train();
 }
@@ -147,6 +143,7 @@ TrainResult Trainer::loop() {
   }
   if (saved_step_ != step_) save();
   if (outputs_->writer) outputs_->writer->wait();
+  if (outputs_->sharded_writer) outputs_->sharded_writer->wait();
   outputs_->recorder->finish();
   result.steps = step_;
   result.skipped_steps = guard_.state().skipped;
@@ -168,11 +165,21 @@ Trainer::StepResult Trainer::train_step(bool stops) {
   return result;
 }
 
-bool Trainer::compute_gradients(std::vector<double>& losses, bool stops) {
+void Trainer::add_gradients(std::vector<double>& losses) {
   const auto count = static_cast<int64_t>(losses.size());
+  const auto loss_of = [&](int64_t i) {
+    losses[i] = accumulate(step_ * options_.batch + i * options_.micro_batch);
+  };
   if (options_.plan) {
     options_.plan->run({step_, count, options_.micro_batch, options_.precision}, data_, losses);
-    return gather(losses, stops);
+    return;
+  }
+  if (zero_) {
+    const distributed::Share own = zero_->share(count);
+    zero_->begin_step(count);
+    for (int64_t i = 0; i < own.count; ++i) loss_of(own.at(i));
+    zero_->finish();
+    return;
   }
   // A context-parallel rank's tokens of a micro-batch count as one of their own.
   const int64_t all = count * options_.context;
@@ -184,10 +191,9 @@ bool Trainer::compute_gradients(std::vector<double>& losses, bool stops) {
   for (int64_t i = 0; i < own.count; ++i) {
     if (i > 0) tree_.next();
     if (parallel_ && i + 1 == own.count) parallel_->begin(tree_, all);
-    losses[first + i] = accumulate(step_ * options_.batch + (first + i) * options_.micro_batch);
+    loss_of(first + i);
   }
   parallel_ ? parallel_->finish() : tree_.finish();
-  return options_.world ? gather(losses, stops) : false;
 }
 
 // Forward and backward of each micro-batch, then one update.
@@ -195,7 +201,8 @@ Trainer::StepResult Trainer::step_on_host(bool stops) {
   const int64_t count = options_.batch / options_.micro_batch;
   StepResult result;
   std::vector<double> losses(count);
-  result.stops = compute_gradients(losses, stops);
+  add_gradients(losses);
+  if (options_.world) result.stops = gather(losses, stops);
   for (const double loss : losses) result.loss += loss;
 
   const double share = 1.0 / static_cast<double>(count);
@@ -206,7 +213,11 @@ Trainer::StepResult Trainer::step_on_host(bool stops) {
   if (!result.accepted) return result;
   optimizer_.set_lr(result.learning_rate);
   const double factor = share * nn::clip_factor(result.grad_norm, options_.clip_norm);
-  sharded_ ? sharded_->step(factor) : optimizer_.step(factor);
+  if (zero_) {
+    zero_->step(factor);
+  } else {
+    sharded_ ? sharded_->step(factor) : optimizer_.step(factor);
+  }
   return result;
 }
 
@@ -233,7 +244,7 @@ Trainer::StepResult Trainer::step_on_device() {
 }
 
 Device Trainer::device() const {
-  const Tensors buffers = options_.plan ? module_.parameters() : gradients_.buffers();
+  const Tensors buffers = options_.plan || zero_ ? module_.parameters() : gradients_.buffers();
   return buffers.empty() ? Device{} : buffers[0].device();
 }
 
@@ -252,17 +263,20 @@ std::unique_ptr<DeviceStep> Trainer::make_device_step() {
 double Trainer::accumulate(int64_t first_sample) {
   const Batch batch = data_.next(options_.micro_batch);
   generator().begin_step(static_cast<uint64_t>(step_), first_sample);
+  std::optional<distributed::ShardedPass> pass;
+  if (zero_) pass.emplace(*zero_, distributed::ShardedPass::Kind::Training);
   Tensor loss;
   {
     const AutocastGuard precision(options_.precision);
     loss = loss_(batch);
   }
-  loss.backward();
+  pass ? pass->backward(loss) : loss.backward();
   return loss.item();
 }
 
 double Trainer::grad_norm() const {
   if (options_.plan) return options_.plan->grad_norm();
+  if (zero_) return zero_->grad_norm();
   if (!options_.shards)
     return sharded_ ? sharded_->grad_norm() : nn::global_norm(gradients_.contents());
   if (!sharded_) return options_.shards->grad_norm(gradients_, nullptr, nullptr);
@@ -272,17 +286,21 @@ double Trainer::grad_norm() const {
 }
 
 // Sums of one number and zeros, which are exact: of ranks that share micro-batches one gives the
-// losses.
-bool Trainer::gather(std::vector<double>& losses, bool stops) const {
+// losses. Ranks also learn here that all have written their parts of a checkpoint.
+bool Trainer::gather(std::vector<double>& losses, bool stops) {
   const bool gives =
       options_.plan || ((!options_.group || options_.group->rank() % options_.context == 0) &&
                         (!options_.shards || options_.shards->group().rank() == 0));
   if (!gives) std::ranges::fill(losses, 0);
+  ShardedWriter* const writer = outputs_ ? outputs_->sharded_writer.get() : nullptr;
+  losses.push_back(writer && writer->is_written() ? 1 : 0);
   losses.push_back(stops ? 1 : 0);
   const Tensor shared = from_values(losses, {static_cast<int64_t>(losses.size())}).to(device());
   options_.world->all_reduce(shared).wait();
   losses = to_vector(shared);
   const bool some_stops = losses.back() > 0;
+  losses.pop_back();
+  if (writer && losses.back() == options_.group->size()) writer->all_have_written();
   losses.pop_back();
   return some_stops;
 }
@@ -307,20 +325,35 @@ void Trainer::record(const StepResult& done, double seconds, double validation_l
   report.seconds = seconds;
   if (parallel_) report.exposed_communication = parallel_->exposed_seconds();
   if (options_.plan) report.exposed_communication = options_.plan->exposed_seconds();
+  if (zero_) report.exposed_communication = zero_->exposed_seconds();
   report.tokens = options_.batch * options_.tokens_per_sample;
   report.flops = static_cast<double>(options_.batch) * options_.flops_per_sample;
   report.skipped = guard_.state().skipped;
   outputs_->recorder->step(report);
 }
 
+void Trainer::evaluate(const std::function<void()>& call) {
+  const NoGradGuard no_grad;
+  const EvaluationMode evaluation(module_);
+  const auto run = [&] {
+    std::optional<distributed::ShardedPass> pass;
+    if (zero_) pass.emplace(*zero_, distributed::ShardedPass::Kind::Evaluation);
+    call();
+  };
+  if (!ema_) return run();
+  {
+    const nn::EmaScope averaged(*ema_);
+    if (zero_) zero_->updated();
+    run();
+  }
+  if (zero_) zero_->updated();
+}
+
 double Trainer::validate() {
   if (!hooks_.validate) return StepReport::kUnknown;
   const OpScope scope("validate", ScopeKind::Phase);
-  const NoGradGuard no_grad;
-  const EvaluationMode evaluation(module_);
-  std::optional<nn::EmaScope> averaged;
-  if (ema_) averaged.emplace(*ema_);
-  const double loss = hooks_.validate();
+  double loss = 0;
+  evaluate([&] { loss = hooks_.validate(); });
   if (std::isfinite(loss) && !(loss >= best_loss_)) {
     best_loss_ = loss;
     best_step_ = step_;
@@ -328,16 +361,14 @@ double Trainer::validate() {
   return loss;
 }
 
+// Ranks that share the weights write it together.
 void Trainer::sample() {
-  if (!hooks_.sample || options_.sample_every == 0 || !writes()) return;
+  if (!hooks_.sample || options_.sample_every == 0 || !(writes() || zero_)) return;
   const OpScope scope("sample", ScopeKind::Phase);
-  const NoGradGuard no_grad;
-  const EvaluationMode evaluation(module_);
-  std::optional<nn::EmaScope> averaged;
-  if (ema_) averaged.emplace(*ema_);
-  TextSample text = hooks_.sample();
+  TextSample text;
+  evaluate([&] { text = hooks_.sample(); });
   text.step = step_;
-  outputs_->recorder->sample(text);
+  if (writes()) outputs_->recorder->sample(text);
 }
 
 bool Trainer::is_due(int64_t every) const {
@@ -367,8 +398,12 @@ void Trainer::begin() {
             "begins a new one");
       if (hooks_.start && writes()) hooks_.start(false);
     }
-    if (writes())
+    if (zero_) {
+      outputs_->sharded_writer =
+          std::make_unique<ShardedWriter>(options_.directory, options_.keep_last, options_.group);
+    } else if (writes()) {
       outputs_->writer = std::make_unique<CheckpointWriter>(options_.directory, options_.keep_last);
+    }
   }
   if (options_.world) agree_on_start();
   options_.log.resumed_step = resumed;
@@ -398,7 +433,7 @@ void Trainer::agree_on_start() const {
   check(first == last, ErrorKind::Config, "Trainer", "ranks go on from checkpoints of steps ",
         first, " to ", last, "; run.directory must lie where all of them see it");
   if (!options_.group || options_.plan) return;
-  const double own = nn::global_norm(module_.parameters());
+  const double own = zero_ ? zero_->parameter_norm() : nn::global_norm(module_.parameters());
   const auto [least, most] = range(*options_.group, own);
   check(least == most || std::isnan(own), ErrorKind::Config, "Trainer",
         "ranks begin with different weights: their norms are from ", least, " to ", most);
@@ -408,6 +443,7 @@ void Trainer::save() {
   const OpScope scope("save_checkpoint", ScopeKind::Phase);
   saved_step_ = step_;
   if (options_.directory.empty()) return;
+  if (zero_) return save_slices();
   const States states = gather_states();
   if (!outputs_->writer) return;
   outputs_->writer->submit(snapshot(states), options_.keep_best ? best_step_ : std::nullopt);
@@ -436,11 +472,15 @@ CheckpointContents Trainer::snapshot(const States& states) const {
   if (hooks_.save) {
     hooks_.save(contents);
   } else {
-    contents.tensors[kWeights] = copies_of(states.weights);
+    contents.tensors[kWeightsFile] = copies_of(states.weights);
   }
-  contents.tensors[kOptimizer] = copies_of(states.optimizer);
-  if (ema_) contents.tensors[kAverage] = copies_of(states.average);
+  contents.tensors[kOptimizerFile] = copies_of(states.optimizer);
+  if (ema_) contents.tensors[kAverageFile] = copies_of(states.average);
+  contents.texts[kStateFile] = state_json();
+  return contents;
+}
 
+std::string Trainer::state_json() const {
   TrainState state;
   state.step = step_;
   state.seed = options_.seed;
@@ -454,34 +494,15 @@ CheckpointContents Trainer::snapshot(const States& states) const {
   for (const auto& [name, value] : outputs_->recorder->last_row().values)
     state.metrics[name] = value;
   state.versions = {{"plinth", PLINTH_VERSION}, {"compiler", __VERSION__}};
-  contents.texts[kState] = state.to_json();
-  return contents;
-}
-
-nn::StateDict Trainer::read_states(const fs::path& file) const {
-  nn::StateDict states = read_tensors(file);
-  return options_.shards ? options_.shards->parts(states) : states;
+  return state.to_json();
 }
 
 void Trainer::restore(const fs::path& checkpoint) {
-  const TrainState state = TrainState::read(checkpoint / kState);
-  check(state.seed == options_.seed, ErrorKind::Config, (checkpoint / kState).string(), "has seed ",
-        state.seed, ", this run has ", options_.seed);
+  const TrainState state = TrainState::read(checkpoint / kStateFile);
+  check(state.seed == options_.seed, ErrorKind::Config, (checkpoint / kStateFile).string(),
+        "has seed ", state.seed, ", this run has ", options_.seed);
   device_step_.reset();  // weights and state may come to lie elsewhere
-  if (hooks_.load) {
-    hooks_.load(checkpoint);
-  } else {
-    module_.load_state_dict(read_states(checkpoint / kWeights));
-  }
-  const nn::StateDict optimizer_state = read_states(checkpoint / kOptimizer);
-  if (options_.plan) {
-    options_.plan->load_state(optimizer_, optimizer_state);
-  } else if (sharded_) {
-    sharded_->load_state_dict(optimizer_state);
-  } else {
-    optimizer_.load_state_dict(optimizer_state);
-  }
-  if (ema_) ema_->load_state_dict(read_states(checkpoint / kAverage));
+  restore_tensors(checkpoint);
   data_.restore(state.loader);
   guard_.restore({state.skipped_steps, state.bad_in_a_row, state.average_loss});
   best_step_ = state.best_step;

@@ -21,6 +21,7 @@
 
 #include "core/tensor.h"
 #include "distributed/data_parallel.h"
+#include "distributed/sharded_training.h"
 #include "distributed/tensor/shards.h"
 #include "distributed/zero.h"
 #include "nn/ema.h"
@@ -30,6 +31,7 @@
 #include "nn/optim/optimizer.h"
 #include "nn/schedule.h"
 #include "train/batch_source.h"
+#include "train/checkpoint/sharded_writer.h"
 #include "train/checkpoint/train_state.h"
 #include "train/checkpoint/writer.h"
 #include "train/device_step.h"
@@ -60,11 +62,14 @@ struct TrainerOptions {
   // Ranks that have parts of the parameters, as `shards` says, in groups with this one: all ranks
   // of the run are then `world`. Checkpoints have whole parameters.
   std::shared_ptr<distributed::ProcessGroup> world;
-  const distributed::ParameterShards* shards = nullptr;
+  const distributed::ParameterParts* shards = nullptr;
   // Ranks of the group that have different parts of the module; outlives the trainer. Its ranks
   // with micro-batches of their own share them as above, and it has data_parallel's place. Null:
   // all have the whole.
   StepPlan* plan = nullptr;
+  // ZeRO stages 2 and 3, in place of data_parallel: all ranks then write checkpoints together
+  // (train/checkpoint/sharded.h), and take turns at micro-batches. Not with the above.
+  std::optional<distributed::ShardingOptions> sharding;
 
   std::filesystem::path directory;  // of checkpoints and logs; empty: nothing is written
   bool resume = false;              // from the latest checkpoint there, if there is one
@@ -93,6 +98,9 @@ struct TrainerHooks {
   // Adds files to a checkpoint: the weights in another layout, a tokenizer. Without, the weights
   // are saved by their parameter names, as model.safetensors.
   std::function<void(CheckpointContents&)> save;
+  // Adds those of the files that do not hold weights: all that stands beside the parts of weights
+  // that ranks write.
+  std::function<void(CheckpointContents&)> describe;
   // Sets the weights from a checkpoint's directory; goes with save.
   std::function<void(const std::filesystem::path& checkpoint)> load;
 };
@@ -112,7 +120,8 @@ class Trainer {
   using Loss = std::function<Tensor(const Batch& batch)>;
 
   // Everything must outlive the trainer. With ranks, `data` gives of each step this rank's samples:
-  // batch / ranks consecutive ones, in the order of ranks. Throws Error(Argument) for options that
+  // batch / ranks consecutive ones, in the order of ranks; with sharding, its micro-batches by
+  // distributed::turns_of(). Throws Error(Argument) for options that
   // do not fit together, Error(Io) for a directory that another run uses or that cannot be written.
   Trainer(nn::Module& module, Loss loss, nn::Optimizer& optimizer, nn::Schedule schedule,
           BatchSource& data, TrainerOptions options, TrainerHooks hooks = {});
@@ -140,14 +149,15 @@ class Trainer {
   // One step's work where the optimizer takes its numbers from the host, or from a GPU's memory.
   StepResult step_on_host(bool stops);
   StepResult step_on_device();
-  // The sums of a step's gradients, and the losses of the micro-batches that are known here; with
-  // ranks, whether some rank stops.
-  bool compute_gradients(std::vector<double>& losses, bool stops);
+  // Gradients of this rank's micro-batches of the step, and their losses among those of all.
+  void add_gradients(std::vector<double>& losses);
   // Adds a micro-batch's gradients, and gives its loss.
   double accumulate(int64_t first_sample);
+  // Runs `call` as validation and samples do: see TrainerHooks.
+  void evaluate(const std::function<void()>& call);
   // The losses of all of the step's micro-batches, of which this rank fills in its own; whether
   // some rank stops.
-  bool gather(std::vector<double>& losses, bool stops) const;
+  bool gather(std::vector<double>& losses, bool stops);
   double grad_norm() const;
   void agree_on_start() const;
   bool writes() const { return !options_.world || options_.world->rank() == 0; }
@@ -160,6 +170,7 @@ class Trainer {
   bool is_due(int64_t every) const;
   void begin();
   void save();
+  void save_slices();
   // Of all ranks, on rank 0.
   struct States {
     nn::StateDict weights, optimizer, average;
@@ -168,7 +179,11 @@ class Trainer {
   CheckpointContents snapshot(const States& states) const;
   // This rank's parts of what a checkpoint has.
   nn::StateDict read_states(const std::filesystem::path& file) const;
+  std::string state_json() const;
   void restore(const std::filesystem::path& checkpoint);
+  void restore_tensors(const std::filesystem::path& checkpoint);
+  void load_weights(const std::filesystem::path& checkpoint);
+  void load_optimizer_state(const nn::StateDict& state);
 
   nn::Module& module_;
   Loss loss_;
@@ -184,7 +199,8 @@ class Trainer {
   nn::GradientTree tree_;
   std::optional<distributed::DataParallel> parallel_;
   std::optional<distributed::ShardedUpdate> sharded_;
-  std::unique_ptr<DeviceStep> device_step_;  // once a step has been taken on a GPU
+  std::unique_ptr<distributed::ShardedTraining> zero_;  // in place of these two
+  std::unique_ptr<DeviceStep> device_step_;             // once a step has been taken on a GPU
   std::optional<nn::Ema> ema_;
   std::optional<int64_t> best_step_;
   double best_loss_ = std::numeric_limits<double>::quiet_NaN();

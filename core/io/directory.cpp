@@ -91,6 +91,13 @@ AtomicDirectory::AtomicDirectory(const fs::path& target) {
   state_.reset(new State{named, partial});
 }
 
+AtomicDirectory::AtomicDirectory(const fs::path& target, const fs::path& shared)
+    : state_(new State{target, shared}) {
+  std::error_code ignored;
+  check(fs::is_directory(shared, ignored), ErrorKind::Io, shared.string(), "is no directory");
+  check(!fs::exists(target, ignored), ErrorKind::Io, target.string(), "exists already");
+}
+
 AtomicDirectory::AtomicDirectory(AtomicDirectory&&) noexcept = default;
 AtomicDirectory& AtomicDirectory::operator=(AtomicDirectory&&) noexcept = default;
 AtomicDirectory::~AtomicDirectory() = default;
@@ -107,6 +114,13 @@ void AtomicDirectory::commit() {
   s.renamed = true;
   const fs::path directory = io::directory_of(s.target);
   if (!io::sync_directory(directory)) io::throw_errno(directory, "sync");
+}
+
+fs::path make_shared_partial(const fs::path& target) {
+  const std::string name = detail::concat(".", target.filename().string(), ".shared.partial");
+  const fs::path partial = io::directory_of(target) / name;
+  make_directories(partial);
+  return partial;
 }
 
 void remove_directory_atomically(const fs::path& directory) {

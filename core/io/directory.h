@@ -31,6 +31,8 @@ class AtomicDirectory {
  public:
   // Refuses a target that exists, unless it is an empty directory.
   explicit AtomicDirectory(const std::filesystem::path& target);
+  // Of a directory that several processes have filled: make_shared_partial() of the target.
+  AtomicDirectory(const std::filesystem::path& target, const std::filesystem::path& shared);
   AtomicDirectory(AtomicDirectory&&) noexcept;
   AtomicDirectory& operator=(AtomicDirectory&&) noexcept;
   ~AtomicDirectory();
@@ -45,6 +47,11 @@ class AtomicDirectory {
   struct State;
   std::unique_ptr<State> state_;
 };
+
+// Where several processes put the files of one directory, which one of them then commits: a name
+// beside the target that is the same for all, and that remove_partial_files knows. Makes it unless
+// another has.
+std::filesystem::path make_shared_partial(const std::filesystem::path& target);
 
 // Removes a directory such that a crash leaves it whole or, under the name of a partial file, not
 // at all: see remove_partial_files.

@@ -18,6 +18,8 @@ void check_options(const LoaderOptions& options) {
   at_least("prefetch", options.prefetch, 0);
   check(options.rank >= 0 && options.rank < options.ranks, ErrorKind::Argument, "loader",
         "rank is ", options.rank, ", expected 0 to ", options.ranks - 1);
+  check(options.turns >= 1 && options.ranks % options.turns == 0, ErrorKind::Argument, "loader",
+        "turns is ", options.turns, ", expected a divisor of ranks (", options.ranks, ")");
 }
 
 SampleOptions in_order(SampleOptions options) {
@@ -47,7 +49,9 @@ int64_t TokenLoader::samples_per_step() const {
 
 int64_t TokenLoader::first_sample_of(int64_t batch) const {
   const int64_t step = batch / options_.micro_batches;
-  const int64_t in_step = options_.rank * options_.micro_batches + batch % options_.micro_batches;
+  const int64_t turns = options_.turns, first_rank = options_.rank / turns * turns;
+  const int64_t in_step = first_rank * options_.micro_batches +
+                          batch % options_.micro_batches * turns + options_.rank % turns;
   return origin_ + step * samples_per_step() + in_step * options_.rows;
 }
 

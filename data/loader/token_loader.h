@@ -25,11 +25,13 @@ struct LoaderOptions {
   int64_t rows = 8;  // of a batch
 
   // Data parallel: a step's samples are rows * micro_batches * ranks consecutive ones. Of each step
-  // this loader gives micro_batches batches: those that rank `rank` computes, which lie one behind
-  // the other.
+  // this loader gives micro_batches batches: those that rank `rank` computes. They lie one behind
+  // the other, or, where `turns` neighbouring ranks take turns, which divide the ranks, every
+  // turns-th in the run of these ranks.
   int64_t rank = 0;
   int64_t ranks = 1;
   int64_t micro_batches = 1;
+  int64_t turns = 1;
 
   int64_t prefetch = 2;  // batches made ahead by a thread; 0: next() makes them
 };

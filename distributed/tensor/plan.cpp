@@ -70,7 +70,7 @@ ModelParallel::ModelParallel(nn::Module& model, ModelParallelOptions options)
         "sequence is on without tp, whose ranks share the sequence");
   if (options_.cp) part_.ranks = options_.cp->size(), part_.rank = options_.cp->rank();
   if (options_.sequence) part_.parts = options_.tp->size(), part_.part = options_.tp->rank();
-  if (options_.tp) shards_ = std::make_unique<ParameterShards>(options_.tp);
+  if (options_.tp) shards_ = std::make_unique<ParameterParts>(options_.tp);
   Names names(model);
   for (const nn::NamedModule& entry : model.named_modules()) share(entry, names);
   if (!shards_) return;

@@ -68,7 +68,7 @@ class ModelParallel {
 
   const ModelParallelOptions& options() const { return options_; }
   // Null without tp.
-  const ParameterShards* shards() const { return shards_.get(); }
+  const ParameterParts* shards() const { return shards_.get(); }
 
  private:
   struct Names;
@@ -91,7 +91,7 @@ class ModelParallel {
 
   ModelParallelOptions options_;
   nn::SequencePart part_;
-  std::unique_ptr<ParameterShards> shards_;
+  std::unique_ptr<ParameterParts> shards_;
   // Ranks that have the same one of so many kv_heads.
   std::map<int64_t, std::shared_ptr<ProcessGroup>> kv_groups_;
 };

@@ -28,10 +28,10 @@ bool has(const std::vector<ShardRange>& ranges, const ShardRange& range) {
 
 }  // namespace
 
-Tensor ParameterShards::part_of(const std::string& name, const Tensor& whole,
-                                const ParameterCut& cut) const {
+Tensor ParameterParts::part_of(const std::string& name, const Tensor& whole,
+                               const ParameterCut& cut) const {
   check(cut.dim < whole.dim() && whole.size(cut.dim) == cut.size, ErrorKind::Shape,
-        "ParameterShards", name, " has shape ", whole.shape(), ", expected ", cut.size,
+        "ParameterParts", name, " has shape ", whole.shape(), ", expected ", cut.size,
         " in dimension ", cut.dim);
   Tensors pieces;
   for (const ShardRange& range : cut.ranges[group_->rank()])
@@ -39,9 +39,9 @@ Tensor ParameterShards::part_of(const std::string& name, const Tensor& whole,
   return cat(pieces, cut.dim);
 }
 
-void ParameterShards::cut(const std::string& name, const Tensor& parameter, ParameterCut cut) {
+void ParameterParts::cut(const std::string& name, const Tensor& parameter, ParameterCut cut) {
   const NoGradGuard no_grad;
-  check(std::ssize(cut.ranges) == group_->size(), ErrorKind::Argument, "ParameterShards", name,
+  check(std::ssize(cut.ranges) == group_->size(), ErrorKind::Argument, "ParameterParts", name,
         " is cut for ", cut.ranges.size(), " ranks, expected ", group_->size());
   const Tensor part = part_of(name, parameter.detach(), cut);
   Tensor(parameter).set_data(part);
@@ -49,7 +49,7 @@ void ParameterShards::cut(const std::string& name, const Tensor& parameter, Para
 }
 
 // By the parameter's own name, or by what follows the name of a state.
-const ParameterCut* ParameterShards::find(const std::string& state) const {
+const ParameterCut* ParameterParts::find(const std::string& state) const {
   auto found = entries_.find(state);
   const size_t dot = state.find('.');
   if (found == entries_.end() && dot != std::string::npos)
@@ -58,7 +58,7 @@ const ParameterCut* ParameterShards::find(const std::string& state) const {
 }
 
 // Each rank's part as rows of `dim`, padded to those of the largest.
-Tensor ParameterShards::gather(const Tensor& part, const ParameterCut& cut) const {
+Tensor ParameterParts::gather(const Tensor& part, const ParameterCut& cut) const {
   int64_t most = 0;
   for (const auto& ranges : cut.ranges) most = std::max(most, count_of(ranges));
   const Tensor front = part.detach().transpose(0, cut.dim).contiguous();
@@ -83,7 +83,7 @@ Tensor ParameterShards::gather(const Tensor& part, const ParameterCut& cut) cons
   return whole.transpose(0, cut.dim).contiguous();
 }
 
-nn::StateDict ParameterShards::whole(const nn::StateDict& parts) const {
+nn::StateDict ParameterParts::whole(const nn::StateDict& parts) const {
   const NoGradGuard no_grad;
   nn::StateDict whole;
   for (const auto& [name, tensor] : parts) {
@@ -91,7 +91,7 @@ nn::StateDict ParameterShards::whole(const nn::StateDict& parts) const {
     if (cut) {
       check(
           cut->dim < tensor.dim() && tensor.size(cut->dim) == count_of(cut->ranges[group_->rank()]),
-          ErrorKind::Shape, "ParameterShards", name, " has shape ", tensor.shape(),
+          ErrorKind::Shape, "ParameterParts", name, " has shape ", tensor.shape(),
           ", which is not this rank's part");
     }
     const Tensor value = cut ? gather(tensor, *cut) : tensor;
@@ -100,7 +100,7 @@ nn::StateDict ParameterShards::whole(const nn::StateDict& parts) const {
   return whole;
 }
 
-nn::StateDict ParameterShards::room(const nn::StateDict& parts) const {
+nn::StateDict ParameterParts::room(const nn::StateDict& parts) const {
   nn::StateDict room;
   for (const auto& [name, tensor] : parts) {
     Shape shape = tensor.shape();
@@ -110,7 +110,7 @@ nn::StateDict ParameterShards::room(const nn::StateDict& parts) const {
   return room;
 }
 
-nn::StateDict ParameterShards::parts(const nn::StateDict& whole) const {
+nn::StateDict ParameterParts::parts(const nn::StateDict& whole) const {
   const NoGradGuard no_grad;
   nn::StateDict parts;
   for (const auto& [name, tensor] : whole) {
@@ -120,7 +120,7 @@ nn::StateDict ParameterShards::parts(const nn::StateDict& whole) const {
   return parts;
 }
 
-std::vector<ShardRange> ParameterShards::own_elements(const Tensor& parameter) const {
+std::vector<ShardRange> ParameterParts::own_elements(const Tensor& parameter) const {
   const auto entry = std::ranges::find_if(
       entries_, [&](const auto& item) { return item.second.parameter.is(parameter); });
   if (entry == entries_.end())
@@ -140,9 +140,9 @@ std::vector<ShardRange> ParameterShards::own_elements(const Tensor& parameter) c
   return own;
 }
 
-double ParameterShards::grad_norm(const nn::FlatGradients& gradients,
-                                  const std::vector<DataParallel::Range>* slices,
-                                  ProcessGroup* data) const {
+double ParameterParts::grad_norm(const nn::FlatGradients& gradients,
+                                 const std::vector<DataParallel::Range>* slices,
+                                 ProcessGroup* data) const {
   const OpScope scope("grad_norm");
   const NoGradGuard no_grad;
   Tensors own;

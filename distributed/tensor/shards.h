@@ -23,9 +23,9 @@ struct ParameterCut {
   std::vector<std::vector<ShardRange>> ranges;
 };
 
-class ParameterShards {
+class ParameterParts {
  public:
-  explicit ParameterShards(std::shared_ptr<ProcessGroup> group) : group_(std::move(group)) {}
+  explicit ParameterParts(std::shared_ptr<ProcessGroup> group) : group_(std::move(group)) {}
 
   const ProcessGroup& group() const { return *group_; }
   // Leaves the parameter this rank's part of its values. Throws Error(Shape) for a cut that does

@@ -1,8 +1,18 @@
 #include "nn/layers/mlp.h"
 
 #include "core/ops/mlp.h"
+#include "nn/block_observer.h"
 
 namespace plinth::nn {
+namespace {
+
+// Whether somebody wants to see each layer run.
+bool is_observed() {
+  const ForwardObserver* observer = ForwardObserver::active();
+  return observer && !dynamic_cast<const BlockObserver*>(observer);
+}
+
+}  // namespace
 
 MLP::MLP(int64_t dim, int64_t hidden, const MLPOptions& options) : gelu_(options.gelu) {
   const auto linear_options = [&](const Initializer& weight_init) {
@@ -18,7 +28,7 @@ MLP::MLP(int64_t dim, int64_t hidden, const MLPOptions& options) : gelu_(options
 
 Tensor MLP::forward(const Tensor& x) {
   const bool is_one_op = up_->bias().defined() && up_->is_plain() && down_->is_plain() &&
-                         x.device().is_cuda() && !ForwardObserver::active();
+                         x.device().is_cuda() && !is_observed();
   if (is_one_op)
     return dropout_(gelu_mlp(x, up_->weight(), up_->bias(), down_->weight(), down_->bias(), gelu_));
   const Tensor up = up_->product(x);

@@ -87,7 +87,7 @@ struct Shared {
       parallel = share_model(*model, model_parallel_options(config_of(c), groups));
   }
 
-  const distributed::ParameterShards* shards() const {
+  const distributed::ParameterParts* shards() const {
     return parallel ? parallel->shards() : nullptr;
   }
   nn::StateDict whole(const nn::StateDict& parts) const {

@@ -5,8 +5,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/core/io/expect_error.h"
-
 namespace plinth {
 namespace {
 
@@ -64,10 +62,18 @@ TEST(StopSignals, LeavesAnIgnoredSignalIgnored) {
             0);
 }
 
-TEST(StopSignals, IsOneAtATime) {
-  const StopSignals stop;
-  expect_error(ErrorKind::Argument, "StopSignals: there is one already",
-               [] { StopSignals second; });
+TEST(StopSignals, SeveralSeeTheSameSignal) {
+  EXPECT_EQ(killed_by([] {
+              {
+                const StopSignals first;
+                { const StopSignals second; }
+                ::raise(SIGINT);
+                const StopSignals third;
+                if (!first.requested() || !third.requested()) ::raise(SIGKILL);
+              }
+              ::raise(SIGTERM);
+            }),
+            SIGTERM);
 }
 
 }  // namespace

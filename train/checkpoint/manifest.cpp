@@ -20,6 +20,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kManifest = "manifest.json";
+constexpr const char* kEntry = ".entry";
 
 std::string hex(uint64_t value) {
   std::string text(16, '0');
@@ -32,6 +33,14 @@ std::string hex(uint64_t value) {
 std::string hash_of(const fs::path& path) {
   const MappedFile file(path);
   return hex(XXH3_64bits(file.bytes().data(), file.bytes().size()));
+}
+
+nlohmann::json entry_of(const fs::path& path) {
+  return {{"bytes", fs::file_size(path)}, {"xxh3", hash_of(path)}};
+}
+
+fs::path entry_path(const fs::path& file) {
+  return file.string() + kEntry;
 }
 
 std::string file_fault(const fs::path& path, const nlohmann::json& listed) {
@@ -48,13 +57,21 @@ std::string file_fault(const fs::path& path, const nlohmann::json& listed) {
 
 }  // namespace
 
+void write_manifest_entry(const fs::path& file) {
+  write_file_atomically(entry_path(file), entry_of(file).dump());
+}
+
 void write_manifest(const fs::path& directory) {
   nlohmann::json files = nlohmann::json::object();
-  for (const auto& entry : fs::directory_iterator(directory)) {
-    if (!entry.is_regular_file()) continue;
-    files[entry.path().filename().string()] = {{"bytes", entry.file_size()},
-                                               {"xxh3", hash_of(entry.path())}};
+  std::vector<fs::path> entries;
+  for (const auto& found : fs::directory_iterator(directory)) {
+    const fs::path& path = found.path();
+    if (!found.is_regular_file() || path.extension() == kEntry) continue;
+    const bool is_hashed = fs::exists(entry_path(path));
+    if (is_hashed) entries.push_back(entry_path(path));
+    files[path.filename().string()] = is_hashed ? read_json(entry_path(path)) : entry_of(path);
   }
+  for (const fs::path& entry : entries) fs::remove(entry);
   const nlohmann::json manifest = {{"version", 1}, {"files", files}};
   write_file_atomically(directory / kManifest, manifest.dump(1) + "\n");
 }

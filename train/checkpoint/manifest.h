@@ -11,7 +11,12 @@
 
 namespace plinth {
 
-// Lists the files of a directory into its manifest.json. Throws Error(Io).
+// Hashes a file into NAME.entry beside it, for write_manifest: so that many processes hash what
+// each has written. Throws Error(Io).
+void write_manifest_entry(const std::filesystem::path& file);
+
+// Lists the files of a directory into its manifest.json, by their entries where there are such,
+// which are removed. Throws Error(Io), or Error(Format) for an entry that is none.
 void write_manifest(const std::filesystem::path& directory);
 
 // Reads every file that manifest.json lists. Empty if all are as listed, else what is not, as

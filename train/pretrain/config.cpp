@@ -114,8 +114,13 @@ void declare_training(ConfigSchema& schema, PretrainConfig& config) {
       .help(
           "how these bring together queries and keys: all keys to all, or round from rank to rank");
   schema.field("parallel.zero", &parallel.zero)
-      .range(0, 1)
-      .help("1: each rank keeps the optimizer's state of its own part of the weights only (ZeRO)");
+      .range(0, 3)
+      .help(
+          "what each rank keeps its own part of only (ZeRO): 1: the optimizer's state; 2: sums of "
+          "gradients, too; 3: the weights, too");
+  schema.field("parallel.dp_shard", &parallel.dp_shard)
+      .range(0, 1 << 20)
+      .help("ranks that share one copy of what parallel.zero 2 and 3 share; 0: all");
   schema.field("parallel.reduction", &parallel.reduction)
       .words({"tree", "library"})
       .help(
@@ -229,6 +234,11 @@ void validate(const PretrainConfig& config) {
   check(config.train.batch % config.micro_batch() == 0, ErrorKind::Config, "train.micro_batch",
         "got ", config.micro_batch(), ", takes a divisor of train.batch (", config.train.batch,
         ")");
+  const auto& parallel = config.parallel;
+  check(parallel.zero < 2 || parallel.reduction == "tree", ErrorKind::Config, "parallel.reduction",
+        "got ", parallel.reduction, ", takes tree with parallel.zero ", parallel.zero);
+  check(parallel.zero >= 2 || parallel.dp_shard == 0, ErrorKind::Config, "parallel.dp_shard",
+        "got ", parallel.dp_shard, ", goes with parallel.zero 2 or 3");
   check(config.schedule.warmup_steps <= config.train.steps, ErrorKind::Config,
         "schedule.warmup_steps", "got ", config.schedule.warmup_steps,
         ", takes at most train.steps (", config.train.steps, ")");

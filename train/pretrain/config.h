@@ -51,6 +51,7 @@ struct PretrainConfig {
     int64_t cp = 1;
     std::string cp_algorithm = "gather";
     int64_t zero = 0;
+    int64_t dp_shard = 0;  // 0: all ranks
     std::string reduction = "tree";
     int64_t bucket_mb = 25;
     bool overlap = true;

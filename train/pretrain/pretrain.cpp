@@ -14,6 +14,8 @@
 #include "nn/optim/lion.h"
 #include "nn/optim/sgd.h"
 #include "train/checkpoint/run_directory.h"
+#include "train/checkpoint/sharded.h"
+#include "train/checkpoint/sharded_model.h"
 #include "train/evaluation.h"
 #include "train/generation/generate.h"
 #include "train/logging/format.h"
@@ -52,7 +54,7 @@ PretrainData open_data(const PretrainConfig& config) {
 distributed::DataParallelOptions data_parallel_options(const PretrainConfig& config) {
   distributed::DataParallelOptions options;
   options.bucket_bytes = config.parallel.bucket_mb << 20;
-  options.sharded = config.parallel.zero > 0;
+  options.sharded = config.parallel.zero == 1;
   options.overlap = config.parallel.overlap;
   options.reduction = config.parallel.reduction == "tree" ? distributed::Reduction::Tree
                                                           : distributed::Reduction::Library;
@@ -63,7 +65,9 @@ std::unique_ptr<LanguageModel> build_model(const PretrainConfig& config, const P
                                            const Tell& tell) {
   std::unique_ptr<LanguageModel> model;
   if (!config.init_from.empty()) {
-    model = load_pretrained(resolve_model_directory(config.init_from, tell));
+    const fs::path directory = resolve_model_directory(config.init_from, tell);
+    model = ShardedCheckpoint::is_in(directory) ? load_sharded_model(directory)
+                                                : load_pretrained(directory);
   } else {
     ModelSize size = config.model;
     if (size.vocab_size == 0) size.vocab_size = round_up(data.tokenizer->vocab_size(), 64);
@@ -138,6 +142,8 @@ LoaderOptions loader_options(const PretrainConfig& config, int64_t context, int6
   options.rank = rank;
   options.ranks = ranks;
   options.micro_batches = config.train.batch / config.micro_batch() / options.ranks;
+  if (config.parallel.zero >= 2 && ranks > 1)
+    options.turns = config.parallel.dp_shard > 0 ? config.parallel.dp_shard : ranks;
   return options;
 }
 
@@ -155,6 +161,8 @@ TrainerOptions trainer_options(const PretrainConfig& config, const ConfigSchema&
   options.ema_decay = config.train.ema_decay;
   options.cuda_graph = config.train.cuda_graph;
   options.data_parallel = data_parallel_options(config);
+  if (config.parallel.zero >= 2)
+    options.sharding = {static_cast<int>(config.parallel.zero), config.parallel.dp_shard};
   options.guard = {config.train.max_bad_steps, config.train.explosion_factor};
   options.directory = config.run.directory;
   options.resume = resume;
@@ -216,22 +224,26 @@ void use_float8(const PretrainConfig& config, LanguageModel& model, const Tell& 
 // A checkpoint is itself a model directory, with its tokenizer beside the weights.
 TrainerHooks build_hooks(const PretrainConfig& config, const ConfigSchema& schema,
                          const PretrainData& data, LanguageModel& model,
-                         const distributed::ParameterShards* shards, ModelParallel* plan) {
+                         const distributed::ParameterParts* shards, ModelParallel* plan) {
   TrainerHooks hooks;
   const auto whole = std::make_shared<nn::StateDict>();
   if (shards) hooks.gather = [=, &model] { *whole = shards->whole(model.named_parameters()); };
   hooks.start = [&](bool resumed) { keep_config(config, schema, resumed); };
-  hooks.save = [&, whole, plan](CheckpointContents& contents) {
-    contents.tensors["model.safetensors"] = export_weights(
-        model, model.weight_slices(), std::nullopt, plan ? plan->gathered_weights() : *whole);
-    whole->clear();
+  const auto describe = [&](CheckpointContents& contents) {
     contents.texts["config.json"] = model.config_json(model.head_weight().dtype());
-    if (!model.named_buffers().empty())
-      contents.tensors[kBuffers] = copies_of(model.named_buffers());
     if (!data.tokenizer) return;
     contents.texts["tokenizer.json"] = data.tokenizer->to_json();
     const fs::path roles = config.data.tokenizer / "tokenizer_config.json";
     if (fs::exists(roles)) contents.texts["tokenizer_config.json"] = read_text_file(roles);
+  };
+  hooks.describe = describe;
+  hooks.save = [&, whole, plan, describe](CheckpointContents& contents) {
+    contents.tensors["model.safetensors"] = export_weights(
+        model, model.weight_slices(), std::nullopt, plan ? plan->gathered_weights() : *whole);
+    whole->clear();
+    if (!model.named_buffers().empty())
+      contents.tensors[kBuffers] = copies_of(model.named_buffers());
+    describe(contents);
   };
   hooks.load = [&, shards, plan](const fs::path& checkpoint) {
     const auto read = [&] {
@@ -293,7 +305,7 @@ PretrainResult pretrain(const PretrainConfig& config, const ConfigSchema& schema
   result.parameters = model->parameter_count();
   std::shared_ptr<const distributed::ModelParallel> shared;
   if (groups.tp || groups.cp) shared = share_model(*model, model_parallel_options(config, groups));
-  const distributed::ParameterShards* shards = shared ? shared->shards() : nullptr;
+  const distributed::ParameterParts* shards = shared ? shared->shards() : nullptr;
   model->to(device);
   use_float8(config, *model, tell);
   result.unigram_entropy = unigram_entropy(*data.train, model->info().vocab_size);

@@ -54,6 +54,12 @@ void check_work(const PretrainConfig& config, int64_t ranks) {
         ", takes off with parallel.tp or parallel.cp: a scale is that of a "
         "whole tensor");
   if (ranks > 1 && is_cut(config)) check_cut(config);
+  check(config.parallel.zero < 2 || (!shares_model && !is_cut(config)), ErrorKind::Config,
+        "parallel.zero", "got ", config.parallel.zero,
+        ", takes 0 or 1 with parallel.tp or parallel.cp, and 0 with parallel.pp or parallel.ep");
+  check(config.parallel.dp_shard == 0 || ranks % config.parallel.dp_shard == 0, ErrorKind::Config,
+        "parallel.dp_shard", "got ", config.parallel.dp_shard, ", takes a divisor of the ", ranks,
+        ranks == 1 ? " rank" : " ranks", ", or 0 for all");
   check(!shares_model || config.sample.every == 0, ErrorKind::Config, "sample.every", "got ",
         config.sample.every,
         ", takes 0 with parallel.tp or parallel.cp: no rank has the whole "

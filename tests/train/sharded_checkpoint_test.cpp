@@ -1,0 +1,210 @@
+// Checkpoints that ranks write together: read by any number of ranks, whole or absent.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/io/file.h"
+#include "models/tensor_files.h"
+#include "tests/core/io/expect_error.h"
+#include "tests/core/io/temporary_directory.h"
+#include "tests/train/sharded_ranks.h"
+#include "train/checkpoint/run_directory.h"
+#include "train/checkpoint/sharded.h"
+
+namespace plinth {
+namespace {
+
+namespace fs = std::filesystem;
+using distributed::ProcessGroup;
+using sharded::Sharing;
+using testing::HasSubstr;
+
+constexpr int64_t kSteps = 6, kSaved = 3;
+
+TrainerOptions options_in(const fs::path& directory) {
+  TrainerOptions options;
+  options.steps = kSteps;
+  options.batch = 24;
+  options.micro_batch = 1;
+  options.ema_decay = 0.9;
+  options.directory = directory;
+  options.checkpoint_every = kSaved;
+  options.keep_last = 5;
+  return options;
+}
+
+// The last step's loss on every rank.
+std::vector<double> train(const Sharing& sharing, const TrainerOptions& options,
+                          const std::string& type = "gpt2") {
+  std::vector<double> losses(sharing.ranks);
+  sharded::on_ranks(sharing, [&](const std::shared_ptr<ProcessGroup>& group, int rank) {
+    sharded::Run run(group, sharing, sharded::small_model(type), options);
+    losses[rank] = run.trainer->run().loss;
+  });
+  return losses;
+}
+
+using Values = std::map<std::string, std::vector<double>>;
+
+void add(Values& values, const std::string& kind, const nn::StateDict& tensors) {
+  for (const auto& [name, tensor] : tensors) {
+    if (name != "steps" && name != "updates") values[kind + name] = to_vector(tensor);
+  }
+}
+
+// Weights, optimizer state and averages of a checkpoint of either kind.
+Values values_of(const fs::path& directory) {
+  Values values;
+  if (ShardedCheckpoint::is_in(directory)) {
+    const ShardedCheckpoint checkpoint(directory);
+    for (const char* kind : {"parameter", "optimizer", "ema"})
+      add(values, kind, checkpoint.whole(kind));
+    return values;
+  }
+  add(values, "parameter", read_tensors(directory / "model.safetensors"));
+  add(values, "optimizer", read_tensors(directory / "optimizer.safetensors"));
+  add(values, "ema", read_tensors(directory / "ema.safetensors"));
+  return values;
+}
+
+void remove_all_but(const fs::path& run, int64_t step) {
+  for (const CheckpointPath& checkpoint : list_checkpoints(run)) {
+    if (checkpoint.step != step) fs::remove_all(checkpoint.path);
+  }
+}
+
+TEST(ShardedCheckpointing, AnyNumberOfRanksGoesOnWithTheSameBits) {
+  const TemporaryDirectory here;
+  const double loss = train({}, options_in(here / "alone"))[0];
+  const Values saved = values_of(here / "alone" / checkpoint_name(kSaved));
+  const Values expected = values_of(here / "alone" / checkpoint_name(kSteps));
+
+  train({4, 3}, options_in(here / "run"));
+  EXPECT_EQ(values_of(here / "run" / checkpoint_name(kSaved)), saved);
+  EXPECT_EQ(values_of(here / "run" / checkpoint_name(kSteps)), expected);
+
+  const fs::path four = here / "run" / checkpoint_name(kSaved);
+  for (const Sharing& sharing : {Sharing{1, 0}, Sharing{2, 3}, Sharing{3, 2}, Sharing{8, 3},
+                                 Sharing{2, 1}, Sharing{4, 0}, Sharing{4, 3, 2}}) {
+    const fs::path run = here / "again";
+    fs::create_directory(run);
+    fs::copy(four, run / four.filename());
+    TrainerOptions options = options_in(run);
+    options.resume = true;
+    for (const double last : train(sharing, options))
+      EXPECT_EQ(last, loss) << sharded::describe(sharing);
+    EXPECT_EQ(values_of(run / checkpoint_name(kSteps)), expected) << sharded::describe(sharing);
+    fs::remove_all(run);
+  }
+}
+
+TEST(ShardedCheckpointing, GoesOnFromOneThatIsNotSharded) {
+  const TemporaryDirectory here;
+  const double loss = train({}, options_in(here / "run"), "llama")[0];
+  const Values expected = values_of(here / "run" / checkpoint_name(kSteps));
+  remove_all_but(here / "run", kSaved);
+  TrainerOptions options = options_in(here / "run");
+  options.resume = true;
+  for (const double last : train({4, 3}, options, "llama")) EXPECT_EQ(last, loss);
+  EXPECT_EQ(values_of(here / "run" / checkpoint_name(kSteps)), expected);
+}
+
+TEST(ShardedCheckpointing, OneThatLacksAPartIsPassedOver) {
+  const TemporaryDirectory here;
+  train({4, 2}, options_in(here.path()));
+  const fs::path last = here / checkpoint_name(kSteps);
+  fs::remove(last / shard_file_name(2, 4));
+  std::string warning;
+  const auto found =
+      latest_checkpoint(here.path(), [&](const std::string& line) { warning = line; });
+  ASSERT_TRUE(found.has_value());
+  EXPECT_EQ(found->step, kSaved);
+  EXPECT_THAT(warning, HasSubstr("shard-00002-of-00004.safetensors is missing"));
+}
+
+// Rank 1 cannot write: nobody gets a checkpoint, and the error says why.
+TEST(ShardedCheckpointing, IsAbsentUntilAllHaveWritten) {
+  const TemporaryDirectory here;
+  const auto write = [&](ProcessGroup& world, bool fails) {
+    const auto shared = std::shared_ptr<ProcessGroup>(&world, [](ProcessGroup*) {});
+    ShardedWriter writer(here.path(), 2, shared);
+    CheckpointContents contents;
+    contents.step = 7;
+    Tensor part = zeros({4, 4});
+    if (fails && world.rank() == 1) part = part.transpose(0, 1);
+    contents.tensors[shard_file_name(world.rank(), 2)] = {{"parameter.w@0", part}};
+    writer.submit(std::move(contents), {});
+    writer.wait();
+  };
+  expect_error(ErrorKind::Argument, "parameter.w@0", [&] {
+    distributed::run_ranks(2, [&](ProcessGroup& world) { write(world, true); });
+  });
+  EXPECT_TRUE(list_checkpoints(here.path()).empty());
+  remove_partial_files(here.path());
+  distributed::run_ranks(2, [&](ProcessGroup& world) { write(world, false); });
+  EXPECT_EQ(list_checkpoints(here.path()).size(), 1);
+  EXPECT_EQ(std::distance(fs::directory_iterator(here / checkpoint_name(7)), {}), 3);
+}
+
+class ShardedFiles : public testing::Test {
+ protected:
+  ShardedFiles() {
+    ShardedIndex index;
+    index.files = 1;
+    index.optimizer_steps = 2;
+    index.shapes["w"] = {2, 3};
+    write_file_atomically(here_ / ShardedCheckpoint::kIndex, index.to_json());
+  }
+
+  void write(const nn::StateDict& slices) const {
+    write_safetensors(here_ / shard_file_name(0, 1), entries_of(slices));
+  }
+  static Tensor values(const std::vector<float>& list) {
+    return from_values(list, {std::ssize(list)});
+  }
+
+  TemporaryDirectory here_;
+};
+
+TEST_F(ShardedFiles, GiveElementsWhereverTheyLie) {
+  write({{"parameter.w@0", values({0, 1})}, {"parameter.w@2", values({2, 3, 4, 5})}});
+  const ShardedCheckpoint checkpoint(here_.path());
+  EXPECT_THAT(to_vector(checkpoint.read("parameter.w", 1, 3)), testing::ElementsAre(1, 2, 3));
+  EXPECT_EQ(checkpoint.whole("parameter")[0].tensor.shape(), (Shape{2, 3}));
+  EXPECT_FALSE(checkpoint.read("parameter.v", 0, 1).defined());
+}
+
+TEST_F(ShardedFiles, AreRefusedWhereTheyAreNotWhole) {
+  write({{"parameter.w@0", values({0, 1})}, {"parameter.w@3", values({3, 4, 5})}});
+  expect_error(ErrorKind::Format, "no file holds element 2 of parameter.w",
+               [&] { ShardedCheckpoint(here_.path()).whole("parameter"); });
+  write({{"parameter.w", values({0, 1})}});
+  expect_error(ErrorKind::Format, "parameter.w, which is no slice NAME@BEGIN",
+               [&] { ShardedCheckpoint{here_.path()}; });
+  write({{"parameter.w@9223372036854775807", values({0, 1})}});
+  expect_error(ErrorKind::Format, "which is no slice NAME@BEGIN",
+               [&] { ShardedCheckpoint{here_.path()}; });
+  write({{"parameter.v@0", values({0, 1})}});
+  expect_error(ErrorKind::Format, "of which shards.json names no parameter",
+               [&] { ShardedCheckpoint(here_.path()).whole("parameter"); });
+  fs::remove(here_ / shard_file_name(0, 1));
+  expect_error(ErrorKind::Io, "shard-00000-of-00001", [&] { ShardedCheckpoint{here_.path()}; });
+}
+
+TEST_F(ShardedFiles, NeedAnIndexThatMakesSense) {
+  const auto expect_refused = [&](const std::string& json, const std::string& text) {
+    write_file_atomically(here_ / ShardedCheckpoint::kIndex, json);
+    expect_error(ErrorKind::Format, text, [&] { ShardedCheckpoint{here_.path()}; });
+  };
+  expect_refused("{}", "version");
+  expect_refused(R"({"version": 2})", "is of another version");
+  expect_refused(R"({"version": 1, "files": 0, "optimizer_steps": 0, "ema_updates": null,
+                     "parameters": {}})",
+                 "has 0 files");
+  expect_refused(R"({"version": 1, "files": 1, "optimizer_steps": 0, "ema_updates": null,
+                     "parameters": {"w": [-1]}})",
+                 "w");
+}
+
+}  // namespace
+}  // namespace plinth

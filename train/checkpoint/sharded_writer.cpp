@@ -1,0 +1,81 @@
+#include "train/checkpoint/sharded_writer.h"
+
+#include <chrono>
+#include <utility>
+
+#include "core/io/directory.h"
+#include "core/io/file.h"
+#include "core/io/safetensors.h"
+#include "models/tensor_files.h"
+#include "train/checkpoint/manifest.h"
+#include "train/checkpoint/run_directory.h"
+
+namespace plinth {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+void write_own(const fs::path& target, const CheckpointContents& contents) {
+  if (contents.tensors.empty() && contents.texts.empty()) return;
+  const fs::path directory = make_shared_partial(target);
+  for (const auto& [name, tensors] : contents.tensors) {
+    write_safetensors(directory / name, entries_of(tensors), {{"format", "pt"}});
+    write_manifest_entry(directory / name);
+  }
+  for (const auto& [name, text] : contents.texts) write_file_atomically(directory / name, text);
+}
+
+}  // namespace
+
+ShardedWriter::ShardedWriter(fs::path run, int64_t keep_last,
+                             std::shared_ptr<distributed::ProcessGroup> group)
+    : run_(std::move(run)), keep_last_(keep_last), group_(std::move(group)) {}
+
+ShardedWriter::~ShardedWriter() {
+  if (work_.valid()) work_.wait();
+}
+
+void ShardedWriter::submit(CheckpointContents contents, std::optional<int64_t> best_step) {
+  wait();
+  step_ = contents.step;
+  best_step_ = best_step;
+  work_ = std::async(std::launch::async, [target = run_ / checkpoint_name(contents.step),
+                                          own = std::move(contents)] { write_own(target, own); });
+}
+
+bool ShardedWriter::is_written() {
+  if (!work_.valid()) return true;
+  if (work_.wait_for(std::chrono::seconds(0)) != std::future_status::ready) return false;
+  work_.get();
+  return true;
+}
+
+void ShardedWriter::all_have_written() {
+  if (!step_) return;
+  const int64_t step = *std::exchange(step_, std::nullopt);
+  if (group_->rank() != 0) return;
+  work_ = std::async(std::launch::async,
+                     [this, step, best_step = best_step_] { commit(step, best_step); });
+}
+
+void ShardedWriter::wait() {
+  if (work_.valid()) work_.get();
+  if (step_) {
+    group_->barrier().wait();
+    all_have_written();
+    if (work_.valid()) work_.get();
+  }
+}
+
+void ShardedWriter::commit(int64_t step, std::optional<int64_t> best_step) const {
+  const fs::path target = run_ / checkpoint_name(step);
+  const fs::path shared = make_shared_partial(target);
+  if (fs::exists(target)) remove_directory_atomically(target);
+  AtomicDirectory directory(target, shared);
+  write_manifest(directory.path());
+  directory.commit();
+  prune_checkpoints(run_, keep_last_, best_step);
+}
+
+}  // namespace plinth
