@@ -12,6 +12,7 @@ namespace plinth::apps {
 void add_pretrain(CLI::App& program);
 void add_generate(CLI::App& program);
 void add_eval(CLI::App& program);
+void add_convert(CLI::App& program);
 void add_tokenize(CLI::App& program);
 void add_inspect(CLI::App& program);
 void add_bench(CLI::App& program);

@@ -12,6 +12,7 @@
 #include "core/io/checkpoint_files.h"
 #include "core/io/text.h"
 #include "data/shards/token_shard.h"
+#include "train/checkpoint/sharded.h"
 #include "train/checkpoint/train_state.h"
 #include "train/logging/format.h"
 
@@ -98,7 +99,15 @@ void inspect_model(const fs::path& directory, bool tensors) {
   std::printf("training    %s operations a token at the whole context\n",
               format_count(model->training_flops_per_token(info.context)).c_str());
   if (fs::exists(directory / "state.json")) inspect_state(directory / "state.json");
-  print_tensors(SafetensorsCheckpoint::open(directory).records(), tensors);
+  if (!ShardedCheckpoint::is_in(directory))
+    return print_tensors(SafetensorsCheckpoint::open(directory).records(), tensors);
+  const ShardedIndex index = ShardedIndex::read(directory / ShardedCheckpoint::kIndex);
+  std::printf("shards      %lld, written by as many ranks; plinth convert puts them together\n",
+              static_cast<long long>(index.files));
+  for (int64_t i = 0; i < index.files; ++i)
+    print_tensors(
+        SafetensorsCheckpoint::open(directory / shard_file_name(i, index.files)).records(),
+        tensors);
 }
 
 void run(const InspectArguments& arguments) {

@@ -25,6 +25,7 @@ void add_commands(CLI::App& program) {
   add_pretrain(program);
   add_generate(program);
   add_eval(program);
+  add_convert(program);
   add_tokenize(program);
   add_inspect(program);
   add_bench(program);

@@ -5,6 +5,8 @@
 #include "models/tensor_files.h"
 #include "nn/ema.h"
 #include "train/checkpoint/run_directory.h"
+#include "train/checkpoint/sharded.h"
+#include "train/checkpoint/sharded_model.h"
 
 namespace plinth::apps {
 
@@ -15,6 +17,7 @@ fs::path model_directory(const std::string& path) {
 }
 
 std::unique_ptr<LanguageModel> load_model(const fs::path& directory, bool average) {
+  if (ShardedCheckpoint::is_in(directory)) return load_sharded_model(directory, average);
   std::unique_ptr<LanguageModel> model = load_pretrained(directory);
   if (!average) return model;
   nn::Ema ema(*model);
