@@ -137,6 +137,24 @@ TEST(TokenLoader, RanksShareTheBatchesOfAStep) {
   }
 }
 
+// Of two runs of four batches, two ranks each take every other one.
+TEST(TokenLoader, RanksTakeTurns) {
+  const auto data = counting(3000);
+  const std::vector<std::vector<int64_t>> firsts = {{0, 4}, {2, 6}, {8, 12}, {10, 14}};
+  for (int64_t rank = 0; rank < 4; ++rank) {
+    TokenLoader loader(data, {.samples = {.length = 8},
+                              .rows = 2,
+                              .rank = rank,
+                              .ranks = 4,
+                              .micro_batches = 2,
+                              .turns = 2});
+    for (int64_t step = 0; step < 3; ++step) {
+      for (const int64_t first : firsts[rank])
+        EXPECT_EQ(loader.next().first_sample, 16 * step + first) << rank;
+    }
+  }
+}
+
 TEST(TokenLoader, RestoresTheExactNextBatch) {
   const auto data = counting(700);
   for (const bool pack : {false, true}) {
@@ -321,6 +339,8 @@ TEST(TokenLoader, RefusesOptionsThatMakeNoSense) {
       {{.samples = {.length = 8}, .rank = 2, .ranks = 2}, "rank is 2, expected 0 to 1"},
       {{.samples = {.length = 8}, .ranks = 0}, "ranks is 0"},
       {{.samples = {.length = 8}, .micro_batches = 0}, "micro_batches is 0"},
+      {{.samples = {.length = 8}, .ranks = 4, .turns = 3},
+       "turns is 3, expected a divisor of ranks (4)"},
       {{.samples = {.length = 8}, .prefetch = -1}, "prefetch is -1"},
   };
   for (const auto& [options, message] : cases) {
