@@ -43,6 +43,13 @@ TEST(LaunchedSharding, WritesPartsThatConvertToTheWeightsOfOneProcess) {
   EXPECT_FALSE(std::filesystem::exists(here / "four/step-000012/model.safetensors"));
   expect_whole(here, {"convert", "four", "out"}, "out", "alone/step-000012");
 
+  const auto evaluated = [&](const std::string& run) {
+    return here.run({"eval", run, "--data", "data/validation_*.bin", "--average", "--json"}).output;
+  };
+  EXPECT_THAT(evaluated("four"), HasSubstr("\"loss\": "));
+  EXPECT_EQ(evaluated("four"), evaluated("alone"));
+  EXPECT_THAT(here.run({"inspect", "four"}).output, HasSubstr("shards      4, "));
+
   // From the middle, on two ranks that hold their weights whole.
   for (const char* later : {"step-000008", "step-000012"})
     std::filesystem::remove_all(here / "four" / later);

@@ -109,6 +109,20 @@ TEST(ShardedCheckpointing, GoesOnFromOneThatIsNotSharded) {
   EXPECT_EQ(values_of(here / "run" / checkpoint_name(kSteps)), expected);
 }
 
+TEST(ShardedCheckpointing, RefusesAnotherModels) {
+  const TemporaryDirectory here;
+  TrainerOptions options = options_in(here.path());
+  options.batch = 2;
+  train({2, 3}, options, "gpt2");
+  options.resume = true;
+  const auto groups = distributed::make_simulated_groups(2);
+  sharded::Run shared(groups[0], {2, 3}, sharded::small_model("llama"), options);
+  expect_error(ErrorKind::Shape, "shards.json: lacks block0.mlp.gate_up.weight",
+               [&] { shared.trainer->run(); });
+  sharded::Run alone(nullptr, {}, sharded::small_model("llama"), options);
+  expect_error(ErrorKind::Shape, "block0.mlp.gate_up.weight", [&] { alone.trainer->run(); });
+}
+
 TEST(ShardedCheckpointing, OneThatLacksAPartIsPassedOver) {
   const TemporaryDirectory here;
   train({4, 2}, options_in(here.path()));

@@ -128,9 +128,10 @@ void declare_training(ConfigSchema& schema, PretrainConfig& config) {
           "library is the backend's own sum, whose bits depend on it");
   schema.field("parallel.bucket_mb", &parallel.bucket_mb)
       .range(1, 4096)
-      .help("gradients that are sent together, in MiB");
+      .help(
+          "gradients that are sent together, in MiB; parallel.zero 2 and 3 send those of a block");
   schema.field("parallel.overlap", &parallel.overlap)
-      .help("send gradients while the backward pass still runs");
+      .help("send gradients while the backward pass still runs; parallel.zero 2 and 3 always do");
   schema.field("parallel.timeout_s", &parallel.timeout_s)
       .range(1, 86400)
       .help("seconds after which a rank that does not come is given up, and the run with it");
