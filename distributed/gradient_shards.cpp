@@ -68,12 +68,14 @@ void GradientShards::begin_step(int64_t total) {
   const int ranks = groups_.shard->size() * replicas;
   check(total > 0 && total % ranks == 0, ErrorKind::Argument, "GradientShards", "got ", total,
         " micro-batches a step, takes a multiple of the ", ranks, " ranks");
-  total_ = total;
+  const bool is_new = total != planned_;
+  total_ = planned_ = total;
   count_ = total / ranks;
   first_ = groups_.replicate ? groups_.replicate->rank() * (total / replicas) : 0;
   round_ = -1;
   exposed_seconds_ = 0;
   last_.clear();
+  if (groups_.replicate && is_new) plan_replicas();
 }
 
 void GradientShards::begin_micro_batch() {
@@ -254,47 +256,54 @@ void GradientShards::add_remaining(Unit& unit, Operations& operations) {
 
 // ---- replicas ----
 
+// Of a step of this many micro-batches: what remains of each replica, and how that is added.
+void GradientShards::plan_replicas() {
+  const int replicas = groups_.replicate->size();
+  const int64_t each = total_ / replicas;
+  std::vector<std::vector<nn::TreeNode>> nodes;
+  std::vector<nn::TreeNode> all;
+  replica_rows_ = 0;
+  for (int replica = 0; replica < replicas; ++replica) {
+    nodes.push_back(nn::tree_nodes(replica * each, (replica + 1) * each, total_));
+    all.insert(all.end(), nodes.back().begin(), nodes.back().end());
+    replica_rows_ = std::max(replica_rows_, std::ssize(nodes.back()));
+  }
+  std::vector<int64_t> row_of;
+  for (int replica = 0; replica < replicas; ++replica) {
+    for (int64_t i = 0; i < std::ssize(nodes[replica]); ++i)
+      row_of.push_back(replica * replica_rows_ + i);
+  }
+  replica_additions_.clear();
+  for (const auto& [to, from] : nn::tree_additions(all, total_).pairs)
+    replica_additions_.emplace_back(row_of[to], row_of[from]);
+  const int64_t size = replicas * replica_rows_ * (received_.numel() / groups_.shard->size());
+  if (!nodes_.defined() || nodes_.numel() < size) nodes_ = Tensor::empty({size}, options_);
+}
+
 // Each gets the others' nodes, and adds them all.
 Work GradientShards::exchange_replicas(size_t u, const Work& own) {
   ProcessGroup& group = *groups_.replicate;
   const Unit& unit = units_[u];
-  const int64_t size = plan_.units()[u].own_size(), each = total_ / group.size();
-  std::vector<nn::TreeNode> all;
-  std::vector<std::pair<int64_t, int64_t>> row_of;  // replica, number of its node
-  int64_t most = 0;
-  for (int replica = 0; replica < group.size(); ++replica) {
-    const auto theirs = nn::tree_nodes(replica * each, (replica + 1) * each, total_);
-    for (int64_t i = 0; i < std::ssize(theirs); ++i) row_of.emplace_back(replica, i);
-    all.insert(all.end(), theirs.begin(), theirs.end());
-    most = std::max(most, std::ssize(theirs));
-  }
-  const nn::TreeAdditions additions = nn::tree_additions(all, total_);
-  if (!nodes_.defined() || nodes_.numel() < group.size() * most * size)
-    nodes_ = Tensor::empty({group.size() * most * size}, options_);
-  const Tensor memory = nodes_.narrow(0, 0, group.size() * most * size);
-  const auto row = [&](int64_t replica, int64_t node) {
-    return memory.narrow(0, (replica * most + node) * size, size);
+  const int64_t size = plan_.units()[u].own_size(), rows = replica_rows_;
+  const auto row = [&](int64_t number) { return nodes_.narrow(0, number * size, size); };
+  // A tensor of every run, and their place in a row.
+  const auto copy = [](const Tensor& whole, const Tensors& runs, bool into_runs, Operations& to) {
+    int64_t at = 0;
+    for (const Tensor& run : runs) {
+      const Tensor place = whole.narrow(0, at, run.numel());
+      to.push_back(into_runs ? Operation{run, place, false} : Operation{place, run, false});
+      at += run.numel();
+    }
   };
   Operations before, after;
-  for (size_t i = 0; i < unit.waiting.size(); ++i) {
-    int64_t at = 0;
-    for (const Tensor& part : unit.waiting[i].runs) {
-      const Tensor to = row(group.rank(), static_cast<int64_t>(i)).narrow(0, at, part.numel());
-      before.push_back({to, part, false});
-      at += part.numel();
-    }
-  }
-  for (const auto& [to, from] : additions.pairs)
-    after.push_back({row(row_of[to].first, row_of[to].second),
-                     row(row_of[from].first, row_of[from].second), true});
-  int64_t at = 0;
-  for (const Tensor& part : unit.waiting[0].runs) {
-    after.push_back({part, row(0, 0).narrow(0, at, part.numel()), false});
-    at += part.numel();
-  }
+  for (int64_t i = 0; i < std::ssize(unit.waiting); ++i)
+    copy(row(group.rank() * rows + i), unit.waiting[i].runs, false, before);
+  for (const auto& [to, from] : replica_additions_) after.push_back({row(to), row(from), true});
+  copy(row(0), unit.waiting[0].runs, true, after);
   group.in_order([own] { own.wait(); });
   group.in_order(doing(std::move(before)));
-  group.all_gather(memory, memory.narrow(0, group.rank() * most * size, most * size));
+  group.all_gather(nodes_.narrow(0, 0, group.size() * rows * size),
+                   nodes_.narrow(0, group.rank() * rows * size, rows * size));
   return group.in_order(doing(std::move(after)));
 }
 

@@ -91,6 +91,7 @@ class GradientShards {
   static void add(Part& sum, const Tensors& terms, Operations& operations);
   void add_last_pair(Unit& unit, Operations& operations);
   void add_remaining(Unit& unit, Operations& operations);
+  void plan_replicas();
   Work exchange_replicas(size_t unit, const Work& own);
   void wait(const Work& work);
 
@@ -108,9 +109,13 @@ class GradientShards {
   std::function<void(size_t)> complete_;
   std::shared_ptr<GradientShards*> self_;  // what the parameters' hooks hold
 
-  int64_t total_ = 0;  // micro-batches of the step; 0 between steps
-  int64_t first_ = 0;  // of this rank's replica
-  int64_t count_ = 0;  // of each rank
+  int64_t replica_rows_ = 0;                                    // of nodes_, for each replica
+  std::vector<std::pair<int64_t, int64_t>> replica_additions_;  // of rows of nodes_
+
+  int64_t total_ = 0;    // micro-batches of the step; 0 between steps
+  int64_t planned_ = 0;  // of the step for which replicas are planned
+  int64_t first_ = 0;    // of this rank's replica
+  int64_t count_ = 0;    // of each rank
   int64_t round_ = -1;
   bool in_micro_batch_ = false;
   size_t next_ = 0;             // to send, in order_
