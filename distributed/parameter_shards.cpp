@@ -1,6 +1,7 @@
 #include "distributed/parameter_shards.h"
 
 #include <algorithm>
+#include <chrono>
 #include <limits>
 
 #include "core/autograd.h"
@@ -68,7 +69,10 @@ void ParameterShards::use(size_t u) {
   if (units_[u].in_use) return;
   fetch(u);
   const OpScope scope("wait_for_parameters", ScopeKind::Phase);
+  const auto start = std::chrono::steady_clock::now();
   units_[u].arriving.wait();
+  exposed_seconds_ +=
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   place(u);
 }
 

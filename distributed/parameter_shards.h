@@ -32,6 +32,8 @@ class ParameterShards {
   // Waits for it: its parameters can be read.
   void use(size_t unit);
   void release(size_t unit);
+  // For how long use() has waited so far.
+  double exposed_seconds() const { return exposed_seconds_; }
   void use_all();
   void release_all();
 
@@ -58,6 +60,7 @@ class ParameterShards {
   TensorOptions options_;
   bool whole_;
   std::vector<Unit> units_;
+  double exposed_seconds_ = 0;
   Tensor rows_;    // memory for gathering a run
   Tensor absent_;  // one NaN
 };

@@ -148,6 +148,15 @@ Share ShardedTraining::share(int64_t micro_batches) const {
 
 // ---- a step ----
 
+void ShardedTraining::begin_step(int64_t micro_batches) {
+  exposed_before_ = parameters_->exposed_seconds();
+  gradients_->begin_step(micro_batches);
+}
+
+double ShardedTraining::exposed_seconds() const {
+  return gradients_->exposed_seconds() + parameters_->exposed_seconds() - exposed_before_;
+}
+
 // Every rank fills in the chunks that it owns; sums of one number and zeros are exact.
 double ShardedTraining::grad_norm() const {
   const OpScope scope("grad_norm");

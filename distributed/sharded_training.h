@@ -53,11 +53,12 @@ class ShardedTraining {
   Share share(int64_t micro_batches) const;
 
   // ---- a step; all ranks call these together ----
-  void begin_step(int64_t micro_batches) { gradients_->begin_step(micro_batches); }
+  void begin_step(int64_t micro_batches);
   void finish() { gradients_->finish(); }
   double grad_norm() const;
   void step(double grad_scale);
-  double exposed_seconds() const { return gradients_->exposed_seconds(); }
+  // Since begin_step(): for how long this rank waited for others or for transfers.
+  double exposed_seconds() const;
 
   // ---- what this rank has ----
 
@@ -111,6 +112,7 @@ class ShardedTraining {
   std::vector<Piece> pieces_;
   Tensors piece_gradients_;  // views of the sums
   int64_t steps_ = 0;
+  double exposed_before_ = 0;  // of the parameters, at begin_step()
 };
 
 // While one lives, on all ranks at once, this thread may use the module, and no other observer.

@@ -40,8 +40,10 @@ void ShardedWriter::submit(CheckpointContents contents, std::optional<int64_t> b
   wait();
   step_ = contents.step;
   best_step_ = best_step;
-  work_ = std::async(std::launch::async, [target = run_ / checkpoint_name(contents.step),
-                                          own = std::move(contents)] { write_own(target, own); });
+  fs::path target = run_ / checkpoint_name(contents.step);
+  work_ = std::async(std::launch::async, [target = std::move(target), own = std::move(contents)] {
+    write_own(target, own);
+  });
 }
 
 bool ShardedWriter::is_written() {
