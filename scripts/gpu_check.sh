@@ -77,13 +77,15 @@ part_test() {
 
 # With each tensor a block of the driver's, so that no access beyond one goes unseen. Left out is what only
 # repeats the same launches many times (gradients by differences, second derivatives), and what needs the
-# caching allocator.
+# caching allocator. racecheck does not see that a bulk copy ends at an mbarrier, and reports the reads behind
+# that: the attention kernels' races are looked for by the emulator.
 sanitize() {
-  export PLINTH_CUDA_ALLOCATOR=direct
-  compute-sanitizer --tool "$1" --error-exitcode 1 "$build/tests/ops_gpu_tests" \
-    --gtest_filter="Gpu/*:-*FiniteDifferences*:*SecondDerivatives*:*BadArguments*" &&
-    compute-sanitizer --tool "$1" --error-exitcode 1 "$build/tests/cuda_tests" \
-      --gtest_filter="-DeviceProgram*:CachingAllocator*:*Graph*"
+  local less=""
+  [ "$1" != racecheck ] || less=":*Attention*"
+  PLINTH_CUDA_ALLOCATOR=direct scripts/gtest_batches.py --batch 30 --timeout 120 --json "$out/$1.json" \
+    --under "compute-sanitizer --tool $1 --error-exitcode 1" \
+    "$build/tests/ops_gpu_tests:Gpu/*:-*FiniteDifferences*:*SecondDerivatives*:*BadArguments*$less" \
+    "$build/tests/cuda_tests:-DeviceProgram*:CachingAllocator*:*Graph*$less"
 }
 part_memcheck() { sanitize memcheck; }
 part_racecheck() { sanitize racecheck; }

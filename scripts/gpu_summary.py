@@ -8,7 +8,6 @@ commit and the versions, for scripts/gpu_status.sh. Parts of another commit are 
 """
 
 import json
-import re
 import sys
 from pathlib import Path
 
@@ -24,19 +23,9 @@ def tests_of(path):
     return {key: found[key] for key in ("passed", "failed", "skipped")}
 
 
-def sanitizer_of(log):
-    """Tests that passed, and errors that compute-sanitizer counted, over its runs in one log."""
-    errors = re.findall(r"ERROR SUMMARY: (\d+) error|RACECHECK SUMMARY: (\d+) hazard", log)
-    passed = re.findall(r"\[  PASSED  \] (\d+) test", log)
-    return {"passed": sum(map(int, passed)), "errors": sum(int(a or b) for a, b in errors), "runs": len(errors)}
-
-
 def details(out, part):
-    if part == "test" and (out / "test.json").exists():
-        return tests_of(out / "test.json")
-    if part in CHECKS[1:]:
-        return sanitizer_of((out / f"{part}.log").read_text(errors="replace"))
-    return {}
+    results = out / f"{part}.json"
+    return tests_of(results) if part in CHECKS and results.exists() else {}
 
 
 def merged(path, commit, part, result):

@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """Runs the tests of GoogleTest programs in batches side by side; one that crashes or hangs costs only itself.
 
-    scripts/gtest_batches.py [--jobs N] [--timeout SECONDS] [--batch N] [--json FILE] PROGRAM[:FILTER]...
+    scripts/gtest_batches.py [--jobs N] [--timeout SECONDS] [--batch N] [--under COMMAND] [--json FILE]
+                             PROGRAM[:FILTER]...
 
 A process a batch: starting one for each test would take longer than the tests, where it makes a CUDA context.
 When a process dies, or a test says nothing for SECONDS, that test is counted as failed. After any failure a new
-process goes on behind it, since it may have left the device unusable. FILTER is GoogleTest's. Prints each failure with the test's output; exit status 1 if there is any.
+process goes on behind it, since it may have left the device unusable. COMMAND, such as a sanitizer's, runs each
+process; its own exit status counts too. FILTER is GoogleTest's. Prints each failure with the test's output;
+exit status 1 if there is any.
 """
 
 import argparse
@@ -14,6 +17,7 @@ import json
 import os
 import re
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -29,6 +33,7 @@ def parse_arguments():
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at a time")
     parser.add_argument("--timeout", type=float, default=60, help="seconds that a test may take")
     parser.add_argument("--batch", type=int, default=25, help="tests of one process")
+    parser.add_argument("--under", default="", help="command line in front of each process")
     parser.add_argument("--json", help="file for what passed, failed, was skipped")
     return parser.parse_args()
 
@@ -71,9 +76,9 @@ def kill(process):
         pass  # a process that waits for a kernel ends later, by the driver
 
 
-def run_some(program, names, timeout):
+def run_some(program, names, timeout, under):
     """Runs one process over `names`: ({name: (status, seconds, output)}, those that it did not reach)."""
-    command = [program, f"--gtest_filter={':'.join(names)}"]
+    command = [*under, program, f"--gtest_filter={':'.join(names)}"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
     done, current, output, begin, hung = {}, None, [], time.monotonic(), False
     for line in lines_of(process, timeout):
@@ -89,6 +94,11 @@ def run_some(program, names, timeout):
                 break
         else:
             output.append(line)
+    last = "\n".join(output)
+    if not hung and not current and len(done) == len(names) and process.wait() != 0 and not any(
+        status == "FAILED" for status, _, _ in done.values()
+    ):
+        done[f"{names[0]} and on, as a process"] = ("FAILED", 0.0, f"{last}\nexit status {process.returncode}")
     kill(process)
     if current:
         reason = f"no answer in {timeout:g} s" if hung else f"the process ended with status {process.returncode}"
@@ -100,10 +110,10 @@ def run_some(program, names, timeout):
     return done, left
 
 
-def run_batch(program, names, timeout):
+def run_batch(program, names, timeout, under):
     results = {}
     while names:
-        done, names = run_some(program, names, timeout)
+        done, names = run_some(program, names, timeout, under)
         results |= done
     return results
 
@@ -119,7 +129,8 @@ def main():
         batches += [(program, names[i::count]) for i in range(count) if names[i::count]]
     results = {}
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
-        running = [pool.submit(run_batch, *batch, arguments.timeout) for batch in batches]
+        under = shlex.split(arguments.under)
+        running = [pool.submit(run_batch, *batch, arguments.timeout, under) for batch in batches]
         for batch in concurrent.futures.as_completed(running):
             results |= batch.result()
             for name, (status, _, output) in batch.result().items():

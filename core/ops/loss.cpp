@@ -133,45 +133,61 @@ namespace {
 // The gradients of the scaled sum of the losses; undefined where they are not wanted.
 struct HeadGradients {
   Tensor dx, dw;
+  Tensor all_dw;  // on a GPU, with rows_on_gpu()
 };
 
+// The gradient of a head's weight [vocab, dim] on a GPU is the first rows of a tensor of so many:
+// of GPT-2's 50257 words, whose products' rows begin between whole vectors, cuBLASLt has none of
+// its fast kernels.
+int64_t rows_on_gpu(int64_t vocab) {
+  constexpr int64_t kMultiple = 64;
+  return (vocab + kMultiple - 1) / kMultiple * kMultiple;
+}
+
 #ifdef PLINTH_CUDA_BACKEND
+// x [rows, columns] with rows of zeros below.
+Tensor with_rows(const Tensor& x, int64_t rows) {
+  if (x.size(0) == rows) return x;
+  const Tensor all = Tensor::empty({rows, x.size(1)}, x.options());
+  all.narrow(0, 0, x.size(0)).copy_(x);
+  all.narrow(0, x.size(0), rows - x.size(0)).zero_();
+  return all;
+}
+
 // On the GPU the products are ordinary ones, and a chunk of rows is worked on at a time, so that
-// the logits of all rows are never in memory. Logits and the weight's gradient are float32.
+// the logits of all rows are never in memory. Logits and the weight's gradient are float32. Words
+// beyond the vocabulary have a weight of zeros, and no part in a softmax.
 void run_head_in_chunks(const kernels::cpu::LinearCrossEntropyDesc& desc, const Tensor& x,
                         const Tensor& weight, const Tensor& target, const Tensor& losses,
                         const HeadGradients& gradients, const Tensor& scale) {
   constexpr std::string_view kOp = "linear_cross_entropy";
   constexpr int64_t kLogits = int64_t{1} << 26;  // of a chunk
-  // Rows of logits begin at multiples of a cache line: where vectors cannot be read from every row,
-  // as of GPT-2's 50257 words, cuBLASLt has none of its fast kernels.
-  constexpr int64_t kMultiple = 64;
-  const int64_t stride = (desc.vocab + kMultiple - 1) / kMultiple * kMultiple;
   const NoGradGuard no_grad;
+  const int64_t words = rows_on_gpu(desc.vocab);
   const TensorOptions wide{compute_dtype(x.dtype()), x.device()};
-  const Tensor rows = x.reshape({1, desc.rows, desc.dim}), head = weight.unsqueeze(0);
+  const Tensor rows = x.reshape({1, desc.rows, desc.dim});
+  const Tensor head = with_rows(weight, words).unsqueeze(0);
   const Tensor dx = gradients.dx.defined() ? gradients.dx.reshape(rows.shape()) : Tensor();
-  const bool differentiates = gradients.dx.defined() || gradients.dw.defined();
+  const bool differentiates = gradients.dx.defined() || gradients.all_dw.defined();
   const int64_t chunk = std::max<int64_t>(1, kLogits / std::max<int64_t>(1, desc.vocab));
   for (int64_t first = 0; first < desc.rows; first += chunk) {
     kernels::cpu::LinearCrossEntropyDesc part = desc;
     part.rows = std::min(chunk, desc.rows - first);
     const Tensor some = rows.narrow(1, first, part.rows);
-    const auto matrix = [&](TensorOptions options) {
-      return Tensor::empty({1, part.rows, stride}, options).narrow(2, 0, desc.vocab);
-    };
-    const Tensor logits = matrix(wide);
+    const Tensor logits = Tensor::empty({1, part.rows, words}, wide);
     multiply(some, head.transpose(1, 2), {}, logits, kOp);
-    const Tensor dlogits = differentiates ? matrix(x.options()) : Tensor();
+    const Tensor dlogits = differentiates ? Tensor::empty(logits.shape(), x.options()) : Tensor();
+    if (differentiates && words > desc.vocab)
+      dlogits.narrow(2, desc.vocab, words - desc.vocab).zero_();
     dispatch_floating(x.dtype(), kOp, [&]<class T>() {
       using C = compute_t<T>;
       kernels::cuda::linear_cross_entropy_rows<C, T>(
-          stream_of(x), part, stride, logits.data<C>(), target.data<int64_t>() + first,
+          stream_of(x), part, words, logits.data<C>(), target.data<int64_t>() + first,
           losses.data<C>() + first, data_or_null<T>(dlogits), data_or_null<C>(scale));
     });
     if (dx.defined()) multiply(dlogits, head, {}, dx.narrow(1, first, part.rows), kOp);
-    if (gradients.dw.defined())
-      multiply_add(dlogits.transpose(1, 2), some, gradients.dw.unsqueeze(0), kOp);
+    if (gradients.all_dw.defined())
+      multiply_add(dlogits.transpose(1, 2), some, gradients.all_dw.unsqueeze(0), kOp);
   }
 }
 #endif
@@ -242,8 +258,11 @@ Tensor linear_cross_entropy(const Tensor& x, const Tensor& weight, const Tensor&
   const Tensor scale = scale_of(classes, options, compute_dtype(rows.dtype()));
   HeadGradients gradients;
   if (needs_grad({x})) gradients.dx = Tensor::empty(rows.shape(), rows.options());
-  if (needs_grad({weight}))
-    gradients.dw = zeros(head.shape(), {compute_dtype(rows.dtype()), rows.device()});
+  if (needs_grad({weight})) {
+    const int64_t words = head.device().is_cuda() ? rows_on_gpu(head.size(0)) : head.size(0);
+    gradients.all_dw = zeros({words, head.size(1)}, {compute_dtype(rows.dtype()), rows.device()});
+    gradients.dw = gradients.all_dw.narrow(0, 0, head.size(0));
+  }
   const NoGradGuard no_grad;
   const Tensor losses = run_head(rows, head, classes, options, scale, gradients);
   const Tensor loss = total(losses, scale);

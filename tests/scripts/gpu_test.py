@@ -1,6 +1,7 @@
 """Tests of the scripts around GPUs that need none: ptxas's log, the summary of a check, a GPU's short name."""
 
 import json
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -66,18 +67,53 @@ class Summary(unittest.TestCase):
             path.write_text(json.dumps(found | {"seconds": {"A.b": 1.5}}))
             self.assertEqual(gpu_summary.tests_of(path), found)
 
-    def test_errors_of_every_run_of_a_sanitizer_count(self):
-        log = "[  PASSED  ] 7 tests.\n========= ERROR SUMMARY: 2 errors\n[  PASSED  ] 1 test.\n========= ERROR SUMMARY: 1 error\n"
-        self.assertEqual(gpu_summary.sanitizer_of(log), {"passed": 8, "errors": 3, "runs": 2})
-        races = "========= RACECHECK SUMMARY: 4 hazards displayed (4 errors, 0 warnings)\n"
-        self.assertEqual(gpu_summary.sanitizer_of(races), {"passed": 0, "errors": 4, "runs": 1})
-
     def test_parts_of_another_commit_are_forgotten(self):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "checks.json"
             path.write_text(json.dumps({"commit": "a", "parts": {"test": {"status": 0}}}))
             self.assertEqual(set(gpu_summary.merged(path, "a", "memcheck", {})), {"test", "memcheck"})
             self.assertEqual(set(gpu_summary.merged(path, "b", "memcheck", {})), {"memcheck"})
+
+
+GTEST = """#!/bin/sh
+# Stands for a GoogleTest program of four tests: the second fails, the third kills the process.
+list=no; chosen=
+for word in "$@"; do case $word in --gtest_list_tests) list=yes;; --gtest_filter=*) chosen=${word#*=};; esac; done
+if [ $list = yes ]; then printf 'Suite.\\n  a\\n  b  # GetParam() = 1\\n  c\\n  d\\n'; exit; fi
+for name in $(echo "$chosen" | tr : ' '); do
+  echo "[ RUN      ] $name"
+  case $name in
+    *.b) echo wrong; echo "[  FAILED  ] $name, where GetParam() = 1 (3 ms)"; status=1;;
+    *.c) kill -9 $$;;
+    *) echo "[       OK ] $name (1 ms)";;
+  esac
+done
+exit ${status:-0}
+"""
+
+
+class Batches(unittest.TestCase):
+    def run_batches(self, *options):
+        with tempfile.TemporaryDirectory() as folder:
+            program, found = Path(folder) / "program", Path(folder) / "found.json"
+            program.write_text(GTEST)
+            program.chmod(0o755)
+            script = [ROOT / "scripts" / "gtest_batches.py", "--json", found, *options]
+            run = subprocess.run([*script, program], capture_output=True, text=True)
+            return run, json.loads(found.read_text())
+
+    def test_a_test_that_fails_or_dies_costs_only_itself(self):
+        run, found = self.run_batches()
+        self.assertEqual((run.returncode, found["passed"]), (1, 2))
+        self.assertEqual(found["failed"], ["Suite.b", "Suite.c"])
+        self.assertIn("wrong", run.stdout)
+        self.assertIn("status -9", run.stdout)
+
+    def test_the_status_of_the_command_in_front_counts(self):
+        run, found = self.run_batches("--batch", "1", "--under", "sh -c '\"$0\" \"$@\"; exit 7'")
+        self.assertEqual(run.returncode, 1)
+        self.assertIn("Suite.a and on, as a process", found["failed"])
+        self.assertIn("exit status 7", run.stdout)
 
 
 class Trace(unittest.TestCase):

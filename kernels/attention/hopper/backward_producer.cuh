@@ -57,10 +57,11 @@ PLINTH_DEVICE void fetch_backward(const TensorMap& q_map, const TensorMap& k_map
 }
 
 // Takes a block's next piece of work, and tells its other warps. `works` is how many there were, of
-// which the last one had this number.
+// which the last one had this number. Where a tile of the last one has been made, all have read
+// the number before it; else that is to be waited for.
 template <class Tile, class T, class Rule>
-PLINTH_DEVICE int32_t take_work(const BackwardArguments<T, Rule>& a, int32_t works,
-                                int32_t number) {
+PLINTH_DEVICE int32_t take_work(const BackwardArguments<T, Rule>& a, int32_t works, int32_t number,
+                                bool is_read) {
   using Numbers = typename Tile::Numbers;
   if (a.order == KeyOrder::Descending) {
     number = atomic_add(a.workspace.ticket, 1);
@@ -68,7 +69,7 @@ PLINTH_DEVICE int32_t take_work(const BackwardArguments<T, Rule>& a, int32_t wor
     number = static_cast<int32_t>(number < 0 ? block_index().x : number + grid_blocks().x);
   }
   const auto place = Numbers::Place::after(works);
-  mbarrier_wait(Numbers::empty(place), place.parity ^ 1);
+  if (!is_read) mbarrier_wait(Numbers::empty(place), place.parity ^ 1);
   Numbers::tile(place)[0] = number;
   mbarrier_arrive(Numbers::full(place));
   return number;
@@ -153,7 +154,7 @@ struct DqAdder {
 template <class Tile, class T, class Rule>
 PLINTH_DEVICE void add_dq(const BackwardArguments<T, Rule>& a) {
   DqAdder<Tile, T, Rule> adder(a);
-  int32_t works = 0, number = take_work<Tile>(a, works++, -1);
+  int32_t works = 0, number = take_work<Tile>(a, works++, -1, true);
   while (number < a.count) {
     const typename Tile::Work t(a.desc, a.lengths, a.order, a.tiles, number);
     const int32_t last_head = (t.kv_head + 1) * a.group - 1;
@@ -167,12 +168,12 @@ PLINTH_DEVICE void add_dq(const BackwardArguments<T, Rule>& a) {
         if constexpr (adder.kTellsLate) ready = adder.is_turn(index, turn.rank);
         adder.wait_for_part();
         if (!Rule::kMasks && left == 1 && head == last_head)
-          number = take_work<Tile>(a, works++, number);
+          number = take_work<Tile>(a, works++, number, true);
         adder.add(index, turn.rank, ready);
       }
     }
     adder.template tell<0>();
-    if (Rule::kMasks || t.tile == t.tile_end) number = take_work<Tile>(a, works++, number);
+    if (Rule::kMasks || t.tile == t.tile_end) number = take_work<Tile>(a, works++, number, false);
   }
 }
 
