@@ -109,7 +109,7 @@ class Norm(torch.autograd.Function):
     def forward(context, x, weight, bias=None):
         rows, cols = x.shape
         y = torch.empty_like(x)
-        means, scales = torch.empty(2, rows, dtype=torch.float32)
+        means, scales = torch.empty(2, rows, dtype=torch.float32, device=x.device)
         block, warps = block_of(cols)
         norm_forward[(rows,)](
             x, weight, weight if bias is None else bias, y, means, scales, cols, EPS,
@@ -125,7 +125,7 @@ class Norm(torch.autograd.Function):
         rows, cols = x.shape
         programs = min(rows, multiprocessors(x.device))
         dx = torch.empty_like(x)
-        dweights, dbiases = torch.empty(2, programs, cols, dtype=torch.float32)
+        dweights, dbiases = torch.empty(2, programs, cols, dtype=torch.float32, device=x.device)
         block, warps = block_of(cols)
         norm_backward[(programs,)](
             x, weight, dy, means, scales, dx, dweights, dbiases, rows, cols,

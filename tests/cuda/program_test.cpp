@@ -14,7 +14,18 @@ namespace {
 
 using testing::HasSubstr;
 
-class DeviceProgram : public OnDevice {};
+// Each with choices of algorithms of its own, which decide over bits: other processes may time, and
+// keep, theirs meanwhile.
+class DeviceProgram : public OnDevice {
+ protected:
+  void SetUp() override {
+    OnDevice::SetUp();
+    ASSERT_EQ(setenv("XDG_CACHE_HOME", cache_.path().c_str(), 1), 0);
+  }
+
+ private:
+  TemporaryDirectory cache_;
+};
 
 std::vector<std::string> short_run(const std::string& device, const std::string& steps) {
   return {"train.steps=" + steps,
