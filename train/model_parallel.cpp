@@ -186,11 +186,16 @@ void ModelParallel::place(const std::shared_ptr<ProcessGroup>& world) {
 }
 
 void ModelParallel::make_gradients() {
+  // An expert that no token reaches gives no gradient: which are sent before the step's end, and so
+  // the order of sends in a group, would be another on each rank.
+  distributed::DataParallelOptions of_experts = options_.data_parallel;
+  of_experts.overlap = false;
+  const bool has_all = model_.info().experts > 0 && options_.ep == 1;
   for (Piece& piece : pieces_) {
-    piece.shared_gradients =
-        std::make_unique<GradientSet>(piece.shared, data_, options_.data_parallel);
+    piece.shared_gradients = std::make_unique<GradientSet>(
+        piece.shared, data_, has_all ? of_experts : options_.data_parallel);
     piece.expert_gradients =
-        std::make_unique<GradientSet>(piece.experts, mesh_.group("dp"), options_.data_parallel);
+        std::make_unique<GradientSet>(piece.experts, mesh_.group("dp"), of_experts);
   }
 }
 

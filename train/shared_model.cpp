@@ -19,6 +19,8 @@ void check_sizes(const LanguageModelInfo& info, int64_t tp) {
 std::shared_ptr<const distributed::ModelParallel> share_model(
     LanguageModel& model, const distributed::ModelParallelOptions& options) {
   const LanguageModelInfo& info = model.info();
+  check(info.experts == 0, ErrorKind::Config, "parallel.tp", "and parallel.cp take 1 for ",
+        info.type, ", whose experts parallel.ep shares");
   if (options.tp) check_sizes(info, options.tp->size());
   const auto parallel = std::make_shared<const distributed::ModelParallel>(model, options);
   check(info.context % parallel->part().multiple() == 0, ErrorKind::Config, "model.context", "got ",

@@ -1,0 +1,268 @@
+#pragma once
+
+// Runs of `plinth pretrain` with a model, a mesh of ranks and options drawn at random, each against
+// one process: ranks are threads, and the whole run is theirs, from the configuration to the
+// checkpoint.
+
+#include <gtest/gtest.h>
+#include <omp.h>
+
+#include <cmath>
+#include <random>
+#include <thread>
+
+#include "core/io/file.h"
+#include "core/ops/elementwise.h"
+#include "core/ops/reduce.h"
+#include "data/shards/shard_writer.h"
+#include "distributed/simulated/simulated_group.h"
+#include "models/registry.h"
+#include "tests/core/io/temporary_directory.h"
+#include "train/checkpoint/sharded.h"
+#include "train/checkpoint/sharded_model.h"
+#include "train/pretrain/pretrain.h"
+
+namespace plinth::layouts {
+
+using Words = std::vector<std::string>;
+
+struct Draw {
+  Words model = {};     // what one process and all ranks have in common
+  Words parallel = {};  // what ranks have besides
+  int ranks = 1;
+  bool same_bits = false;  // against one process; else to rounding
+
+  std::string text() const {
+    std::string text = std::to_string(ranks) + " ranks";
+    for (const Words* words : {&model, &parallel}) {
+      for (const std::string& word : *words) text += " " + word;
+    }
+    return text;
+  }
+};
+
+class Dice {
+ public:
+  explicit Dice(uint64_t seed) : random_(seed) {}
+  // In [least, most].
+  int64_t between(int64_t least, int64_t most) {
+    return least + static_cast<int64_t>(random_() % static_cast<uint64_t>(most - least + 1));
+  }
+  bool chance(int64_t one_in) { return between(1, one_in) == 1; }
+  template <class T>
+  T one_of(const std::vector<T>& of) {
+    return of[static_cast<size_t>(between(0, std::ssize(of) - 1))];
+  }
+
+ private:
+  std::mt19937_64 random_;
+};
+
+inline std::string set(const std::string& key, int64_t value) {
+  return key + "=" + std::to_string(value);
+}
+
+// Sizes that ranks seldom divide. `context` is a multiple of `tokens`.
+inline Words draw_model(Dice& dice, const std::string& type, int64_t layers, int64_t tokens) {
+  const int64_t kv_heads = dice.between(1, 3), heads = kv_heads * dice.between(1, 2);
+  Words words = {"model.type=" + type,
+                 set("model.layers", layers),
+                 set("model.heads", heads),
+                 set("model.dim", 8 * heads),
+                 set("model.context", tokens * dice.between(1, 3)),
+                 set("model.vocab_size", dice.between(29, 37)),
+                 set("model.ffn_dim", dice.between(24, 40)),
+                 std::string("model.tied=") + (dice.chance(2) ? "true" : "false")};
+  if (type != "gpt2") words.push_back(set("model.kv_heads", kv_heads));
+  if (type == "gpt2" && dice.chance(2)) words.emplace_back("model.dropout=0.1");
+  return words;
+}
+
+// Micro-batches of a step: a multiple of `sharing`.
+inline void draw_steps(Dice& dice, int64_t sharing, Words& words) {
+  const int64_t micro_batch = dice.between(1, 2), count = sharing * dice.between(1, 3);
+  words.push_back(set("train.micro_batch", micro_batch));
+  words.push_back(set("train.batch", micro_batch * count));
+  words.push_back(std::string("train.clip_norm=") + (dice.chance(2) ? "0.5" : "0"));
+}
+
+// Copies of the model, with ZeRO or not: the bits of one process.
+inline Draw draw_data_parallel(Dice& dice) {
+  Draw draw{.ranks = static_cast<int>(dice.between(2, 8)), .same_bits = true};
+  draw.model = draw_model(dice, dice.one_of<std::string>({"gpt2", "llama"}), dice.between(1, 3), 4);
+  draw_steps(dice, draw.ranks, draw.model);
+  if (dice.chance(2)) draw.model.emplace_back("train.ema_decay=0.9");
+  if (dice.chance(3)) draw.model.emplace_back("model.activation_checkpointing=true");
+  const int64_t zero = dice.between(0, 3);
+  draw.parallel = {set("parallel.zero", zero)};
+  if (zero >= 2 && draw.ranks % 2 == 0 && dice.chance(2))
+    draw.parallel.push_back(set("parallel.dp_shard", draw.ranks / 2));
+  if (zero < 2 && dice.chance(2)) draw.parallel.emplace_back("parallel.overlap=false");
+  return draw;
+}
+
+// Ranks that share layers and sequences, beside data parallel ones.
+inline Draw draw_shared(Dice& dice) {
+  const int64_t tp = dice.between(1, 3), cp = dice.between(tp == 1 ? 2 : 1, 2);
+  const int64_t dp = dice.between(1, 8 / (tp * cp) > 2 ? 2 : 1);
+  const bool sequence = tp > 1 && dice.chance(2);
+  Draw draw{.ranks = static_cast<int>(tp * cp * dp)};
+  const int64_t tokens = 4 * (cp > 1 ? 2 * cp : 1) * (sequence ? tp : 1);
+  draw.model =
+      draw_model(dice, dice.one_of<std::string>({"gpt2", "llama"}), dice.between(1, 2), tokens);
+  // Each rank of tp has a query head of its own.
+  for (std::string& word : draw.model) {
+    if (word.starts_with("model.heads=")) word = "model.heads=6";
+    if (word.starts_with("model.dim=")) word = "model.dim=48";
+    if (word.starts_with("model.kv_heads="))
+      word = set("model.kv_heads", dice.one_of<int64_t>({1, 2, 3, 6}));
+  }
+  draw_steps(dice, dp, draw.model);
+  draw.parallel = {set("parallel.tp", tp), set("parallel.cp", cp),
+                   set("parallel.zero", dice.between(0, 1)),
+                   std::string("parallel.sequence=") + (sequence ? "true" : "false"),
+                   "parallel.cp_algorithm=" + dice.one_of<std::string>({"gather", "ring"})};
+  return draw;
+}
+
+// Stages, and experts that ranks share out.
+inline Draw draw_cut(Dice& dice) {
+  const std::string type = dice.one_of<std::string>({"gpt2", "llama", "mixtral"});
+  const int64_t pp = dice.between(1, 4), ep = type == "mixtral" && pp <= 2 ? dice.between(1, 3) : 1;
+  const int64_t dp = pp * ep <= 4 ? dice.between(pp * ep == 1 ? 2 : 1, 2) : 1;
+  const std::string schedule =
+      pp == 1 ? "1f1b" : dice.one_of<std::string>({"1f1b", "interleaved", "zb-h1"});
+  const int64_t chunks = schedule == "interleaved" ? 2 : 1;
+  Draw draw{.ranks = static_cast<int>(pp * ep * dp)};
+  draw.model = draw_model(dice, type, pp * chunks + dice.between(0, 2), 4);
+  if (type == "mixtral") {
+    draw.model.push_back(set("model.experts", dice.between(std::max<int64_t>(ep, 2), 5)));
+    draw.model.push_back(std::string("model.balance_coefficient=") +
+                         (pp > 1 || dice.chance(2) ? "0" : "0.02"));
+  }
+  draw_steps(dice, dp * ep * (schedule == "interleaved" ? pp : 1), draw.model);
+  draw.parallel = {set("parallel.pp", pp), set("parallel.ep", ep), set("parallel.chunks", chunks),
+                   "parallel.schedule=" + schedule};
+  return draw;
+}
+
+inline Draw draw_layout(uint64_t seed) {
+  Dice dice(seed);
+  switch (dice.between(0, 2)) {
+    case 0: return draw_data_parallel(dice);
+    case 1: return draw_shared(dice);
+    default: return draw_cut(dice);
+  }
+}
+
+// ---- running it ----
+
+inline constexpr int64_t kSteps = 3;
+
+// One rank's run in `directory`/`run`. SGD: an update is as exact as its gradient.
+inline void pretrain_rank(const std::filesystem::path& directory, const std::string& run,
+                          const Words& words,
+                          const std::shared_ptr<distributed::ProcessGroup>& group) {
+  omp_set_num_threads(1);
+  PretrainConfig config;
+  ConfigSchema schema = pretrain_schema(config);
+  for (const std::string& word :
+       {"run.directory=" + (directory / run).string(), std::string("run.seed=5"),
+        "data.train=[\"" + (directory / "train.bin").string() + "\"]", set("train.steps", kSteps),
+        std::string("optimizer.name=sgd"), std::string("optimizer.lr=0.3"),
+        std::string("optimizer.weight_decay=0.1"), std::string("schedule.name=constant"),
+        std::string("log.report=false"), std::string("log.tensorboard=false"),
+        std::string("log.every=1000")})
+    schema.set(word);
+  for (const std::string& word : words) schema.set(word);
+  schema.finish();
+  validate(config);
+  pretrain(
+      config, schema, false, [](const std::string&) {}, {}, group);
+}
+
+inline void write_tokens(const std::filesystem::path& file) {
+  ShardWriter writer(file, 29);
+  std::vector<int32_t> tokens;
+  for (int32_t i = 0; i < 4000; ++i) tokens.push_back((i * i / 7 + 3 * i) % 29);
+  writer.append(tokens);
+  writer.commit();
+}
+
+// Trains on so many ranks, as threads; throws what one of them threw first.
+inline void pretrain_ranks(const std::filesystem::path& directory, const std::string& run,
+                           const Words& words, int ranks) {
+  using Group = std::shared_ptr<distributed::ProcessGroup>;
+  std::vector<Group> groups = {nullptr};
+  if (ranks > 1)
+    groups =
+        distributed::make_simulated_groups(ranks, {.group = {.timeout = std::chrono::minutes(2)}});
+  std::vector<std::thread> threads;
+  std::vector<std::exception_ptr> errors(groups.size());
+  for (size_t rank = 0; rank < groups.size(); ++rank) {
+    threads.emplace_back([&, rank] {
+      try {
+        pretrain_rank(directory, run, words, groups[rank]);
+      } catch (...) {
+        errors[rank] = std::current_exception();
+        if (groups[rank]) groups[rank]->abort("a rank failed");
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  // Those of ranks that waited for another are of kind Io, and say less than that one's.
+  for (const std::exception_ptr& error : errors) {
+    try {
+      if (error) std::rethrow_exception(error);
+    } catch (const Error& found) {
+      if (found.kind() != ErrorKind::Io) throw;
+    }
+  }
+  for (const std::exception_ptr& error : errors) {
+    if (error) std::rethrow_exception(error);
+  }
+}
+
+// What a run's last checkpoint holds, in whichever layout.
+inline nn::StateDict weights_of(const std::filesystem::path& run) {
+  const std::filesystem::path last = run / "step-000003";
+  static_assert(kSteps == 3);
+  const auto model =
+      ShardedCheckpoint::is_in(last) ? load_sharded_model(last) : load_pretrained(last);
+  return model->named_parameters();
+}
+
+// The largest difference between two elements, as a part of the largest element of their tensor.
+inline double distance(const nn::StateDict& found, const nn::StateDict& expected) {
+  double most = 0;
+  for (const auto& [name, tensor] : expected) {
+    const Tensor other = nn::find(found, name);
+    EXPECT_TRUE(other.defined() && other.shape() == tensor.shape()) << name;
+    if (!other.defined() || other.shape() != tensor.shape()) continue;
+    const double difference = amax(abs(other - tensor)).item();
+    if (difference > 0) most = std::max(most, difference / amax(abs(tensor)).item());
+  }
+  return most;
+}
+
+// Float32 sums of other orders, over three steps of SGD.
+inline constexpr double kRounding = 1e-4;
+
+inline void expect_one_process(uint64_t seed) {
+  const Draw draw = draw_layout(seed);
+  SCOPED_TRACE(testing::Message() << "draw " << seed << ": " << draw.text());
+  const TemporaryDirectory directory;
+  write_tokens(directory / "train.bin");
+  Words words = draw.model;
+  words.insert(words.end(), draw.parallel.begin(), draw.parallel.end());
+  try {
+    pretrain_ranks(directory.path(), "alone", draw.model, 1);
+    pretrain_ranks(directory.path(), "ranks", words, draw.ranks);
+    const double apart = distance(weights_of(directory / "ranks"), weights_of(directory / "alone"));
+    EXPECT_LE(apart, draw.same_bits ? 0 : kRounding);
+  } catch (const Error& error) {
+    ADD_FAILURE() << error.what();
+  }
+}
+
+}  // namespace plinth::layouts
