@@ -80,7 +80,7 @@ Outcome train(const Workplace& here, const Words& model, const std::string& run,
                     "checkpoint.every=0",   "checkpoint.keep_best=false",
                     "sample.every=0",       "validation.every=0",
                     "model.layers=4",       "model.heads=4",
-                    "model.dim=32",         "model.context=16",
+                    "model.dim=32",         "model.context=32",
                     "log.every=1000"};
   settings.insert(settings.end(), model.begin(), model.end());
   settings.insert(settings.end(), more.begin(), more.end());
