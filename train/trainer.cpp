@@ -13,17 +13,12 @@
 #include "core/op_scope.h"
 #include "core/ops/factories.h"
 #include "core/random.h"
-#include "core/version.h"
-#include "models/tensor_files.h"
 #include "nn/clip.h"
-#include "train/checkpoint/file_names.h"
 #include "train/checkpoint/run_directory.h"
 #include "train/evaluation_mode.h"
 #include "train/trainer_outputs.h"
 
 namespace plinth {
-
-namespace fs = std::filesystem;
 
 namespace {
 
@@ -437,78 +432,6 @@ void Trainer::agree_on_start() const {
   const auto [least, most] = range(*options_.group, own);
   check(least == most || std::isnan(own), ErrorKind::Config, "Trainer",
         "ranks begin with different weights: their norms are from ", least, " to ", most);
-}
-
-void Trainer::save() {
-  const OpScope scope("save_checkpoint", ScopeKind::Phase);
-  saved_step_ = step_;
-  if (options_.directory.empty()) return;
-  if (zero_) return save_slices();
-  const States states = gather_states();
-  if (!outputs_->writer) return;
-  outputs_->writer->submit(snapshot(states), options_.keep_best ? best_step_ : std::nullopt);
-  outputs_->recorder->write_report();
-}
-
-Trainer::States Trainer::gather_states() const {
-  if (hooks_.gather) hooks_.gather();
-  const auto whole = [&](const nn::StateDict& states) {
-    return options_.shards ? options_.shards->whole(states) : states;
-  };
-  States states;
-  if (options_.plan) {
-    states.optimizer = options_.plan->gather(optimizer_);
-    return states;
-  }
-  if (!hooks_.save) states.weights = whole(module_.state_dict());
-  states.optimizer = whole(sharded_ ? sharded_->state_dict() : optimizer_.state_dict());
-  if (ema_) states.average = whole(ema_->state_dict());
-  return states;
-}
-
-CheckpointContents Trainer::snapshot(const States& states) const {
-  CheckpointContents contents;
-  contents.step = step_;
-  if (hooks_.save) {
-    hooks_.save(contents);
-  } else {
-    contents.tensors[kWeightsFile] = copies_of(states.weights);
-  }
-  contents.tensors[kOptimizerFile] = copies_of(states.optimizer);
-  if (ema_) contents.tensors[kAverageFile] = copies_of(states.average);
-  contents.texts[kStateFile] = state_json();
-  return contents;
-}
-
-std::string Trainer::state_json() const {
-  TrainState state;
-  state.step = step_;
-  state.seed = options_.seed;
-  state.loader = data_.state();
-  state.skipped_steps = guard_.state().skipped;
-  state.bad_in_a_row = guard_.state().bad_in_a_row;
-  state.average_loss = guard_.state().average_loss;
-  state.best_step = best_step_;
-  state.best_loss = best_loss_;
-  state.samples = outputs_->recorder->samples();
-  for (const auto& [name, value] : outputs_->recorder->last_row().values)
-    state.metrics[name] = value;
-  state.versions = {{"plinth", PLINTH_VERSION}, {"compiler", __VERSION__}};
-  return state.to_json();
-}
-
-void Trainer::restore(const fs::path& checkpoint) {
-  const TrainState state = TrainState::read(checkpoint / kStateFile);
-  check(state.seed == options_.seed, ErrorKind::Config, (checkpoint / kStateFile).string(),
-        "has seed ", state.seed, ", this run has ", options_.seed);
-  device_step_.reset();  // weights and state may come to lie elsewhere
-  restore_tensors(checkpoint);
-  data_.restore(state.loader);
-  guard_.restore({state.skipped_steps, state.bad_in_a_row, state.average_loss});
-  best_step_ = state.best_step;
-  best_loss_ = state.best_loss;
-  step_ = saved_step_ = state.step;
-  restored_samples_ = state.samples;
 }
 
 }  // namespace plinth

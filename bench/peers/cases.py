@@ -62,7 +62,8 @@ class Case:
         return [self.bench, self.shape, self.device, self.dtype]
 
     def torch_arguments(self):
-        return [self.bench, json.dumps(self.shape), self.device, self.dtype]
+        name, shape, *where = self.torch_order()
+        return [name, json.dumps(shape), *where]
 
     def shape_text(self):
         if isinstance(self.shape, dict):

@@ -3,14 +3,12 @@
 
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <cstdio>
 #include <map>
 
-#include "core/ops/elementwise.h"
-#include "core/ops/reduce.h"
 #include "models/tensor_files.h"
 #include "tests/apps/plinth_program.h"
+#include "tests/nn/relative_distance.h"
 
 namespace plinth {
 namespace {
@@ -88,18 +86,6 @@ Outcome train(const Workplace& here, const Words& model, const std::string& run,
   return here.run(arguments);
 }
 
-// The largest difference between two elements, as a part of the largest of their tensor.
-double distance(const nn::StateDict& found, const nn::StateDict& expected) {
-  double most = 0;
-  for (const auto& [name, tensor] : expected) {
-    const Tensor other = nn::find(found, name);
-    if (!other.defined()) return INFINITY;
-    const double difference = amax(abs(other - tensor)).item();
-    if (difference > 0) most = std::max(most, difference / amax(abs(tensor)).item());
-  }
-  return most;
-}
-
 // Of the run's last checkpoint, whatever its layout.
 nn::StateDict weights(const Workplace& here, const std::string& run) {
   const Outcome outcome = here.run({"convert", run, run + "-whole"});
@@ -121,7 +107,7 @@ TEST(LaunchedLayouts, TrainAsOneProcess) {
       const Outcome outcome = train(here, words, "ranks", layout.ranks, layout.words);
       EXPECT_EQ(outcome.status, 0) << outcome.errors;
       if (outcome.status != 0) continue;
-      const double apart = distance(weights(here, "ranks"), expected);
+      const double apart = nn::relative_distance(weights(here, "ranks"), expected);
       EXPECT_LE(apart, layout.same_bits ? 0 : kRounding);
       char text[32] = "same bits";
       if (apart > 0) std::snprintf(text, sizeof text, "%.1e", apart);

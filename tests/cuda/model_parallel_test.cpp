@@ -5,33 +5,19 @@
 #include <cmath>
 
 #include "core/random.h"
-#include "distributed/nccl/library.h"
 #include "distributed/nccl/nccl_group.h"
 #include "distributed/store/hash_store.h"
 #include "models/registry.h"
-#include "tests/cuda/device.h"
+#include "tests/cuda/nccl_device.h"
 #include "tests/train/sequences.h"
 #include "train/shared_model.h"
-
-#ifdef PLINTH_EMULATE
-#include "distributed/nccl/emulated/emulated.h"
-#endif
 
 namespace plinth {
 namespace {
 
 using namespace distributed;
 
-class DeviceModelParallel : public OnDevice {
- protected:
-  void SetUp() override {
-    OnDevice::SetUp();
-#ifdef PLINTH_EMULATE
-    nccl::set_emulated_state({});
-#endif
-    if (!nccl::library().error.empty()) GTEST_SKIP() << nccl::library().error;
-  }
-};
+class DeviceModelParallel : public OnDeviceWithNccl {};
 
 std::unique_ptr<LanguageModel> small_model(const char* type) {
   ModelSize size;

@@ -14,11 +14,7 @@
 #include "distributed/nccl/library.h"
 #include "distributed/nccl/unique_id.h"
 #include "distributed/store/hash_store.h"
-#include "tests/cuda/device.h"
-
-#ifdef PLINTH_EMULATE
-#include "distributed/nccl/emulated/emulated.h"
-#endif
+#include "tests/cuda/nccl_device.h"
 
 namespace plinth::distributed {
 namespace {
@@ -41,16 +37,7 @@ TEST(NcclId, IsTheSameOnAllRanks) {
   EXPECT_NE(first.bytes, nccl::UniqueId().bytes);
 }
 
-class Nccl : public OnDevice {
- protected:
-  void SetUp() override {
-    OnDevice::SetUp();
-#ifdef PLINTH_EMULATE
-    nccl::set_emulated_state({});
-#endif
-    if (!nccl::library().error.empty()) GTEST_SKIP() << nccl::library().error;
-  }
-};
+class Nccl : public OnDeviceWithNccl {};
 
 Tensor count_up(int64_t n, DType dtype = DType::Float32) {
   const Tensor x = Tensor::empty({n}, {DType::Float32});

@@ -3,31 +3,18 @@
 #include <gtest/gtest.h>
 
 #include "core/ops/factories.h"
-#include "distributed/nccl/library.h"
 #include "distributed/nccl/nccl_group.h"
 #include "distributed/sharded_training.h"
 #include "distributed/store/hash_store.h"
 #include "models/registry.h"
 #include "nn/optim/adamw.h"
-#include "tests/cuda/device.h"
-
-#ifdef PLINTH_EMULATE
-#include "distributed/nccl/emulated/emulated.h"
-#endif
+#include "tests/cuda/nccl_device.h"
 
 namespace plinth::distributed {
 namespace {
 
-class DeviceSharding : public OnDevice {
+class DeviceSharding : public OnDeviceWithNccl {
  protected:
-  void SetUp() override {
-    OnDevice::SetUp();
-#ifdef PLINTH_EMULATE
-    nccl::set_emulated_state({});
-#endif
-    if (!nccl::library().error.empty()) GTEST_SKIP() << nccl::library().error;
-  }
-
   static std::vector<double> train(int64_t stage) {
     ModelSize size;
     size.type = "gpt2";

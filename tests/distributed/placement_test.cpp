@@ -4,29 +4,20 @@
 
 #include <gtest/gtest.h>
 
-#include <thread>
-
 #include "core/autograd.h"
 #include "core/error.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
 #include "core/ops/reduce.h"
-#include "distributed/simulated/simulated_group.h"
 #include "nn/module.h"
 #include "nn/optim/adamw.h"
 #include "tests/core/io/expect_error.h"
+#include "tests/distributed/on_ranks.h"
 
 namespace plinth::distributed {
 namespace {
 
 using Group = std::shared_ptr<ProcessGroup>;
-
-void on_ranks(int ranks, const std::function<void(const Group&)>& rank) {
-  const auto groups = make_simulated_groups(ranks, {.group = {.timeout = std::chrono::minutes(1)}});
-  std::vector<std::thread> threads;
-  for (const Group& group : groups) threads.emplace_back([&rank, group] { rank(group); });
-  for (std::thread& thread : threads) thread.join();
-}
 
 // Three matrices and a vector.
 class Four : public nn::Module {

@@ -3,13 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <thread>
-
 #include "core/ops/factories.h"
 #include "core/ops/views.h"
 #include "distributed/mesh.h"
 #include "distributed/simulated/simulated_group.h"
 #include "tests/distributed/backends.h"
+#include "tests/distributed/on_ranks.h"
 
 namespace plinth::distributed {
 namespace {
@@ -17,14 +16,6 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using Group = std::shared_ptr<ProcessGroup>;
-
-// Calls `rank` in a thread for each rank of a group.
-void on_ranks(int ranks, const std::function<void(const Group&)>& rank) {
-  const auto groups = make_simulated_groups(ranks, {.group = {.timeout = std::chrono::minutes(1)}});
-  std::vector<std::thread> threads;
-  for (const Group& group : groups) threads.emplace_back([&rank, group] { rank(group); });
-  for (std::thread& thread : threads) thread.join();
-}
 
 // Small whole numbers, so that sums are exact in any order.
 Tensor numbers(const Shape& shape, int64_t seed) {

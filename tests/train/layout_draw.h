@@ -7,17 +7,14 @@
 #include <gtest/gtest.h>
 #include <omp.h>
 
-#include <cmath>
 #include <random>
-#include <thread>
 
 #include "core/io/file.h"
-#include "core/ops/elementwise.h"
-#include "core/ops/reduce.h"
 #include "data/shards/shard_writer.h"
-#include "distributed/simulated/simulated_group.h"
 #include "models/registry.h"
 #include "tests/core/io/temporary_directory.h"
+#include "tests/distributed/on_ranks.h"
+#include "tests/nn/relative_distance.h"
 #include "train/checkpoint/sharded.h"
 #include "train/checkpoint/sharded_model.h"
 #include "train/pretrain/pretrain.h"
@@ -189,38 +186,13 @@ inline void write_tokens(const std::filesystem::path& file) {
   writer.commit();
 }
 
-// Trains on so many ranks, as threads; throws what one of them threw first.
+// Trains on so many ranks, as threads; throws what one of them threw.
 inline void pretrain_ranks(const std::filesystem::path& directory, const std::string& run,
                            const Words& words, int ranks) {
-  using Group = std::shared_ptr<distributed::ProcessGroup>;
-  std::vector<Group> groups = {nullptr};
-  if (ranks > 1)
-    groups =
-        distributed::make_simulated_groups(ranks, {.group = {.timeout = std::chrono::minutes(2)}});
-  std::vector<std::thread> threads;
-  std::vector<std::exception_ptr> errors(groups.size());
-  for (size_t rank = 0; rank < groups.size(); ++rank) {
-    threads.emplace_back([&, rank] {
-      try {
-        pretrain_rank(directory, run, words, groups[rank]);
-      } catch (...) {
-        errors[rank] = std::current_exception();
-        if (groups[rank]) groups[rank]->abort("a rank failed");
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  // Those of ranks that waited for another are of kind Io, and say less than that one's.
-  for (const std::exception_ptr& error : errors) {
-    try {
-      if (error) std::rethrow_exception(error);
-    } catch (const Error& found) {
-      if (found.kind() != ErrorKind::Io) throw;
-    }
-  }
-  for (const std::exception_ptr& error : errors) {
-    if (error) std::rethrow_exception(error);
-  }
+  const auto rank = [&](const std::shared_ptr<distributed::ProcessGroup>& world) {
+    pretrain_rank(directory, run, words, ranks > 1 ? world : nullptr);
+  };
+  distributed::on_ranks(ranks, rank);
 }
 
 // What a run's last checkpoint holds, in whichever layout.
@@ -230,19 +202,6 @@ inline nn::StateDict weights_of(const std::filesystem::path& run) {
   const auto model =
       ShardedCheckpoint::is_in(last) ? load_sharded_model(last) : load_pretrained(last);
   return model->named_parameters();
-}
-
-// The largest difference between two elements, as a part of the largest element of their tensor.
-inline double distance(const nn::StateDict& found, const nn::StateDict& expected) {
-  double most = 0;
-  for (const auto& [name, tensor] : expected) {
-    const Tensor other = nn::find(found, name);
-    EXPECT_TRUE(other.defined() && other.shape() == tensor.shape()) << name;
-    if (!other.defined() || other.shape() != tensor.shape()) continue;
-    const double difference = amax(abs(other - tensor)).item();
-    if (difference > 0) most = std::max(most, difference / amax(abs(tensor)).item());
-  }
-  return most;
 }
 
 // Float32 sums of other orders, over three steps of SGD.
@@ -258,7 +217,8 @@ inline void expect_one_process(uint64_t seed) {
   try {
     pretrain_ranks(directory.path(), "alone", draw.model, 1);
     pretrain_ranks(directory.path(), "ranks", words, draw.ranks);
-    const double apart = distance(weights_of(directory / "ranks"), weights_of(directory / "alone"));
+    const double apart =
+        nn::relative_distance(weights_of(directory / "ranks"), weights_of(directory / "alone"));
     EXPECT_LE(apart, draw.same_bits ? 0 : kRounding);
   } catch (const Error& error) {
     ADD_FAILURE() << error.what();

@@ -13,6 +13,7 @@
 #include "models/registry.h"
 #include "nn/optim/sgd.h"
 #include "tests/core/io/expect_error.h"
+#include "tests/distributed/on_ranks.h"
 #include "tests/train/sequences.h"
 #include "train/pretrain/ranks.h"
 #include "train/shared_model.h"
@@ -21,6 +22,7 @@
 namespace plinth {
 namespace {
 
+using distributed::on_ranks;
 using distributed::ProcessGroup;
 using Group = std::shared_ptr<ProcessGroup>;
 
@@ -129,28 +131,6 @@ Outcome train(const Case& c, const Group& world) {
   outcome.weights = shared.whole(shared.model->named_parameters());
   if (!c.zero) outcome.states = shared.whole(optimizer.state_dict());
   return outcome;
-}
-
-// Calls work(world, rank) in a thread for each rank; throws what one of them threw.
-void on_ranks(int ranks, const std::function<void(const Group&)>& work) {
-  const auto groups =
-      distributed::make_simulated_groups(ranks, {.group = {.timeout = std::chrono::minutes(2)}});
-  std::vector<std::thread> threads;
-  std::vector<std::exception_ptr> errors(ranks);
-  for (int rank = 0; rank < ranks; ++rank) {
-    threads.emplace_back([&, rank] {
-      try {
-        work(groups[rank]);
-      } catch (...) {
-        errors[rank] = std::current_exception();
-        groups[rank]->abort("a rank failed");
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  for (const std::exception_ptr& error : errors) {
-    if (error) std::rethrow_exception(error);
-  }
 }
 
 std::vector<Outcome> train_on(const Case& c) {

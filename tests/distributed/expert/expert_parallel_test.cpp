@@ -2,16 +2,14 @@
 
 #include <gtest/gtest.h>
 
-#include <thread>
-
 #include "core/autograd.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
 #include "core/ops/reduce.h"
 #include "core/random.h"
 #include "distributed/expert/exchange.h"
-#include "distributed/simulated/simulated_group.h"
 #include "tests/core/io/expect_error.h"
+#include "tests/distributed/on_ranks.h"
 
 namespace plinth::distributed {
 namespace {
@@ -20,13 +18,6 @@ using Group = std::shared_ptr<ProcessGroup>;
 using Rows = std::vector<double>;
 
 constexpr int64_t kDim = 4;
-
-void on_ranks(int ranks, const std::function<void(const Group&)>& rank) {
-  const auto groups = make_simulated_groups(ranks, {.group = {.timeout = std::chrono::minutes(1)}});
-  std::vector<std::thread> threads;
-  for (const Group& group : groups) threads.emplace_back([&rank, group] { rank(group); });
-  for (std::thread& thread : threads) thread.join();
-}
 
 std::unique_ptr<nn::MixtureOfExperts> mixture_of(int64_t experts) {
   manual_seed(5);
