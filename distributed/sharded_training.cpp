@@ -173,6 +173,14 @@ double ShardedTraining::grad_norm() const {
   return std::sqrt(nn::sum_of_chunks(squares));
 }
 
+std::vector<GradientPart> ShardedTraining::gradient_parts() const {
+  std::vector<GradientPart> parts;
+  for (size_t i = 0; i < pieces_.size(); ++i)
+    parts.push_back({nn::find(optimizer_.whole_parameters(), pieces_[i].parameter),
+                     pieces_[i].begin, piece_gradients_[i]});
+  return parts;
+}
+
 void ShardedTraining::step(double grad_scale) {
   for (size_t i = 0; i < pieces_.size(); ++i) pieces_[i].values.set_grad(piece_gradients_[i]);
   optimizer_.step(grad_scale);

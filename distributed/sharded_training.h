@@ -28,6 +28,7 @@
 #include "distributed/data_parallel.h"
 #include "distributed/gradient_shards.h"
 #include "distributed/parameter_shards.h"
+#include "distributed/tensor/shards.h"
 #include "nn/block_observer.h"
 #include "nn/optim/optimizer.h"
 
@@ -56,6 +57,8 @@ class ShardedTraining {
   void begin_step(int64_t micro_batches);
   void finish() { gradients_->finish(); }
   double grad_norm() const;
+  // This rank's sums of the gradients, after finish().
+  std::vector<GradientPart> gradient_parts() const;
   void step(double grad_scale);
   // Since begin_step(): for how long this rank waited for others or for transfers.
   double exposed_seconds() const;
@@ -91,7 +94,7 @@ class ShardedTraining {
 
   // Whether this rank's copy is the first.
   bool is_first_replica() const { return !groups_.replicate || groups_.replicate->rank() == 0; }
-  const ProcessGroup& shard_group() const { return *groups_.shard; }
+  ProcessGroup& shard_group() const { return *groups_.shard; }
 
  private:
   friend class ShardedPass;

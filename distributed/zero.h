@@ -41,6 +41,9 @@ class ShardedUpdate {
   nn::StateDict state_dict() const;
   void load_state_dict(const nn::StateDict& whole);
 
+  // Of this rank, one of each bucket.
+  const std::vector<DataParallel::Range>& slices() const { return slices_; }
+
  private:
   using Range = DataParallel::Range;
   struct Piece {

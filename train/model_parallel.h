@@ -62,12 +62,11 @@ class ModelParallel : public StepPlan {
   double exposed_seconds() const override;
   void agree_on_weights() const override;
   nn::StateDict gather(const nn::Optimizer& optimizer) override;
+  void load_weights(const std::function<void()>& load) override;
   void load_state(nn::Optimizer& optimizer, const nn::StateDict& whole) override;
 
   // Those of the last gather(), on rank 0.
   const nn::StateDict& gathered_weights() const { return weights_; }
-  // Calls `load`, which writes into all of the model's parameters.
-  void load_weights(const std::function<void()>& load);
   // The mean loss of a batch, on all ranks, which call it with the same one; without a graph.
   Tensor evaluate(const Tensor& ids, const Tensor& targets);
 

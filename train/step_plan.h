@@ -4,6 +4,7 @@
 // plan the trainer has all of the model on every rank.
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "distributed/process_group.h"
@@ -41,6 +42,8 @@ class StepPlan {
   virtual void agree_on_weights() const = 0;
   // Collects weights and optimizer state on rank 0, and returns the state.
   virtual nn::StateDict gather(const nn::Optimizer& optimizer) = 0;
+  // Calls `load`, which writes into all parameters of the model, and keeps this rank's.
+  virtual void load_weights(const std::function<void()>& load) = 0;
   // Takes this rank's part of such a state.
   virtual void load_state(nn::Optimizer& optimizer, const nn::StateDict& whole) = 0;
 };

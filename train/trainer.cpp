@@ -42,12 +42,15 @@ TrainerOptions completed(TrainerOptions options) {
         "context got ", options.context, ", takes a divisor of the ", ranks, " ranks of group");
   check(!options.plan || options.ema_decay == 0, ErrorKind::Argument, "Trainer", "ema_decay got ",
         options.ema_decay, ", takes 0 with a plan");
-  check(!options.plan || options.group, ErrorKind::Argument, "Trainer",
-        "a plan takes a group of several ranks");
+  check(!options.plan || (options.group && !options.sharding), ErrorKind::Argument, "Trainer",
+        "a plan takes a group of several ranks, and no sharding");
   if (options.group) {
     const int64_t micro_batches = options.batch / options.micro_batch * options.context;
     if (options.sharding) {
-      distributed::turns_of(*options.group, micro_batches, options.sharding->dp_shard);
+      const int64_t dp_shard = options.sharding->dp_shard;
+      check(dp_shard % options.context == 0, ErrorKind::Argument, "Trainer", "dp_shard got ",
+            dp_shard, ", takes a multiple of context (", options.context, ")");
+      distributed::turns_of(*options.group, micro_batches, dp_shard);
     } else {
       distributed::share_of(options.plan ? options.plan->data_group() : *options.group,
                             micro_batches);
@@ -169,15 +172,15 @@ void Trainer::add_gradients(std::vector<double>& losses) {
     options_.plan->run({step_, count, options_.micro_batch, options_.precision}, data_, losses);
     return;
   }
+  // A context-parallel rank's tokens of a micro-batch count as one of their own.
+  const int64_t all = count * options_.context;
   if (zero_) {
-    const distributed::Share own = zero_->share(count);
-    zero_->begin_step(count);
-    for (int64_t i = 0; i < own.count; ++i) loss_of(own.at(i));
+    const distributed::Share own = zero_->share(all);
+    zero_->begin_step(all);
+    for (int64_t i = 0; i < own.count; ++i) loss_of(own.at(i) / options_.context);
     zero_->finish();
     return;
   }
-  // A context-parallel rank's tokens of a micro-batch count as one of their own.
-  const int64_t all = count * options_.context;
   const distributed::Share own =
       parallel_ ? distributed::share_of(*options_.group, all) : distributed::Share{0, all};
   const int64_t first = own.first / own.count / options_.context * own.count;
@@ -271,13 +274,17 @@ double Trainer::accumulate(int64_t first_sample) {
 
 double Trainer::grad_norm() const {
   if (options_.plan) return options_.plan->grad_norm();
+  if (const distributed::ParameterParts* const shards = options_.shards) {
+    distributed::ProcessGroup* sharing = nullptr;  // ranks with other slices
+    if (zero_) sharing = &zero_->shard_group();
+    if (sharded_) sharing = options_.group.get();
+    const auto parts =
+        zero_ ? zero_->gradient_parts()
+              : distributed::gradient_parts(gradients_, sharded_ ? &sharded_->slices() : nullptr);
+    return distributed::norm_over(shards->counted(parts), device(), {sharing, &shards->group()});
+  }
   if (zero_) return zero_->grad_norm();
-  if (!options_.shards)
-    return sharded_ ? sharded_->grad_norm() : nn::global_norm(gradients_.contents());
-  if (!sharded_) return options_.shards->grad_norm(gradients_, nullptr, nullptr);
-  std::vector<distributed::DataParallel::Range> slices;
-  for (const auto& bucket : parallel_->buckets()) slices.push_back(parallel_->own_slice(bucket));
-  return options_.shards->grad_norm(gradients_, &slices, options_.group.get());
+  return sharded_ ? sharded_->grad_norm() : nn::global_norm(gradients_.contents());
 }
 
 // Sums of one number and zeros, which are exact: of ranks that share micro-batches one gives the
@@ -295,7 +302,7 @@ bool Trainer::gather(std::vector<double>& losses, bool stops) {
   losses = to_vector(shared);
   const bool some_stops = losses.back() > 0;
   losses.pop_back();
-  if (writer && losses.back() == options_.group->size()) writer->all_have_written();
+  if (writer && losses.back() == options_.world->size()) writer->all_have_written();
   losses.pop_back();
   return some_stops;
 }
@@ -395,7 +402,7 @@ void Trainer::begin() {
     }
     if (zero_) {
       outputs_->sharded_writer =
-          std::make_unique<ShardedWriter>(options_.directory, options_.keep_last, options_.group);
+          std::make_unique<ShardedWriter>(options_.directory, options_.keep_last, options_.world);
     } else if (writes()) {
       outputs_->writer = std::make_unique<CheckpointWriter>(options_.directory, options_.keep_last);
     }

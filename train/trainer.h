@@ -67,8 +67,8 @@ struct TrainerOptions {
   // with micro-batches of their own share them as above, and it has data_parallel's place. Null:
   // all have the whole.
   StepPlan* plan = nullptr;
-  // ZeRO stages 2 and 3, in place of data_parallel: all ranks then write checkpoints together
-  // (train/checkpoint/sharded.h), and take turns at micro-batches. Not with the above.
+  // ZeRO stages 2 and 3 of the group, in place of data_parallel: all ranks then write checkpoints
+  // together (train/checkpoint/sharded.h), and take turns at micro-batches. Not with a plan.
   std::optional<distributed::ShardingOptions> sharding;
 
   std::filesystem::path directory;  // of checkpoints and logs; empty: nothing is written
@@ -178,10 +178,11 @@ class Trainer {
   States gather_states() const;
   CheckpointContents snapshot(const States& states) const;
   // This rank's parts of what a checkpoint has.
-  nn::StateDict read_states(const std::filesystem::path& file) const;
+  nn::StateDict own_parts(const nn::StateDict& whole) const;
   std::string state_json() const;
   void restore(const std::filesystem::path& checkpoint);
   void restore_tensors(const std::filesystem::path& checkpoint);
+  void restore_sharded(const std::filesystem::path& checkpoint);
   void load_weights(const std::filesystem::path& checkpoint);
   void load_optimizer_state(const nn::StateDict& state);
 

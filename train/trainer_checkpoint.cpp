@@ -78,10 +78,14 @@ void Trainer::save_slices() {
   contents.step = step_;
   const nn::Ema* const average = ema_ ? &*ema_ : nullptr;
   const distributed::ProcessGroup& group = zero_->shard_group();
-  if (zero_->is_first_replica())
-    contents.tensors[shard_file_name(group.rank(), group.size())] = slices_of(*zero_, average);
+  const ShardedIndex index = index_of(*zero_, average, options_.shards);
+  if (zero_->is_first_replica()) {
+    const int64_t part = options_.shards ? options_.shards->group().rank() : 0;
+    const std::string file = shard_file_name(part * group.size() + group.rank(), index.files);
+    contents.tensors[file] = slices_of(*zero_, average, options_.shards);
+  }
   if (writes()) {
-    contents.texts[ShardedCheckpoint::kIndex] = index_of(*zero_, average).to_json();
+    contents.texts[ShardedCheckpoint::kIndex] = index.to_json();
     contents.texts[kStateFile] = state_json();
     if (hooks_.describe) hooks_.describe(contents);
   }
@@ -106,34 +110,33 @@ void Trainer::restore(const fs::path& checkpoint) {
 
 // Those of a sharded checkpoint or not, to weights that ranks share or not.
 void Trainer::restore_tensors(const fs::path& checkpoint) {
-  nn::Ema* const average = ema_ ? &*ema_ : nullptr;
-  const bool is_sharded = ShardedCheckpoint::is_in(checkpoint);
-  check(
-      !is_sharded || (!options_.plan && !options_.shards), ErrorKind::Config, checkpoint.string(),
-      "is in slices of ZeRO's ranks, which ranks with parts of a model do not read; plinth convert "
-      "makes it whole");
-  if (is_sharded && zero_) return restore_slices(ShardedCheckpoint(checkpoint), *zero_, average);
-  if (is_sharded)
-    return restore_whole(
-        ShardedCheckpoint(checkpoint), module_, optimizer_.whole_parameters().size(),
-        [this](const nn::StateDict& state) { load_optimizer_state(state); }, average);
+  if (ShardedCheckpoint::is_in(checkpoint)) return restore_sharded(checkpoint);
   if (zero_)
     return restore_slices(
         checkpoint / kOptimizerFile, checkpoint / kAverageFile, [&] { load_weights(checkpoint); },
-        *zero_, average);
-  load_weights(checkpoint);
-  load_optimizer_state(read_states(checkpoint / kOptimizerFile));
-  if (ema_) ema_->load_state_dict(read_states(checkpoint / kAverageFile));
+        *zero_, ema_ ? &*ema_ : nullptr, options_.shards);
+  const auto load = [&] { load_weights(checkpoint); };
+  options_.plan ? options_.plan->load_weights(load) : load();
+  load_optimizer_state(own_parts(read_tensors(checkpoint / kOptimizerFile)));
+  if (ema_) ema_->load_state_dict(own_parts(read_tensors(checkpoint / kAverageFile)));
 }
 
-nn::StateDict Trainer::read_states(const fs::path& file) const {
-  nn::StateDict states = read_tensors(file);
-  return options_.shards ? options_.shards->parts(states) : states;
+void Trainer::restore_sharded(const fs::path& checkpoint) {
+  const ShardedCheckpoint slices(checkpoint);
+  if (zero_) return restore_slices(slices, *zero_, ema_ ? &*ema_ : nullptr, options_.shards);
+  const auto load = [&] { module_.load_state_dict(own_parts(slices.whole("parameter"))); };
+  options_.plan ? options_.plan->load_weights(load) : load();
+  load_optimizer_state(own_parts(whole_optimizer_state(slices)));
+  if (ema_) ema_->load_state_dict(own_parts(whole_average(slices)));
+}
+
+nn::StateDict Trainer::own_parts(const nn::StateDict& whole) const {
+  return options_.shards ? options_.shards->parts(whole) : whole;
 }
 
 void Trainer::load_weights(const fs::path& checkpoint) {
   if (hooks_.load) return hooks_.load(checkpoint);
-  module_.load_state_dict(read_states(checkpoint / kWeightsFile));
+  module_.load_state_dict(own_parts(read_tensors(checkpoint / kWeightsFile)));
 }
 
 void Trainer::load_optimizer_state(const nn::StateDict& state) {

@@ -120,51 +120,111 @@ nn::StateDict ParameterParts::parts(const nn::StateDict& whole) const {
   return parts;
 }
 
-std::vector<ShardRange> ParameterParts::own_elements(const Tensor& parameter) const {
-  const auto entry = std::ranges::find_if(
-      entries_, [&](const auto& item) { return item.second.parameter.is(parameter); });
-  if (entry == entries_.end())
-    return group_->rank() == 0 ? std::vector<ShardRange>{{0, parameter.numel()}}
-                               : std::vector<ShardRange>{};
-  const ParameterCut& cut = entry->second.cut;
-  if (cut.dim > 0) return {{0, parameter.numel()}};
-  const int64_t row = parameter.numel() / parameter.size(0);
+Shape ParameterParts::whole_shape(const std::string& name, const Shape& part) const {
+  Shape shape = part;
+  if (const ParameterCut* cut = find(name)) shape[cut->dim] = cut->size;
+  return shape;
+}
+
+// Of a parameter that is cut behind its first dimension all ranks have something else.
+std::vector<ShardRange> ParameterParts::own_elements(const std::string& name, int64_t size) const {
+  const ParameterCut* const cut = find(name);
+  if (!cut)
+    return group_->rank() == 0 ? std::vector<ShardRange>{{0, size}} : std::vector<ShardRange>{};
+  if (cut->dim > 0) return {{0, size}};
+  const auto& ranges = cut->ranges[group_->rank()];
+  const int64_t row = size / count_of(ranges);
   std::vector<ShardRange> own;
   int64_t at = 0;
-  for (const ShardRange& range : cut.ranges[group_->rank()]) {
-    const auto before = std::span(cut.ranges).first(group_->rank());
-    if (std::ranges::none_of(before, [&](const auto& ranges) { return has(ranges, range); }))
+  for (const ShardRange& range : ranges) {
+    const auto before = std::span(cut->ranges).first(group_->rank());
+    if (std::ranges::none_of(before, [&](const auto& theirs) { return has(theirs, range); }))
       own.push_back({at * row, range.count * row});
     at += range.count;
   }
   return own;
 }
 
-double ParameterParts::grad_norm(const nn::FlatGradients& gradients,
-                                 const std::vector<DataParallel::Range>* slices,
-                                 ProcessGroup* data) const {
-  const OpScope scope("grad_norm");
-  const NoGradGuard no_grad;
-  Tensors own;
-  for (size_t p = 0; p < gradients.parameters().size(); ++p) {
-    const auto& place = gradients.layout().places()[p];
-    const Tensor& buffer = gradients.buffers()[place.buffer];
-    for (const ShardRange& range : own_elements(gradients.parameters()[p])) {
-      const int64_t begin = place.offset + range.begin, end = begin + range.count;
-      if (!slices) own.push_back(buffer.narrow(0, begin, range.count));
-      for (const DataParallel::Range& slice :
-           slices ? *slices : std::vector<DataParallel::Range>{}) {
-        const int64_t from = std::max(begin, slice.begin);
-        const int64_t to = std::min(end, slice.begin + slice.size);
-        if (slice.buffer == place.buffer && from < to)
-          own.push_back(buffer.narrow(0, from, to - from));
+std::vector<ElementRows> ParameterParts::rows_of(const std::string& name, const Shape& part,
+                                                 int64_t begin, int64_t count) const {
+  const ParameterCut* const cut = find(name);
+  if (!cut) return {{begin, 1, count, count}};
+  int64_t inner = 1, outer = 1;  // elements behind the dimension, and before it
+  for (int64_t d = cut->dim + 1; d < part.dim(); ++d) inner *= part[d];
+  for (int64_t d = 0; d < cut->dim; ++d) outer *= part[d];
+  const int64_t own_row = part[cut->dim] * inner, whole_row = cut->size * inner;
+  std::vector<ElementRows> found;
+  const int64_t end = begin + count;
+  for (int64_t row = begin / own_row; row < outer && row * own_row < end; ++row) {
+    int64_t at = row * own_row;
+    for (const ShardRange& range : cut->ranges[group_->rank()]) {
+      const int64_t from = std::max(begin, at), to = std::min(end, at + range.count * inner);
+      const int64_t place = row * whole_row + range.begin * inner + from - at;
+      at += range.count * inner;
+      if (from >= to) continue;
+      ElementRows* const last = found.empty() ? nullptr : &found.back();
+      const bool follows = last && last->count == to - from && outer > 1 &&
+                           last->begin + last->rows * whole_row == place;
+      if (follows) {
+        ++last->rows;
+      } else {
+        found.push_back({place, 1, to - from, whole_row});
       }
     }
   }
-  const Tensor squares = own.empty() ? zeros({4}, {DType::Float64, gradients.buffers()[0].device()})
-                                     : nn::sums_of_squares(own);
-  if (slices && data) data->all_reduce(squares).wait();
-  group_->all_reduce(squares).wait();
+  return found;
+}
+
+std::string ParameterParts::name_of(const Tensor& parameter) const {
+  for (const auto& [name, entry] : entries_) {
+    if (entry.parameter.is(parameter)) return name;
+  }
+  return {};
+}
+
+Tensors ParameterParts::counted(const std::vector<GradientPart>& gradients) const {
+  Tensors own;
+  for (const GradientPart& part : gradients) {
+    const int64_t end = part.begin + part.values.numel();
+    for (const ShardRange& range : own_elements(name_of(part.parameter), part.parameter.numel())) {
+      const int64_t from = std::max(part.begin, range.begin);
+      const int64_t to = std::min(end, range.begin + range.count);
+      if (from < to)
+        own.push_back(part.values.reshape({-1}).narrow(0, from - part.begin, to - from));
+    }
+  }
+  return own;
+}
+
+std::vector<GradientPart> gradient_parts(const nn::FlatGradients& gradients,
+                                         const std::vector<DataParallel::Range>* slices) {
+  std::vector<GradientPart> parts;
+  for (size_t p = 0; p < gradients.parameters().size(); ++p) {
+    const auto& place = gradients.layout().places()[p];
+    const Tensor& buffer = gradients.buffers()[place.buffer];
+    const int64_t end = place.offset + place.shape.numel();
+    const auto add = [&](int64_t from, int64_t to) {
+      if (from < to)
+        parts.push_back(
+            {gradients.parameters()[p], from - place.offset, buffer.narrow(0, from, to - from)});
+    };
+    if (!slices) add(place.offset, end);
+    for (const DataParallel::Range& slice : slices ? *slices : std::vector<DataParallel::Range>{}) {
+      if (slice.buffer == place.buffer)
+        add(std::max(place.offset, slice.begin), std::min(end, slice.begin + slice.size));
+    }
+  }
+  return parts;
+}
+
+double norm_over(const Tensors& tensors, Device device, const std::vector<ProcessGroup*>& groups) {
+  const OpScope scope("grad_norm");
+  const NoGradGuard no_grad;
+  const Tensor squares =
+      tensors.empty() ? zeros({4}, {DType::Float64, device}) : nn::sums_of_squares(tensors);
+  for (ProcessGroup* group : groups) {
+    if (group) group->all_reduce(squares).wait();
+  }
   const std::vector<double> sums = to_vector(squares);
   return std::sqrt(std::accumulate(sums.begin(), sums.end(), 0.0));
 }

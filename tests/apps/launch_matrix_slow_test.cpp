@@ -38,6 +38,8 @@ const Layout kLayouts[] = {
     {"cp 2, gather", 2, {"parallel.cp=2"}},
     {"cp 4, ring", 4, {"parallel.cp=4", "parallel.cp_algorithm=ring"}},
     {"dp 2, cp 2, tp 2", 8, {"parallel.cp=2", "parallel.tp=2"}},
+    {"zero-3, dp 2, tp 2", 4, {"parallel.zero=3", "parallel.tp=2"}},
+    {"zero-2, dp 2, cp 2, tp 2", 8, {"parallel.zero=2", "parallel.cp=2", "parallel.tp=2"}},
     {"pp 2, 1f1b", 2, {"parallel.pp=2"}},
     {"pp 2, interleaved, dp 2",
      4,

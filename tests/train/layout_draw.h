@@ -115,10 +115,11 @@ inline Draw draw_shared(Dice& dice) {
       word = set("model.kv_heads", dice.one_of<int64_t>({1, 2, 3, 6}));
   }
   draw_steps(dice, dp, draw.model);
-  draw.parallel = {set("parallel.tp", tp), set("parallel.cp", cp),
-                   set("parallel.zero", dice.between(0, 1)),
+  const int64_t zero = dice.between(0, 3);
+  draw.parallel = {set("parallel.tp", tp), set("parallel.cp", cp), set("parallel.zero", zero),
                    std::string("parallel.sequence=") + (sequence ? "true" : "false"),
                    "parallel.cp_algorithm=" + dice.one_of<std::string>({"gather", "ring"})};
+  if (zero >= 2 && dp > 1 && dice.chance(2)) draw.parallel.push_back(set("parallel.dp_shard", cp));
   return draw;
 }
 

@@ -4,10 +4,12 @@
 #include <gtest/gtest.h>
 
 #include "core/io/file.h"
+#include "core/ops/views.h"
 #include "models/tensor_files.h"
 #include "tests/core/io/expect_error.h"
 #include "tests/core/io/temporary_directory.h"
 #include "tests/train/sharded_ranks.h"
+#include "train/checkpoint/file_names.h"
 #include "train/checkpoint/run_directory.h"
 #include "train/checkpoint/sharded.h"
 
@@ -109,6 +111,79 @@ TEST(ShardedCheckpointing, GoesOnFromOneThatIsNotSharded) {
   EXPECT_EQ(values_of(here / "run" / checkpoint_name(kSteps)), expected);
 }
 
+// The largest difference of two checkpoints' values.
+double distance(const Values& a, const Values& b) {
+  if (a.size() != b.size()) return INFINITY;
+  double most = 0;
+  for (const auto& [name, values] : a) {
+    const auto other = b.find(name);
+    if (other == b.end() || other->second.size() != values.size()) return INFINITY;
+    for (size_t i = 0; i < values.size(); ++i)
+      most = std::max(most, std::abs(values[i] - other->second[i]));
+  }
+  return most;
+}
+
+// What ranks with parts of layers, each of them in slices, wrote, is one rank's; and any layout
+// reads it, whole or in parts of its own. Llama has no parameter whose gradient is but rounding.
+class SlicesOfParts : public testing::Test {
+ protected:
+  SlicesOfParts() {
+    loss_ = train({}, options_in(here_ / "alone"), "llama")[0];
+    train({.ranks = 4, .zero = 3, .tp = 2}, options_in(here_ / "run"), "llama");
+  }
+
+  // The last losses, of a run in a directory of its own that goes on from the checkpoint.
+  std::vector<double> go_on(const Sharing& sharing, int64_t steps, double explosion_factor = 0) {
+    fs::remove_all(run_);
+    fs::create_directory(run_);
+    const std::string saved = checkpoint_name(kSaved);
+    fs::copy(here_ / "run" / saved, run_ / saved);
+    TrainerOptions options = options_in(run_);
+    options.resume = true;
+    options.steps = steps;
+    options.guard.explosion_factor = explosion_factor;
+    return train(sharing, options, "llama");
+  }
+
+  TemporaryDirectory here_;
+  const fs::path run_ = here_ / "again";
+  double loss_ = 0;
+};
+
+constexpr double kRounding = 2e-5;
+
+// A step that the guard rejects leaves weights, state and average as they were read.
+TEST_F(SlicesOfParts, AreThoseOfOneRankAndReadByAnyLayout) {
+  for (const int64_t step : {kSaved, kSteps}) {
+    const std::string name = checkpoint_name(step);
+    EXPECT_TRUE(fs::exists(here_ / "run" / name / shard_file_name(3, 4)));
+    EXPECT_LT(distance(values_of(here_ / "run" / name), values_of(here_ / "alone" / name)),
+              kRounding);
+  }
+  const Values saved = values_of(here_ / "run" / checkpoint_name(kSaved));
+  std::optional<double> whole;  // what ranks with whole layers come to
+  for (const Sharing& sharing :
+       {Sharing{}, Sharing{.ranks = 2}, Sharing{.ranks = 3, .zero = 2},
+        Sharing{.ranks = 8, .zero = 3, .dp_shard = 4}, Sharing{.ranks = 2, .tp = 2},
+        Sharing{.ranks = 8, .zero = 1, .tp = 2, .sequence = true},
+        Sharing{.ranks = 6, .zero = 3, .tp = 3, .sequence = false},
+        Sharing{.ranks = 8, .zero = 2, .dp_shard = 2, .tp = 2, .cp = 2}}) {
+    SCOPED_TRACE(sharded::describe(sharing));
+    go_on(sharing, kSaved + 1, 1e-9);
+    EXPECT_EQ(values_of(run_ / checkpoint_name(kSaved + 1)), saved);
+
+    const std::vector<double> losses = go_on(sharing, kSteps);
+    for (const double loss : losses) EXPECT_NEAR(loss, loss_, kRounding);
+    if (sharing.tp * sharing.cp == 1) {
+      EXPECT_EQ(losses[0], whole.value_or(losses[0]));
+      whole = losses[0];
+    }
+    EXPECT_EQ(TrainState::read(run_ / checkpoint_name(kSteps) / kStateFile).loader,
+              TrainState::read(here_ / "alone" / checkpoint_name(kSteps) / kStateFile).loader);
+  }
+}
+
 TEST(ShardedCheckpointing, RefusesAnotherModels) {
   const TemporaryDirectory here;
   TrainerOptions options = options_in(here.path());
@@ -186,6 +261,22 @@ TEST_F(ShardedFiles, GiveElementsWhereverTheyLie) {
   EXPECT_THAT(to_vector(checkpoint.read("parameter.w", 1, 3)), testing::ElementsAre(1, 2, 3));
   EXPECT_EQ(checkpoint.whole("parameter")[0].tensor.shape(), (Shape{2, 3}));
   EXPECT_FALSE(checkpoint.read("parameter.v", 0, 1).defined());
+}
+
+// Columns of [2, 3]: the first two, and the last.
+TEST_F(ShardedFiles, GiveElementsOfRowsThatLieApart) {
+  write({{"parameter.w@0+3", values({0, 1, 3, 4}).reshape({2, 2})},
+         {"parameter.w@2+3", values({2, 5}).reshape({2, 1})}});
+  const ShardedCheckpoint checkpoint(here_.path());
+  EXPECT_THAT(to_vector(checkpoint.read("parameter.w", 1, 4)), testing::ElementsAre(1, 2, 3, 4));
+  EXPECT_THAT(to_vector(checkpoint.whole("parameter")[0].tensor),
+              testing::ElementsAre(0, 1, 2, 3, 4, 5));
+  for (const char* name : {"parameter.w@0", "parameter.w@0+1", "parameter.w@0+", "parameter.w@+3",
+                           "parameter.w@0+9223372036854775807"}) {
+    write({{name, values({0, 1, 3, 4}).reshape({2, 2})}});
+    expect_error(ErrorKind::Format, "which is no slice NAME@BEGIN",
+                 [&] { ShardedCheckpoint{here_.path()}; });
+  }
 }
 
 TEST_F(ShardedFiles, AreRefusedWhereTheyAreNotWhole) {

@@ -12,23 +12,39 @@
 #include "distributed/simulated/simulated_group.h"
 #include "models/registry.h"
 #include "nn/optim/adamw.h"
+#include "train/pretrain/ranks.h"
+#include "train/shared_model.h"
 #include "train/trainer.h"
 
 namespace plinth::sharded {
 
-// No number of ranks divides these.
-inline constexpr int64_t kVocabulary = 31, kContext = 6, kLayers = 3, kHeads = 3, kDim = 48;
+// No number of ranks divides these, but that of cp twice the context.
+inline constexpr int64_t kVocabulary = 31, kContext = 8, kLayers = 3, kHeads = 3, kDim = 48;
 
-// How a run is shared: by one process, by data parallel, or by ZeRO.
+// How a run is shared: by one process, by data parallel, or by ZeRO; and layers and sequences.
 struct Sharing {
   int ranks = 1;
   int64_t zero = 0;
   int64_t dp_shard = 0;
+  int64_t tp = 1, cp = 1;
+  bool sequence = false;
 };
 
 inline std::string describe(const Sharing& sharing) {
   return detail::concat(sharing.ranks, " ranks, zero ", sharing.zero, ", dp_shard ",
-                        sharing.dp_shard);
+                        sharing.dp_shard, ", tp ", sharing.tp, ", cp ", sharing.cp);
+}
+
+inline PretrainConfig config_of(const Sharing& sharing, const TrainerOptions& options) {
+  PretrainConfig config;
+  config.parallel.zero = sharing.zero;
+  config.parallel.dp_shard = sharing.dp_shard;
+  config.parallel.tp = sharing.tp;
+  config.parallel.cp = sharing.cp;
+  config.parallel.sequence = sharing.sequence;
+  config.train.batch = options.batch;
+  config.train.micro_batch = options.micro_batch;
+  return config;
 }
 
 // Sequence i is a function of i. Of each step a rank takes the micro-batches that it is to compute.
@@ -79,11 +95,18 @@ struct Run {
   Run(const std::shared_ptr<distributed::ProcessGroup>& group, const Sharing& sharing,
       std::unique_ptr<LanguageModel> its, TrainerOptions options)
       : model(std::move(its)),
+        groups(sharing.tp * sharing.cp > 1
+                   ? arrange_ranks(config_of(sharing, options), group)
+                   : RankGroups{.world = group, .data = group, .tp = nullptr, .cp = nullptr}),
+        shared(share(sharing, options)),
         optimizer(nn::decay_matrices(*model, 0.1), {.lr = 3e-3}),
-        data(micro_batches(options), share(group, sharing, options)) {
+        data(micro_batches(options), share(groups, sharing, options)) {
     options.seed = 4;
     options.clip_norm = 0.5;
-    options.group = group;
+    options.group = groups.data;
+    options.world = groups.world;
+    options.context = sharing.cp;
+    options.shards = shared ? shared->shards() : nullptr;
     options.data_parallel.sharded = sharing.zero == 1;
     if (sharing.zero >= 2) options.sharding = {static_cast<int>(sharing.zero), sharing.dp_shard};
     options.log.quiet = true;
@@ -109,15 +132,27 @@ struct Run {
   static int64_t micro_batches(const TrainerOptions& options) {
     return options.batch / options.micro_batch;
   }
-  static distributed::Share share(const std::shared_ptr<distributed::ProcessGroup>& group,
-                                  const Sharing& sharing, const TrainerOptions& options) {
-    const int64_t count = micro_batches(options);
-    if (!group) return {0, count};
-    return sharing.zero >= 2 ? distributed::turns_of(*group, count, sharing.dp_shard)
-                             : distributed::share_of(*group, count);
+  // Of the ranks that have all tokens of their micro-batches, or parts of them.
+  static distributed::Share share(const RankGroups& groups, const Sharing& sharing,
+                                  const TrainerOptions& options) {
+    const int64_t count = micro_batches(options), cp = sharing.cp;
+    if (!groups.data) return {0, count};
+    if (sharing.zero < 2) {
+      const int64_t own = count / groups.data_ranks();
+      return {groups.data_rank() * own, own};
+    }
+    const auto turns = distributed::turns_of(*groups.data, count * cp, sharing.dp_shard);
+    return {turns.first / cp, turns.count, std::max<int64_t>(1, turns.stride / cp)};
+  }
+  std::shared_ptr<const distributed::ModelParallel> share(const Sharing& sharing,
+                                                          const TrainerOptions& options) const {
+    if (!groups.tp && !groups.cp) return nullptr;
+    return share_model(*model, model_parallel_options(config_of(sharing, options), groups));
   }
 
   std::unique_ptr<LanguageModel> model;
+  RankGroups groups;
+  std::shared_ptr<const distributed::ModelParallel> shared;
   nn::AdamW optimizer;
   Sequences data;
   std::vector<double> validation_losses;

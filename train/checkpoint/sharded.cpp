@@ -30,6 +30,39 @@ std::string numbered(int64_t number) {
   return std::string(digits.size() < 5 ? 5 - digits.size() : 0, '0') + digits;
 }
 
+// Of a record "NAME@BEGIN", or, of two dimensions, "NAME@BEGIN+STRIDE"; the stride else is 0.
+struct SliceName {
+  std::string name;
+  int64_t begin, stride;
+};
+
+std::optional<int64_t> number_in(std::string_view text) {
+  int64_t value = -1;
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size() || value < 0) return {};
+  return value;
+}
+
+// None where a record is no slice, or its elements are more than numbers can count.
+std::optional<SliceName> slice_name(const TensorRecord& record) {
+  const size_t mark = record.name.rfind('@');
+  if (mark == std::string::npos) return {};
+  const std::string_view place = std::string_view(record.name).substr(mark + 1);
+  const size_t plus = place.find('+');
+  const bool has_rows = plus != std::string_view::npos;
+  const auto begin = number_in(place.substr(0, plus));
+  const auto stride = has_rows ? number_in(place.substr(plus + 1)) : 0;
+  if (!begin || !stride || record.shape.size() != (has_rows ? 2 : 1)) return {};
+  const int64_t count = record.shape.back();
+  // Rows that overlap, or are of no elements, are none.
+  if (has_rows && (count == 0 || *stride < count)) return {};
+  constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+  const int64_t rows = has_rows ? record.shape[0] : 0;
+  if (has_rows && rows > (kMost - *begin) / *stride) return {};
+  if (*begin > kMost - count) return {};
+  return SliceName{record.name.substr(0, mark), *begin, *stride};
+}
+
 }  // namespace
 
 std::string shard_file_name(int64_t number, int64_t files) {
@@ -83,20 +116,15 @@ ShardedCheckpoint::ShardedCheckpoint(const fs::path& directory)
 
 void ShardedCheckpoint::add_file(const fs::path& path) {
   files_.push_back(SafetensorsFile::open(path));
-  for (const TensorRecord& record : files_.back().records()) {
-    const size_t at = record.name.rfind('@');
-    int64_t begin = -1;
-    if (at != std::string::npos) {
-      const char* last = record.name.data() + record.name.size();
-      const auto parsed = std::from_chars(record.name.data() + at + 1, last, begin);
-      if (parsed.ec != std::errc() || parsed.ptr != last) begin = -1;
-    }
-    const bool is_slice = begin >= 0 && record.shape.size() == 1 &&
-                          begin <= std::numeric_limits<int64_t>::max() - record.shape[0];
-    check(is_slice, ErrorKind::Format, path.string(), "holds ", record.name,
-          ", which is no slice NAME@BEGIN of one dimension");
-    slices_[record.name.substr(0, at)].push_back(
-        {begin, record.shape[0], files_.size() - 1, record.name});
+  const auto& records = files_.back().records();
+  for (size_t i = 0; i < records.size(); ++i) {
+    const std::optional<SliceName> place = slice_name(records[i]);
+    check(place.has_value(), ErrorKind::Format, path.string(), "holds ", records[i].name,
+          ", which is no slice NAME@BEGIN of one dimension or NAME@BEGIN+STRIDE of two");
+    const int64_t count = records[i].shape.back(), rows = place->stride ? records[i].shape[0] : 1;
+    for (int64_t row = 0; row < rows; ++row)
+      slices_[place->name].push_back(
+          {place->begin + row * place->stride, count, files_.size() - 1, i, row * count});
   }
 }
 
@@ -106,14 +134,18 @@ Tensor ShardedCheckpoint::read(const std::string& name, int64_t begin, int64_t s
   const NoGradGuard no_grad;
   Tensor result;
   int64_t done = begin;
-  for (const Slice& slice : found->second) {
-    if (slice.begin + slice.size <= done) continue;
-    if (slice.begin > done || done >= begin + size) break;
-    const SafetensorsFile& file = files_[slice.file];
-    const Tensor values = tensor_of(file.record(slice.record), file.data(slice.record));
+  const std::vector<Slice>& slices = found->second;
+  auto slice = std::ranges::upper_bound(slices, begin, {}, &Slice::begin);
+  if (slice != slices.begin()) --slice;
+  for (; slice != slices.end() && slice->begin <= done && done < begin + size; ++slice) {
+    if (slice->begin + slice->size <= done) continue;
+    const SafetensorsFile& file = files_[slice->file];
+    const TensorRecord& record = file.records()[slice->record];
+    const Tensor values = tensor_of(record, file.data(record.name)).reshape({-1});
     if (!result.defined()) result = Tensor::empty({size}, values.options());
-    const int64_t count = std::min(slice.begin + slice.size, begin + size) - done;
-    result.narrow(0, done - begin, count).copy_(values.narrow(0, done - slice.begin, count));
+    const int64_t count = std::min(slice->begin + slice->size, begin + size) - done;
+    result.narrow(0, done - begin, count)
+        .copy_(values.narrow(0, slice->offset + done - slice->begin, count));
     done += count;
   }
   check(done == begin + size && result.defined(), ErrorKind::Format, subject_,

@@ -7,8 +7,10 @@
 //                                         optimizer.exp_avg.NAME@BEGIN, ..., ema.average.NAME@BEGIN
 //   ...
 //
-// A slice holds the elements of NAME from BEGIN on, in row-major order. How many ranks there were,
-// and how they shared the elements, matters to no reader: it asks for the elements that it wants.
+// A slice holds the elements of NAME from BEGIN on, in row-major order. One of two dimensions is
+// named NAME@BEGIN+STRIDE, and has rows of which each begins STRIDE elements behind the one before:
+// what a rank has of a matrix that is cut by columns. How many ranks there were, and how they
+// shared the elements, matters to no reader: it asks for the elements that it wants.
 
 #include <cstdint>
 #include <filesystem>
@@ -57,10 +59,11 @@ class ShardedCheckpoint {
   nn::StateDict whole(std::string_view kind) const;
 
  private:
+  // A run of elements, which stands so far into a record of a file.
   struct Slice {
     int64_t begin, size;
-    size_t file;
-    std::string record;
+    size_t file, record;
+    int64_t offset;
   };
 
   void add_file(const std::filesystem::path& path);

@@ -12,24 +12,26 @@
 
 namespace plinth {
 
-// What this rank writes: copies of its slices; `average` may be null.
-nn::StateDict slices_of(const distributed::ShardedTraining& training, const nn::Ema* average);
-ShardedIndex index_of(const distributed::ShardedTraining& training, const nn::Ema* average);
+// What this rank writes: copies of its slices, as those of whole parameters. `average` may be null,
+// and so may `parts`, of which `training` has this rank's.
+nn::StateDict slices_of(const distributed::ShardedTraining& training, const nn::Ema* average,
+                        const distributed::ParameterParts* parts);
+ShardedIndex index_of(const distributed::ShardedTraining& training, const nn::Ema* average,
+                      const distributed::ParameterParts* parts);
 
 // Takes parameters, optimizer state and average of this rank from a sharded checkpoint. All ranks
 // call it. Throws Error(Format), or Error(Shape) for a checkpoint of another model.
 void restore_slices(const ShardedCheckpoint& checkpoint, distributed::ShardedTraining& training,
-                    nn::Ema* average);
+                    nn::Ema* average, const distributed::ParameterParts* parts);
 
 // The same from the files of one that is not: `load` sets the whole parameters.
 void restore_slices(const std::filesystem::path& optimizer, const std::filesystem::path& ema,
                     const std::function<void()>& load, distributed::ShardedTraining& training,
-                    nn::Ema* average);
+                    nn::Ema* average, const distributed::ParameterParts* parts);
 
-// A whole module, optimizer state for `parameters` parameters, and average. `load_optimizer` takes
-// the state as one process would have it.
-void restore_whole(const ShardedCheckpoint& checkpoint, nn::Module& module, size_t parameters,
-                   const std::function<void(const nn::StateDict&)>& load_optimizer,
-                   nn::Ema* average);
+// The optimizer's state and the moving average as one process would have them. The latter throws
+// Error(Format) where there is none.
+nn::StateDict whole_optimizer_state(const ShardedCheckpoint& checkpoint);
+nn::StateDict whole_average(const ShardedCheckpoint& checkpoint);
 
 }  // namespace plinth

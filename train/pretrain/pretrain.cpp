@@ -143,7 +143,8 @@ LoaderOptions loader_options(const PretrainConfig& config, int64_t context, int6
   options.ranks = ranks;
   options.micro_batches = config.train.batch / config.micro_batch() / options.ranks;
   if (config.parallel.zero >= 2 && ranks > 1)
-    options.turns = config.parallel.dp_shard > 0 ? config.parallel.dp_shard : ranks;
+    options.turns =
+        config.parallel.dp_shard > 0 ? config.parallel.dp_shard / config.parallel.cp : ranks;
   return options;
 }
 
@@ -245,14 +246,11 @@ TrainerHooks build_hooks(const PretrainConfig& config, const ConfigSchema& schem
       contents.tensors[kBuffers] = copies_of(model.named_buffers());
     describe(contents);
   };
-  hooks.load = [&, shards, plan](const fs::path& checkpoint) {
-    const auto read = [&] {
-      const nn::StateDict own = model.named_parameters();
-      const nn::StateDict all = shards ? shards->room(own) : own;
-      read_weights(all, model.weight_slices(), SafetensorsCheckpoint::open(checkpoint), checkpoint);
-      if (shards) nn::load(own, shards->parts(all), true, checkpoint.string());
-    };
-    plan ? plan->load_weights(read) : read();
+  hooks.load = [&, shards](const fs::path& checkpoint) {
+    const nn::StateDict own = model.named_parameters();
+    const nn::StateDict all = shards ? shards->room(own) : own;
+    read_weights(all, model.weight_slices(), SafetensorsCheckpoint::open(checkpoint), checkpoint);
+    if (shards) nn::load(own, shards->parts(all), true, checkpoint.string());
     if (!model.named_buffers().empty())
       nn::load(model.named_buffers(), read_tensors(checkpoint / kBuffers), true, kBuffers);
   };

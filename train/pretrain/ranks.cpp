@@ -54,12 +54,13 @@ void check_work(const PretrainConfig& config, int64_t ranks) {
         ", takes off with parallel.tp or parallel.cp: a scale is that of a "
         "whole tensor");
   if (ranks > 1 && is_cut(config)) check_cut(config);
-  check(config.parallel.zero < 2 || (!shares_model && !is_cut(config)), ErrorKind::Config,
-        "parallel.zero", "got ", config.parallel.zero,
-        ", takes 0 or 1 with parallel.tp or parallel.cp, and 0 with parallel.pp or parallel.ep");
-  check(config.parallel.dp_shard == 0 || ranks % config.parallel.dp_shard == 0, ErrorKind::Config,
-        "parallel.dp_shard", "got ", config.parallel.dp_shard, ", takes a divisor of the ", ranks,
-        ranks == 1 ? " rank" : " ranks", ", or 0 for all");
+  check(config.parallel.zero == 0 || !is_cut(config), ErrorKind::Config, "parallel.zero", "got ",
+        config.parallel.zero, ", takes 0 with parallel.pp or parallel.ep");
+  const int64_t dp_shard = config.parallel.dp_shard, copies = ranks / config.parallel.tp;
+  check(dp_shard == 0 || (copies % dp_shard == 0 && dp_shard % config.parallel.cp == 0),
+        ErrorKind::Config, "parallel.dp_shard", "got ", dp_shard, ", takes a divisor of the ",
+        copies, copies == 1 ? " rank" : " ranks", " with the same parameters",
+        config.parallel.cp > 1 ? " and a multiple of parallel.cp" : "", ", or 0 for all");
   check(!shares_model || config.sample.every == 0, ErrorKind::Config, "sample.every", "got ",
         config.sample.every,
         ", takes 0 with parallel.tp or parallel.cp: no rank has the whole "
