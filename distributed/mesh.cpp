@@ -1,5 +1,6 @@
 #include "distributed/mesh.h"
 
+#include <algorithm>
 #include <set>
 
 #include "core/error.h"
@@ -58,6 +59,31 @@ int DeviceMesh::coordinate(std::string_view axis) const {
 
 const std::shared_ptr<ProcessGroup>& DeviceMesh::group(std::string_view axis) const {
   return groups_[number(axis)];
+}
+
+std::shared_ptr<ProcessGroup> DeviceMesh::group_over(
+    const std::vector<std::string_view>& axes) const {
+  std::vector<std::string_view> wide;  // those of several ranks
+  for (const std::string_view axis : axes) {
+    if (size(axis) > 1) wide.push_back(axis);
+  }
+  if (wide.empty()) return groups_[number(axes.at(0))];
+  if (wide.size() == 1) return group(wide[0]);
+  std::string name;
+  for (const std::string_view axis : wide)
+    name = detail::concat(name, name.empty() ? "" : "_", axis);
+  int color = world_->rank(), stride = world_->size();
+  for (size_t i = 0; i < axes_.size(); ++i) {
+    stride /= axes_[i].size;
+    if (std::ranges::find(wide, axes_[i].name) != wide.end()) color -= coordinates_[i] * stride;
+  }
+  return world_->split(color, world_->rank(), name);
+}
+
+DeviceMesh training_mesh(const std::shared_ptr<ProcessGroup>& world, const ParallelSizes& sizes) {
+  const int dp = std::max(1, world->size() / std::max(1, sizes.product()));
+  return {world,
+          {{"pp", sizes.pp}, {"dp", dp}, {"ep", sizes.ep}, {"cp", sizes.cp}, {"tp", sizes.tp}}};
 }
 
 }  // namespace plinth::distributed

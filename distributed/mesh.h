@@ -35,6 +35,9 @@ class DeviceMesh {
   int coordinate(std::string_view axis) const;
   // This rank and those that differ from it along the axis alone, in order of their coordinates.
   const std::shared_ptr<ProcessGroup>& group(std::string_view axis) const;
+  // This rank and those that differ from it along these axes alone, in the world's order. All ranks
+  // of the world call it.
+  std::shared_ptr<ProcessGroup> group_over(const std::vector<std::string_view>& axes) const;
   const std::shared_ptr<ProcessGroup>& world() const { return world_; }
 
  private:
@@ -45,5 +48,17 @@ class DeviceMesh {
   std::vector<int> coordinates_;
   std::vector<std::shared_ptr<ProcessGroup>> groups_;
 };
+
+// Of a training run: stages, ranks that share out experts, sequences and layers. What remains is
+// data parallel.
+struct ParallelSizes {
+  int pp = 1, ep = 1, cp = 1, tp = 1;
+
+  int product() const { return pp * ep * cp * tp; }
+};
+
+// The mesh of all ways of sharing: pp, dp, ep, cp, tp, the axis that talks the most last. Errors as
+// DeviceMesh's.
+DeviceMesh training_mesh(const std::shared_ptr<ProcessGroup>& world, const ParallelSizes& sizes);
 
 }  // namespace plinth::distributed

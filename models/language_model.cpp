@@ -57,38 +57,46 @@ Tensor LanguageModel::forward(const Tensor& ids, KVCaches* caches) {
   return head(hidden(ids, caches));
 }
 
-Tensor LanguageModel::loss_of_hidden(const Tensor& x, const Tensor& targets) const {
-  return linear_cross_entropy(x, head_weight(), targets);
-}
-
-Tensor LanguageModel::loss(const Tensor& ids, const Tensor& targets) {
-  if (share_) return shared_loss(ids, targets);
-  const double coefficient = is_training() ? info().balance_coefficient : 0;
-  if (coefficient == 0) return loss_of_hidden(hidden(ids), targets);
-  Tensors loads;
-  const Tensor loss = loss_of_hidden(run_blocks(ids, nullptr, &loads), targets);
-  return loss + nn::load_balancing_loss(loads) * coefficient;
-}
-
-// Whole sequences end in as many tokens without a target as it takes to cut them evenly: what
-// stands behind a token does not reach it.
-Tensor LanguageModel::shared_loss(const Tensor& ids, const Tensor& targets) {
-  constexpr int64_t kIgnored = -100;
+// Whole sequences end in as many tokens as it takes to cut them evenly: what stands behind a token
+// does not reach it.
+Tensor LanguageModel::own_tokens(const Tensor& x, int64_t filler) const {
   const nn::SequencePart& part = share_->part;
-  const int64_t missing = (part.multiple() - ids.size(1) % part.multiple()) % part.multiple();
-  const auto padded = [&](const Tensor& x, int64_t value) {
-    return missing == 0 ? x : cat({x, full({x.size(0), missing}, double(value), x.options())}, 1);
-  };
+  const int64_t missing = (part.multiple() - x.size(1) % part.multiple()) % part.multiple();
   const nn::SequencePart tokens{.ranks = part.ranks, .rank = part.rank};
-  const Tensor own_ids = tokens.take(padded(ids, 0));
-  const Tensor own_targets = tokens.take(padded(targets, kIgnored));
-  const Tensor x = hidden(own_ids);
+  if (missing == 0) return tokens.take(x);
+  return tokens.take(cat({x, full({x.size(0), missing}, double(filler), x.options())}, 1));
+}
+
+Tensor LanguageModel::own_ids(const Tensor& ids) const {
+  return share_ ? own_tokens(ids, 0) : ids;
+}
+
+Tensor LanguageModel::loss_of_hidden(const Tensor& x, const Tensor& targets) const {
+  if (!share_) return linear_cross_entropy(x, head_weight(), targets);
+  constexpr int64_t kIgnored = -100;
+  const Tensor own = own_tokens(targets, kIgnored);
   const Tensor sum =
-      share_->loss ? share_->loss(x, head_weight(), own_targets)
-                   : linear_cross_entropy(x, head_weight(), own_targets,
+      share_->loss ? share_->loss(x, head_weight(), own)
+                   : linear_cross_entropy(x, head_weight(), own,
                                           {.ignore_index = kIgnored, .reduction = Reduction::Sum});
   const Tensor counted = plinth::sum(ne(targets, double(kIgnored))).to(sum.dtype());
   return nn::mapped(share_->total, sum / maximum(counted, ones_like(counted)));
+}
+
+Tensor LanguageModel::balance_loss(const Tensors& loads) const {
+  const auto loss = [&] {
+    if (!share_ || !share_->load) return nn::load_balancing_loss(loads);
+    return nn::load_balancing_loss({share_->load(mean(stack(loads), {0}))});
+  };
+  return loss() * info().balance_coefficient;
+}
+
+Tensor LanguageModel::loss(const Tensor& ids, const Tensor& targets) {
+  const bool balances = is_training() && info().balance_coefficient > 0;
+  Tensors loads;
+  const Tensor x = run_blocks(own_ids(ids), nullptr, balances ? &loads : nullptr);
+  const Tensor loss = loss_of_hidden(x, targets);
+  return balances ? loss + balance_loss(loads) : loss;
 }
 
 std::vector<nn::TokenRun> LanguageModel::runs(int64_t tokens) const {

@@ -48,6 +48,7 @@ struct LanguageModelShare {
   std::function<Tensor(const Tensor& x, const Tensor& weight)> logits = {};
   nn::TensorMap total =
       {};  // a number of each context-parallel rank to their sum; empty: there is one
+  nn::TensorMap load = {};  // of experts, of a rank's tokens, to that of all tokens
 };
 
 class LanguageModel : public nn::Module {
@@ -61,6 +62,9 @@ class LanguageModel : public nn::Module {
   Tensor hidden(const Tensor& ids, KVCaches* caches = nullptr);
 
   // ---- what hidden() is made of, for who cuts the model ----
+  // The ids that hidden() and embed() take, of whole sequences: of a shared model those of this
+  // rank's tokens.
+  Tensor own_ids(const Tensor& ids) const;
   // The first block's input, of ids that stand after `before` others. Throws what hidden() does.
   Tensor embed(const Tensor& ids, int64_t before = 0);
   // Block i of info().layers, from x [batch, time, dim] to the same, under activation checkpointing
@@ -92,8 +96,10 @@ class LanguageModel : public nn::Module {
   // memory: a scalar. In training mode with the load-balancing loss of its experts, if it has one.
   // Of a shared model all ranks give whole sequences, and get the same.
   Tensor loss(const Tensor& ids, const Tensor& targets);
-  // That of hidden() alone: x [batch, time, dim].
+  // That of hidden() alone: x [batch, time, dim], of a shared model its part.
   Tensor loss_of_hidden(const Tensor& x, const Tensor& targets) const;
+  // The load-balancing loss, as training counts it, of what run_block() gave.
+  Tensor balance_loss(const Tensors& loads) const;
   // Empty caches for `batch` rows of up to `length` positions.
   KVCaches make_caches(int64_t batch, int64_t length) const;
 
@@ -120,7 +126,7 @@ class LanguageModel : public nn::Module {
  private:
   Tensor run_blocks(const Tensor& ids, KVCaches* caches, Tensors* loads);
   void check_ids(const Tensor& ids, int64_t cached) const;
-  Tensor shared_loss(const Tensor& ids, const Tensor& targets);
+  Tensor own_tokens(const Tensor& x, int64_t filler) const;
 
   bool checkpointing_ = false;
   std::optional<LanguageModelShare> share_;

@@ -15,6 +15,7 @@
 #include "distributed/redistribute.h"
 #include "nn/clip.h"
 #include "nn/optim/groups.h"
+#include "train/shared_model.h"
 
 namespace plinth {
 
@@ -27,15 +28,7 @@ namespace {
 distributed::DeviceMesh mesh_of(const std::shared_ptr<ProcessGroup>& world,
                                 const ModelParallelOptions& options, const LanguageModel& model) {
   check_model_parallel(options, world->size(), model.info(), model.activation_checkpointing());
-  const int dp = world->size() / (options.pp * options.ep);
-  return {world, {{"pp", options.pp}, {"dp", dp}, {"ep", options.ep}}};
-}
-
-// The ranks of one stage.
-std::shared_ptr<ProcessGroup> data_group_of(const distributed::DeviceMesh& mesh) {
-  if (mesh.size("ep") == 1) return mesh.group("dp");
-  if (mesh.size("dp") == 1) return mesh.group("ep");
-  return mesh.world()->split(mesh.coordinate("pp"), mesh.world()->rank(), "data");
+  return distributed::training_mesh(world, options.sizes);
 }
 
 std::vector<std::string> optimizer_order(const nn::Module& model) {
@@ -55,12 +48,6 @@ std::vector<double> gather_values(ProcessGroup& group, double own, Device device
   return to_vector(shared);
 }
 
-double sum_of_squares(const Tensors& tensors) {
-  double total = 0;
-  for (const double sum : to_vector(nn::sums_of_squares(tensors))) total += sum;
-  return total;
-}
-
 void check_same(ProcessGroup& group, const Tensors& weights, Device device) {
   const std::vector<double> norms = gather_values(group, nn::global_norm(weights), device);
   const auto [least, most] = std::ranges::minmax(norms);
@@ -72,9 +59,12 @@ void check_same(ProcessGroup& group, const Tensors& weights, Device device) {
 
 void check_model_parallel(const ModelParallelOptions& options, int ranks,
                           const LanguageModelInfo& model, bool activation_checkpointing) {
-  const auto [pp, ep, schedule, chunks, data_parallel] = options;
-  check(pp >= 1 && ep >= 1 && ranks % (pp * ep) == 0, ErrorKind::Config, "parallel.pp", "got ", pp,
-        ", with parallel.ep ", ep, "; their product takes a divisor of the ", ranks, " ranks");
+  const auto [pp, ep, cp, tp] = options.sizes;
+  const auto schedule = options.schedule;
+  const int chunks = options.chunks;
+  check(pp >= 1 && ep >= 1 && cp >= 1 && tp >= 1 && ranks % options.sizes.product() == 0,
+        ErrorKind::Config, "parallel.pp", "got ", pp, ", with parallel.ep ", ep, ", parallel.cp ",
+        cp, " and parallel.tp ", tp, "; their product takes a divisor of the ", ranks, " ranks");
   check(ep == 1 || model.experts > 0, ErrorKind::Config, "parallel.ep", "got ", ep, ", ",
         model.type, " has no experts: takes 1");
   check(ep == 1 || ep <= model.experts, ErrorKind::Config, "parallel.ep", "got ", ep,
@@ -89,7 +79,7 @@ void check_model_parallel(const ModelParallelOptions& options, int ranks,
         ErrorKind::Config, "parallel.schedule",
         "got zb-h1, which needs the gradients of inputs and weights apart; "
         "model.activation_checkpointing computes them together");
-  check(!data_parallel.sharded, ErrorKind::Config, "parallel.zero",
+  check(!options.data_parallel.sharded, ErrorKind::Config, "parallel.zero",
         "takes 0 with parallel.pp or parallel.ep");
 }
 
@@ -99,16 +89,30 @@ ModelParallel::ModelParallel(LanguageModel& model, const std::shared_ptr<Process
       options_(options),
       device_(device),
       mesh_(mesh_of(world, options, model)),
-      data_(data_group_of(mesh_)),
+      data_(mesh_.group_over({"dp", "ep"})),
+      shared_(mesh_.group_over({"dp", "ep", "cp"})),
+      experts_(mesh_.group_over({"dp", "cp"})),
       pipeline_(mesh_.group("pp"), options.schedule, options.chunks, device),
       order_(optimizer_order(model)) {
-  for (int piece = mesh_.coordinate("pp"); piece < pipeline_.pieces(); piece += options_.pp)
+  share_layers();
+  for (int piece = mesh_.coordinate("pp"); piece < pipeline_.pieces(); piece += options_.sizes.pp)
     pieces_.push_back(make_piece(piece));
   join_ends();
-  place(world);
+  place();
 }
 
 // ---- the cut ----
+
+void ModelParallel::share_layers() {
+  const auto unless_alone = [&](const char* axis) {
+    return mesh_.size(axis) > 1 ? mesh_.group(axis) : nullptr;
+  };
+  const distributed::LayerPlanOptions layers{.tp = unless_alone("tp"),
+                                             .cp = unless_alone("cp"),
+                                             .sequence = options_.sequence,
+                                             .algorithm = options_.algorithm};
+  if (layers.tp || layers.cp) layers_ = share_model(model_, layers);
+}
 
 ModelParallel::Blocks ModelParallel::blocks_of(int piece) const {
   const auto [first, count] =
@@ -128,17 +132,17 @@ void ModelParallel::add_block(Piece& piece, nn::Module& block) {
       const bool is_own = e >= own.begin && e < own.begin + own.count;
       for (const Tensor& parameter : layer->expert(e).parameters()) {
         of_experts.insert(parameter.impl());
-        if (is_own) piece.experts.push_back(parameter);
+        if (is_own) piece.experts.parameters.push_back(parameter);
       }
     }
   }
   for (const Tensor& parameter : block.parameters()) {
-    if (!of_experts.contains(parameter.impl())) piece.shared.push_back(parameter);
+    if (!of_experts.contains(parameter.impl())) piece.shared.parameters.push_back(parameter);
   }
 }
 
 ModelParallel::Piece ModelParallel::make_piece(int piece) {
-  Piece result;
+  Piece result{{shared_}, {experts_}};
   const Tensors last = model_.last_parameters();
   if (piece == 0) {
     // What is neither a block's nor the last piece's; a tied output projection is both ends'.
@@ -149,7 +153,7 @@ ModelParallel::Piece ModelParallel::make_piece(int piece) {
     for (const Tensor& parameter : last) others.insert(parameter.impl());
     if (model_.info().tied) others.erase(model_.head_weight().impl());
     for (const Tensor& parameter : model_.parameters()) {
-      if (!others.contains(parameter.impl())) result.shared.push_back(parameter);
+      if (!others.contains(parameter.impl())) result.shared.parameters.push_back(parameter);
     }
   }
   const Blocks blocks = blocks_of(piece);
@@ -158,31 +162,38 @@ ModelParallel::Piece ModelParallel::make_piece(int piece) {
   if (piece + 1 == pipeline_.pieces()) {
     for (const Tensor& parameter : last) {
       const bool is_there = piece == 0 && model_.info().tied && parameter.is(model_.head_weight());
-      if (!is_there) result.shared.push_back(parameter);
+      if (!is_there) result.shared.parameters.push_back(parameter);
     }
   }
   return result;
 }
 
 void ModelParallel::join_ends() {
-  if (!model_.info().tied || options_.pp == 1) return;
+  if (!model_.info().tied || options_.sizes.pp == 1) return;
   const int stage = mesh_.coordinate("pp");
-  const bool is_end = stage == 0 || stage == options_.pp - 1;
+  const bool is_end = stage == 0 || stage == options_.sizes.pp - 1;
   ends_ = mesh_.group("pp")->split(is_end ? 0 : -1, stage, "pp_ends");
 }
 
-void ModelParallel::place(const std::shared_ptr<ProcessGroup>& world) {
+std::vector<ModelParallel::Part*> ModelParallel::parts() {
+  std::vector<Part*> all;
+  for (Piece& piece : pieces_) {
+    for (Part* part : piece.parts()) all.push_back(part);
+  }
+  return all;
+}
+
+void ModelParallel::place() {
   std::unordered_set<const TensorImpl*> own;
-  for (const Piece& piece : pieces_) {
-    for (const Tensor& parameter : piece.shared) own.insert(parameter.impl());
-    for (const Tensor& parameter : piece.experts) own.insert(parameter.impl());
+  for (const Part* part : parts()) {
+    for (const Tensor& parameter : part->parameters) own.insert(parameter.impl());
   }
   const std::vector<nn::NamedTensor> parameters = model_.named_parameters();
   std::vector<bool> is_own;
   is_own.reserve(parameters.size());
   for (const nn::NamedTensor& entry : parameters)
     is_own.push_back(own.contains(entry.tensor.impl()));
-  placement_.emplace(world, parameters, is_own, device_);
+  placement_.emplace(mesh_.group_over({"pp", "dp", "ep", "cp"}), parameters, is_own, device_);
 }
 
 void ModelParallel::make_gradients() {
@@ -190,12 +201,13 @@ void ModelParallel::make_gradients() {
   // the order of sends in a group, would be another on each rank.
   distributed::DataParallelOptions of_experts = options_.data_parallel;
   of_experts.overlap = false;
-  const bool has_all = model_.info().experts > 0 && options_.ep == 1;
+  const bool has_all = model_.info().experts > 0 && options_.sizes.ep == 1;
+  const auto make = [](Part& part, const distributed::DataParallelOptions& options) {
+    part.gradients = std::make_unique<GradientSet>(part.parameters, part.group, options);
+  };
   for (Piece& piece : pieces_) {
-    piece.shared_gradients = std::make_unique<GradientSet>(
-        piece.shared, data_, has_all ? of_experts : options_.data_parallel);
-    piece.expert_gradients =
-        std::make_unique<GradientSet>(piece.experts, mesh_.group("dp"), of_experts);
+    make(piece.shared, has_all ? of_experts : options_.data_parallel);
+    make(piece.experts, of_experts);
   }
 }
 
@@ -203,9 +215,9 @@ void ModelParallel::make_gradients() {
 
 Tensors ModelParallel::forward(int piece, const Tensors& x, const Batch& batch) {
   const bool is_first = piece == 0, is_last = piece + 1 == pipeline_.pieces();
-  const Tensor ids = is_first ? batch[0].to(device_) : Tensor();
+  const Tensor ids = is_first ? model_.own_ids(batch[0].to(device_)) : Tensor();
   const Tensor targets = is_last ? batch[1].to(device_) : Tensor();
-  if (is_first && is_last) return {model_.loss(ids, targets)};
+  if (is_first && is_last) return {model_.loss(batch[0].to(device_), targets)};
   const double coefficient = model_.is_training() ? model_.info().balance_coefficient : 0;
   Tensor y = is_first ? model_.embed(ids) : x[0];
   Tensors loads;
@@ -219,17 +231,16 @@ Tensors ModelParallel::forward(int piece, const Tensors& x, const Batch& batch) 
   const Tensor loss = model_.loss_of_hidden(model_.finish(y), targets);
   if (!load.defined()) return {loss};
   const Tensor mean = load * (1 / static_cast<double>(model_.info().layers));
-  return {loss + nn::load_balancing_loss({mean}) * coefficient};
+  return {loss + model_.balance_loss({mean})};
 }
 
 void ModelParallel::run(const Step& step, BatchSource& data, std::vector<double>& losses) {
-  check(pieces_.empty() || pieces_[0].shared_gradients, ErrorKind::Argument, "ModelParallel",
-        "run() was called before make_gradients()");
   const distributed::Share share = distributed::share_of(*data_, step.micro_batches);
-  for (Piece& piece : pieces_) {
-    piece.shared_gradients->begin(step.micro_batches);
-    // A pass through experts is one of a whole ep group.
-    piece.expert_gradients->begin(step.micro_batches / options_.ep);
+  // Each rank of a part's group has as many passes through it.
+  for (Part* part : parts()) {
+    check(part->gradients != nullptr, ErrorKind::Argument, "ModelParallel",
+          "run() was called before make_gradients()");
+    part->gradients->begin(share.count * part->group->size());
   }
   std::vector<Batch> batches;
   for (int64_t i = 0; i < share.count; ++i) batches.push_back(data.next(step.micro_batch));
@@ -244,15 +255,14 @@ void ModelParallel::run(const Step& step, BatchSource& data, std::vector<double>
     return forward(piece, x, batches[i]);
   };
   work.before_gradients = [&](int piece, int) {
-    own_piece(piece).shared_gradients->next();
-    own_piece(piece).expert_gradients->next();
+    for (Part* part : own_piece(piece).parts()) part->gradients->next();
   };
   const Tensors own_losses = pipeline_.run(work, static_cast<int>(share.count));
-  for (size_t i = 0; i < own_losses.size(); ++i) losses[share.first + i] = own_losses[i].item();
-  for (Piece& piece : pieces_) {
-    piece.shared_gradients->finish();
-    piece.expert_gradients->finish();
-  }
+  // Ranks that share a micro-batch have the same loss.
+  const bool gives = mesh_.coordinate("cp") == 0 && mesh_.coordinate("tp") == 0;
+  for (size_t i = 0; gives && i < own_losses.size(); ++i)
+    losses[share.first + i] = own_losses[i].item();
+  for (Part* part : parts()) part->gradients->finish();
   if (ends_) ends_->all_reduce(model_.head_weight().grad()).wait();
 }
 
@@ -260,19 +270,22 @@ double ModelParallel::exposed_seconds() const {
   double seconds = pipeline_.exposed_seconds();
   for (const Piece& piece : pieces_)
     seconds +=
-        piece.shared_gradients->exposed_seconds() + piece.expert_gradients->exposed_seconds();
+        piece.shared.gradients->exposed_seconds() + piece.experts.gradients->exposed_seconds();
   return seconds;
 }
 
 double ModelParallel::grad_norm() const {
-  Tensors gradients;
+  std::vector<distributed::GradientPart> gradients;
   for (const Tensor& parameter : placement_->counted_parameters()) {
-    if (parameter.grad().defined()) gradients.push_back(parameter.grad());
+    if (parameter.grad().defined()) gradients.push_back({parameter, 0, parameter.grad()});
   }
-  double total = 0;
-  for (const double sum : gather_values(*mesh_.world(), sum_of_squares(gradients), device_))
-    total += sum;
-  return std::sqrt(total);
+  Tensors counted;
+  if (shards()) {
+    counted = shards()->counted(gradients);
+  } else {
+    for (const auto& part : gradients) counted.push_back(part.values);
+  }
+  return distributed::norm_over(counted, device_, {mesh_.world().get()});
 }
 
 Tensor ModelParallel::evaluate(const Tensor& ids, const Tensor& targets) {
@@ -283,7 +296,7 @@ Tensor ModelParallel::evaluate(const Tensor& ids, const Tensor& targets) {
   const Tensor loss = pipeline_.evaluate(work);
   const Tensor shared = zeros({1}, {DType::Float64, device_});
   if (loss.defined()) shared.select(0, 0).copy_(loss);
-  mesh_.group("pp")->broadcast(shared, options_.pp - 1).wait();
+  mesh_.group("pp")->broadcast(shared, options_.sizes.pp - 1).wait();
   return shared.reshape({});
 }
 
@@ -292,15 +305,15 @@ Tensor ModelParallel::evaluate(const Tensor& ids, const Tensor& targets) {
 void ModelParallel::agree_on_weights() const {
   Tensors shared, experts;
   for (const Piece& piece : pieces_) {
-    shared.insert(shared.end(), piece.shared.begin(), piece.shared.end());
-    experts.insert(experts.end(), piece.experts.begin(), piece.experts.end());
+    const Tensors &all = piece.shared.parameters, &own = piece.experts.parameters;
+    shared.insert(shared.end(), all.begin(), all.end());
+    experts.insert(experts.end(), own.begin(), own.end());
   }
-  check_same(*data_, shared, device_);
-  check_same(*mesh_.group("dp"), experts, device_);
+  check_same(*shared_, shared, device_);
+  check_same(*experts_, experts, device_);
 }
 
-nn::StateDict ModelParallel::gather(const nn::Optimizer& optimizer) {
-  weights_ = placement_->gather_weights();
+nn::StateDict ModelParallel::gather_state(const nn::Optimizer& optimizer) {
   return placement_->gather_state(optimizer, order_);
 }
 

@@ -16,29 +16,28 @@ void check_sizes(const LanguageModelInfo& info, int64_t tp) {
 
 }  // namespace
 
-std::shared_ptr<const distributed::ModelParallel> share_model(
-    LanguageModel& model, const distributed::ModelParallelOptions& options) {
+std::shared_ptr<const distributed::LayerPlan> share_model(
+    LanguageModel& model, const distributed::LayerPlanOptions& options) {
   const LanguageModelInfo& info = model.info();
-  check(info.experts == 0, ErrorKind::Config, "parallel.tp", "and parallel.cp take 1 for ",
-        info.type, ", whose experts parallel.ep shares");
   if (options.tp) check_sizes(info, options.tp->size());
-  const auto parallel = std::make_shared<const distributed::ModelParallel>(model, options);
-  check(info.context % parallel->part().multiple() == 0, ErrorKind::Config, "model.context", "got ",
-        info.context, ", takes a multiple of ", parallel->part().multiple(),
+  const auto plan = std::make_shared<const distributed::LayerPlan>(model, options);
+  check(info.context % plan->part().multiple() == 0, ErrorKind::Config, "model.context", "got ",
+        info.context, ", takes a multiple of ", plan->part().multiple(),
         " with this parallel.cp and parallel.sequence");
-  LanguageModelShare share{.part = parallel->part()};
+  LanguageModelShare share{.part = plan->part()};
   if (options.tp) {
-    share.loss = [parallel, vocabulary = info.vocab_size](const Tensor& x, const Tensor& weight,
-                                                          const Tensor& targets) {
-      return parallel->loss(x, weight, targets, vocabulary);
+    share.loss = [plan, vocabulary = info.vocab_size](const Tensor& x, const Tensor& weight,
+                                                      const Tensor& targets) {
+      return plan->loss(x, weight, targets, vocabulary);
     };
-    share.logits = [parallel, vocabulary = info.vocab_size](const Tensor& x, const Tensor& weight) {
-      return parallel->logits(x, weight, vocabulary);
+    share.logits = [plan, vocabulary = info.vocab_size](const Tensor& x, const Tensor& weight) {
+      return plan->logits(x, weight, vocabulary);
     };
   }
-  if (options.cp) share.total = [parallel](const Tensor& x) { return parallel->total(x); };
+  if (options.cp) share.total = [plan](const Tensor& x) { return plan->total(x); };
+  share.load = [plan](const Tensor& x) { return plan->load(x); };
   model.share(std::move(share));
-  return parallel;
+  return plan;
 }
 
 }  // namespace plinth

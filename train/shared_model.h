@@ -12,7 +12,7 @@ namespace plinth {
 //
 // Throws Error(Config), naming the key of `plinth pretrain`, for a context that is no multiple of
 // what its parts take; Error(Argument) for what the plan cannot cut.
-std::shared_ptr<const distributed::ModelParallel> share_model(
-    LanguageModel& model, const distributed::ModelParallelOptions& options);
+std::shared_ptr<const distributed::LayerPlan> share_model(
+    LanguageModel& model, const distributed::LayerPlanOptions& options);
 
 }  // namespace plinth

@@ -40,8 +40,9 @@ class StepPlan {
 
   // Throws Error(Config) where ranks have different values of the same parameters.
   virtual void agree_on_weights() const = 0;
-  // Collects weights and optimizer state on rank 0, and returns the state.
-  virtual nn::StateDict gather(const nn::Optimizer& optimizer) = 0;
+  // The optimizer's state of all parameters, on rank 0; where layers are cut, of its part of them,
+  // and on the first rank of those with each other part.
+  virtual nn::StateDict gather_state(const nn::Optimizer& optimizer) = 0;
   // Calls `load`, which writes into all parameters of the model, and keeps this rank's.
   virtual void load_weights(const std::function<void()>& load) = 0;
   // Takes this rank's part of such a state.

@@ -31,7 +31,7 @@ Trainer::States Trainer::gather_states() const {
   };
   States states;
   if (options_.plan) {
-    states.optimizer = options_.plan->gather(optimizer_);
+    states.optimizer = whole(options_.plan->gather_state(optimizer_));
     return states;
   }
   if (!hooks_.save) states.weights = whole(module_.state_dict());

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "core/ops/elementwise.h"
 #include "core/ops/matmul.h"
 #include "core/ops/views.h"
 #include "distributed/tensor/cross_entropy.h"
@@ -12,7 +13,7 @@
 namespace plinth::distributed {
 namespace {
 
-constexpr std::string_view kName = "ModelParallel";
+constexpr std::string_view kName = "LayerPlan";
 
 std::string joined(const std::string& path, std::string_view name) {
   return path.empty() ? std::string(name) : detail::concat(path, ".", name);
@@ -44,14 +45,19 @@ HeadShare head_share(int64_t heads, int64_t kv_heads, int ranks, int rank) {
 }
 
 // What the model has by name, and which parameters the plan has seen.
-struct ModelParallel::Names {
+struct LayerPlan::Names {
   std::map<std::string, nn::Module*> modules;
   std::map<std::string, Tensor> parameters;
   std::set<std::string> known;
+  std::set<const nn::Module*> experts;  // of layers that are cut as a whole
 
   explicit Names(nn::Module& model) {
-    for (const nn::NamedModule& entry : model.named_modules())
+    for (const nn::NamedModule& entry : model.named_modules()) {
       modules.emplace(entry.path, entry.module);
+      const auto* layer = dynamic_cast<const nn::MixtureOfExperts*>(entry.module);
+      for (int64_t e = 0; layer && e < layer->expert_count(); ++e)
+        experts.insert(&layer->expert(e));
+    }
     for (const auto& [name, tensor] : model.named_parameters()) parameters.emplace(name, tensor);
   }
   nn::Linear& linear(const std::string& path) const {
@@ -64,8 +70,7 @@ struct ModelParallel::Names {
   void know(const std::string& name) { known.insert(name); }
 };
 
-ModelParallel::ModelParallel(nn::Module& model, ModelParallelOptions options)
-    : options_(std::move(options)) {
+LayerPlan::LayerPlan(nn::Module& model, LayerPlanOptions options) : options_(std::move(options)) {
   check(options_.tp || !options_.sequence, ErrorKind::Argument, kName,
         "sequence is on without tp, whose ranks share the sequence");
   if (options_.cp) part_.ranks = options_.cp->size(), part_.rank = options_.cp->rank();
@@ -82,11 +87,11 @@ ModelParallel::ModelParallel(nn::Module& model, ModelParallelOptions options)
   }
 }
 
-bool ModelParallel::is_vocabulary(const std::string& name) const {
+bool LayerPlan::is_vocabulary(const std::string& name) const {
   return std::ranges::find(options_.vocabulary, name) != options_.vocabulary.end();
 }
 
-void ModelParallel::cut(const std::string& name, Names& names, ParameterCut cut) {
+void LayerPlan::cut(const std::string& name, Names& names, ParameterCut cut) {
   const auto found = names.parameters.find(name);
   if (found == names.parameters.end()) return;  // a bias that is not there
   shards_->cut(name, found->second, std::move(cut));
@@ -94,7 +99,7 @@ void ModelParallel::cut(const std::string& name, Names& names, ParameterCut cut)
 }
 
 // Of `size` indices, of which there are `copies` runs one behind the other.
-ParameterCut ModelParallel::even_cut(int64_t dim, int64_t size, int64_t copies) const {
+ParameterCut LayerPlan::even_cut(int64_t dim, int64_t size, int64_t copies) const {
   const int ranks = options_.tp->size();
   check(size >= ranks, ErrorKind::Argument, kName, "got ", ranks, " tensor-parallel ranks for ",
         size, " rows, takes at most as many");
@@ -110,32 +115,35 @@ ParameterCut ModelParallel::even_cut(int64_t dim, int64_t size, int64_t copies) 
 
 // ---- the transitions ----
 
-nn::TensorMap ModelParallel::enter() const {
+nn::TensorMap LayerPlan::enter() const {
   return [tp = options_.tp, sequence = options_.sequence](const Tensor& x) {
     return redistribute(x, tp, sequence ? Shard(1) : Replicate, Replicate, Partial);
   };
 }
 
-nn::TensorMap ModelParallel::leave() const {
+nn::TensorMap LayerPlan::leave() const {
   return [tp = options_.tp, sequence = options_.sequence](const Tensor& x) {
     return redistribute(x, tp, Partial, sequence ? Shard(1) : Replicate);
   };
 }
 
-nn::TensorMap ModelParallel::terms() const {
-  if (!options_.sequence) return {};
+nn::TensorMap LayerPlan::terms() const {
+  return options_.sequence ? sum_of_terms() : nn::TensorMap();
+}
+
+nn::TensorMap LayerPlan::sum_of_terms() const {
   return [tp = options_.tp](const Tensor& parameter) {
     return redistribute(parameter, tp, Replicate, Replicate, Partial);
   };
 }
 
-nn::LinearShare ModelParallel::rows() const {
+nn::LinearShare LayerPlan::rows() const {
   nn::LinearShare share;
   share.in = enter();
   return share;
 }
 
-nn::LinearShare ModelParallel::columns() const {
+nn::LinearShare LayerPlan::columns() const {
   nn::LinearShare share;
   share.out = leave();
   share.bias = terms();
@@ -144,7 +152,7 @@ nn::LinearShare ModelParallel::columns() const {
 
 // ---- the modules ----
 
-void ModelParallel::share(const nn::NamedModule& entry, Names& names) {
+void LayerPlan::share(const nn::NamedModule& entry, Names& names) {
   const std::string& path = entry.path;
   nn::Module* module = entry.module;
   const auto know = [&](std::string_view name) { names.know(joined(path, name)); };
@@ -158,6 +166,8 @@ void ModelParallel::share(const nn::NamedModule& entry, Names& names) {
     share_hidden(path, false, names);
   } else if (dynamic_cast<nn::GatedMLP*>(module)) {
     share_hidden(path, true, names);
+  } else if (auto* experts = dynamic_cast<nn::MixtureOfExperts*>(module)) {
+    share_experts(*experts, path, names);
   } else if (auto* table = dynamic_cast<nn::Embedding*>(module)) {
     share_embedding(*table, path, names);
   } else if (auto* layer_norm = dynamic_cast<nn::LayerNorm*>(module)) {
@@ -169,8 +179,8 @@ void ModelParallel::share(const nn::NamedModule& entry, Names& names) {
   }
 }
 
-void ModelParallel::share_attention(nn::MultiHeadAttention& layer, const std::string& path,
-                                    Names& names) {
+void LayerPlan::share_attention(nn::MultiHeadAttention& layer, const std::string& path,
+                                Names& names) {
   const nn::MultiHeadAttentionOptions& all = layer.options();
   nn::AttentionShare share;
   if (options_.cp) {
@@ -214,7 +224,7 @@ void ModelParallel::share_attention(nn::MultiHeadAttention& layer, const std::st
 }
 
 // Where several ranks have a kv_head, its rows get the sum of their gradients.
-nn::TensorMap ModelParallel::kv_rows(int64_t heads, int64_t kv_heads, int64_t head_dim) {
+nn::TensorMap LayerPlan::kv_rows(int64_t heads, int64_t kv_heads, int64_t head_dim) {
   const std::shared_ptr<ProcessGroup>& tp = options_.tp;
   if (kv_heads >= tp->size()) return {};
   const HeadShare own = head_share(heads, kv_heads, tp->size(), tp->rank());
@@ -228,24 +238,33 @@ nn::TensorMap ModelParallel::kv_rows(int64_t heads, int64_t kv_heads, int64_t he
   };
 }
 
-void ModelParallel::share_hidden(const std::string& path, bool gated, Names& names) {
+void LayerPlan::share_hidden(const std::string& path, bool gated, Names& names) {
   const bool fused = gated && names.modules.contains(joined(path, "gate_up"));
   std::vector<std::string> into = {"up"};
   if (gated)
     into = fused ? std::vector<std::string>{"gate_up"} : std::vector<std::string>{"gate", "up"};
   nn::Linear& down = names.linear(joined(path, "down"));
   const int64_t hidden = down.weight().size(1);
+  const bool is_expert = names.experts.contains(names.modules.at(path));
   for (const std::string& name : into) {
-    names.linear(joined(path, name)).share(rows());
+    if (!is_expert) names.linear(joined(path, name)).share(rows());
     for (const char* parameter : {".weight", ".bias"})
       cut(joined(path, name + parameter), names, even_cut(0, hidden, fused ? 2 : 1));
   }
-  down.share(columns());
+  if (!is_expert) down.share(columns());
   cut(joined(path, "down.weight"), names, even_cut(1, hidden));
   names.know(joined(path, "down.bias"));
 }
 
-void ModelParallel::share_embedding(nn::Embedding& layer, const std::string& path, Names& names) {
+void LayerPlan::share_experts(nn::MixtureOfExperts& layer, const std::string& path, Names& names) {
+  layer.share({.in = enter(), .out = leave()});
+  nn::LinearShare router;
+  router.weight = sum_of_terms();
+  names.linear(joined(path, "router")).share(std::move(router));
+  names.know(joined(path, "router.weight"));
+}
+
+void LayerPlan::share_embedding(nn::Embedding& layer, const std::string& path, Names& names) {
   const std::string weight = joined(path, "weight");
   nn::EmbeddingShare share;
   if (is_vocabulary(path)) {
@@ -262,17 +281,27 @@ void ModelParallel::share_embedding(nn::Embedding& layer, const std::string& pat
 
 // ---- the head ----
 
-Tensor ModelParallel::loss(const Tensor& x, const Tensor& weight, const Tensor& targets,
-                           int64_t vocabulary) const {
+Tensor LayerPlan::loss(const Tensor& x, const Tensor& weight, const Tensor& targets,
+                       int64_t vocabulary) const {
   return vocabulary_cross_entropy(enter()(x), weight, targets, vocabulary, options_.tp);
 }
 
-Tensor ModelParallel::logits(const Tensor& x, const Tensor& weight, int64_t vocabulary) const {
+Tensor LayerPlan::logits(const Tensor& x, const Tensor& weight, int64_t vocabulary) const {
   return redistribute(linear(enter()(x), weight), options_.tp, Shard(-1, vocabulary), Replicate);
 }
 
-Tensor ModelParallel::total(const Tensor& x) const {
+Tensor LayerPlan::total(const Tensor& x) const {
   return redistribute(x, options_.cp, Partial, Replicate);
+}
+
+// A mean of the means of context-parallel ranks. Ranks of tp all have it, and each gives its part
+// of the gradient.
+Tensor LayerPlan::load(const Tensor& x) const {
+  Tensor mean = x;
+  for (const auto& group : {options_.cp, options_.tp}) {
+    if (group) mean = redistribute(mean * (1.0 / group->size()), group, Partial, Replicate);
+  }
+  return mean;
 }
 
 }  // namespace plinth::distributed

@@ -4,12 +4,14 @@
 // written for one.
 //
 //   DeviceMesh mesh(world, {{"dp", 2}, {"cp", 2}, {"tp", 4}});
-//   ModelParallel parallel(model, {.tp = mesh.group("tp"), .cp = mesh.group("cp"), ...});
+//   LayerPlan plan(model, {.tp = mesh.group("tp"), .cp = mesh.group("cp"), ...});
 //
 // Tensor parallel (Shoeybi et al. 2019, arXiv 1909.08053): attention is cut by heads and MLPs by
 // their hidden units, so that q, k, v, up and gate have rows of their weights, out and down
 // columns; an embedding of tokens and the head are cut by the vocabulary. Parts may be uneven.
-// Where there are fewer kv_heads than ranks, several ranks have the same one.
+// Where there are fewer kv_heads than ranks, several ranks have the same one. A layer of experts is
+// cut by the hidden units of each, and enters and leaves the cut once: all ranks choose the same
+// experts, and what the router gets as gradients are terms of a sum.
 //
 // Sequence parallel (Korthikanti et al. 2022, arXiv 2205.05198): between the cut layers, norms,
 // dropout and residuals too are cut, by tokens. What whole parameters there get as gradients are
@@ -33,7 +35,7 @@
 
 namespace plinth::distributed {
 
-struct ModelParallelOptions {
+struct LayerPlanOptions {
   std::shared_ptr<ProcessGroup> tp = nullptr, cp = nullptr;  // null: one rank
   bool sequence = false;                                     // needs tp
   ContextAlgorithm algorithm = ContextAlgorithm::Gather;
@@ -49,12 +51,12 @@ struct HeadShare {
 // of one group. Throws Error(Argument) where a rank would have none.
 HeadShare head_share(int64_t heads, int64_t kv_heads, int ranks, int rank);
 
-class ModelParallel {
+class LayerPlan {
  public:
   // `model` is whole, with its values, and outlives this; optimizers are made afterwards. All ranks
   // call it. Throws Error(Argument) for a model with parameters that the plan does not know, or
   // with less to cut than ranks.
-  ModelParallel(nn::Module& model, ModelParallelOptions options);
+  LayerPlan(nn::Module& model, LayerPlanOptions options);
 
   // Of the stream between the layers.
   const nn::SequencePart& part() const { return part_; }
@@ -65,8 +67,10 @@ class ModelParallel {
   Tensor logits(const Tensor& x, const Tensor& weight, int64_t vocabulary) const;
   // The sum of a number of each context-parallel rank, for all of them.
   Tensor total(const Tensor& x) const;
+  // The load of experts (nn/layers/mixture_of_experts.h) of this rank's tokens, to that of all.
+  Tensor load(const Tensor& x) const;
 
-  const ModelParallelOptions& options() const { return options_; }
+  const LayerPlanOptions& options() const { return options_; }
   // Null without tp.
   const ParameterParts* shards() const { return shards_.get(); }
 
@@ -76,6 +80,7 @@ class ModelParallel {
   void share(const nn::NamedModule& entry, Names& names);
   void share_attention(nn::MultiHeadAttention& layer, const std::string& path, Names& names);
   void share_hidden(const std::string& path, bool gated, Names& names);
+  void share_experts(nn::MixtureOfExperts& layer, const std::string& path, Names& names);
   void share_embedding(nn::Embedding& layer, const std::string& path, Names& names);
   nn::TensorMap kv_rows(int64_t heads, int64_t kv_heads, int64_t head_dim);
   bool is_vocabulary(const std::string& name) const;
@@ -88,8 +93,9 @@ class ModelParallel {
   nn::TensorMap enter() const;  // into layers that are cut
   nn::TensorMap leave() const;  // out of them
   nn::TensorMap terms() const;  // of whole parameters of the stream
+  nn::TensorMap sum_of_terms() const;
 
-  ModelParallelOptions options_;
+  LayerPlanOptions options_;
   nn::SequencePart part_;
   std::unique_ptr<ParameterParts> shards_;
   // Ranks that have the same one of so many kv_heads.

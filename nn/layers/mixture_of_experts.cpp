@@ -73,7 +73,8 @@ MixtureOfExperts::MixtureOfExperts(int64_t dim, int64_t hidden,
 }
 
 Tensor MixtureOfExperts::forward(const Tensor& x, Tensor* load) {
-  const Tensor rows = x.reshape({-1, x.size(-1)});
+  const Tensor all = mapped(share_.in, x);
+  const Tensor rows = all.reshape({-1, all.size(-1)});
   const Tensor logits = router_(rows);
   const bool is_double = logits.dtype() == DType::Float64;
   const Tensor probabilities = softmax(is_double ? logits : logits.to(DType::Float32), -1);
@@ -87,7 +88,7 @@ Tensor MixtureOfExperts::forward(const Tensor& x, Tensor* load) {
   const Tensor by_token = index_select(outputs, 0, index_on(order.places, x.device()))
                               .reshape({rows.size(0), chosen_, x.size(-1)});
   const Tensor y = sum(by_token * weights.unsqueeze(-1), {1});
-  return y.to(x.dtype()).reshape(x.shape());
+  return mapped(share_.out, y.to(x.dtype()).reshape(all.shape()));
 }
 
 Tensor MixtureOfExperts::run_experts(const Tensor& rows, const std::vector<int64_t>& counts,

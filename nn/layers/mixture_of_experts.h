@@ -6,6 +6,7 @@
 
 #include "nn/layers/linear.h"
 #include "nn/layers/mlp.h"
+#include "nn/layers/share.h"
 #include "nn/module.h"
 
 namespace plinth::nn {
@@ -23,6 +24,13 @@ struct MixtureOfExpertsOptions {
 // expert e.
 using RunExperts = std::function<Tensor(const Tensor& rows, const std::vector<int64_t>& counts)>;
 
+// What happens to tensors on their way through a layer of whose experts ranks have parts each. Each
+// may be empty.
+struct ExpertsShare {
+  TensorMap in = {};   // x
+  TensorMap out = {};  // what the layer gives, of the parts of the experts that are here
+};
+
 // A feed-forward layer of which each token uses a few: Mixtral's (Jiang et al. 2024,
 // arXiv 2401.04088), after Shazeer et al. 2017, arXiv 1701.06538. The router, a linear layer, gives
 // a softmax over all experts; the experts_per_token most likely ones, which are GatedMLPs, see the
@@ -34,8 +42,8 @@ class MixtureOfExperts final : public ModuleOf<MixtureOfExperts> {
   MixtureOfExperts(int64_t dim, int64_t hidden, const MixtureOfExpertsOptions& options = {});
 
   // x [..., dim] to the same. `load`, if given, becomes what load_balancing_loss() takes: [2,
-  // experts], of x's tokens the mean probability of each expert, and the mean number of times that
-  // it was chosen, which has no gradient.
+  // experts], of the tokens that the router sees the mean probability of each expert, and the mean
+  // number of times that it was chosen, which has no gradient.
   Tensor forward(const Tensor& x, Tensor* load = nullptr);
 
   int64_t expert_count() const { return static_cast<int64_t>(experts_.size()); }
@@ -46,12 +54,15 @@ class MixtureOfExperts final : public ModuleOf<MixtureOfExperts> {
                      int64_t first = 0) const;
   // Has the experts run by `run`, on other ranks for example; a function that is empty undoes it.
   void set_run_experts(RunExperts run) { run_ = std::move(run); }
+  // The router and the experts, which have parts of their weights, are told by the caller.
+  void share(ExpertsShare share) { share_ = std::move(share); }
 
  private:
   int64_t chosen_;  // experts of a token
   Handle<Linear> router_;
   std::vector<Handle<GatedMLP>> experts_;
   RunExperts run_;
+  ExpertsShare share_;
 };
 
 // experts * sum over e of P_e f_e, where P_e is the mean probability of expert e and f_e the mean

@@ -47,6 +47,17 @@ const Layout kLayouts[] = {
     {"pp 4, zb-h1, dp 2", 8, {"parallel.pp=4", "parallel.schedule=zb-h1"}},
     {"ep 2", 2, {"parallel.ep=2"}},
     {"pp 2, ep 2, dp 2", 8, {"parallel.pp=2", "parallel.ep=2"}},
+    {"pp 2, tp 2", 4, {"parallel.pp=2", "parallel.tp=2"}},
+    {"pp 2, cp 2", 4, {"parallel.pp=2", "parallel.cp=2"}},
+    {"pp 2, zb-h1, tp 2, sequence, dp 2",
+     8,
+     {"parallel.pp=2", "parallel.schedule=zb-h1", "parallel.tp=2", "parallel.sequence=true"}},
+    {"pp 2, cp 2, ring, tp 2",
+     8,
+     {"parallel.pp=2", "parallel.cp=2", "parallel.cp_algorithm=ring", "parallel.tp=2"}},
+    {"ep 2, tp 2", 4, {"parallel.ep=2", "parallel.tp=2"}},
+    {"pp 2, ep 2, tp 2", 8, {"parallel.pp=2", "parallel.ep=2", "parallel.tp=2"}},
+    {"ep 2, cp 2, tp 2", 8, {"parallel.ep=2", "parallel.cp=2", "parallel.tp=2"}},
 };
 
 const std::pair<const char*, Words> kModels[] = {
@@ -62,10 +73,8 @@ bool has(const Layout& layout, const std::string& key) {
                              [&](const std::string& word) { return word.starts_with(key); });
 }
 
-// Experts are shared by ep alone.
 bool goes_together(const std::string& model, const Layout& layout) {
-  if (has(layout, "parallel.ep=")) return model == "mixtral";
-  return model != "mixtral" || !(has(layout, "parallel.tp=") || has(layout, "parallel.cp="));
+  return model == "mixtral" || !has(layout, "parallel.ep=");
 }
 
 // Trains for 100 steps; by SGD, whose updates are as exact as their gradients.

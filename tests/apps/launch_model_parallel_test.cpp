@@ -45,7 +45,8 @@ TEST(LaunchedModelParallel, StagesWriteTheFilesOfOneProcess) {
   const Words stages = {"parallel.pp=2", "parallel.schedule=zb-h1"};
   const Outcome four = train(here, 4, "cut", stages);
   ASSERT_EQ(four.status, 0) << four.errors;
-  EXPECT_THAT(four.output, HasSubstr("4 ranks over gloo, 4 micro-batches a step each"));
+  EXPECT_THAT(four.output,
+              HasSubstr("4 ranks over gloo (pp 2, dp 2), 4 micro-batches a step each"));
   const auto expect_same = [&] {
     for (const char* file : {"model.safetensors", "optimizer.safetensors"}) {
       EXPECT_EQ(read_text_file(here / "cut/step-000012" / file),
@@ -81,7 +82,7 @@ TEST(LaunchedModelParallel, RefusesWhatDoesNotGoTogether) {
     EXPECT_EQ(outcome.status, 2) << message;
     EXPECT_THAT(outcome.errors, HasSubstr(message));
   };
-  refused(0, {"parallel.pp=2"}, "their product takes a divisor of the 1 rank");
+  refused(0, {"parallel.pp=2"}, "whose product takes a divisor of the 1 rank");
   refused(2, {"parallel.pp=2", "train.ema_decay=0.9"}, "train.ema_decay: got 0.9, takes 0 with");
   refused(2, {"parallel.pp=2", "sample.every=1"}, "sample.every: got 1, takes 0 with");
   refused(2, {"parallel.pp=2", "parallel.zero=1"}, "parallel.zero");

@@ -40,7 +40,7 @@ TEST(LaunchedPretrain, AnyNumberOfRanksWritesTheFilesOfOneProcess) {
   ASSERT_EQ(train(here, 0, "alone").status, 0);
   const Outcome two = train(here, 2, "two");
   ASSERT_EQ(two.status, 0) << two.errors;
-  EXPECT_THAT(two.output, HasSubstr("2 ranks over gloo, 4 micro-batches a step each"));
+  EXPECT_THAT(two.output, HasSubstr("2 ranks over gloo (dp 2), 4 micro-batches a step each"));
   expect_same_files(here, "two", "step-000012");
   const Outcome four = train(here, 4, "four", {"parallel.zero=1"});
   ASSERT_EQ(four.status, 0) << four.errors;
@@ -92,7 +92,7 @@ TEST(LaunchedPretrain, SharedModelsComeToTheWeightsOfOneProcess) {
   const Outcome parts =
       train(here, 4, "parts", with({"parallel.tp=2", "parallel.sequence=true", "parallel.zero=1"}));
   ASSERT_EQ(parts.status, 0) << parts.errors;
-  EXPECT_THAT(parts.output, HasSubstr("4 ranks over gloo (dp 2, cp 1, tp 2)"));
+  EXPECT_THAT(parts.output, HasSubstr("4 ranks over gloo (dp 2, tp 2)"));
   for (const char* file : {"model.safetensors", "optimizer.safetensors", "ema.safetensors"}) {
     EXPECT_LT(distance(here / "parts/step-000004" / file, here / "alone/step-000004" / file),
               kRounding)

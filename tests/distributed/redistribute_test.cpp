@@ -147,6 +147,23 @@ TEST(DeviceMesh, NeighboursShareTheLastAxis) {
   });
 }
 
+TEST(DeviceMesh, GroupsOverSeveralAxesKeepTheOrderOfRanks) {
+  on_ranks(12, [](const Group& world) {
+    const DeviceMesh mesh = training_mesh(world, {.pp = 2, .ep = 1, .cp = 1, .tp = 3});
+    EXPECT_EQ(mesh.size("dp"), 2);
+    const auto members = [&](const std::vector<std::string_view>& axes) {
+      ProcessGroup& group = *mesh.group_over(axes);
+      const Tensor all = zeros({group.size()});
+      group.all_gather(all, ones({1}).mul_(static_cast<double>(world->rank()))).wait();
+      return to_vector(all);
+    };
+    const int rank = world->rank(), tp = rank % 3, stage = rank / 6 * 6;
+    EXPECT_THAT(members({"pp", "dp"}), ElementsAre(tp, tp + 3, tp + 6, tp + 9));
+    EXPECT_THAT(members({"dp", "ep", "cp"}), ElementsAre(stage + tp, stage + tp + 3));
+    EXPECT_THAT(members({"cp", "ep"}), ElementsAre(rank));
+  });
+}
+
 TEST(DeviceMesh, NamesAxesThatDoNotFit) {
   const auto groups = make_simulated_groups(4);
   EXPECT_THAT(error_of(ErrorKind::Argument,

@@ -98,49 +98,79 @@ inline Draw draw_data_parallel(Dice& dice) {
   return draw;
 }
 
-// Ranks that share layers and sequences, beside data parallel ones.
-inline Draw draw_shared(Dice& dice) {
-  const int64_t tp = dice.between(1, 3), cp = dice.between(tp == 1 ? 2 : 1, 2);
-  const int64_t dp = dice.between(1, 8 / (tp * cp) > 2 ? 2 : 1);
-  const bool sequence = tp > 1 && dice.chance(2);
-  Draw draw{.ranks = static_cast<int>(tp * cp * dp)};
-  const int64_t tokens = 4 * (cp > 1 ? 2 * cp : 1) * (sequence ? tp : 1);
-  draw.model =
-      draw_model(dice, dice.one_of<std::string>({"gpt2", "llama"}), dice.between(1, 2), tokens);
-  // Each rank of tp has a query head of its own.
+inline void draw_experts(Dice& dice, int64_t ep, bool balances, Words& words) {
+  words.push_back(set("model.experts", dice.between(std::max<int64_t>(ep, 2), 5)));
+  words.push_back(std::string("model.balance_coefficient=") +
+                  (balances && dice.chance(2) ? "0.02" : "0"));
+}
+
+// Ranks that share layers and sequences.
+struct Sharers {
+  int64_t tp = 1, cp = 1;
+  bool sequence = false;
+
+  // What a context is a multiple of: chunks that dropout in a ring can be cut by.
+  int64_t tokens() const { return 4 * (cp > 1 ? 2 * cp : 1) * (sequence ? tp : 1); }
+};
+
+// Each rank of tp has a query head of its own.
+inline void draw_sharing(Dice& dice, const Sharers& sharers, Draw& draw) {
   for (std::string& word : draw.model) {
+    if (sharers.tp == 1) break;
     if (word.starts_with("model.heads=")) word = "model.heads=6";
     if (word.starts_with("model.dim=")) word = "model.dim=48";
     if (word.starts_with("model.kv_heads="))
       word = set("model.kv_heads", dice.one_of<int64_t>({1, 2, 3, 6}));
   }
+  draw.parallel.push_back(set("parallel.tp", sharers.tp));
+  draw.parallel.push_back(set("parallel.cp", sharers.cp));
+  draw.parallel.push_back(std::string("parallel.sequence=") +
+                          (sharers.sequence ? "true" : "false"));
+  draw.parallel.push_back("parallel.cp_algorithm=" + dice.one_of<std::string>({"gather", "ring"}));
+}
+
+// Beside data parallel ranks.
+inline Draw draw_shared(Dice& dice) {
+  Sharers sharers{.tp = dice.between(1, 3)};
+  sharers.cp = dice.between(sharers.tp == 1 ? 2 : 1, 2);
+  sharers.sequence = sharers.tp > 1 && dice.chance(2);
+  const int64_t sharing = sharers.tp * sharers.cp;
+  const int64_t dp = dice.between(1, 8 / sharing > 2 ? 2 : 1);
+  Draw draw{.ranks = static_cast<int>(sharing * dp)};
+  const std::string type = dice.one_of<std::string>({"gpt2", "llama", "mixtral"});
+  draw.model = draw_model(dice, type, dice.between(1, 2), sharers.tokens());
+  if (type == "mixtral") draw_experts(dice, 1, true, draw.model);
   draw_steps(dice, dp, draw.model);
+  draw_sharing(dice, sharers, draw);
   const int64_t zero = dice.between(0, 3);
-  draw.parallel = {set("parallel.tp", tp), set("parallel.cp", cp), set("parallel.zero", zero),
-                   std::string("parallel.sequence=") + (sequence ? "true" : "false"),
-                   "parallel.cp_algorithm=" + dice.one_of<std::string>({"gather", "ring"})};
-  if (zero >= 2 && dp > 1 && dice.chance(2)) draw.parallel.push_back(set("parallel.dp_shard", cp));
+  draw.parallel.push_back(set("parallel.zero", zero));
+  if (zero >= 2 && dp > 1 && dice.chance(2))
+    draw.parallel.push_back(set("parallel.dp_shard", sharers.cp));
   return draw;
 }
 
-// Stages, and experts that ranks share out.
+// Stages, and experts that ranks share out; beside all others.
 inline Draw draw_cut(Dice& dice) {
   const std::string type = dice.one_of<std::string>({"gpt2", "llama", "mixtral"});
   const int64_t pp = dice.between(1, 4), ep = type == "mixtral" && pp <= 2 ? dice.between(1, 3) : 1;
-  const int64_t dp = pp * ep <= 4 ? dice.between(pp * ep == 1 ? 2 : 1, 2) : 1;
+  int64_t room = 8 / (pp * ep);
+  Sharers sharers;
+  if (room > 1 && dice.chance(2)) sharers.tp = dice.between(2, std::min<int64_t>(room, 3));
+  room /= sharers.tp;
+  if (room > 1 && dice.chance(3)) sharers.cp = 2;
+  room /= sharers.cp;
+  sharers.sequence = sharers.tp > 1 && dice.chance(2);
+  const int64_t dp = dice.between(pp * ep == 1 && room > 1 ? 2 : 1, std::min<int64_t>(room, 2));
   const std::string schedule =
       pp == 1 ? "1f1b" : dice.one_of<std::string>({"1f1b", "interleaved", "zb-h1"});
   const int64_t chunks = schedule == "interleaved" ? 2 : 1;
-  Draw draw{.ranks = static_cast<int>(pp * ep * dp)};
-  draw.model = draw_model(dice, type, pp * chunks + dice.between(0, 2), 4);
-  if (type == "mixtral") {
-    draw.model.push_back(set("model.experts", dice.between(std::max<int64_t>(ep, 2), 5)));
-    draw.model.push_back(std::string("model.balance_coefficient=") +
-                         (pp > 1 || dice.chance(2) ? "0" : "0.02"));
-  }
+  Draw draw{.ranks = static_cast<int>(pp * ep * dp * sharers.cp * sharers.tp)};
+  draw.model = draw_model(dice, type, pp * chunks + dice.between(0, 2), sharers.tokens());
+  if (type == "mixtral") draw_experts(dice, ep, pp == 1, draw.model);
   draw_steps(dice, dp * ep * (schedule == "interleaved" ? pp : 1), draw.model);
   draw.parallel = {set("parallel.pp", pp), set("parallel.ep", ep), set("parallel.chunks", chunks),
                    "parallel.schedule=" + schedule};
+  draw_sharing(dice, sharers, draw);
   return draw;
 }
 
@@ -208,9 +238,8 @@ inline nn::StateDict weights_of(const std::filesystem::path& run) {
 // Float32 sums of other orders, over three steps of SGD.
 inline constexpr double kRounding = 1e-4;
 
-inline void expect_one_process(uint64_t seed) {
-  const Draw draw = draw_layout(seed);
-  SCOPED_TRACE(testing::Message() << "draw " << seed << ": " << draw.text());
+inline void expect_one_process(const Draw& draw) {
+  SCOPED_TRACE(draw.text());
   const TemporaryDirectory directory;
   write_tokens(directory / "train.bin");
   Words words = draw.model;
@@ -224,6 +253,11 @@ inline void expect_one_process(uint64_t seed) {
   } catch (const Error& error) {
     ADD_FAILURE() << error.what();
   }
+}
+
+inline void expect_one_process(uint64_t seed) {
+  SCOPED_TRACE(testing::Message() << "draw " << seed);
+  expect_one_process(draw_layout(seed));
 }
 
 }  // namespace plinth::layouts

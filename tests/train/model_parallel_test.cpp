@@ -59,6 +59,8 @@ std::unique_ptr<LanguageModel> small_model(const Case& c) {
   size.vocab_size = 29;
   size.tied = size.type == "gpt2";
   size.dropout = size.type == "gpt2" ? 0.1 : 0;
+  size.experts = 3;
+  size.balance_coefficient = 0.5;
   return make_model(size, 3);
 }
 
@@ -77,7 +79,7 @@ PretrainConfig config_of(const Case& c) {
 struct Shared {
   std::unique_ptr<LanguageModel> model;
   RankGroups groups;
-  std::shared_ptr<const distributed::ModelParallel> parallel;
+  std::shared_ptr<const distributed::LayerPlan> parallel;
 
   Shared(const Case& c, const Group& world) : model(small_model(c)) {
     // Ranks are threads here, and each has threads of its own.
@@ -86,7 +88,7 @@ struct Shared {
     if (!world) return;
     groups = arrange_ranks(config_of(c), world);
     if (groups.tp || groups.cp)
-      parallel = share_model(*model, model_parallel_options(config_of(c), groups));
+      parallel = share_model(*model, layer_plan_options(config_of(c), groups));
   }
 
   const distributed::ParameterParts* shards() const {
@@ -269,6 +271,14 @@ INSTANTIATE_TEST_SUITE_P(
              .tp = 2,
              .sequence = true,
              .zero = true},
+        Case{.name = "MixtralTp2", .type = "mixtral", .heads = 4, .kv_heads = 2, .tp = 2},
+        Case{.name = "MixtralCp2Tp2Sequence",
+             .type = "mixtral",
+             .heads = 4,
+             .kv_heads = 2,
+             .cp = 2,
+             .tp = 2,
+             .sequence = true},
         Case{.name = "LlamaDp2Cp2", .type = "llama", .heads = 4, .kv_heads = 2, .dp = 2, .cp = 2},
         Case{.name = "GptDp2Cp2Tp2",
              .type = "gpt2",

@@ -144,15 +144,15 @@ struct Run {
     const auto turns = distributed::turns_of(*groups.data, count * cp, sharing.dp_shard);
     return {turns.first / cp, turns.count, std::max<int64_t>(1, turns.stride / cp)};
   }
-  std::shared_ptr<const distributed::ModelParallel> share(const Sharing& sharing,
-                                                          const TrainerOptions& options) const {
+  std::shared_ptr<const distributed::LayerPlan> share(const Sharing& sharing,
+                                                      const TrainerOptions& options) const {
     if (!groups.tp && !groups.cp) return nullptr;
-    return share_model(*model, model_parallel_options(config_of(sharing, options), groups));
+    return share_model(*model, layer_plan_options(config_of(sharing, options), groups));
   }
 
   std::unique_ptr<LanguageModel> model;
   RankGroups groups;
-  std::shared_ptr<const distributed::ModelParallel> shared;
+  std::shared_ptr<const distributed::LayerPlan> shared;
   nn::AdamW optimizer;
   Sequences data;
   std::vector<double> validation_losses;

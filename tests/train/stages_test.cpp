@@ -12,6 +12,7 @@
 #include "distributed/simulated/simulated_group.h"
 #include "models/registry.h"
 #include "nn/optim/adamw.h"
+#include "nn/optim/sgd.h"
 #include "tests/core/io/expect_error.h"
 #include "train/evaluation_mode.h"
 #include "train/trainer.h"
@@ -23,7 +24,7 @@ using distributed::PipelineKind;
 using distributed::ProcessGroup;
 using Group = std::shared_ptr<ProcessGroup>;
 
-constexpr int64_t kVocabulary = 29, kContext = 6, kSteps = 6;
+constexpr int64_t kVocabulary = 29, kContext = 8, kSteps = 6;
 
 // Sequence i is a function of i. Of each step a rank takes its run of them.
 class Sequences : public BatchSource {
@@ -74,6 +75,7 @@ struct Job {
   ModelParallelOptions parallel = {};
   TrainerOptions trainer = {};
   bool checkpointing = false;  // of activations
+  bool sgd = false;            // whose updates are as exact as their gradients; else AdamW
 };
 
 TrainerOptions trainer_options() {
@@ -98,16 +100,24 @@ Outcome train(const Job& run, const Group& group) {
   model->set_activation_checkpointing(run.checkpointing);
   std::optional<ModelParallel> plan;
   if (group) plan.emplace(*model, group, Device{}, run.parallel);
-  nn::AdamW optimizer(nn::decay_matrices(*model, 0.1), {.lr = 3e-3});
+  const double rate = run.sgd ? 0.3 : 3e-3;
+  const auto groups = nn::decay_matrices(*model, 0.1);
+  std::unique_ptr<nn::Optimizer> optimizer;
+  if (run.sgd) {
+    optimizer = std::make_unique<nn::Sgd>(groups, nn::SgdOptions{.lr = rate, .momentum = 0.9});
+  } else {
+    optimizer = std::make_unique<nn::AdamW>(groups, nn::AdamWOptions{.lr = rate});
+  }
   if (plan) plan->make_gradients();
   const ProcessGroup* sharing = plan ? &plan->data_group() : nullptr;
   Sequences data(run.trainer.batch, sharing ? sharing->rank() : 0, sharing ? sharing->size() : 1);
   TrainerOptions options = run.trainer;
   options.group = group;
   options.plan = plan ? &*plan : nullptr;
+  options.shards = plan ? plan->shards() : nullptr;
   Trainer trainer(
-      *model, [&](const Batch& batch) { return model->loss(batch[0], batch[1]); }, optimizer,
-      {.kind = nn::ScheduleKind::Cosine, .peak = 3e-3, .warmup = 2, .steps = kSteps}, data,
+      *model, [&](const Batch& batch) { return model->loss(batch[0], batch[1]); }, *optimizer,
+      {.kind = nn::ScheduleKind::Cosine, .peak = rate, .warmup = 2, .steps = kSteps}, data,
       options);
   Outcome outcome;
   for (int64_t i = 0; i < kSteps; ++i) outcome.losses.push_back(trainer.step());
@@ -120,8 +130,8 @@ Outcome train(const Job& run, const Group& group) {
             .item());
   }
   if (plan) {
-    plan->gather(optimizer);
-    outcome.weights = plan->gathered_weights();
+    outcome.weights = plan->gather_weights();
+    if (plan->shards()) outcome.weights = plan->shards()->whole(outcome.weights);
   } else {
     outcome.weights = weights_of(*model);
   }
@@ -197,24 +207,26 @@ INSTANTIATE_TEST_SUITE_P(
     Schedules, PipelineTraining,
     testing::Combine(
         testing::Values("gpt2", "llama"),
-        testing::Values(Stages{"plain_2", 2, {.pp = 2}}, Stages{"plain_4", 4, {.pp = 4}},
-                        Stages{"plain_2_dp_2", 4, {.pp = 2}}, Stages{"plain_4_dp_2", 8, {.pp = 4}},
-                        Stages{"interleaved_2",
-                               2,
-                               {.pp = 2, .schedule = PipelineKind::Interleaved, .chunks = 2}},
-                        Stages{"interleaved_2_dp_2",
-                               4,
-                               {.pp = 2, .schedule = PipelineKind::Interleaved, .chunks = 2}},
-                        Stages{"zb_2", 2, {.pp = 2, .schedule = PipelineKind::ZeroBubbleH1}},
-                        Stages{"zb_4_dp_2", 8, {.pp = 4, .schedule = PipelineKind::ZeroBubbleH1}})),
+        testing::Values(
+            Stages{"plain_2", 2, {.sizes = {.pp = 2}}}, Stages{"plain_4", 4, {.sizes = {.pp = 4}}},
+            Stages{"plain_2_dp_2", 4, {.sizes = {.pp = 2}}},
+            Stages{"plain_4_dp_2", 8, {.sizes = {.pp = 4}}},
+            Stages{"interleaved_2",
+                   2,
+                   {.sizes = {.pp = 2}, .schedule = PipelineKind::Interleaved, .chunks = 2}},
+            Stages{"interleaved_2_dp_2",
+                   4,
+                   {.sizes = {.pp = 2}, .schedule = PipelineKind::Interleaved, .chunks = 2}},
+            Stages{"zb_2", 2, {.sizes = {.pp = 2}, .schedule = PipelineKind::ZeroBubbleH1}},
+            Stages{"zb_4_dp_2", 8, {.sizes = {.pp = 4}, .schedule = PipelineKind::ZeroBubbleH1}})),
     [](const auto& info) {
       return std::string(std::get<0>(info.param)) + "_" + std::get<1>(info.param).name;
     });
 
 // Activations are computed again beside what other stages compute, and tokens sent again.
 TEST(ModelParallelTraining, ActivationCheckpointingGivesTheSameBits) {
-  Job stages{size_of_model("gpt2"), {.pp = 2}, trainer_options()};
-  Job experts{size_of_model("mixtral"), {.ep = 2}, trainer_options()};
+  Job stages{size_of_model("gpt2"), {.sizes = {.pp = 2}}, trainer_options()};
+  Job experts{size_of_model("mixtral"), {.sizes = {.ep = 2}}, trainer_options()};
   for (Job* run : {&stages, &experts}) {
     const Outcome kept = train_on(2, *run)[0];
     run->checkpointing = true;
@@ -243,13 +255,70 @@ TEST_P(ExpertTraining, IsOneProcess) {
 
 INSTANTIATE_TEST_SUITE_P(
     Meshes, ExpertTraining,
-    testing::Values(
-        Stages{"ep_2", 2, {.ep = 2}}, Stages{"ep_4", 4, {.ep = 4}},
-        Stages{"ep_2_dp_2", 4, {.ep = 2}},
-        Stages{"pp_2_zb_ep_2", 4, {.pp = 2, .ep = 2, .schedule = PipelineKind::ZeroBubbleH1}},
-        Stages{
-            "pp_2_interleaved", 2, {.pp = 2, .schedule = PipelineKind::Interleaved, .chunks = 2}},
-        Stages{"pp_2_dp_2_ep_2", 8, {.pp = 2, .ep = 2}}),
+    testing::Values(Stages{"ep_2", 2, {.sizes = {.ep = 2}}},
+                    Stages{"ep_4", 4, {.sizes = {.ep = 4}}},
+                    Stages{"ep_2_dp_2", 4, {.sizes = {.ep = 2}}},
+                    Stages{"pp_2_zb_ep_2",
+                           4,
+                           {.sizes = {.pp = 2, .ep = 2}, .schedule = PipelineKind::ZeroBubbleH1}},
+                    Stages{
+                        "pp_2_interleaved",
+                        2,
+                        {.sizes = {.pp = 2}, .schedule = PipelineKind::Interleaved, .chunks = 2}},
+                    Stages{"pp_2_dp_2_ep_2", 8, {.sizes = {.pp = 2, .ep = 2}}}),
+    [](const auto& info) { return std::string(info.param.name); });
+
+// ---- stages and experts whose layers and sequences ranks share ----
+
+struct Mix {
+  const char* name;
+  const char* type;
+  int ranks;
+  ModelParallelOptions parallel;
+};
+
+class MixedTraining : public testing::TestWithParam<Mix> {};
+
+TEST_P(MixedTraining, IsOneProcess) {
+  const Mix& mix = GetParam();
+  Job run{size_of_model(mix.type), mix.parallel, trainer_options()};
+  run.size.heads = 3;
+  run.size.dim = 24;
+  run.size.tied = true;
+  run.size.balance_coefficient = 0.5;
+  run.trainer.clip_norm = 0.5;
+  run.sgd = true;
+  const Outcome alone = train(run, nullptr);
+  const std::vector<Outcome> outcomes = train_on(mix.ranks, run);
+  EXPECT_LT(distance(outcomes[0].weights, alone.weights), 2e-5);
+  for (const Outcome& outcome : outcomes) {
+    for (int64_t i = 0; i <= kSteps; ++i)
+      EXPECT_NEAR(outcome.losses[i], alone.losses[i], 2e-5) << "step " << i;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Meshes, MixedTraining,
+    testing::Values(Mix{"gpt2_pp_2_tp_2", "gpt2", 4, {.sizes = {.pp = 2, .tp = 2}}},
+                    Mix{"gpt2_pp_2_zb_cp_2_tp_2",
+                        "gpt2",
+                        8,
+                        {.sizes = {.pp = 2, .cp = 2, .tp = 2},
+                         .schedule = PipelineKind::ZeroBubbleH1}},
+                    Mix{"llama_pp_2_interleaved_dp_2_tp_2_sequence",
+                        "llama",
+                        8,
+                        {.sizes = {.pp = 2, .tp = 2},
+                         .sequence = true,
+                         .schedule = PipelineKind::Interleaved,
+                         .chunks = 2}},
+                    Mix{"llama_pp_2_dp_2_cp_2", "llama", 8, {.sizes = {.pp = 2, .cp = 2}}},
+                    Mix{"mixtral_ep_2_tp_2", "mixtral", 4, {.sizes = {.ep = 2, .tp = 2}}},
+                    Mix{"mixtral_dp_2_ep_2_cp_2", "mixtral", 8, {.sizes = {.ep = 2, .cp = 2}}},
+                    Mix{"mixtral_pp_2_ep_2_tp_2_sequence",
+                        "mixtral",
+                        8,
+                        {.sizes = {.pp = 2, .ep = 2, .tp = 2}, .sequence = true}}),
     [](const auto& info) { return std::string(info.param.name); });
 
 // ---- what is refused ----
@@ -261,22 +330,23 @@ TEST(CheckModelParallel, NamesTheKeyThatDoesNotFit) {
     expect_error(ErrorKind::Config, message,
                  [&] { check_model_parallel(options, ranks, model->info(), checkpointing); });
   };
-  refused({.pp = 3}, 4, "gpt2",
-          "parallel.pp: got 3, with parallel.ep 1; their product takes a "
-          "divisor of the 4 ranks");
-  refused({.ep = 2}, 2, "gpt2", "parallel.ep: got 2, gpt2 has no experts");
-  refused({.ep = 6}, 6, "mixtral", "parallel.ep: got 6, takes at most the 5 experts");
-  refused({.pp = 2, .chunks = 2}, 2, "gpt2", "parallel.chunks: got 2, takes 1");
-  refused({.pp = 6}, 6, "gpt2",
+  refused({.sizes = {.pp = 3}}, 4, "gpt2",
+          "parallel.pp: got 3, with parallel.ep 1, parallel.cp 1 and parallel.tp 1; their product "
+          "takes a divisor of the 4 ranks");
+  refused({.sizes = {.ep = 2}}, 2, "gpt2", "parallel.ep: got 2, gpt2 has no experts");
+  refused({.sizes = {.ep = 6}}, 6, "mixtral", "parallel.ep: got 6, takes at most the 5 experts");
+  refused({.sizes = {.pp = 2}, .chunks = 2}, 2, "gpt2", "parallel.chunks: got 2, takes 1");
+  refused({.sizes = {.pp = 6}}, 6, "gpt2",
           "parallel.pp: got 6 stages of 1 chunks, takes at most one for each "
           "of the 5 layers");
-  refused({.pp = 2, .schedule = PipelineKind::ZeroBubbleH1}, 2, "gpt2",
+  refused({.sizes = {.pp = 2}, .schedule = PipelineKind::ZeroBubbleH1}, 2, "gpt2",
           "parallel.schedule: got zb-h1", true);
-  refused({.pp = 2, .data_parallel = {.sharded = true}}, 2, "gpt2", "parallel.zero: takes 0");
+  refused({.sizes = {.pp = 2}, .data_parallel = {.sharded = true}}, 2, "gpt2",
+          "parallel.zero: takes 0");
 }
 
 TEST(PipelineTrainingErrors, RefusesMicroBatchesThatRanksCannotShare) {
-  Job run{size_of_model("gpt2"), {.pp = 2}, trainer_options()};
+  Job run{size_of_model("gpt2"), {.sizes = {.pp = 2}}, trainer_options()};
   run.trainer.batch = 6;
   EXPECT_THROW(train_on(4, run), Error);
 }

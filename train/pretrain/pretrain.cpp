@@ -80,8 +80,9 @@ std::unique_ptr<LanguageModel> build_model(const PretrainConfig& config, const P
 
 ModelParallelOptions model_parallel_options(const PretrainConfig& config) {
   ModelParallelOptions options;
-  options.pp = static_cast<int>(config.parallel.pp);
-  options.ep = static_cast<int>(config.parallel.ep);
+  options.sizes = parallel_sizes(config);
+  options.sequence = config.parallel.sequence;
+  options.algorithm = context_algorithm(config);
   options.chunks = static_cast<int>(config.parallel.chunks);
   for (const auto kind :
        {distributed::PipelineKind::OneForwardOneBackward, distributed::PipelineKind::Interleaved,
@@ -228,7 +229,11 @@ TrainerHooks build_hooks(const PretrainConfig& config, const ConfigSchema& schem
                          const distributed::ParameterParts* shards, ModelParallel* plan) {
   TrainerHooks hooks;
   const auto whole = std::make_shared<nn::StateDict>();
-  if (shards) hooks.gather = [=, &model] { *whole = shards->whole(model.named_parameters()); };
+  if (shards || plan)
+    hooks.gather = [=, &model] {
+      *whole = plan ? plan->gather_weights() : model.named_parameters();
+      if (shards) *whole = shards->whole(*whole);
+    };
   hooks.start = [&](bool resumed) { keep_config(config, schema, resumed); };
   const auto describe = [&](CheckpointContents& contents) {
     contents.texts["config.json"] = model.config_json(model.head_weight().dtype());
@@ -238,9 +243,9 @@ TrainerHooks build_hooks(const PretrainConfig& config, const ConfigSchema& schem
     if (fs::exists(roles)) contents.texts["tokenizer_config.json"] = read_text_file(roles);
   };
   hooks.describe = describe;
-  hooks.save = [&, whole, plan, describe](CheckpointContents& contents) {
-    contents.tensors["model.safetensors"] = export_weights(
-        model, model.weight_slices(), std::nullopt, plan ? plan->gathered_weights() : *whole);
+  hooks.save = [&, whole, describe](CheckpointContents& contents) {
+    contents.tensors["model.safetensors"] =
+        export_weights(model, model.weight_slices(), std::nullopt, *whole);
     whole->clear();
     if (!model.named_buffers().empty())
       contents.tensors[kBuffers] = copies_of(model.named_buffers());
@@ -298,12 +303,13 @@ PretrainResult pretrain(const PretrainConfig& config, const ConfigSchema& schema
   const PretrainData data = open_data(config);
   const std::unique_ptr<LanguageModel> model = build_model(config, data, tell);
   check_vocabulary(data, *model);
-  const std::unique_ptr<ModelParallel> plan = cut(config, *model, device, group);
   PretrainResult result;
   result.parameters = model->parameter_count();
-  std::shared_ptr<const distributed::ModelParallel> shared;
-  if (groups.tp || groups.cp) shared = share_model(*model, model_parallel_options(config, groups));
+  const std::unique_ptr<ModelParallel> plan = cut(config, *model, device, group);
+  std::shared_ptr<const distributed::LayerPlan> shared;
+  if (groups.tp || groups.cp) shared = share_model(*model, layer_plan_options(config, groups));
   const distributed::ParameterParts* shards = shared ? shared->shards() : nullptr;
+  if (plan) shards = plan->shards();
   model->to(device);
   use_float8(config, *model, tell);
   result.unigram_entropy = unigram_entropy(*data.train, model->info().vocab_size);
@@ -320,12 +326,13 @@ PretrainResult pretrain(const PretrainConfig& config, const ConfigSchema& schema
   TrainerOptions options = trainer_options(config, schema, *model, result.parameters, resume);
   options.group = groups.data;
   options.world = groups.world;
-  options.context = config.parallel.cp;
+  if (!plan) options.context = config.parallel.cp;
   options.shards = shards;
   options.plan = plan.get();
   if (plan) plan->make_gradients();
   if (groups.world)
-    tell(detail::concat(groups.text(), ", ", config.train.batch / config.micro_batch() / data_ranks,
+    tell(detail::concat(ranks_text(config, *groups.world), ", ",
+                        config.train.batch / config.micro_batch() / data_ranks,
                         " micro-batches a step each"));
   Trainer trainer(
       *model,

@@ -1,7 +1,6 @@
 #include "train/pretrain/ranks.h"
 
 #include "core/error.h"
-#include "distributed/mesh.h"
 
 namespace plinth {
 namespace {
@@ -14,14 +13,15 @@ int64_t size_of(const std::shared_ptr<ProcessGroup>& group) {
 
 void check_grid(const PretrainConfig& config, int64_t ranks) {
   const auto& parallel = config.parallel;
-  check(ranks % (parallel.tp * parallel.cp) == 0, ErrorKind::Config, "parallel.tp", "got ",
-        parallel.tp, " and parallel.cp ", parallel.cp, ", whose product takes a divisor of the ",
-        ranks, ranks == 1 ? " rank" : " ranks");
-  check(ranks % (parallel.pp * parallel.ep) == 0, ErrorKind::Config, "parallel.pp", "got ",
-        parallel.pp, ", with parallel.ep ", parallel.ep, "; their product takes a divisor of the ",
-        ranks, ranks == 1 ? " rank" : " ranks");
-  check(!is_cut(config) || parallel.tp * parallel.cp == 1, ErrorKind::Config, "parallel.tp", "got ",
-        parallel.tp, " and parallel.cp ", parallel.cp, ", takes 1 with parallel.pp or parallel.ep");
+  const auto takes_divisor = [&](const char* key, int64_t own, const char* other_key,
+                                 int64_t other) {
+    check(ranks % (own * other) == 0, ErrorKind::Config, key, "got ", own, " and ", other_key, " ",
+          other, ", whose product takes a divisor of the ", ranks, ranks == 1 ? " rank" : " ranks");
+  };
+  takes_divisor("parallel.tp", parallel.tp, "parallel.cp", parallel.cp);
+  takes_divisor("parallel.pp", parallel.pp, "parallel.ep", parallel.ep);
+  takes_divisor("parallel.tp * parallel.cp", parallel.tp * parallel.cp, "parallel.pp * parallel.ep",
+                parallel.pp * parallel.ep);
   check(!parallel.sequence || parallel.tp > 1, ErrorKind::Config, "parallel.sequence",
         "got true, takes parallel.tp of 2 or more, whose ranks share the sequence");
   if (ranks == 1) return;
@@ -85,11 +85,28 @@ int64_t RankGroups::data_rank() const {
   return data ? data->rank() / size_of(cp) : 0;
 }
 
-std::string RankGroups::text() const {
-  std::string text = detail::concat(world->size(), " ranks over ", world->backend());
-  if (tp || cp)
-    text += detail::concat(" (dp ", data_ranks(), ", cp ", size_of(cp), ", tp ", size_of(tp), ")");
-  return text;
+distributed::ParallelSizes parallel_sizes(const PretrainConfig& config) {
+  const auto& parallel = config.parallel;
+  return {.pp = static_cast<int>(parallel.pp),
+          .ep = static_cast<int>(parallel.ep),
+          .cp = static_cast<int>(parallel.cp),
+          .tp = static_cast<int>(parallel.tp)};
+}
+
+distributed::ContextAlgorithm context_algorithm(const PretrainConfig& config) {
+  return config.parallel.cp_algorithm == "ring" ? distributed::ContextAlgorithm::Ring
+                                                : distributed::ContextAlgorithm::Gather;
+}
+
+std::string ranks_text(const PretrainConfig& config, const ProcessGroup& world) {
+  const auto [pp, ep, cp, tp] = parallel_sizes(config);
+  const int dp = world.size() / (pp * ep * cp * tp);
+  std::string axes;
+  for (const auto& [name, size] : {std::pair("pp", pp), std::pair("dp", dp), std::pair("ep", ep),
+                                   std::pair("cp", cp), std::pair("tp", tp)}) {
+    if (size > 1) axes += detail::concat(axes.empty() ? "" : ", ", name, " ", size);
+  }
+  return detail::concat(world.size(), " ranks over ", world.backend(), " (", axes, ")");
 }
 
 RankGroups arrange_ranks(const PretrainConfig& config, const std::shared_ptr<ProcessGroup>& world) {
@@ -97,24 +114,22 @@ RankGroups arrange_ranks(const PretrainConfig& config, const std::shared_ptr<Pro
   check_grid(config, ranks);
   check_work(config, ranks);
   if (ranks == 1) return {};
-  const int cp = static_cast<int>(config.parallel.cp), tp = static_cast<int>(config.parallel.tp);
-  if (cp * tp == 1) return {.world = world, .data = world, .tp = nullptr, .cp = nullptr};
-  const distributed::DeviceMesh mesh(
-      world, {{"dp", static_cast<int>(ranks) / (cp * tp)}, {"cp", cp}, {"tp", tp}});
+  const bool shares = config.parallel.tp * config.parallel.cp > 1;
+  if (is_cut(config) || !shares)
+    return {.world = world, .data = world, .tp = nullptr, .cp = nullptr};
+  const distributed::DeviceMesh mesh = training_mesh(world, parallel_sizes(config));
   return {.world = world,
-          .data = unless_alone(world->split(mesh.coordinate("tp"), world->rank(), "data")),
+          .data = unless_alone(mesh.group_over({"dp", "cp"})),
           .tp = unless_alone(mesh.group("tp")),
           .cp = unless_alone(mesh.group("cp"))};
 }
 
-distributed::ModelParallelOptions model_parallel_options(const PretrainConfig& config,
-                                                         const RankGroups& groups) {
+distributed::LayerPlanOptions layer_plan_options(const PretrainConfig& config,
+                                                 const RankGroups& groups) {
   return {.tp = groups.tp,
           .cp = groups.cp,
           .sequence = config.parallel.sequence,
-          .algorithm = config.parallel.cp_algorithm == "ring"
-                           ? distributed::ContextAlgorithm::Ring
-                           : distributed::ContextAlgorithm::Gather};
+          .algorithm = context_algorithm(config)};
 }
 
 }  // namespace plinth

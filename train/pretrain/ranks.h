@@ -5,12 +5,14 @@
 #include <memory>
 #include <string>
 
+#include "distributed/mesh.h"
 #include "distributed/tensor/plan.h"
 #include "train/pretrain/config.h"
 
 namespace plinth {
 
-// A grid of dp x cp x tp ranks, tp the nearest neighbours. Null where a group has one rank.
+// The mesh of distributed::training_mesh(), of ranks that have all blocks and experts. Null where a
+// group has one rank. Of others `data` is the world: ModelParallel has their groups.
 struct RankGroups {
   std::shared_ptr<distributed::ProcessGroup> world;
   std::shared_ptr<distributed::ProcessGroup> data;  // dp and cp: ranks with the same parameters
@@ -19,8 +21,6 @@ struct RankGroups {
   // Ranks that have micro-batches of their own, and which of them this is.
   int64_t data_ranks() const;
   int64_t data_rank() const;
-  // "4 ranks over gloo: dp 2, cp 1, tp 2".
-  std::string text() const;
 };
 
 // All ranks of `world`, which is null for one process, call it. Throws Error(Config) for sizes that
@@ -28,10 +28,16 @@ struct RankGroups {
 RankGroups arrange_ranks(const PretrainConfig& config,
                          const std::shared_ptr<distributed::ProcessGroup>& world);
 
+// "4 ranks over gloo (dp 2, tp 2)".
+std::string ranks_text(const PretrainConfig& config, const distributed::ProcessGroup& world);
+
+distributed::ParallelSizes parallel_sizes(const PretrainConfig& config);
+distributed::ContextAlgorithm context_algorithm(const PretrainConfig& config);
+
 // Whether ranks have different blocks or experts (train/model_parallel.h).
 bool is_cut(const PretrainConfig& config);
 
-distributed::ModelParallelOptions model_parallel_options(const PretrainConfig& config,
-                                                         const RankGroups& groups);
+distributed::LayerPlanOptions layer_plan_options(const PretrainConfig& config,
+                                                 const RankGroups& groups);
 
 }  // namespace plinth
