@@ -3,9 +3,9 @@
 namespace plinth::distributed {
 namespace {
 
-int64_t multiple_for(const Tensors& parameters, const ProcessGroup& group) {
+int64_t multiple_for(const Tensors& parameters, const ProcessGroup& group, bool sharded) {
   const Device device = parameters.empty() ? Device{} : parameters[0].device();
-  return DataParallel::multiple(group, device, false);
+  return DataParallel::multiple(group, device, sharded);
 }
 
 }  // namespace
@@ -13,7 +13,7 @@ int64_t multiple_for(const Tensors& parameters, const ProcessGroup& group) {
 GradientSet::GradientSet(const Tensors& parameters, const std::shared_ptr<ProcessGroup>& group,
                          const DataParallelOptions& options)
     : group_(group),
-      gradients_(parameters, {}, multiple_for(parameters, *group)),
+      gradients_(parameters, {}, multiple_for(parameters, *group, options.sharded)),
       tree_(gradients_) {
   if (group_->size() > 1 && !gradients_.parameters().empty())
     parallel_.emplace(group_, gradients_, options);

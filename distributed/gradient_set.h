@@ -14,6 +14,7 @@
 
 #include "distributed/data_parallel.h"
 #include "distributed/process_group.h"
+#include "distributed/zero.h"
 #include "nn/flat.h"
 #include "nn/gradient_tree.h"
 
@@ -34,6 +35,10 @@ class GradientSet {
   void next();
   // All are done: the gradients become the sum over the step. All ranks call it.
   void finish();
+
+  // Options with `sharded`: finish() leaves this rank's slices of the sum, for a ShardedUpdate.
+  GradientShare share() { return {group_, &gradients_, parallel_ ? &*parallel_ : nullptr}; }
+  nn::FlatGradients& gradients() { return gradients_; }
 
   double exposed_seconds() const { return parallel_ ? parallel_->exposed_seconds() : 0; }
 

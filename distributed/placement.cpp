@@ -62,18 +62,10 @@ void Placement::fill() {
   }
 }
 
-Tensors Placement::own_parameters() const {
-  Tensors result;
+nn::StateDict Placement::own_parameters() const {
+  nn::StateDict result;
   for (size_t i = 0; i < parameters_.size(); ++i) {
-    if (own_[i]) result.push_back(parameters_[i].tensor);
-  }
-  return result;
-}
-
-Tensors Placement::counted_parameters() const {
-  Tensors result;
-  for (size_t i = 0; i < parameters_.size(); ++i) {
-    if (holders_[i] == world_->rank()) result.push_back(parameters_[i].tensor);
+    if (own_[i]) result.push_back(parameters_[i]);
   }
   return result;
 }
@@ -101,19 +93,33 @@ nn::StateDict Placement::gather_weights() const {
   return whole;
 }
 
+nn::StateDict Placement::gather(const nn::StateDict& own, const std::string& word) const {
+  const NoGradGuard no_grad;
+  nn::StateDict whole;
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    const std::string name = word + "." + parameters_[i].name;
+    const DType dtype = nn::compute_dtype(parameters_[i].tensor.dtype());
+    const Tensor value = fetch(i, nn::find(own, name), dtype);
+    if (value.defined()) whole.push_back({name, value});
+  }
+  for (const auto& [name, tensor] : own) {
+    if (world_->rank() == 0 && !name.starts_with(word + ".")) whole.push_back({name, tensor});
+  }
+  return whole;
+}
+
 size_t Placement::number(const std::string& name) const {
   const auto at = std::ranges::find(parameters_, name, &nn::NamedTensor::name);
   check(at != parameters_.end(), ErrorKind::Argument, "Placement", "there is no parameter ", name);
   return static_cast<size_t>(at - parameters_.begin());
 }
 
-nn::StateDict Placement::gather_state(const nn::Optimizer& optimizer,
+nn::StateDict Placement::gather_state(const nn::Optimizer& optimizer, const nn::StateDict& own,
                                       const std::vector<std::string>& order) const {
   check(optimizer.is_elementwise(), ErrorKind::Argument, optimizer.name(),
         "updates a matrix as a whole, so that its state cannot be gathered; AdamW, Lion and Sgd "
         "can be");
   const NoGradGuard no_grad;
-  const nn::StateDict own = optimizer.state_dict();
   const Tensor own_steps = nn::find(own, kSteps);
   std::vector<int64_t> steps(order.size());
   const auto& given = optimizer.whole_parameters();
@@ -140,8 +146,8 @@ nn::StateDict Placement::gather_state(const nn::Optimizer& optimizer,
   return whole;
 }
 
-void Placement::load_state(nn::Optimizer& optimizer, const nn::StateDict& whole,
-                           const std::vector<std::string>& order) const {
+nn::StateDict Placement::own_state(const nn::Optimizer& optimizer, const nn::StateDict& whole,
+                                   const std::vector<std::string>& order) const {
   const Tensor steps = nn::find(whole, kSteps);
   const auto count = static_cast<int64_t>(order.size());
   check(steps.defined() && steps.dtype() == DType::Int64 && steps.shape() == Shape{count},
@@ -160,7 +166,7 @@ void Placement::load_state(nn::Optimizer& optimizer, const nn::StateDict& whole,
   }
   own.push_back(
       {std::string(kSteps), from_values(own_steps, {static_cast<int64_t>(own_steps.size())})});
-  optimizer.load_state_dict(own);
+  return own;
 }
 
 }  // namespace plinth::distributed

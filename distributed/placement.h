@@ -28,9 +28,7 @@ class Placement {
             std::vector<bool> own, Device device);
 
   // This rank's, in the model's order.
-  Tensors own_parameters() const;
-  // Those of them that no rank before this one has: each parameter counts once in the world.
-  Tensors counted_parameters() const;
+  nn::StateDict own_parameters() const;
 
   // Gives all parameters memory on the CPU, for a file to be read into; release() ends it. In
   // between this rank's keep their values and place.
@@ -39,14 +37,18 @@ class Placement {
 
   // All parameters, on the CPU of rank 0; empty on the others. All ranks call it.
   nn::StateDict gather_weights() const;
-  // The optimizer's state as one process would have it, likewise; `order` has the names of all
-  // parameters in the order in which one process gives them to its optimizer. Throws
-  // Error(Argument) for an optimizer that looks at whole matrices.
-  nn::StateDict gather_state(const nn::Optimizer& optimizer,
+  // Likewise of tensors "WORD.NAME" of the parameters, of which this rank has `own`, float32 or
+  // float64 as nn::compute_dtype(). What has no such name stays on rank 0.
+  nn::StateDict gather(const nn::StateDict& own, const std::string& word) const;
+  // The optimizer's state as one process would have it, likewise, where `own` is that of this
+  // rank's whole parameters; `order` has the names of all parameters in the order in which one
+  // process gives them to its optimizer. Throws Error(Argument) for an optimizer that looks at
+  // whole matrices.
+  nn::StateDict gather_state(const nn::Optimizer& optimizer, const nn::StateDict& own,
                              const std::vector<std::string>& order) const;
-  // Takes this rank's part of such a state. Throws Error(Shape) where something is missing.
-  void load_state(nn::Optimizer& optimizer, const nn::StateDict& whole,
-                  const std::vector<std::string>& order) const;
+  // This rank's part of such a state. Throws Error(Shape) where something is missing.
+  nn::StateDict own_state(const nn::Optimizer& optimizer, const nn::StateDict& whole,
+                          const std::vector<std::string>& order) const;
 
  private:
   size_t number(const std::string& name) const;

@@ -79,8 +79,6 @@ void check_model_parallel(const ModelParallelOptions& options, int ranks,
         ErrorKind::Config, "parallel.schedule",
         "got zb-h1, which needs the gradients of inputs and weights apart; "
         "model.activation_checkpointing computes them together");
-  check(!options.data_parallel.sharded, ErrorKind::Config, "parallel.zero",
-        "takes 0 with parallel.pp or parallel.ep");
 }
 
 ModelParallel::ModelParallel(LanguageModel& model, const std::shared_ptr<ProcessGroup>& world,
@@ -97,6 +95,9 @@ ModelParallel::ModelParallel(LanguageModel& model, const std::shared_ptr<Process
   share_layers();
   for (int piece = mesh_.coordinate("pp"); piece < pipeline_.pieces(); piece += options_.sizes.pp)
     pieces_.push_back(make_piece(piece));
+  for (Piece& piece : pieces_) {
+    for (Part* part : piece.parts()) parts_.push_back(part);
+  }
   join_ends();
   place();
 }
@@ -141,8 +142,15 @@ void ModelParallel::add_block(Piece& piece, nn::Module& block) {
   }
 }
 
+void ModelParallel::add_shared(Piece& piece, const Tensor& parameter) const {
+  const bool is_tied =
+      options_.sizes.pp > 1 && model_.info().tied && parameter.is(model_.head_weight());
+  (is_tied ? piece.tied : piece.shared).parameters.push_back(parameter);
+}
+
 ModelParallel::Piece ModelParallel::make_piece(int piece) {
-  Piece result{{shared_}, {experts_}};
+  Piece result{{shared_}, {experts_}, {shared_}};
+  result.tied.counts = piece == 0;
   const Tensors last = model_.last_parameters();
   if (piece == 0) {
     // What is neither a block's nor the last piece's; a tied output projection is both ends'.
@@ -153,7 +161,7 @@ ModelParallel::Piece ModelParallel::make_piece(int piece) {
     for (const Tensor& parameter : last) others.insert(parameter.impl());
     if (model_.info().tied) others.erase(model_.head_weight().impl());
     for (const Tensor& parameter : model_.parameters()) {
-      if (!others.contains(parameter.impl())) result.shared.parameters.push_back(parameter);
+      if (!others.contains(parameter.impl())) add_shared(result, parameter);
     }
   }
   const Blocks blocks = blocks_of(piece);
@@ -162,7 +170,7 @@ ModelParallel::Piece ModelParallel::make_piece(int piece) {
   if (piece + 1 == pipeline_.pieces()) {
     for (const Tensor& parameter : last) {
       const bool is_there = piece == 0 && model_.info().tied && parameter.is(model_.head_weight());
-      if (!is_there) result.shared.parameters.push_back(parameter);
+      if (!is_there) add_shared(result, parameter);
     }
   }
   return result;
@@ -175,17 +183,9 @@ void ModelParallel::join_ends() {
   ends_ = mesh_.group("pp")->split(is_end ? 0 : -1, stage, "pp_ends");
 }
 
-std::vector<ModelParallel::Part*> ModelParallel::parts() {
-  std::vector<Part*> all;
-  for (Piece& piece : pieces_) {
-    for (Part* part : piece.parts()) all.push_back(part);
-  }
-  return all;
-}
-
 void ModelParallel::place() {
   std::unordered_set<const TensorImpl*> own;
-  for (const Part* part : parts()) {
+  for (const Part* part : parts_) {
     for (const Tensor& parameter : part->parameters) own.insert(parameter.impl());
   }
   const std::vector<nn::NamedTensor> parameters = model_.named_parameters();
@@ -196,7 +196,7 @@ void ModelParallel::place() {
   placement_.emplace(mesh_.group_over({"pp", "dp", "ep", "cp"}), parameters, is_own, device_);
 }
 
-void ModelParallel::make_gradients() {
+void ModelParallel::make_gradients(nn::Optimizer& optimizer) {
   // An expert that no token reaches gives no gradient: which are sent before the step's end, and so
   // the order of sends in a group, would be another on each rank.
   distributed::DataParallelOptions of_experts = options_.data_parallel;
@@ -206,9 +206,16 @@ void ModelParallel::make_gradients() {
     part.gradients = std::make_unique<GradientSet>(part.parameters, part.group, options);
   };
   for (Piece& piece : pieces_) {
-    make(piece.shared, has_all ? of_experts : options_.data_parallel);
+    const auto& of_shared = has_all ? of_experts : options_.data_parallel;
+    make(piece.shared, of_shared);
     make(piece.experts, of_experts);
+    make(piece.tied, of_shared);
   }
+  optimizer_ = &optimizer;
+  if (!options_.data_parallel.sharded) return;
+  std::vector<distributed::GradientShare> shares;
+  for (Part* part : parts_) shares.push_back(part->gradients->share());
+  update_.emplace(shares, optimizer);
 }
 
 // ---- a step ----
@@ -237,7 +244,7 @@ Tensors ModelParallel::forward(int piece, const Tensors& x, const Batch& batch) 
 void ModelParallel::run(const Step& step, BatchSource& data, std::vector<double>& losses) {
   const distributed::Share share = distributed::share_of(*data_, step.micro_batches);
   // Each rank of a part's group has as many passes through it.
-  for (Part* part : parts()) {
+  for (Part* part : parts_) {
     check(part->gradients != nullptr, ErrorKind::Argument, "ModelParallel",
           "run() was called before make_gradients()");
     part->gradients->begin(share.count * part->group->size());
@@ -262,22 +269,26 @@ void ModelParallel::run(const Step& step, BatchSource& data, std::vector<double>
   const bool gives = mesh_.coordinate("cp") == 0 && mesh_.coordinate("tp") == 0;
   for (size_t i = 0; gives && i < own_losses.size(); ++i)
     losses[share.first + i] = own_losses[i].item();
-  for (Part* part : parts()) part->gradients->finish();
+  for (Part* part : parts_) part->gradients->finish();
   if (ends_) ends_->all_reduce(model_.head_weight().grad()).wait();
 }
 
 double ModelParallel::exposed_seconds() const {
   double seconds = pipeline_.exposed_seconds();
-  for (const Piece& piece : pieces_)
-    seconds +=
-        piece.shared.gradients->exposed_seconds() + piece.experts.gradients->exposed_seconds();
+  for (const Part* part : parts_) seconds += part->gradients->exposed_seconds();
   return seconds;
 }
 
+// Of what several ranks have the first gives it, or, with ZeRO, each its slices; of what two stages
+// have the first.
 double ModelParallel::grad_norm() const {
   std::vector<distributed::GradientPart> gradients;
-  for (const Tensor& parameter : placement_->counted_parameters()) {
-    if (parameter.grad().defined()) gradients.push_back({parameter, 0, parameter.grad()});
+  for (size_t i = 0; i < parts_.size(); ++i) {
+    const Part& part = *parts_[i];
+    if (!part.counts || (!update_ && part.group->rank() > 0)) continue;
+    const auto own = update_ ? update_->gradient_parts(i)
+                             : distributed::gradient_parts(part.gradients->gradients(), nullptr);
+    gradients.insert(gradients.end(), own.begin(), own.end());
   }
   Tensors counted;
   if (shards()) {
@@ -286,6 +297,10 @@ double ModelParallel::grad_norm() const {
     for (const auto& part : gradients) counted.push_back(part.values);
   }
   return distributed::norm_over(counted, device_, {mesh_.world().get()});
+}
+
+void ModelParallel::step(double factor) {
+  update_ ? update_->step(factor) : optimizer_->step(factor);
 }
 
 Tensor ModelParallel::evaluate(const Tensor& ids, const Tensor& targets) {
@@ -303,22 +318,21 @@ Tensor ModelParallel::evaluate(const Tensor& ids, const Tensor& targets) {
 // ---- weights and state ----
 
 void ModelParallel::agree_on_weights() const {
-  Tensors shared, experts;
-  for (const Piece& piece : pieces_) {
-    const Tensors &all = piece.shared.parameters, &own = piece.experts.parameters;
-    shared.insert(shared.end(), all.begin(), all.end());
-    experts.insert(experts.end(), own.begin(), own.end());
-  }
-  check_same(*shared_, shared, device_);
-  check_same(*experts_, experts, device_);
+  for (const Part* part : parts_) check_same(*part->group, part->parameters, device_);
 }
 
-nn::StateDict ModelParallel::gather_state(const nn::Optimizer& optimizer) {
-  return placement_->gather_state(optimizer, order_);
+nn::StateDict ModelParallel::gather_state() {
+  const nn::StateDict own = update_ ? update_->state_dict() : optimizer_->state_dict();
+  return placement_->gather_state(*optimizer_, own, order_);
 }
 
-void ModelParallel::load_state(nn::Optimizer& optimizer, const nn::StateDict& whole) {
-  placement_->load_state(optimizer, whole, order_);
+void ModelParallel::load_state(const nn::StateDict& whole) {
+  const nn::StateDict own = placement_->own_state(*optimizer_, whole, order_);
+  update_ ? update_->load_state_dict(own) : optimizer_->load_state_dict(own);
+}
+
+nn::StateDict ModelParallel::gather(const nn::StateDict& own) {
+  return placement_->gather(own, "average");
 }
 
 void ModelParallel::load_weights(const std::function<void()>& load) {

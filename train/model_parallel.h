@@ -5,7 +5,7 @@
 //   ModelParallel parallel(model, world, device, {.sizes = {.pp = 2, .tp = 2}});   cuts the model
 //   model.to(device);
 //   nn::AdamW optimizer(nn::decay_matrices(model, 0.1));                 of what is left
-//   parallel.make_gradients();
+//   parallel.make_gradients(optimizer);
 //   Trainer trainer(model, loss, optimizer, schedule, data,
 //                   {.group = world, .shards = parallel.shards(), .plan = &parallel});
 //
@@ -58,8 +58,9 @@ class ModelParallel : public StepPlan {
   ModelParallel(LanguageModel& model, const std::shared_ptr<distributed::ProcessGroup>& world,
                 Device device, const ModelParallelOptions& options);
 
-  // Once the model is on its device: before the first step.
-  void make_gradients();
+  // Once the model is on its device: before the first step. With ZeRO stage 1, data_parallel's
+  // `sharded`, the optimizer is left its rank's slices. It outlives this.
+  void make_gradients(nn::Optimizer& optimizer);
 
   // How parameters are cut by tp; null without. What is whole or loaded below is of these parts.
   const distributed::ParameterParts* shards() const {
@@ -68,11 +69,14 @@ class ModelParallel : public StepPlan {
   const distributed::ProcessGroup& data_group() const override { return *data_; }
   void run(const Step& step, BatchSource& data, std::vector<double>& losses) override;
   double grad_norm() const override;
+  void step(double factor) override;
   double exposed_seconds() const override;
   void agree_on_weights() const override;
-  nn::StateDict gather_state(const nn::Optimizer& optimizer) override;
+  nn::StateDict own_parameters() const override { return placement_->own_parameters(); }
+  nn::StateDict gather_state() override;
+  void load_state(const nn::StateDict& whole) override;
+  nn::StateDict gather(const nn::StateDict& own) override;
   void load_weights(const std::function<void()>& load) override;
-  void load_state(nn::Optimizer& optimizer, const nn::StateDict& whole) override;
 
   // Of all blocks and experts, on the first rank of those with the same part of layers, on the CPU.
   // All ranks call it.
@@ -90,11 +94,14 @@ class ModelParallel : public StepPlan {
     std::shared_ptr<distributed::ProcessGroup> group;
     Tensors parameters = {};
     std::unique_ptr<distributed::GradientSet> gradients = {};
+    bool counts = true;  // in the norm: no stage before has it
   };
-  // Of one of this rank's pieces: what all ranks of an ep group have, and this rank's experts.
+  // Of one of this rank's pieces: what all ranks of an ep group have, this rank's experts, and an
+  // embedding that the last piece has as the output projection. That one is by itself, so that
+  // ZeRO cuts it alike on both stages.
   struct Piece {
-    Part shared, experts;
-    std::vector<Part*> parts() { return {&shared, &experts}; }
+    Part shared, experts, tied;
+    std::vector<Part*> parts() { return {&shared, &experts, &tied}; }
   };
 
   Blocks blocks_of(int piece) const;
@@ -107,7 +114,7 @@ class ModelParallel : public StepPlan {
   // Between pieces go activations and, where training counts it, the sum of the blocks' loads.
   Tensors forward(int piece, const Tensors& x, const Batch& batch);
   Piece& own_piece(int piece) { return pieces_[static_cast<size_t>(piece / options_.sizes.pp)]; }
-  std::vector<Part*> parts();
+  void add_shared(Piece& piece, const Tensor& parameter) const;
 
   LanguageModel& model_;
   ModelParallelOptions options_;
@@ -119,9 +126,12 @@ class ModelParallel : public StepPlan {
   std::shared_ptr<distributed::ProcessGroup> ends_;     // first and last stage, of a tied embedding
   std::shared_ptr<const distributed::LayerPlan> layers_;  // null without tp and cp
   distributed::PipelineExecutor pipeline_;
-  std::vector<std::string> order_;                   // of all parameters in an optimizer
-  std::vector<Piece> pieces_;                        // this rank's
-  std::optional<distributed::Placement> placement_;  // of ranks with the same part of layers
+  std::vector<std::string> order_;  // of all parameters in an optimizer
+  std::vector<Piece> pieces_;       // this rank's
+  std::vector<Part*> parts_;        // of these
+  nn::Optimizer* optimizer_ = nullptr;
+  std::optional<distributed::ShardedUpdate> update_;  // of parts_, with ZeRO
+  std::optional<distributed::Placement> placement_;   // of ranks with the same part of layers
 };
 
 }  // namespace plinth

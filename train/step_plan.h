@@ -35,18 +35,25 @@ class StepPlan {
   virtual void run(const Step& step, BatchSource& data, std::vector<double>& losses) = 0;
   // Of the gradients of all ranks, each parameter's once.
   virtual double grad_norm() const = 0;
+  // The optimizer's step with factor * gradient.
+  virtual void step(double factor) = 0;
   // Of the last run(): for how long it waited for others.
   virtual double exposed_seconds() const = 0;
 
+  // This rank's.
+  virtual nn::StateDict own_parameters() const = 0;
   // Throws Error(Config) where ranks have different values of the same parameters.
   virtual void agree_on_weights() const = 0;
   // The optimizer's state of all parameters, on rank 0; where layers are cut, of its part of them,
   // and on the first rank of those with each other part.
-  virtual nn::StateDict gather_state(const nn::Optimizer& optimizer) = 0;
+  virtual nn::StateDict gather_state() = 0;
+  // Takes this rank's part of such a state.
+  virtual void load_state(const nn::StateDict& whole) = 0;
+  // The same of tensors of this rank's parameters, that have a word before their names:
+  // "average.NAME". What has no such name stays on rank 0.
+  virtual nn::StateDict gather(const nn::StateDict& own) = 0;
   // Calls `load`, which writes into all parameters of the model, and keeps this rank's.
   virtual void load_weights(const std::function<void()>& load) = 0;
-  // Takes this rank's part of such a state.
-  virtual void load_state(nn::Optimizer& optimizer, const nn::StateDict& whole) = 0;
 };
 
 }  // namespace plinth

@@ -40,8 +40,6 @@ TrainerOptions completed(TrainerOptions options) {
   const int64_t ranks = options.group ? options.group->size() : 1;
   check(options.context > 0 && ranks % options.context == 0, ErrorKind::Argument, "Trainer",
         "context got ", options.context, ", takes a divisor of the ", ranks, " ranks of group");
-  check(!options.plan || options.ema_decay == 0, ErrorKind::Argument, "Trainer", "ema_decay got ",
-        options.ema_decay, ", takes 0 with a plan");
   check(!options.plan || (options.group && !options.sharding), ErrorKind::Argument, "Trainer",
         "a plan takes a group of several ranks, and no sharding");
   if (options.group) {
@@ -95,8 +93,12 @@ Trainer::Trainer(nn::Module& module, Loss loss, nn::Optimizer& optimizer, nn::Sc
     if (options_.group && !options_.plan)
       parallel_.emplace(options_.group, gradients_, options_.data_parallel);
     if (parallel_ && options_.data_parallel.sharded)
-      sharded_.emplace(options_.group, gradients_, *parallel_, optimizer_);
-    if (options_.ema_decay > 0) ema_.emplace(module_, ema);
+      sharded_.emplace(
+          std::vector<distributed::GradientShare>{{options_.group, &gradients_, &*parallel_}},
+          optimizer_);
+    if (options_.ema_decay > 0)
+      ema_.emplace(options_.plan ? options_.plan->own_parameters() : module_.named_parameters(),
+                   ema);
   }
   generator().seed(options_.seed);
   module_.train();
@@ -211,12 +213,14 @@ Trainer::StepResult Trainer::step_on_host(bool stops) {
   if (!result.accepted) return result;
   optimizer_.set_lr(result.learning_rate);
   const double factor = share * nn::clip_factor(result.grad_norm, options_.clip_norm);
-  if (zero_) {
-    zero_->step(factor);
-  } else {
-    sharded_ ? sharded_->step(factor) : optimizer_.step(factor);
-  }
+  update(factor);
   return result;
+}
+
+void Trainer::update(double factor) {
+  if (options_.plan) return options_.plan->step(factor);
+  if (zero_) return zero_->step(factor);
+  sharded_ ? sharded_->step(factor) : optimizer_.step(factor);
 }
 
 // The same, given to the GPU whole. Its verdict and the guard's have the same grounds.
@@ -278,9 +282,9 @@ double Trainer::grad_norm() const {
     distributed::ProcessGroup* sharing = nullptr;  // ranks with other slices
     if (zero_) sharing = &zero_->shard_group();
     if (sharded_) sharing = options_.group.get();
-    const auto parts =
-        zero_ ? zero_->gradient_parts()
-              : distributed::gradient_parts(gradients_, sharded_ ? &sharded_->slices() : nullptr);
+    const auto parts = zero_      ? zero_->gradient_parts()
+                       : sharded_ ? sharded_->gradient_parts(0)
+                                  : distributed::gradient_parts(gradients_, nullptr);
     return distributed::norm_over(shards->counted(parts), device(), {sharing, &shards->group()});
   }
   if (zero_) return zero_->grad_norm();

@@ -159,6 +159,7 @@ class Trainer {
   // some rank stops.
   bool gather(std::vector<double>& losses, bool stops);
   double grad_norm() const;
+  void update(double factor);
   void agree_on_start() const;
   bool writes() const { return !options_.world || options_.world->rank() == 0; }
   Device device() const;
@@ -178,6 +179,7 @@ class Trainer {
   States gather_states() const;
   CheckpointContents snapshot(const States& states) const;
   // This rank's parts of what a checkpoint has.
+  void load_average(const nn::StateDict& whole);
   nn::StateDict own_parts(const nn::StateDict& whole) const;
   std::string state_json() const;
   void restore(const std::filesystem::path& checkpoint);

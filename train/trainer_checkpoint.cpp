@@ -31,7 +31,8 @@ Trainer::States Trainer::gather_states() const {
   };
   States states;
   if (options_.plan) {
-    states.optimizer = whole(options_.plan->gather_state(optimizer_));
+    states.optimizer = whole(options_.plan->gather_state());
+    if (ema_) states.average = whole(options_.plan->gather(ema_->state_dict()));
     return states;
   }
   if (!hooks_.save) states.weights = whole(module_.state_dict());
@@ -118,7 +119,7 @@ void Trainer::restore_tensors(const fs::path& checkpoint) {
   const auto load = [&] { load_weights(checkpoint); };
   options_.plan ? options_.plan->load_weights(load) : load();
   load_optimizer_state(own_parts(read_tensors(checkpoint / kOptimizerFile)));
-  if (ema_) ema_->load_state_dict(own_parts(read_tensors(checkpoint / kAverageFile)));
+  if (ema_) load_average(read_tensors(checkpoint / kAverageFile));
 }
 
 void Trainer::restore_sharded(const fs::path& checkpoint) {
@@ -127,7 +128,18 @@ void Trainer::restore_sharded(const fs::path& checkpoint) {
   const auto load = [&] { module_.load_state_dict(own_parts(slices.whole("parameter"))); };
   options_.plan ? options_.plan->load_weights(load) : load();
   load_optimizer_state(own_parts(whole_optimizer_state(slices)));
-  if (ema_) ema_->load_state_dict(own_parts(whole_average(slices)));
+  if (ema_) load_average(whole_average(slices));
+}
+
+// With a plan that of this rank's parameters.
+void Trainer::load_average(const nn::StateDict& whole) {
+  nn::StateDict parts = own_parts(whole);
+  if (options_.plan) {
+    const nn::StateDict own = ema_->state_dict();
+    std::erase_if(
+        parts, [&](const nn::NamedTensor& entry) { return !nn::find(own, entry.name).defined(); });
+  }
+  ema_->load_state_dict(parts);
 }
 
 nn::StateDict Trainer::own_parts(const nn::StateDict& whole) const {
@@ -141,7 +153,7 @@ void Trainer::load_weights(const fs::path& checkpoint) {
 
 void Trainer::load_optimizer_state(const nn::StateDict& state) {
   if (options_.plan) {
-    options_.plan->load_state(optimizer_, state);
+    options_.plan->load_state(state);
   } else if (sharded_) {
     sharded_->load_state_dict(state);
   } else {

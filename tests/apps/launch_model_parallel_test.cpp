@@ -83,9 +83,8 @@ TEST(LaunchedModelParallel, RefusesWhatDoesNotGoTogether) {
     EXPECT_THAT(outcome.errors, HasSubstr(message));
   };
   refused(0, {"parallel.pp=2"}, "whose product takes a divisor of the 1 rank");
-  refused(2, {"parallel.pp=2", "train.ema_decay=0.9"}, "train.ema_decay: got 0.9, takes 0 with");
   refused(2, {"parallel.pp=2", "sample.every=1"}, "sample.every: got 1, takes 0 with");
-  refused(2, {"parallel.pp=2", "parallel.zero=1"}, "parallel.zero");
+  refused(2, {"parallel.pp=2", "parallel.zero=2"}, "parallel.zero: got 2, takes 0 or 1 with");
   refused(2, {"parallel.ep=2"}, "parallel.ep: got 2, gpt2 has no experts");
 }
 

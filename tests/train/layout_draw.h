@@ -12,9 +12,12 @@
 #include "core/io/file.h"
 #include "data/shards/shard_writer.h"
 #include "models/registry.h"
+#include "models/tensor_files.h"
 #include "tests/core/io/temporary_directory.h"
 #include "tests/distributed/on_ranks.h"
 #include "tests/nn/relative_distance.h"
+#include "train/checkpoint/file_names.h"
+#include "train/checkpoint/run_directory.h"
 #include "train/checkpoint/sharded.h"
 #include "train/checkpoint/sharded_model.h"
 #include "train/pretrain/pretrain.h"
@@ -141,6 +144,7 @@ inline Draw draw_shared(Dice& dice) {
   draw.model = draw_model(dice, type, dice.between(1, 2), sharers.tokens());
   if (type == "mixtral") draw_experts(dice, 1, true, draw.model);
   draw_steps(dice, dp, draw.model);
+  if (dice.chance(2)) draw.model.emplace_back("train.ema_decay=0.9");
   draw_sharing(dice, sharers, draw);
   const int64_t zero = dice.between(0, 3);
   draw.parallel.push_back(set("parallel.zero", zero));
@@ -168,8 +172,9 @@ inline Draw draw_cut(Dice& dice) {
   draw.model = draw_model(dice, type, pp * chunks + dice.between(0, 2), sharers.tokens());
   if (type == "mixtral") draw_experts(dice, ep, pp == 1, draw.model);
   draw_steps(dice, dp * ep * (schedule == "interleaved" ? pp : 1), draw.model);
+  if (dice.chance(2)) draw.model.emplace_back("train.ema_decay=0.9");
   draw.parallel = {set("parallel.pp", pp), set("parallel.ep", ep), set("parallel.chunks", chunks),
-                   "parallel.schedule=" + schedule};
+                   set("parallel.zero", dice.between(0, 1)), "parallel.schedule=" + schedule};
   draw_sharing(dice, sharers, draw);
   return draw;
 }
@@ -185,11 +190,11 @@ inline Draw draw_layout(uint64_t seed) {
 
 // ---- running it ----
 
-inline constexpr int64_t kSteps = 3;
+inline constexpr int64_t kSteps = 3, kSaved = 2;
 
 // One rank's run in `directory`/`run`. SGD: an update is as exact as its gradient.
 inline void pretrain_rank(const std::filesystem::path& directory, const std::string& run,
-                          const Words& words,
+                          const Words& words, bool resume,
                           const std::shared_ptr<distributed::ProcessGroup>& group) {
   omp_set_num_threads(1);
   PretrainConfig config;
@@ -197,6 +202,7 @@ inline void pretrain_rank(const std::filesystem::path& directory, const std::str
   for (const std::string& word :
        {"run.directory=" + (directory / run).string(), std::string("run.seed=5"),
         "data.train=[\"" + (directory / "train.bin").string() + "\"]", set("train.steps", kSteps),
+        set("checkpoint.every", kSaved), std::string("checkpoint.keep_best=false"),
         std::string("optimizer.name=sgd"), std::string("optimizer.lr=0.3"),
         std::string("optimizer.weight_decay=0.1"), std::string("schedule.name=constant"),
         std::string("log.report=false"), std::string("log.tensorboard=false"),
@@ -206,7 +212,7 @@ inline void pretrain_rank(const std::filesystem::path& directory, const std::str
   schema.finish();
   validate(config);
   pretrain(
-      config, schema, false, [](const std::string&) {}, {}, group);
+      config, schema, resume, [](const std::string&) {}, {}, group);
 }
 
 inline void write_tokens(const std::filesystem::path& file) {
@@ -219,20 +225,34 @@ inline void write_tokens(const std::filesystem::path& file) {
 
 // Trains on so many ranks, as threads; throws what one of them threw.
 inline void pretrain_ranks(const std::filesystem::path& directory, const std::string& run,
-                           const Words& words, int ranks) {
+                           const Words& words, int ranks, bool resume = false) {
   const auto rank = [&](const std::shared_ptr<distributed::ProcessGroup>& world) {
-    pretrain_rank(directory, run, words, ranks > 1 ? world : nullptr);
+    pretrain_rank(directory, run, words, resume, ranks > 1 ? world : nullptr);
   };
   distributed::on_ranks(ranks, rank);
 }
 
-// What a run's last checkpoint holds, in whichever layout.
+// What a run's last checkpoint holds, in whichever layout: weights, and their average if it has
+// one.
 inline nn::StateDict weights_of(const std::filesystem::path& run) {
-  const std::filesystem::path last = run / "step-000003";
-  static_assert(kSteps == 3);
-  const auto model =
-      ShardedCheckpoint::is_in(last) ? load_sharded_model(last) : load_pretrained(last);
-  return model->named_parameters();
+  const std::filesystem::path last = run / checkpoint_name(kSteps);
+  const bool is_sharded = ShardedCheckpoint::is_in(last);
+  nn::StateDict weights =
+      (is_sharded ? load_sharded_model(last) : load_pretrained(last))->named_parameters();
+  nn::StateDict averages;
+  if (is_sharded) averages = ShardedCheckpoint(last).whole("ema");
+  if (std::filesystem::exists(last / kAverageFile)) averages = read_tensors(last / kAverageFile);
+  for (nn::NamedTensor& entry : averages) {
+    if (entry.name != "updates") weights.push_back(std::move(entry));
+  }
+  return weights;
+}
+
+// Goes on from the checkpoint before the last one.
+inline void train_end_again(const std::filesystem::path& directory, const std::string& run,
+                            const Words& words, int ranks) {
+  std::filesystem::remove_all(directory / run / checkpoint_name(kSteps));
+  pretrain_ranks(directory, run, words, ranks, true);
 }
 
 // Float32 sums of other orders, over three steps of SGD.
@@ -247,9 +267,18 @@ inline void expect_one_process(const Draw& draw) {
   try {
     pretrain_ranks(directory.path(), "alone", draw.model, 1);
     pretrain_ranks(directory.path(), "ranks", words, draw.ranks);
-    const double apart =
-        nn::relative_distance(weights_of(directory / "ranks"), weights_of(directory / "alone"));
-    EXPECT_LE(apart, draw.same_bits ? 0 : kRounding);
+    const nn::StateDict expected = weights_of(directory / "alone");
+    const auto expect_same = [&](const std::string& run) {
+      SCOPED_TRACE(run);
+      EXPECT_LE(nn::relative_distance(weights_of(directory / run), expected),
+                draw.same_bits ? 0 : kRounding);
+    };
+    expect_same("ranks");
+    // What either has written, the other goes on from.
+    train_end_again(directory.path(), "ranks", draw.model, 1);
+    expect_same("ranks");
+    train_end_again(directory.path(), "alone", words, draw.ranks);
+    expect_same("alone");
   } catch (const Error& error) {
     ADD_FAILURE() << error.what();
   }

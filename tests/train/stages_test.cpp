@@ -108,7 +108,7 @@ Outcome train(const Job& run, const Group& group) {
   } else {
     optimizer = std::make_unique<nn::AdamW>(groups, nn::AdamWOptions{.lr = rate});
   }
-  if (plan) plan->make_gradients();
+  if (plan) plan->make_gradients(*optimizer);
   const ProcessGroup* sharing = plan ? &plan->data_group() : nullptr;
   Sequences data(run.trainer.batch, sharing ? sharing->rank() : 0, sharing ? sharing->size() : 1);
   TrainerOptions options = run.trainer;
@@ -211,6 +211,8 @@ INSTANTIATE_TEST_SUITE_P(
             Stages{"plain_2", 2, {.sizes = {.pp = 2}}}, Stages{"plain_4", 4, {.sizes = {.pp = 4}}},
             Stages{"plain_2_dp_2", 4, {.sizes = {.pp = 2}}},
             Stages{"plain_4_dp_2", 8, {.sizes = {.pp = 4}}},
+            Stages{
+                "plain_2_dp_2_zero", 4, {.sizes = {.pp = 2}, .data_parallel = {.sharded = true}}},
             Stages{"interleaved_2",
                    2,
                    {.sizes = {.pp = 2}, .schedule = PipelineKind::Interleaved, .chunks = 2}},
@@ -313,6 +315,14 @@ INSTANTIATE_TEST_SUITE_P(
                          .schedule = PipelineKind::Interleaved,
                          .chunks = 2}},
                     Mix{"llama_pp_2_dp_2_cp_2", "llama", 8, {.sizes = {.pp = 2, .cp = 2}}},
+                    Mix{"gpt2_pp_2_dp_2_tp_2_zero",
+                        "gpt2",
+                        8,
+                        {.sizes = {.pp = 2, .tp = 2}, .data_parallel = {.sharded = true}}},
+                    Mix{"mixtral_dp_2_ep_2_zero",
+                        "mixtral",
+                        4,
+                        {.sizes = {.ep = 2}, .data_parallel = {.sharded = true}}},
                     Mix{"mixtral_ep_2_tp_2", "mixtral", 4, {.sizes = {.ep = 2, .tp = 2}}},
                     Mix{"mixtral_dp_2_ep_2_cp_2", "mixtral", 8, {.sizes = {.ep = 2, .cp = 2}}},
                     Mix{"mixtral_pp_2_ep_2_tp_2_sequence",
@@ -341,8 +351,6 @@ TEST(CheckModelParallel, NamesTheKeyThatDoesNotFit) {
           "of the 5 layers");
   refused({.sizes = {.pp = 2}, .schedule = PipelineKind::ZeroBubbleH1}, 2, "gpt2",
           "parallel.schedule: got zb-h1", true);
-  refused({.sizes = {.pp = 2}, .data_parallel = {.sharded = true}}, 2, "gpt2",
-          "parallel.zero: takes 0");
 }
 
 TEST(PipelineTrainingErrors, RefusesMicroBatchesThatRanksCannotShare) {

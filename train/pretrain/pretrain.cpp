@@ -329,7 +329,7 @@ PretrainResult pretrain(const PretrainConfig& config, const ConfigSchema& schema
   if (!plan) options.context = config.parallel.cp;
   options.shards = shards;
   options.plan = plan.get();
-  if (plan) plan->make_gradients();
+  if (plan) plan->make_gradients(*optimizer);
   if (groups.world)
     tell(detail::concat(ranks_text(config, *groups.world), ", ",
                         config.train.batch / config.micro_batch() / data_ranks,

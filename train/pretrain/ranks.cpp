@@ -36,14 +36,6 @@ void check_grid(const PretrainConfig& config, int64_t ranks) {
         " micro-batches a step on each rank, takes a multiple of parallel.pp (", parallel.pp, ")");
 }
 
-// What ranks that have different parts of the model cannot do.
-void check_cut(const PretrainConfig& config) {
-  check(config.train.ema_decay == 0, ErrorKind::Config, "train.ema_decay", "got ",
-        config.train.ema_decay, ", takes 0 with parallel.pp or parallel.ep");
-  check(config.sample.every == 0, ErrorKind::Config, "sample.every", "got ", config.sample.every,
-        ", takes 0 with parallel.pp or parallel.ep: one rank has not the whole model");
-}
-
 // What ranks cannot do together is refused before anything is read.
 void check_work(const PretrainConfig& config, int64_t ranks) {
   const bool shares_model = config.parallel.tp * config.parallel.cp > 1;
@@ -53,9 +45,13 @@ void check_work(const PretrainConfig& config, int64_t ranks) {
         config.train.float8,
         ", takes off with parallel.tp or parallel.cp: a scale is that of a "
         "whole tensor");
-  if (ranks > 1 && is_cut(config)) check_cut(config);
-  check(config.parallel.zero == 0 || !is_cut(config), ErrorKind::Config, "parallel.zero", "got ",
-        config.parallel.zero, ", takes 0 with parallel.pp or parallel.ep");
+  check(ranks == 1 || !is_cut(config) || config.sample.every == 0, ErrorKind::Config,
+        "sample.every", "got ", config.sample.every,
+        ", takes 0 with parallel.pp or parallel.ep: one rank has not the whole model");
+  check(config.parallel.zero < 2 || !is_cut(config), ErrorKind::Config, "parallel.zero", "got ",
+        config.parallel.zero,
+        ", takes 0 or 1 with parallel.pp or parallel.ep, whose ranks keep the gradients of all "
+        "micro-batches that are on their way");
   const int64_t dp_shard = config.parallel.dp_shard, copies = ranks / config.parallel.tp;
   check(dp_shard == 0 || (copies % dp_shard == 0 && dp_shard % config.parallel.cp == 0),
         ErrorKind::Config, "parallel.dp_shard", "got ", dp_shard, ", takes a divisor of the ",
