@@ -369,10 +369,14 @@ double Trainer::validate() {
 
 // Ranks that share the weights write it together.
 void Trainer::sample() {
-  if (!hooks_.sample || options_.sample_every == 0 || !(writes() || zero_)) return;
+  const bool has_parts = options_.plan || options_.shards || options_.context > 1;
+  if (!hooks_.sample || options_.sample_every == 0 || !(writes() || zero_ || has_parts)) return;
   const OpScope scope("sample", ScopeKind::Phase);
   TextSample text;
-  evaluate([&] { text = hooks_.sample(); });
+  evaluate([&] {
+    const auto write = [&] { text = hooks_.sample(); };
+    has_parts&& zero_ ? zero_->with_whole(write) : write();
+  });
   text.step = step_;
   if (writes()) outputs_->recorder->sample(text);
 }

@@ -89,7 +89,8 @@ struct TrainerHooks {
   // Mean loss on held-out data. Runs in evaluation mode, without a graph, on averaged weights if
   // there are any.
   std::function<double()> validate;
-  // A text that the model writes now; the same holds.
+  // A text that the model writes now; the same holds. Where ranks have parts of parameters or of
+  // sequences, all call it, with parts that ZeRO has gathered, and that of rank 0 counts.
   std::function<TextSample()> sample;
   // Called when the directory is the run's own: whether it goes on from a checkpoint. May throw.
   std::function<void(bool resumed)> start;

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include "core/ops/elementwise.h"
 #include "core/ops/reduce.h"
 #include "models/tensor_files.h"
@@ -83,7 +85,7 @@ TEST(LaunchedPretrain, SharedModelsComeToTheWeightsOfOneProcess) {
   const Workplace here;
   const auto with = [](std::vector<std::string> more) {
     for (const char* word :
-         {"optimizer.name=sgd", "optimizer.lr=0.5", "sample.every=0", "schedule.name=constant",
+         {"optimizer.name=sgd", "optimizer.lr=0.5", "sample.every=2", "schedule.name=constant",
           "model.heads=3", "model.dim=24", "train.steps=4", "checkpoint.every=2"})
       more.emplace_back(word);
     return more;
@@ -106,6 +108,18 @@ TEST(LaunchedPretrain, SharedModelsComeToTheWeightsOfOneProcess) {
   EXPECT_LT(distance(here / "parts/step-000004/model.safetensors",
                      here / "alone/step-000004/model.safetensors"),
             kRounding);
+}
+
+// Where each rank has slices of parts of the weights, the first one has all for a text.
+TEST(LaunchedPretrain, SlicesOfSharedModelsWriteTexts) {
+  const Workplace here;
+  const Outcome outcome =
+      train(here, 4, "slices",
+            {"parallel.tp=2", "parallel.zero=3", "sample.every=2", "train.steps=2",
+             "checkpoint.every=0", "model.heads=3", "model.dim=24"});
+  ASSERT_EQ(outcome.status, 0) << outcome.errors;
+  const auto state = nlohmann::json::parse(read_text_file(here / "slices/step-000002/state.json"));
+  EXPECT_EQ(state.at("samples").size(), 2);
 }
 
 TEST(LaunchedPretrain, RefusesMicroBatchesThatRanksCannotShare) {

@@ -152,9 +152,9 @@ TEST(DeviceMesh, GroupsOverSeveralAxesKeepTheOrderOfRanks) {
     const DeviceMesh mesh = training_mesh(world, {.pp = 2, .ep = 1, .cp = 1, .tp = 3});
     EXPECT_EQ(mesh.size("dp"), 2);
     const auto members = [&](const std::vector<std::string_view>& axes) {
-      ProcessGroup& group = *mesh.group_over(axes);
-      const Tensor all = zeros({group.size()});
-      group.all_gather(all, ones({1}).mul_(static_cast<double>(world->rank()))).wait();
+      const Group group = mesh.group_over(axes);
+      const Tensor all = zeros({group->size()});
+      group->all_gather(all, ones({1}).mul_(static_cast<double>(world->rank()))).wait();
       return to_vector(all);
     };
     const int rank = world->rank(), tp = rank % 3, stage = rank / 6 * 6;

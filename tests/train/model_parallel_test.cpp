@@ -343,11 +343,6 @@ TEST(ModelParallelPlan, RefusesWhatItCannotCut) {
   c.tp = 1, c.sequence = true;
   expect_error(ErrorKind::Config, "parallel.sequence: got true, takes parallel.tp of 2 or more",
                [&] { arrange_ranks(config_of(c), groups[0]); });
-  PretrainConfig config = config_of(c);
-  config.parallel = {.tp = 2};
-  config.sample.every = 5;
-  expect_error(ErrorKind::Config, "sample.every: got 5, takes 0",
-               [&] { arrange_ranks(config, groups[0]); });
 }
 
 // Each rank has whole groups of heads, or a part of one.

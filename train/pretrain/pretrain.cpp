@@ -203,6 +203,17 @@ TextSample write_sample(const PretrainConfig& config, const Tokenizer& tokenizer
   return sample;
 }
 
+// A model with these weights, for one that ranks have in parts.
+std::unique_ptr<LanguageModel> whole_model(const LanguageModel& model, const nn::StateDict& weights,
+                                           Device device) {
+  std::unique_ptr<LanguageModel> whole =
+      make_model(ConfigJson::parse(model.config_json(DType::Float32), "config.json"));
+  whole->load_state_dict(copies_of(weights));
+  whole->to(device);
+  whole->eval();
+  return whole;
+}
+
 // The configuration that a run began with is kept beside it, and --resume must agree with it.
 void keep_config(const PretrainConfig& config, const ConfigSchema& schema, bool resumed) {
   const fs::path saved = config.run.directory / "config.toml";
@@ -226,14 +237,15 @@ void use_float8(const PretrainConfig& config, LanguageModel& model, const Tell& 
 // A checkpoint is itself a model directory, with its tokenizer beside the weights.
 TrainerHooks build_hooks(const PretrainConfig& config, const ConfigSchema& schema,
                          const PretrainData& data, LanguageModel& model,
-                         const distributed::ParameterParts* shards, ModelParallel* plan) {
+                         const distributed::ParameterParts* shards, ModelParallel* plan,
+                         bool is_first) {
   TrainerHooks hooks;
   const auto whole = std::make_shared<nn::StateDict>();
-  if (shards || plan)
-    hooks.gather = [=, &model] {
-      *whole = plan ? plan->gather_weights() : model.named_parameters();
-      if (shards) *whole = shards->whole(*whole);
-    };
+  const auto gather = [=, &model] {
+    const nn::StateDict own = plan ? plan->gather_weights() : model.named_parameters();
+    return shards ? shards->whole(own) : own;
+  };
+  if (shards || plan) hooks.gather = [=] { *whole = gather(); };
   hooks.start = [&](bool resumed) { keep_config(config, schema, resumed); };
   const auto describe = [&](CheckpointContents& contents) {
     contents.texts["config.json"] = model.config_json(model.head_weight().dtype());
@@ -272,7 +284,12 @@ TrainerHooks build_hooks(const PretrainConfig& config, const ConfigSchema& schem
     };
   }
   if (data.tokenizer && config.sample.every > 0)
-    hooks.sample = [&] { return write_sample(config, *data.tokenizer, model); };
+    hooks.sample = [&, gather, plan, is_first] {
+      if (!plan && !model.is_shared()) return write_sample(config, *data.tokenizer, model);
+      const nn::StateDict weights = gather();
+      if (!is_first) return TextSample{};
+      return write_sample(config, *data.tokenizer, *whole_model(model, weights, model.device()));
+    };
   return hooks;
 }
 
@@ -338,7 +355,7 @@ PretrainResult pretrain(const PretrainConfig& config, const ConfigSchema& schema
       *model,
       [&](const Batch& batch) { return model->loss(batch[0].to(device), batch[1].to(device)); },
       *optimizer, build_schedule(config), batches, std::move(options),
-      build_hooks(config, schema, data, *model, shards, plan.get()));
+      build_hooks(config, schema, data, *model, shards, plan.get(), is_first));
   try {
     result.training = trainer.run();
   } catch (const TrainingDiverged& error) {

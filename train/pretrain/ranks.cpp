@@ -45,22 +45,13 @@ void check_work(const PretrainConfig& config, int64_t ranks) {
         config.train.float8,
         ", takes off with parallel.tp or parallel.cp: a scale is that of a "
         "whole tensor");
-  check(ranks == 1 || !is_cut(config) || config.sample.every == 0, ErrorKind::Config,
-        "sample.every", "got ", config.sample.every,
-        ", takes 0 with parallel.pp or parallel.ep: one rank has not the whole model");
   check(config.parallel.zero < 2 || !is_cut(config), ErrorKind::Config, "parallel.zero", "got ",
-        config.parallel.zero,
-        ", takes 0 or 1 with parallel.pp or parallel.ep, whose ranks keep the gradients of all "
-        "micro-batches that are on their way");
+        config.parallel.zero, ", takes 0 or 1 with parallel.pp or parallel.ep");
   const int64_t dp_shard = config.parallel.dp_shard, copies = ranks / config.parallel.tp;
   check(dp_shard == 0 || (copies % dp_shard == 0 && dp_shard % config.parallel.cp == 0),
         ErrorKind::Config, "parallel.dp_shard", "got ", dp_shard, ", takes a divisor of the ",
         copies, copies == 1 ? " rank" : " ranks", " with the same parameters",
         config.parallel.cp > 1 ? " and a multiple of parallel.cp" : "", ", or 0 for all");
-  check(!shares_model || config.sample.every == 0, ErrorKind::Config, "sample.every", "got ",
-        config.sample.every,
-        ", takes 0 with parallel.tp or parallel.cp: no rank has the whole "
-        "model; plinth generate writes from a checkpoint");
 }
 
 std::shared_ptr<ProcessGroup> unless_alone(const std::shared_ptr<ProcessGroup>& group) {
