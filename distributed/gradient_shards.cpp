@@ -119,6 +119,12 @@ void GradientShards::send_complete(bool all) {
     send(order_[next_]);
 }
 
+void GradientShards::reach_end_of(size_t unit) {
+  if (!in_micro_batch_) return;
+  for (size_t u = unit + 1; u + 1 < units_.size(); ++u) units_[u].missing = 0;
+  send_complete(false);
+}
+
 void GradientShards::end_micro_batch() {
   check(in_micro_batch_, ErrorKind::Argument, "GradientShards",
         "end_micro_batch() was called without begin_micro_batch()");

@@ -49,6 +49,10 @@ class GradientShards {
   // `total` micro-batches, of all ranks; a multiple of their number.
   void begin_step(int64_t total);
   void begin_micro_batch();
+  // The backward pass is at the end of a unit: those behind it are final, also where an expert that
+  // no token reached got nothing. All ranks call it at the same place of their pass, so that what
+  // they send stands in one order among all else that they do together.
+  void reach_end_of(size_t unit);
   void end_micro_batch();
   // Waits for the sums. Throws Error(Io).
   void finish();

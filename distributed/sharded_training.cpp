@@ -285,6 +285,7 @@ void ShardedPass::leave(const nn::Module& module, const Tensor& output) {
   const size_t unit = block->second;
   if (output.defined() && output.requires_grad()) {
     output.register_hook([this, unit](const Tensor&) {
+      training_.gradients_->reach_end_of(unit);
       use(unit);
       return Tensor();
     });

@@ -257,7 +257,10 @@ void LayerPlan::share_hidden(const std::string& path, bool gated, Names& names) 
 }
 
 void LayerPlan::share_experts(nn::MixtureOfExperts& layer, const std::string& path, Names& names) {
-  layer.share({.in = enter(), .out = leave()});
+  nn::ExpertsShare share;
+  share.in = enter();
+  share.out = leave();
+  layer.share(std::move(share));
   nn::LinearShare router;
   router.weight = sum_of_terms();
   names.linear(joined(path, "router")).share(std::move(router));

@@ -133,7 +133,9 @@ std::vector<ShardRange> ParameterParts::own_elements(const std::string& name, in
     return group_->rank() == 0 ? std::vector<ShardRange>{{0, size}} : std::vector<ShardRange>{};
   if (cut->dim > 0) return {{0, size}};
   const auto& ranges = cut->ranges[group_->rank()];
-  const int64_t row = size / count_of(ranges);
+  const int64_t count = count_of(ranges);
+  if (count == 0) return {};
+  const int64_t row = size / count;
   std::vector<ShardRange> own;
   int64_t at = 0;
   for (const ShardRange& range : ranges) {

@@ -86,10 +86,18 @@ inline void draw_steps(Dice& dice, int64_t sharing, Words& words) {
   words.push_back(std::string("train.clip_norm=") + (dice.chance(2) ? "0.5" : "0"));
 }
 
+inline void draw_experts(Dice& dice, int64_t ep, bool balances, Words& words) {
+  words.push_back(set("model.experts", dice.between(std::max<int64_t>(ep, 2), 5)));
+  words.push_back(std::string("model.balance_coefficient=") +
+                  (balances && dice.chance(2) ? "0.02" : "0"));
+}
+
 // Copies of the model, with ZeRO or not: the bits of one process.
 inline Draw draw_data_parallel(Dice& dice) {
   Draw draw{.ranks = static_cast<int>(dice.between(2, 8)), .same_bits = true};
-  draw.model = draw_model(dice, dice.one_of<std::string>({"gpt2", "llama"}), dice.between(1, 3), 4);
+  const std::string type = dice.one_of<std::string>({"gpt2", "llama", "mixtral"});
+  draw.model = draw_model(dice, type, dice.between(1, 3), 4);
+  if (type == "mixtral") draw_experts(dice, 1, true, draw.model);
   draw_steps(dice, draw.ranks, draw.model);
   if (dice.chance(2)) draw.model.emplace_back("train.ema_decay=0.9");
   if (dice.chance(3)) draw.model.emplace_back("model.activation_checkpointing=true");
@@ -99,12 +107,6 @@ inline Draw draw_data_parallel(Dice& dice) {
     draw.parallel.push_back(set("parallel.dp_shard", draw.ranks / 2));
   if (zero < 2 && dice.chance(2)) draw.parallel.emplace_back("parallel.overlap=false");
   return draw;
-}
-
-inline void draw_experts(Dice& dice, int64_t ep, bool balances, Words& words) {
-  words.push_back(set("model.experts", dice.between(std::max<int64_t>(ep, 2), 5)));
-  words.push_back(std::string("model.balance_coefficient=") +
-                  (balances && dice.chance(2) ? "0.02" : "0"));
 }
 
 // Ranks that share layers and sequences.

@@ -343,6 +343,20 @@ TEST(ModelParallelPlan, RefusesWhatItCannotCut) {
   c.tp = 1, c.sequence = true;
   expect_error(ErrorKind::Config, "parallel.sequence: got true, takes parallel.tp of 2 or more",
                [&] { arrange_ranks(config_of(c), groups[0]); });
+  c.sequence = false;
+  PretrainConfig config = config_of(c);
+  const auto refused = [&](const PretrainConfig::Parallel& parallel, const std::string& message) {
+    config.parallel = parallel;
+    expect_error(ErrorKind::Config, message, [&] { arrange_ranks(config, groups[0]); });
+  };
+  refused({.tp = 2, .cp = 2, .pp = 2},
+          "parallel.tp: got 2, with parallel.cp 2, parallel.pp 2 and parallel.ep 1; their product "
+          "takes a divisor of the 4 ranks");
+  refused({.cp = 2, .zero = 3, .dp_shard = 1},
+          "parallel.dp_shard: got 1, takes a divisor of the 4");
+  refused({.tp = 2, .zero = 2, .dp_shard = 4},
+          "parallel.dp_shard: got 4, takes a divisor of the 2");
+  refused({.zero = 2, .pp = 2}, "parallel.zero: got 2, takes 0 or 1 with parallel.pp");
 }
 
 // Each rank has whole groups of heads, or a part of one.

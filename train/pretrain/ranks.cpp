@@ -20,8 +20,10 @@ void check_grid(const PretrainConfig& config, int64_t ranks) {
   };
   takes_divisor("parallel.tp", parallel.tp, "parallel.cp", parallel.cp);
   takes_divisor("parallel.pp", parallel.pp, "parallel.ep", parallel.ep);
-  takes_divisor("parallel.tp * parallel.cp", parallel.tp * parallel.cp, "parallel.pp * parallel.ep",
-                parallel.pp * parallel.ep);
+  const auto [pp, ep, cp, tp] = parallel_sizes(config);
+  check(ranks % (pp * ep * cp * tp) == 0, ErrorKind::Config, "parallel.tp", "got ", tp,
+        ", with parallel.cp ", cp, ", parallel.pp ", pp, " and parallel.ep ", ep,
+        "; their product takes a divisor of the ", ranks, ranks == 1 ? " rank" : " ranks");
   check(!parallel.sequence || parallel.tp > 1, ErrorKind::Config, "parallel.sequence",
         "got true, takes parallel.tp of 2 or more, whose ranks share the sequence");
   if (ranks == 1) return;
