@@ -13,7 +13,7 @@ int64_t multiple_for(const Tensors& parameters, const ProcessGroup& group) {
 GradientSet::GradientSet(const Tensors& parameters, const std::shared_ptr<ProcessGroup>& group,
                          const DataParallelOptions& options)
     : group_(group),
-      gradients_(parameters, {}, multiple_for(parameters, *group)),
+      gradients_(parameters, {}, multiple_for(parameters, *group), DataParallel::memory(group)),
       tree_(gradients_) {
   if (group_->size() > 1 && !gradients_.parameters().empty())
     parallel_.emplace(group_, gradients_, options);

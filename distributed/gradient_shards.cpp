@@ -39,7 +39,7 @@ GradientShards::GradientShards(ShardGroups groups, const ShardPlan& plan,
   // The backward pass meets the last block first, and the rest, the last unit, at its end.
   for (size_t u = units_.size() - 1; u-- > 0;) order_.push_back(u);
   order_.push_back(units_.size() - 1);
-  received_ = Tensor::empty({most * groups_.shard->size()}, options_);
+  received_ = groups_.shard->make_buffer(most * groups_.shard->size(), options_);
   watch(layout);
 }
 

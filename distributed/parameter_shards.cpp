@@ -40,7 +40,7 @@ ParameterShards::ParameterShards(std::shared_ptr<ProcessGroup> group, const Shar
     }
     release(u);
   }
-  rows_ = zeros({most * group_->size()}, options_);
+  rows_ = group_->make_buffer(most * group_->size(), options_);
 }
 
 Tensor ParameterShards::own(size_t unit, size_t run) const {

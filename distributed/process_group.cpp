@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/ops/factories.h"
 
 namespace plinth::distributed {
 namespace {
@@ -46,6 +47,12 @@ Work ProcessGroup::begin(Collective collective, Tensors held) {
   const bool of_two = collective.kind == Kind::Send || collective.kind == Kind::Recv;
   if (!of_two) collective.number = ++collectives_;
   return start(std::move(collective), std::move(held));
+}
+
+Tensor ProcessGroup::make_buffer(int64_t elements, TensorOptions options) {
+  check(serves(options.device), ErrorKind::Device, "make_buffer", "got ", options.device,
+        ", which a group of ", backend(), " does not serve");
+  return zeros({elements}, options);
 }
 
 Work ProcessGroup::all_reduce(const Tensor& tensor, ReduceOp op) {
