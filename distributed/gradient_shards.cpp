@@ -97,6 +97,7 @@ void GradientShards::reach(size_t parameter) {
     in_flight_.pop_front();
   }
   const ShardUnit& place = plan_.units()[unit_of_[parameter]];
+  const OpScope scope("make_gradients", ScopeKind::Phase);
   const NoGradGuard no_grad;
   unit.memory = zeros({place.size}, options_);
   for (size_t i = 0; i < place.parameters.size(); ++i) {

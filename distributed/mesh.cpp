@@ -24,10 +24,12 @@ DeviceMesh::DeviceMesh(std::shared_ptr<ProcessGroup> world, std::vector<MeshAxis
   int stride = world_->size();
   for (const MeshAxis& axis : axes_) {
     stride /= axis.size;
-    const int coordinate = world_->rank() / stride % axis.size;
-    coordinates_.push_back(coordinate);
-    const int color = world_->rank() - coordinate * stride;
-    groups_.push_back(world_->split(color, coordinate, axis.name));
+    const auto side = [stride, size = axis.size](int rank) -> ProcessGroup::Side {
+      const int coordinate = rank / stride % size;
+      return {rank - coordinate * stride, coordinate};
+    };
+    coordinates_.push_back(side(world_->rank()).key);
+    groups_.push_back(world_->split_by(side, axis.name));
   }
 }
 

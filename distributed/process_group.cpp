@@ -31,6 +31,12 @@ ProcessGroup::ProcessGroup(int rank, int size, GroupOptions options)
         options_.timeout.count(), " ms, takes more than 0");
 }
 
+std::shared_ptr<ProcessGroup> ProcessGroup::split_by(const std::function<Side(int rank)>& side,
+                                                     const std::string& name) {
+  const auto [color, key] = side(rank_);
+  return split(color, key, name);
+}
+
 Work ProcessGroup::begin(Collective collective, Tensors held) {
   const std::string_view op = distributed::name(collective.kind);
   for (const Tensor& tensor : held) {

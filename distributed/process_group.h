@@ -108,6 +108,15 @@ class ProcessGroup {
   // all ranks call it. A negative color makes no group, and gives null.
   virtual std::shared_ptr<ProcessGroup> split(int color, int key, const std::string& name) = 0;
 
+  // The same where each rank can tell what every other gives, of its rank here: a group that has no
+  // peers to ask (distributed/dry/dry_group.h) has this one alone.
+  struct Side {
+    int color = 0;
+    int key = 0;
+  };
+  virtual std::shared_ptr<ProcessGroup> split_by(const std::function<Side(int rank)>& side,
+                                                 const std::string& name);
+
   // Gives up all work, on this rank: whoever waits gets the reason. Peers see it as a rank that
   // died. Any thread may call it.
   virtual void abort(const std::string& reason) = 0;

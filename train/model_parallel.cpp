@@ -35,7 +35,12 @@ distributed::DeviceMesh mesh_of(const std::shared_ptr<ProcessGroup>& world,
 std::shared_ptr<ProcessGroup> data_group_of(const distributed::DeviceMesh& mesh) {
   if (mesh.size("ep") == 1) return mesh.group("dp");
   if (mesh.size("dp") == 1) return mesh.group("ep");
-  return mesh.world()->split(mesh.coordinate("pp"), mesh.world()->rank(), "data");
+  const int stage = mesh.size("dp") * mesh.size("ep");
+  return mesh.world()->split_by(
+      [stage](int rank) {
+        return ProcessGroup::Side{rank / stage, rank};
+      },
+      "data");
 }
 
 std::vector<std::string> optimizer_order(const nn::Module& model) {
@@ -166,9 +171,10 @@ ModelParallel::Piece ModelParallel::make_piece(int piece) {
 
 void ModelParallel::join_ends() {
   if (!model_.info().tied || options_.pp == 1) return;
-  const int stage = mesh_.coordinate("pp");
-  const bool is_end = stage == 0 || stage == options_.pp - 1;
-  ends_ = mesh_.group("pp")->split(is_end ? 0 : -1, stage, "pp_ends");
+  const auto side = [last = options_.pp - 1](int stage) {
+    return ProcessGroup::Side{stage == 0 || stage == last ? 0 : -1, stage};
+  };
+  ends_ = mesh_.group("pp")->split_by(side, "pp_ends");
 }
 
 void ModelParallel::place(const std::shared_ptr<ProcessGroup>& world) {

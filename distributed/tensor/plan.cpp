@@ -219,7 +219,11 @@ nn::TensorMap ModelParallel::kv_rows(int64_t heads, int64_t kv_heads, int64_t he
   if (kv_heads >= tp->size()) return {};
   const HeadShare own = head_share(heads, kv_heads, tp->size(), tp->rank());
   std::shared_ptr<ProcessGroup>& group = kv_groups_[kv_heads];
-  if (!group) group = tp->split(static_cast<int>(own.kv_heads.begin), tp->rank(), "kv_head");
+  const auto side = [&](int rank) -> ProcessGroup::Side {
+    const HeadShare its = head_share(heads, kv_heads, tp->size(), rank);
+    return {static_cast<int>(its.kv_heads.begin), rank};
+  };
+  if (!group) group = tp->split_by(side, "kv_head");
   return [group, rows = own.heads.count * head_dim](const Tensor& parameter) {
     const Tensor shared = parameter.narrow(0, rows, parameter.size(0) - rows);
     return cat(

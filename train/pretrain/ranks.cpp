@@ -101,7 +101,11 @@ RankGroups arrange_ranks(const PretrainConfig& config, const std::shared_ptr<Pro
   const distributed::DeviceMesh mesh(
       world, {{"dp", static_cast<int>(ranks) / (cp * tp)}, {"cp", cp}, {"tp", tp}});
   return {.world = world,
-          .data = unless_alone(world->split(mesh.coordinate("tp"), world->rank(), "data")),
+          .data = unless_alone(world->split_by(
+              [tp](int rank) {
+                return ProcessGroup::Side{rank % tp, rank};
+              },
+              "data")),
           .tp = unless_alone(mesh.group("tp")),
           .cp = unless_alone(mesh.group("cp"))};
 }
