@@ -229,6 +229,7 @@ Tensors GradientShards::take_room(size_t u) {
     unit.spare.pop_back();
     return room;
   }
+  const OpScope scope("make_gradients", ScopeKind::Phase);
   Tensors room;
   for (const ShardRun& run : place.runs)
     room.push_back(unit.waiting.empty() ? sums_.narrow(0, run.own_offset, run.own_size)

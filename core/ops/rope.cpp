@@ -79,6 +79,7 @@ void check_operands(const Tensor& x, const RopeTable& table) {
 
 RopeTable rope_table(int64_t positions, int64_t rotary_dim, double theta,
                      const RopeScaling& scaling, DType dtype) {
+  const OpScope scope(__func__);
   check(positions >= 0, ErrorKind::Argument, "rope_table", "positions is ", positions,
         ", expected at least 0");
   check(rotary_dim > 0 && rotary_dim % 2 == 0, ErrorKind::Argument, "rope_table", "rotary_dim is ",

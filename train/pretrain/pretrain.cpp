@@ -43,9 +43,10 @@ int64_t round_up(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
-PretrainData open_data(const PretrainConfig& config) {
+PretrainData open_data(const PretrainConfig& config, bool reads_tokens) {
   PretrainData data;
   if (!config.data.tokenizer.empty()) data.tokenizer = Tokenizer::load(config.data.tokenizer);
+  if (!reads_tokens) return data;
   data.train = std::make_shared<const TokenDataset>(TokenDataset::open(config.data.train));
   if (!config.data.validation.empty()) data.validation = TokenDataset::open(config.data.validation);
   return data;
@@ -62,9 +63,12 @@ distributed::DataParallelOptions data_parallel_options(const PretrainConfig& con
 }
 
 std::unique_ptr<LanguageModel> build_model(const PretrainConfig& config, const PretrainData& data,
-                                           const Tell& tell) {
+                                           bool reads_weights, const Tell& tell) {
   std::unique_ptr<LanguageModel> model;
-  if (!config.init_from.empty()) {
+  if (!config.init_from.empty() && !reads_weights) {
+    model = make_model(
+        ConfigJson::read(resolve_model_directory(config.init_from, tell) / "config.json"));
+  } else if (!config.init_from.empty()) {
     const fs::path directory = resolve_model_directory(config.init_from, tell);
     model = ShardedCheckpoint::is_in(directory) ? load_sharded_model(directory)
                                                 : load_pretrained(directory);
@@ -286,20 +290,25 @@ std::unique_ptr<ModelParallel> cut(const PretrainConfig& config, LanguageModel& 
   return std::make_unique<ModelParallel>(model, group, device, model_parallel_options(config));
 }
 
-}  // namespace
+// What stands in for the data of a run that only makes its parts, and who takes these.
+struct Probe {
+  BatchSource& data;
+  const std::function<void(const PretrainParts&)>& use;
+};
 
-PretrainResult pretrain(const PretrainConfig& config, const ConfigSchema& schema, bool resume,
-                        const Tell& tell_all, Device device,
-                        const std::shared_ptr<distributed::ProcessGroup>& group) {
+PretrainResult run_or_probe(const PretrainConfig& config, const ConfigSchema& schema, bool resume,
+                            const Tell& tell_all, Device device,
+                            const std::shared_ptr<distributed::ProcessGroup>& group,
+                            const Probe* probe) {
   validate(config);
   const bool is_first = !group || group->rank() == 0;
   const Tell tell = [&](const std::string& line) {
     if (is_first) tell_all(line);
   };
   const RankGroups groups = arrange_ranks(config, group);
-  const PretrainData data = open_data(config);
-  const std::unique_ptr<LanguageModel> model = build_model(config, data, tell);
-  check_vocabulary(data, *model);
+  const PretrainData data = open_data(config, !probe);
+  const std::unique_ptr<LanguageModel> model = build_model(config, data, !probe, tell);
+  if (!probe) check_vocabulary(data, *model);
   const std::unique_ptr<ModelParallel> plan = cut(config, *model, device, group);
   PretrainResult result;
   result.parameters = model->parameter_count();
@@ -308,15 +317,19 @@ PretrainResult pretrain(const PretrainConfig& config, const ConfigSchema& schema
   const distributed::ParameterParts* shards = shared ? shared->shards() : nullptr;
   model->to(device);
   use_float8(config, *model, tell);
-  result.unigram_entropy = unigram_entropy(*data.train, model->info().vocab_size);
   const int64_t data_rank = plan ? plan->data_group().rank() : groups.data_rank();
   const int64_t data_ranks = plan ? plan->data_group().size() : groups.data_ranks();
-  TokenBatches batches(data.train,
-                       loader_options(config, model->info().context, data_rank, data_ranks));
-  tell(detail::concat(model->info().type, " with ",
-                      format_count(static_cast<double>(result.parameters)), " parameters, ",
-                      format_count(static_cast<double>(data.train->size())), " training tokens, ",
-                      "unigram entropy ", format_value(result.unigram_entropy), " nats per token"));
+  std::unique_ptr<TokenBatches> batches;
+  if (!probe) {
+    result.unigram_entropy = unigram_entropy(*data.train, model->info().vocab_size);
+    batches = std::make_unique<TokenBatches>(
+        data.train, loader_options(config, model->info().context, data_rank, data_ranks));
+    tell(detail::concat(model->info().type, " with ",
+                        format_count(static_cast<double>(result.parameters)), " parameters, ",
+                        format_count(static_cast<double>(data.train->size())), " training tokens, ",
+                        "unigram entropy ", format_value(result.unigram_entropy),
+                        " nats per token"));
+  }
 
   const std::unique_ptr<nn::Optimizer> optimizer = build_optimizer(config, *model);
   TrainerOptions options = trainer_options(config, schema, *model, result.parameters, resume);
@@ -325,6 +338,7 @@ PretrainResult pretrain(const PretrainConfig& config, const ConfigSchema& schema
   options.context = config.parallel.cp;
   options.shards = shards;
   options.plan = plan.get();
+  if (probe) options.directory.clear();
   if (plan) plan->make_gradients();
   if (groups.world)
     tell(detail::concat(groups.text(), ", ", config.train.batch / config.micro_batch() / data_ranks,
@@ -332,14 +346,34 @@ PretrainResult pretrain(const PretrainConfig& config, const ConfigSchema& schema
   Trainer trainer(
       *model,
       [&](const Batch& batch) { return model->loss(batch[0].to(device), batch[1].to(device)); },
-      *optimizer, build_schedule(config), batches, std::move(options),
-      build_hooks(config, schema, data, *model, shards, plan.get()));
+      *optimizer, build_schedule(config), probe ? probe->data : *batches, std::move(options),
+      probe ? TrainerHooks{} : build_hooks(config, schema, data, *model, shards, plan.get()));
+  if (probe) {
+    probe->use({*model, *optimizer, trainer});
+    return result;
+  }
   try {
     result.training = trainer.run();
   } catch (const TrainingDiverged& error) {
     throw TrainingDiverged(error.what() + last_good(config));
   }
   return result;
+}
+
+}  // namespace
+
+PretrainResult pretrain(const PretrainConfig& config, const ConfigSchema& schema, bool resume,
+                        const Tell& tell, Device device,
+                        const std::shared_ptr<distributed::ProcessGroup>& group) {
+  return run_or_probe(config, schema, resume, tell, device, group, nullptr);
+}
+
+void with_trainer(const PretrainConfig& config, const ConfigSchema& schema, BatchSource& data,
+                  const std::shared_ptr<distributed::ProcessGroup>& group,
+                  const std::function<void(const PretrainParts&)>& use) {
+  const Probe probe{data, use};
+  run_or_probe(
+      config, schema, false, [](const std::string&) {}, {}, group, &probe);
 }
 
 }  // namespace plinth
