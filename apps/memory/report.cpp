@@ -128,6 +128,7 @@ std::vector<TensorGroup> groups_of(const std::vector<TracedTensor>& tensors) {
     group.bytes += tensor.bytes;
   }
   std::vector<TensorGroup> groups;
+  groups.reserve(found.size());
   for (auto& [key, group] : found) groups.push_back(std::move(group));
   std::ranges::stable_sort(groups, std::greater(), &TensorGroup::bytes);
   return groups;

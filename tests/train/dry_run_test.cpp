@@ -1,78 +1,28 @@
 // The dry run of a step against the step itself, by the CPU allocator's own count.
 
 #include <gtest/gtest.h>
-#include <omp.h>
 #include <sys/resource.h>
 
 #include <algorithm>
 #include <limits>
 #include <string_view>
 
-#include "core/allocator.h"
 #include "tests/core/io/expect_error.h"
-#include "train/pretrain/dry_run.h"
-#include "train/pretrain/pretrain.h"
+#include "tests/train/real_step.h"
 
 namespace plinth {
 namespace {
 
 using Words = std::vector<std::string>;
 
-struct Setting {
-  explicit Setting(const Words& words) : schema(pretrain_schema(config)) {
-    for (const char* word :
-         {"run.directory=run", "data.train=[\"nowhere.bin\"]", "model.layers=3", "model.dim=48",
-          "model.heads=3", "model.context=64", "model.vocab_size=300", "train.batch=4"})
-      schema.set(word);
-    for (const std::string& word : words) schema.set(word);
-    schema.finish();
-  }
-  PretrainConfig config;
-  ConfigSchema schema;
-};
-
-struct Peaks {
-  int64_t setup = 0, first = 0, before = 0, second = 0;
-  bool operator==(const Peaks&) const = default;
-};
-
-std::ostream& operator<<(std::ostream& out, const Peaks& peaks) {
-  return out << "setup " << peaks.setup << ", first step " << peaks.first << ", then "
-             << peaks.before << " and in the second step " << peaks.second;
-}
-
-// With kernels that run, and memory that is there.
-Peaks real(const Words& words) {
-  omp_set_num_threads(1);
-  const Setting setting(words);
-  Allocator& memory = allocator(Device{});
-  const int64_t others = memory.stats().allocated;  // of the test program
-  memory.reset_peak();
-  const auto most = [&] { return memory.stats().peak_allocated - others; };
-  Peaks peaks;
-  ZeroBatches batches;
-  with_trainer(setting.config, setting.schema, batches, nullptr, [&](const PretrainParts& parts) {
-    batches.set_length(parts.model.info().context);
-    peaks.setup = most();
-    memory.reset_peak();
-    parts.trainer.step();
-    peaks.first = most();
-    peaks.before = memory.stats().allocated - others;
-    memory.reset_peak();
-    parts.trainer.step();
-    peaks.second = most();
-  });
-  return peaks;
-}
-
-Peaks dry(const Words& words) {
-  const Setting setting(words);
+StepPeaks dry_step(const Words& words) {
+  const StepSetting setting(words);
   const DryRunReport report = dry_run(setting.config, setting.schema);
   EXPECT_EQ(total(report.by_kind), report.peak);
   int64_t tensors = 0;
   for (const TracedTensor& tensor : report.tensors) tensors += tensor.bytes;
   EXPECT_EQ(tensors, report.peak);
-  return {report.setup_peak, report.first_peak, report.before, report.peak};
+  return peaks_of(report);
 }
 
 TEST(DryRun, TakesTheMemoryOfTheStepToTheByte) {
@@ -85,13 +35,14 @@ TEST(DryRun, TakesTheMemoryOfTheStepToTheByte) {
                         {"model.activation_checkpointing=true", "train.micro_batch=2"},
                         {"train.precision=bfloat16", "train.micro_batch=2"},
                         {"optimizer.name=lion", "train.ema_decay=0.9", "train.clip_norm=0"},
-                        {"model.vocab_size=30000", "model.layers=1", "train.float8=current"}};
+                        {"model.vocab_size=9000", "model.layers=1", "train.float8=current"},
+                        {"train.float8=delayed", "train.micro_batch=2"}};
   for (const Words& model : models) {
     for (const Words& way : ways) {
       Words words = model;
       words.insert(words.end(), way.begin(), way.end());
       SCOPED_TRACE(testing::PrintToString(words));
-      EXPECT_EQ(dry(words), real(words));
+      EXPECT_EQ(dry_step(words), real_step(words));
     }
   }
 }
@@ -104,10 +55,10 @@ TEST(DryRun, TouchesNoMemory) {
     return usage.ru_maxrss;  // KiB, the most so far
   };
   const auto before = resident();
-  const Setting setting({"model.type=llama", "model.layers=4", "model.dim=8192", "model.heads=64",
-                         "model.kv_heads=8", "model.ffn_dim=28672", "model.vocab_size=128256",
-                         "model.context=8192", "train.batch=2", "train.micro_batch=1",
-                         "train.precision=bfloat16", "optimizer.name=adamw"});
+  const StepSetting setting(
+      {"model.type=llama", "model.layers=4", "model.dim=8192", "model.heads=64", "model.kv_heads=8",
+       "model.ffn_dim=28672", "model.vocab_size=128256", "model.context=8192", "train.batch=2",
+       "train.micro_batch=1", "train.precision=bfloat16", "optimizer.name=adamw"});
   const DryRunReport report = dry_run(setting.config, setting.schema);
   EXPECT_GT(report.parameters, 4'400'000'000);
   EXPECT_GT(report.peak, 4 * 4 * report.parameters);
@@ -123,7 +74,7 @@ const TracedTensor* find(const DryRunReport& report, std::string_view name,
 }
 
 TEST(DryRun, TellsWhoHasTheMemoryAtThePeak) {
-  const Setting setting(
+  const StepSetting setting(
       {"model.type=gpt2", "model.context=256", "train.batch=8", "train.micro_batch=4"});
   const DryRunReport report = dry_run(setting.config, setting.schema);
   EXPECT_EQ(report.peak_place.micro_batch, 1);
@@ -165,7 +116,7 @@ TEST(DryRun, TellsActivationsThatAreComputedAgain) {
   const auto activations = [&](const char* checkpointing) {
     Words all = words;
     all.emplace_back(checkpointing);
-    const Setting setting(all);
+    const StepSetting setting(all);
     return dry_run(setting.config, setting.schema);
   };
   const DryRunReport kept = activations("model.activation_checkpointing=false");
@@ -181,8 +132,9 @@ TEST(DryRun, TellsActivationsThatAreComputedAgain) {
 // What only ranks have: slices, and blocks that are gathered for a while.
 TEST(DryRun, EachStageOfZeroTakesLess) {
   const auto of = [](const char* zero, int rank) {
-    const Setting setting({"model.type=llama", "model.layers=10", "model.dim=64", "model.heads=2",
-                           "model.context=8", "train.batch=8", "train.micro_batch=1", zero});
+    const StepSetting setting({"model.type=llama", "model.layers=10", "model.dim=64",
+                               "model.heads=2", "model.context=8", "train.batch=8",
+                               "train.micro_batch=1", zero});
     return dry_run(setting.config, setting.schema, {.ranks = 4, .rank = rank});
   };
   int64_t before = std::numeric_limits<int64_t>::max();
@@ -199,7 +151,7 @@ TEST(DryRun, EachStageOfZeroTakesLess) {
 }
 
 TEST(DryRun, RefusesWhatThereIsNot) {
-  const Setting setting({"parallel.tp=2"});
+  const StepSetting setting({"parallel.tp=2"});
   const auto run = [&](const DryRunOptions& options) {
     dry_run(setting.config, setting.schema, options);
   };

@@ -29,6 +29,7 @@ constexpr KnownScope kKnown[] = {
     {"flat_buffers", MemoryKind::Gradients},
     {"send_gradients", MemoryKind::Communication},
     {"gather_parameters", MemoryKind::Communication},
+    {"linear_cross_entropy", MemoryKind::Backward},  // which computes its gradients with the loss
     {"moving_average", MemoryKind::Other},
     {"grad_norm", MemoryKind::Other},
     {"global_norm", MemoryKind::Other},
