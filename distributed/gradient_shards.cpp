@@ -97,7 +97,7 @@ void GradientShards::reach(size_t parameter) {
     in_flight_.pop_front();
   }
   const ShardUnit& place = plan_.units()[unit_of_[parameter]];
-  const OpScope scope("make_gradients", ScopeKind::Phase);
+  const OpScope scope("unit_gradients", ScopeKind::Phase);
   const NoGradGuard no_grad;
   unit.memory = zeros({place.size}, options_);
   for (size_t i = 0; i < place.parameters.size(); ++i) {
@@ -229,7 +229,7 @@ Tensors GradientShards::take_room(size_t u) {
     unit.spare.pop_back();
     return room;
   }
-  const OpScope scope("make_gradients", ScopeKind::Phase);
+  const OpScope scope("partial_sums", ScopeKind::Phase);
   Tensors room;
   for (const ShardRun& run : place.runs)
     room.push_back(unit.waiting.empty() ? sums_.narrow(0, run.own_offset, run.own_size)

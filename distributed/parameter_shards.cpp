@@ -61,7 +61,7 @@ void ParameterShards::place(size_t u) {
 
 void ParameterShards::fetch(size_t u) {
   if (units_[u].memory.defined()) return;
-  const OpScope scope("make_parameters", ScopeKind::Phase);
+  const OpScope scope("gathered_unit", ScopeKind::Phase);
   units_[u].memory = Tensor::empty({plan_.units()[u].size}, options_);
   units_[u].arriving = gather(u);
 }

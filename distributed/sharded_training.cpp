@@ -74,12 +74,12 @@ ShardedTraining::ShardedTraining(std::shared_ptr<ProcessGroup> world, nn::Module
       std::make_unique<ShardPlan>(*layout_, unit_of, units, nn::norm_chunk(parameters[0].device()),
                                   groups_.shard->rank(), size);
   {
-    const OpScope scope("make_parameters", ScopeKind::Phase);
+    const OpScope scope("own_parameters", ScopeKind::Phase);
     parameters_ = std::make_unique<ParameterShards>(groups_.shard, *plan_, *layout_, parameters,
                                                     options.stage == 2);
   }
   {
-    const OpScope scope("make_gradients", ScopeKind::Phase);
+    const OpScope scope("own_gradients", ScopeKind::Phase);
     gradients_ = std::make_unique<GradientShards>(groups_, *plan_, *layout_, parameters);
   }
   gradients_->when_complete([this](size_t unit) {

@@ -5,7 +5,6 @@
 
 #include "core/autograd.h"
 #include "core/error.h"
-#include "core/op_scope.h"
 #include "core/ops/factories.h"
 
 namespace plinth::nn {
@@ -41,7 +40,6 @@ FlatLayout::FlatLayout(const Tensors& tensors, std::optional<DType> dtype, int64
 }
 
 Tensors FlatLayout::make_buffers(const BufferMaker& make) const {
-  const OpScope scope("flat_buffers", ScopeKind::Phase);
   Tensors result;
   for (const Buffer& buffer : buffers_) {
     const TensorOptions options{buffer.dtype, buffer.device};

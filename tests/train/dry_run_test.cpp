@@ -145,7 +145,7 @@ TEST(DryRun, EachStageOfZeroTakesLess) {
     before = report.peak;
   }
   const DryRunReport report = of("parallel.zero=3", 0);
-  const TracedTensor* const gathered = find(report, "make_parameters");
+  const TracedTensor* const gathered = find(report, "gathered_unit");
   ASSERT_TRUE(gathered);
   EXPECT_EQ(gathered->kind, MemoryKind::Parameters);
 }

@@ -24,9 +24,11 @@ struct KnownScope {
 };
 constexpr KnownScope kKnown[] = {
     {"optimizer_step", MemoryKind::Optimizer},
-    {"make_parameters", MemoryKind::Parameters},
-    {"make_gradients", MemoryKind::Gradients},
-    {"flat_buffers", MemoryKind::Gradients},
+    {"own_parameters", MemoryKind::Parameters},
+    {"gathered_unit", MemoryKind::Parameters},
+    {"own_gradients", MemoryKind::Gradients},
+    {"unit_gradients", MemoryKind::Gradients},
+    {"partial_sums", MemoryKind::Gradients},
     {"send_gradients", MemoryKind::Communication},
     {"gather_parameters", MemoryKind::Communication},
     {"linear_cross_entropy", MemoryKind::Backward},  // which computes its gradients with the loss
