@@ -41,10 +41,10 @@ std::string area(const std::vector<MemorySample>& samples, size_t kind, const Sc
                 name(static_cast<MemoryKind>(kind)), "</title></polygon>\n");
 }
 
-// Where phases begin; their names where there is room.
+// Where phases begin; their names in two rows, where there is room.
 std::string phases(const std::vector<MemorySample>& samples, const Scale& scale) {
   std::string out;
-  double free = 0;
+  std::array<double, 2> free = {};
   for (size_t i = 0; i < samples.size(); ++i) {
     const StepPlace& place = samples[i].place;
     const bool begins = i == 0 || samples[i - 1].place.phase != place.phase ||
@@ -55,9 +55,11 @@ std::string phases(const std::vector<MemorySample>& samples, const Scale& scale)
     out += concat("<line class=\"limit\" x1=\"", number(x), "\" x2=\"", number(x), "\" y1=\"",
                   number(scale.top), "\" y2=\"", number(scale.bottom() + 6), "\"/>\n");
     const double end = x + 12 + 7 * static_cast<double>(text.size());
-    if (x < free || end > svg::kWidth) continue;
-    out += svg::text_at(x, scale.bottom() + 22, "soft", text);
-    free = end;
+    const auto row = std::ranges::find_if(free, [x](double from) { return from <= x; });
+    if (row == free.end() || end > svg::kWidth) continue;
+    const auto below = static_cast<double>(row - free.begin());
+    out += svg::text_at(x, scale.bottom() + 22 + 16 * below, "soft", text);
+    *row = end;
   }
   return out;
 }
@@ -91,7 +93,7 @@ std::string memory_svg(const MemoryAnswer& answer) {
   body += svg::legend(64, entries);
   for (size_t kind = 0; kind < kMemoryKinds; ++kind) body += area(samples, kind, scale);
   body += phases(samples, scale) + levels(report.peak, scale);
-  return svg::document(answer.title, scale.bottom() + 40, body);
+  return svg::document(answer.title, scale.bottom() + 56, body);
 }
 
 }  // namespace plinth::apps

@@ -83,7 +83,7 @@ class MemoryTrace final : public MemoryListener, public ScopeListener {
   std::vector<TracedTensor> at_peak() const;
   // In the order of time, each the most of its part of the step; at most kSamples.
   std::vector<MemorySample> samples() const;
-  static constexpr size_t kSamples = 1200;
+  static constexpr size_t kSamples = 512;
 
   // ---- what it hears ----
   void allocated(const void* block, int64_t bytes) override;
