@@ -56,7 +56,10 @@ TEST(Memory, IsThatOfARun) {
   const Workplace here;
   const Outcome outcome = here.pretrain(kStepsAlone);
   ASSERT_EQ(outcome.status, 0) << outcome.errors;
-  EXPECT_EQ(of_run(dry(here, {})["ranks"][0]), measured(here, "run"));
+  const nlohmann::json rank = dry(here, {})["ranks"][0];
+  EXPECT_EQ(of_run(rank), measured(here, "run"));
+  // Of weights to start from the sizes matter alone.
+  EXPECT_EQ(dry(here, {"model.init_from=run"})["ranks"][0]["peak_bytes"], rank["peak_bytes"]);
 }
 
 // Ranks that are processes, connected by Gloo.
