@@ -21,6 +21,8 @@ std::shared_ptr<const distributed::ModelParallel> share_model(
   const LanguageModelInfo& info = model.info();
   check(info.experts == 0, ErrorKind::Config, "parallel.tp", "and parallel.cp take 1 for ",
         info.type, ", whose experts parallel.ep shares");
+  check(!options.cp || info.causal, ErrorKind::Config, "parallel.cp", "takes 1 for ", info.type,
+        ", whose tokens all see each other: ranks share causal sequences");
   if (options.tp) check_sizes(info, options.tp->size());
   const auto parallel = std::make_shared<const distributed::ModelParallel>(model, options);
   check(info.context % parallel->part().multiple() == 0, ErrorKind::Config, "model.context", "got ",

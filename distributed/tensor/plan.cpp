@@ -166,6 +166,11 @@ void ModelParallel::share(const nn::NamedModule& entry, Names& names) {
   } else if (auto* rms_norm = dynamic_cast<nn::RMSNorm*>(module)) {
     rms_norm->share(terms());
     know("weight");
+  } else if (auto* linear = dynamic_cast<nn::Linear*>(module)) {
+    // Those of layers above it are cut already.
+    if (names.known.contains(joined(path, "weight"))) return;
+    if (options_.sequence) linear->share({.in = {}, .out = {}, .weight = terms(), .bias = terms()});
+    know("weight"), know("bias");
   }
 }
 

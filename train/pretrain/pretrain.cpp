@@ -20,6 +20,7 @@
 #include "train/generation/generate.h"
 #include "train/logging/format.h"
 #include "train/model_parallel.h"
+#include "train/pretrain/masked_batches.h"
 #include "train/pretrain/ranks.h"
 #include "train/pretrain/token_batches.h"
 #include "train/shared_model.h"
@@ -37,6 +38,7 @@ struct PretrainData {
   std::optional<Tokenizer> tokenizer;
   std::shared_ptr<const TokenDataset> train;
   std::optional<TokenDataset> validation;
+  std::optional<MaskingOptions> masking;  // of a model that fills in masked tokens
 };
 
 int64_t round_up(int64_t value, int64_t multiple) {
@@ -78,6 +80,11 @@ std::unique_ptr<LanguageModel> build_model(const PretrainConfig& config, const P
     if (data.tokenizer) size.eos_token = data.tokenizer->eos_id();
     model = make_model(size, config.run.seed);
   }
+  if (std::unique_ptr<LanguageModel> trained = model->trained_parts()) {
+    tell(detail::concat(model->info().type, " has parts that this training leaves alone (pooler, ",
+                        "next sentence): they are left out"));
+    model = std::move(trained);
+  }
   model->set_activation_checkpointing(config.activation_checkpointing);
   return model;
 }
@@ -106,6 +113,24 @@ void check_vocabulary(const PretrainData& data, const LanguageModel& model) {
   if (!data.tokenizer) return;
   check(data.tokenizer->vocab_size() <= vocab_size, ErrorKind::Config, "model.vocab_size", "got ",
         vocab_size, ", the tokenizer has ", data.tokenizer->vocab_size(), " tokens");
+}
+
+std::optional<MaskingOptions> masking_of(const PretrainConfig& config, const PretrainData& data,
+                                         const LanguageModel& model) {
+  if (model.info().causal) return std::nullopt;
+  check(config.sample.every == 0, ErrorKind::Config, "sample.every", "got ", config.sample.every,
+        ", takes 0 for ", model.info().type, ", which fills in masked tokens and writes no text");
+  MaskingOptions options = masking_options(data.tokenizer ? &*data.tokenizer : nullptr,
+                                           model.info().vocab_size, config.masking.token);
+  options.share = config.masking.share;
+  options.seed = config.run.seed;
+  return options;
+}
+
+std::unique_ptr<BatchSource> build_batches(const PretrainData& data, const LoaderOptions& options) {
+  if (!data.masking) return std::make_unique<TokenBatches>(data.train, options);
+  return std::make_unique<MaskedBatches>(data.train, options, TokenMasker(*data.masking),
+                                         options.samples.length);
 }
 
 std::unique_ptr<nn::Optimizer> build_optimizer(const PretrainConfig& config,
@@ -267,6 +292,12 @@ TrainerHooks build_hooks(const PretrainConfig& config, const ConfigSchema& schem
         options.loss = [plan](const Tensor& ids, const Tensor& targets) {
           return plan->evaluate(ids, targets);
         };
+      std::optional<TokenMasker> masker;
+      if (data.masking) {
+        MaskingOptions masking = *data.masking;
+        masking.stream = 1;
+        options.masker = &masker.emplace(std::move(masking));
+      }
       options.batch = config.micro_batch();
       options.max_windows = config.validation.batches * config.micro_batch();
       return evaluate(model, *data.validation, options).loss;
@@ -306,9 +337,12 @@ PretrainResult run_or_probe(const PretrainConfig& config, const ConfigSchema& sc
     if (is_first) tell_all(line);
   };
   const RankGroups groups = arrange_ranks(config, group);
-  const PretrainData data = open_data(config, !probe);
+  PretrainData data = open_data(config, !probe);
   const std::unique_ptr<LanguageModel> model = build_model(config, data, !probe, tell);
-  if (!probe) check_vocabulary(data, *model);
+  if (!probe) {
+    check_vocabulary(data, *model);
+    data.masking = masking_of(config, data, *model);
+  }
   const std::unique_ptr<ModelParallel> plan = cut(config, *model, device, group);
   PretrainResult result;
   result.parameters = model->parameter_count();
@@ -319,11 +353,11 @@ PretrainResult run_or_probe(const PretrainConfig& config, const ConfigSchema& sc
   use_float8(config, *model, tell);
   const int64_t data_rank = plan ? plan->data_group().rank() : groups.data_rank();
   const int64_t data_ranks = plan ? plan->data_group().size() : groups.data_ranks();
-  std::unique_ptr<TokenBatches> batches;
+  std::unique_ptr<BatchSource> batches;
   if (!probe) {
     result.unigram_entropy = unigram_entropy(*data.train, model->info().vocab_size);
-    batches = std::make_unique<TokenBatches>(
-        data.train, loader_options(config, model->info().context, data_rank, data_ranks));
+    batches =
+        build_batches(data, loader_options(config, model->info().context, data_rank, data_ranks));
     tell(detail::concat(model->info().type, " with ",
                         format_count(static_cast<double>(result.parameters)), " parameters, ",
                         format_count(static_cast<double>(data.train->size())), " training tokens, ",
