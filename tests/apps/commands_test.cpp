@@ -49,6 +49,30 @@ TEST(Plinth, CompletionScriptsAreOfTheirShell) {
   EXPECT_EQ(std::system(complete.c_str()), 0);
 }
 
+TEST(Plinth, PretrainsAMaskedLanguageModel) {
+  const Workplace here;
+  const std::vector<std::string> bert = {"model.type=bert", "sample.every=0", "masking.token=310",
+                                         "train.steps=40"};
+  const Outcome trained = here.pretrain(bert);
+  ASSERT_EQ(trained.status, 0) << trained.errors;
+  EXPECT_THAT(trained.output, HasSubstr("validation loss"));
+  EXPECT_THAT(trained.output, HasSubstr("--mask-token 310"));
+  EXPECT_THAT(trained.output, Not(HasSubstr("plinth generate")));
+  const Outcome evaluated =
+      here.run({"eval", "run", "--data", "data/validation_00000.bin", "--mask-token", "310"});
+  ASSERT_EQ(evaluated.status, 0) << evaluated.errors;
+  EXPECT_THAT(evaluated.output, HasSubstr("nats per token"));
+  EXPECT_THAT(evaluated.output, Not(HasSubstr("bits per byte")));
+  const auto refused = [](const Outcome& outcome, const char* message) {
+    EXPECT_EQ(outcome.status, 2);
+    EXPECT_THAT(outcome.errors, HasSubstr(message));
+  };
+  refused(here.run({"generate", "run"}), "got a bert, which fills in masked tokens");
+  refused(here.run({"eval", "run", "--text", "text.txt"}), "the tokenizer has no [MASK]");
+  refused(here.pretrain({"model.type=bert", "masking.token=310", "run.directory=other"}),
+          "sample.every: got");
+}
+
 TEST(Plinth, PretrainsGeneratesEvaluatesAndInspects) {
   const Workplace here;
   const Outcome trained = here.pretrain({"train.steps=40"});

@@ -346,6 +346,7 @@ PretrainResult run_or_probe(const PretrainConfig& config, const ConfigSchema& sc
   const std::unique_ptr<ModelParallel> plan = cut(config, *model, device, group);
   PretrainResult result;
   result.parameters = model->parameter_count();
+  result.causal = model->info().causal;
   std::shared_ptr<const distributed::ModelParallel> shared;
   if (groups.tp || groups.cp) shared = share_model(*model, model_parallel_options(config, groups));
   const distributed::ParameterParts* shards = shared ? shared->shards() : nullptr;

@@ -16,6 +16,7 @@ struct PretrainResult {
   TrainResult training;
   int64_t parameters = 0;
   double unigram_entropy = 0;  // nats per token, of the training data
+  bool causal = true;          // the model writes text; else it fills in masked tokens
 };
 
 // Runs, or with `resume` goes on with, the run in config.run.directory; the schema is that of
