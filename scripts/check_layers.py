@@ -37,7 +37,7 @@ HEAVY = {
     "oneapi/dnnl/": ["kernels"],
     "pcre2.h": ["data"],
     "gloo/": ["distributed"],
-    "unicode/": ["metrics"],
+    "unicode/": ["data", "metrics"],
     "nccl.h": ["distributed"],
 }
 

@@ -72,7 +72,7 @@ void add(Evaluation& sum, LanguageModel& model, const Windows& windows,
   const double nats = loss.item() * static_cast<double>(tokens);
   sum.loss = (sum.tokens ? sum.loss : 0) + nats;
   sum.tokens += tokens;
-  if (options.tokenizer && !options.masker)
+  if (options.tokenizer && options.tokenizer->is_byte_level() && !options.masker)
     sum.bytes += bytes_of(windows.targets, *options.tokenizer);
 }
 

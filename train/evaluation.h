@@ -36,7 +36,8 @@ struct EvaluationOptions {
 
 struct Evaluation {
   int64_t tokens = 0;  // predicted
-  int64_t bytes = 0;   // that these tokens stand for; 0 without a tokenizer, or with masked tokens
+  int64_t bytes =
+      0;  // that these tokens stand for; 0 with masked tokens, and without a tokenizer of bytes
   double loss = std::numeric_limits<double>::quiet_NaN();  // nats per token
 
   double perplexity() const;
