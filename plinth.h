@@ -39,6 +39,7 @@
 #include "distributed/tensor/plan.h"
 #include "distributed/world.h"
 #include "distributed/zero.h"
+#include "models/bert/classifier.h"
 #include "models/registry.h"
 #include "nn/clip.h"
 #include "nn/ema.h"

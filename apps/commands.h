@@ -18,6 +18,7 @@ void add_inspect(CLI::App& program);
 void add_bench(CLI::App& program);
 void add_launch(CLI::App& program);
 void add_plan(CLI::App& program);
+void add_memory(CLI::App& program);
 void add_completion(CLI::App& program);
 
 }  // namespace plinth::apps

@@ -12,6 +12,7 @@
 #include "core/error.h"
 #include "core/io/file.h"
 #include "train/evaluation.h"
+#include "train/pretrain/masked_batches.h"
 
 namespace plinth::apps {
 
@@ -25,6 +26,7 @@ struct EvalArguments {
   std::string text;
   std::string tokenizer;
   EvaluationOptions options;
+  int64_t mask_token = -1;
   bool average = false;
   DeviceOptions device;
   ProfileOptions profile;
@@ -64,6 +66,10 @@ void run(EvalArguments& arguments) {
   if (!arguments.text.empty() || !arguments.tokenizer.empty() || is_there)
     tokenizer = load_tokenizer(arguments.tokenizer, directory);
   arguments.options.tokenizer = tokenizer ? &*tokenizer : nullptr;
+  std::optional<TokenMasker> masker;
+  if (!model->info().causal)
+    arguments.options.masker = &masker.emplace(masking_options(
+        arguments.options.tokenizer, model->info().vocab_size, arguments.mask_token));
   ProfiledRun profiled(arguments.profile, "evaluate_batch");
   Evaluation result;
   if (!arguments.text.empty()) {
@@ -99,6 +105,10 @@ void add_eval(CLI::App& program) {
                    "the most windows; 0: all of the text")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
+  command
+      ->add_option("--mask-token", arguments->mask_token,
+                   "id of what stands for masked tokens (bert), if not the tokenizer's [MASK]")
+      ->check(CLI::NonNegativeNumber);
   command->add_flag("--json", arguments->json, "one JSON line");
   command->add_flag("--average", arguments->average,
                     "the moving average of the weights (train.ema_decay)");

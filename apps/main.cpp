@@ -31,6 +31,7 @@ void add_commands(CLI::App& program) {
   add_bench(program);
   add_launch(program);
   add_plan(program);
+  add_memory(program);
   add_completion(program);
 }
 

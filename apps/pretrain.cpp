@@ -38,10 +38,15 @@ void report(const PretrainConfig& config, const PretrainResult& result) {
   if (!std::isnan(training.validation_loss))
     std::printf(", validation loss %.4f nats per token", training.validation_loss);
   std::printf(", unigram entropy %.4f\n", result.unigram_entropy);
-  std::printf("\nnext:\n  plinth generate %s --prompt 'Once'\n", run.c_str());
-  if (!config.data.validation.empty())
-    std::printf("  plinth eval %s --data %s\n", run.c_str(),
-                config.data.validation.front().c_str());
+  std::printf("\nnext:\n");
+  if (result.causal) std::printf("  plinth generate %s --prompt 'Once'\n", run.c_str());
+  if (!config.data.validation.empty()) {
+    const std::string mask = result.causal || config.masking.token < 0
+                                 ? ""
+                                 : " --mask-token " + std::to_string(config.masking.token);
+    std::printf("  plinth eval %s --data %s%s\n", run.c_str(),
+                config.data.validation.front().c_str(), mask.c_str());
+  }
   std::printf("  plinth inspect %s\n", run.c_str());
   if (config.log.report) std::printf("  open %s/report.html\n", run.c_str());
 }

@@ -50,7 +50,9 @@ void add_tokenize(CLI::App& program) {
                     ->add_option("--train-vocab", options.train_vocab,
                                  "train a tokenizer with this many tokens")
                     ->check(CLI::Range(257, 1 << 20));
-  command->add_option("--tokenizer", options.tokenizer, "folder with a tokenizer.json to use")
+  command
+      ->add_option("--tokenizer", options.tokenizer,
+                   "folder with a tokenizer.json, or BERT's vocab.txt, to use")
       ->excludes(train);
   command
       ->add_option("--documents", options.documents, "what a document is: file, line or paragraph")

@@ -7,6 +7,7 @@
 
 #include "core/cuda/caching_allocator.h"
 #include "core/cuda/direct_allocator.h"
+#include "core/dry_memory.h"
 #include "core/error.h"
 
 namespace plinth {
@@ -33,6 +34,7 @@ class CpuAllocator final : public Allocator {
  public:
   void* allocate(size_t bytes, Stream) override {
     const size_t size = block_size(bytes);
+    if (is_dry_run()) return dry_memory().allocate(size);
     const std::lock_guard lock(mutex_);
     void* block = take_cached(size);
     if (!block) block = from_system(size);
@@ -43,6 +45,7 @@ class CpuAllocator final : public Allocator {
   }
 
   void deallocate(void* block, size_t bytes, Stream) noexcept override {
+    if (dry_memory().take_back(block)) return;
     const size_t size = block_size(bytes);
     const std::lock_guard lock(mutex_);
     stats_.allocated -= static_cast<int64_t>(size);
@@ -60,11 +63,13 @@ class CpuAllocator final : public Allocator {
   }
 
   MemoryStats stats() const override {
+    if (is_dry_run()) return dry_memory().stats();
     const std::lock_guard lock(mutex_);
     return stats_;
   }
 
   void reset_peak() override {
+    if (is_dry_run()) return dry_memory().reset_peak();
     const std::lock_guard lock(mutex_);
     stats_.peak_allocated = stats_.allocated;
     stats_.peak_reserved = stats_.reserved;

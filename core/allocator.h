@@ -11,6 +11,8 @@
 
 namespace plinth {
 
+// In bytes of blocks: a tensor's bytes rounded up to a multiple of 512, from 1 MiB on of 64 KiB on
+// the CPU.
 struct MemoryStats {
   int64_t allocated = 0;       // bytes in tensors now
   int64_t peak_allocated = 0;  // the most bytes in tensors since reset_peak()
@@ -44,7 +46,8 @@ class Allocator {
   virtual void release_cached() = 0;
 };
 
-// The allocator of a device. Throws Error(Device) where this build or machine has no such device.
+// The allocator of a device; in a dry run (core/dry_run.h) the CPU's gives address space, and
+// counts it alike. Throws Error(Device) where this build or machine has no such device.
 Allocator& allocator(Device device);
 
 }  // namespace plinth

@@ -5,6 +5,7 @@
 
 #include "core/autograd.h"
 #include "core/autograd/node.h"
+#include "core/dry_run.h"
 #include "core/error.h"
 #include "core/ops/factories.h"
 #include "core/ops/views.h"
@@ -49,6 +50,7 @@ Tensor Tensor::empty(const Shape& shape, TensorOptions options) {
   const size_t bytes = static_cast<size_t>(shape.numel()) * size_of(options.dtype);
   auto impl = std::make_shared<TensorImpl>();
   impl->storage = std::make_shared<Storage>(bytes, options.device);
+  if (is_dry_run()) detail::tell_shape(impl->storage->data(), shape, options.dtype);
   impl->shape = shape;
   impl->strides = shape.contiguous_strides();
   impl->dtype = options.dtype;

@@ -45,6 +45,12 @@ int64_t DataParallel::multiple(const ProcessGroup& group, Device device, bool sh
   return (sharded ? nn::norm_chunk(device) : kSliceUnit) * group.size();
 }
 
+nn::BufferMaker DataParallel::memory(std::shared_ptr<ProcessGroup> group) {
+  return [group = std::move(group)](int64_t elements, TensorOptions options) {
+    return group->make_buffer(elements, options);
+  };
+}
+
 DataParallel::DataParallel(std::shared_ptr<ProcessGroup> group, nn::FlatGradients& gradients,
                            DataParallelOptions options)
     : group_(std::move(group)),
@@ -177,7 +183,7 @@ void DataParallel::send_by_tree(const Bucket& bucket) {
   received_.resize(gradients_.buffers().size());
   Tensor& memory = received_[bucket.buffer];
   if (!memory.defined() || memory.numel() < nodes * slice)
-    memory = Tensor::empty({nodes * slice}, own[0].options());
+    memory = group_->make_buffer(nodes * slice, own[0].options());
   std::vector<Tensors> by_rank(group_->size());
   int64_t at = 0;
   for (int j = 0; j < std::ranges::max(step_->nodes); ++j) {

@@ -68,6 +68,9 @@ class DataParallel {
   // are sharded, whole chunks of the gradients' norm (nn/clip.h).
   static int64_t multiple(const ProcessGroup& group, Device device, bool sharded);
 
+  // Makes flat buffers in the group's memory (ProcessGroup::make_buffer).
+  static nn::BufferMaker memory(std::shared_ptr<ProcessGroup> group);
+
   // A bucket: elements of one of the flat buffers. Rank r owns the r-th of its equal slices.
   struct Range {
     size_t buffer;

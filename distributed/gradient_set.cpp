@@ -13,7 +13,8 @@ int64_t multiple_for(const Tensors& parameters, const ProcessGroup& group, bool 
 GradientSet::GradientSet(const Tensors& parameters, const std::shared_ptr<ProcessGroup>& group,
                          const DataParallelOptions& options)
     : group_(group),
-      gradients_(parameters, {}, multiple_for(parameters, *group, options.sharded)),
+      gradients_(parameters, {}, multiple_for(parameters, *group, options.sharded),
+                 DataParallel::memory(group)),
       tree_(gradients_) {
   if (group_->size() > 1 && !gradients_.parameters().empty())
     parallel_.emplace(group_, gradients_, options);

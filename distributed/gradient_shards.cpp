@@ -39,7 +39,7 @@ GradientShards::GradientShards(ShardGroups groups, const ShardPlan& plan,
   // The backward pass meets the last block first, and the rest, the last unit, at its end.
   for (size_t u = units_.size() - 1; u-- > 0;) order_.push_back(u);
   order_.push_back(units_.size() - 1);
-  received_ = Tensor::empty({most * groups_.shard->size()}, options_);
+  received_ = groups_.shard->make_buffer(most * groups_.shard->size(), options_);
   watch(layout);
 }
 
@@ -97,6 +97,7 @@ void GradientShards::reach(size_t parameter) {
     in_flight_.pop_front();
   }
   const ShardUnit& place = plan_.units()[unit_of_[parameter]];
+  const OpScope scope("unit_gradients", ScopeKind::Phase);
   const NoGradGuard no_grad;
   unit.memory = zeros({place.size}, options_);
   for (size_t i = 0; i < place.parameters.size(); ++i) {
@@ -234,6 +235,7 @@ Tensors GradientShards::take_room(size_t u) {
     unit.spare.pop_back();
     return room;
   }
+  const OpScope scope("partial_sums", ScopeKind::Phase);
   Tensors room;
   for (const ShardRun& run : place.runs)
     room.push_back(unit.waiting.empty() ? sums_.narrow(0, run.own_offset, run.own_size)

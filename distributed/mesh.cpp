@@ -25,10 +25,12 @@ DeviceMesh::DeviceMesh(std::shared_ptr<ProcessGroup> world, std::vector<MeshAxis
   int stride = world_->size();
   for (const MeshAxis& axis : axes_) {
     stride /= axis.size;
-    const int coordinate = world_->rank() / stride % axis.size;
-    coordinates_.push_back(coordinate);
-    const int color = world_->rank() - coordinate * stride;
-    groups_.push_back(world_->split(color, coordinate, axis.name));
+    const auto side = [stride, size = axis.size](int rank) -> ProcessGroup::Side {
+      const int coordinate = rank / stride % size;
+      return {rank - coordinate * stride, coordinate};
+    };
+    coordinates_.push_back(side(world_->rank()).key);
+    groups_.push_back(world_->split_by(side, axis.name));
   }
 }
 
@@ -72,12 +74,16 @@ std::shared_ptr<ProcessGroup> DeviceMesh::group_over(
   std::string name;
   for (const std::string_view axis : wide)
     name = detail::concat(name, name.empty() ? "" : "_", axis);
-  int color = world_->rank(), stride = world_->size();
-  for (size_t i = 0; i < axes_.size(); ++i) {
-    stride /= axes_[i].size;
-    if (std::ranges::find(wide, axes_[i].name) != wide.end()) color -= coordinates_[i] * stride;
-  }
-  return world_->split(color, world_->rank(), name);
+  const auto side = [&](int rank) -> ProcessGroup::Side {
+    int color = rank, stride = world_->size();
+    for (const MeshAxis& axis : axes_) {
+      stride /= axis.size;
+      if (std::ranges::find(wide, axis.name) != wide.end())
+        color -= rank / stride % axis.size * stride;
+    }
+    return {color, rank};
+  };
+  return world_->split_by(side, name);
 }
 
 DeviceMesh training_mesh(const std::shared_ptr<ProcessGroup>& world, const ParallelSizes& sizes) {

@@ -40,7 +40,7 @@ ParameterShards::ParameterShards(std::shared_ptr<ProcessGroup> group, const Shar
     }
     release(u);
   }
-  rows_ = zeros({most * group_->size()}, options_);
+  rows_ = group_->make_buffer(most * group_->size(), options_);
 }
 
 Tensor ParameterShards::own(size_t unit, size_t run) const {
@@ -61,6 +61,7 @@ void ParameterShards::place(size_t u) {
 
 void ParameterShards::fetch(size_t u) {
   if (units_[u].memory.defined()) return;
+  const OpScope scope("gathered_unit", ScopeKind::Phase);
   units_[u].memory = Tensor::empty({plan_.units()[u].size}, options_);
   units_[u].arriving = gather(u);
 }

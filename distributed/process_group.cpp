@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/ops/factories.h"
 
 namespace plinth::distributed {
 namespace {
@@ -30,6 +31,12 @@ ProcessGroup::ProcessGroup(int rank, int size, GroupOptions options)
         options_.timeout.count(), " ms, takes more than 0");
 }
 
+std::shared_ptr<ProcessGroup> ProcessGroup::split_by(const std::function<Side(int rank)>& side,
+                                                     const std::string& name) {
+  const auto [color, key] = side(rank_);
+  return split(color, key, name);
+}
+
 Work ProcessGroup::begin(Collective collective, Tensors held) {
   const std::string_view op = distributed::name(collective.kind);
   for (const Tensor& tensor : held) {
@@ -46,6 +53,12 @@ Work ProcessGroup::begin(Collective collective, Tensors held) {
   const bool of_two = collective.kind == Kind::Send || collective.kind == Kind::Recv;
   if (!of_two) collective.number = ++collectives_;
   return start(std::move(collective), std::move(held));
+}
+
+Tensor ProcessGroup::make_buffer(int64_t elements, TensorOptions options) {
+  check(serves(options.device), ErrorKind::Device, "make_buffer", "got ", options.device,
+        ", which a group of ", backend(), " does not serve");
+  return zeros({elements}, options);
 }
 
 Work ProcessGroup::all_reduce(const Tensor& tensor, ReduceOp op) {

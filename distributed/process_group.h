@@ -98,9 +98,24 @@ class ProcessGroup {
   // at once, with the group's stream as the current one; on the CPU by the group's own thread.
   virtual Work in_order(std::function<void()> work) = 0;
 
+  // Memory, all zeros, for what the group sends and receives again and again: with NCCL registered
+  // with the group, as long as the group lives, which saves its collectives copies; of other
+  // backends memory as any. All ranks call it in the same order, with the same size. Throws
+  // Error(OutOfMemory), Error(Io), and Error(Device) where the group does not serve the device.
+  virtual Tensor make_buffer(int64_t elements, TensorOptions options);
+
   // The ranks that give the same color, ordered by key and then by rank, as a group of their own;
   // all ranks call it. A negative color makes no group, and gives null.
   virtual std::shared_ptr<ProcessGroup> split(int color, int key, const std::string& name) = 0;
+
+  // The same where each rank can tell what every other gives, of its rank here: a group that has no
+  // peers to ask (distributed/dry/dry_group.h) has this one alone.
+  struct Side {
+    int color = 0;
+    int key = 0;
+  };
+  virtual std::shared_ptr<ProcessGroup> split_by(const std::function<Side(int rank)>& side,
+                                                 const std::string& name);
 
   // Gives up all work, on this rank: whoever waits gets the reason. Peers see it as a rank that
   // died. Any thread may call it.

@@ -73,9 +73,15 @@ ShardedTraining::ShardedTraining(std::shared_ptr<ProcessGroup> world, nn::Module
   plan_ =
       std::make_unique<ShardPlan>(*layout_, unit_of, units, nn::norm_chunk(parameters[0].device()),
                                   groups_.shard->rank(), size);
-  parameters_ = std::make_unique<ParameterShards>(groups_.shard, *plan_, *layout_, parameters,
-                                                  options.stage == 2);
-  gradients_ = std::make_unique<GradientShards>(groups_, *plan_, *layout_, parameters);
+  {
+    const OpScope scope("own_parameters", ScopeKind::Phase);
+    parameters_ = std::make_unique<ParameterShards>(groups_.shard, *plan_, *layout_, parameters,
+                                                    options.stage == 2);
+  }
+  {
+    const OpScope scope("own_gradients", ScopeKind::Phase);
+    gradients_ = std::make_unique<GradientShards>(groups_, *plan_, *layout_, parameters);
+  }
   gradients_->when_complete([this](size_t unit) {
     if (unit != rest()) parameters_->release(unit);
   });

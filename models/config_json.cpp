@@ -81,7 +81,21 @@ std::string ConfigJson::text(std::string_view key, std::string_view otherwise) c
 
 std::string ConfigJson::word(std::string_view key, std::string_view otherwise,
                              std::span<const std::string_view> words) const {
-  const std::string value = text(key, otherwise);
+  return known_word(key, text(key, otherwise), words);
+}
+
+std::string ConfigJson::first_word(std::string_view key, std::string_view otherwise,
+                                   std::span<const std::string_view> words) const {
+  const Json* value = find(key);
+  if (!value) return std::string(otherwise);
+  const bool is_list = value->is_array() && (value->empty() || value->front().is_string());
+  if (!is_list) refuse(key, "a list of strings");
+  return value->empty() ? std::string(otherwise)
+                        : known_word(key, value->front().get<std::string>(), words);
+}
+
+std::string ConfigJson::known_word(std::string_view key, const std::string& value,
+                                   std::span<const std::string_view> words) const {
   std::string all;
   for (const std::string_view word : words) {
     if (word == value) return value;

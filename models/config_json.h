@@ -37,6 +37,9 @@ class ConfigJson {
   // One of the words, else Error(Format) with the nearest.
   std::string word(std::string_view key, std::string_view otherwise,
                    std::span<const std::string_view> words) const;
+  // The first word of a list, likewise; `otherwise` for an empty one.
+  std::string first_word(std::string_view key, std::string_view otherwise,
+                         std::span<const std::string_view> words) const;
   // The id of a token; of a list the first, nothing if absent or null.
   std::optional<int64_t> token(std::string_view key) const;
   // An object inside; an empty one if absent or null.
@@ -49,6 +52,8 @@ class ConfigJson {
  private:
   ConfigJson(std::shared_ptr<const nlohmann::json> json, std::string subject, std::string prefix);
   const nlohmann::json* find(std::string_view key) const;
+  std::string known_word(std::string_view key, const std::string& value,
+                         std::span<const std::string_view> words) const;
   [[noreturn]] void refuse(std::string_view key, std::string_view takes) const;
 
   std::shared_ptr<const nlohmann::json> json_;

@@ -46,9 +46,23 @@ Tensor LanguageModel::hidden(const Tensor& ids, KVCaches* caches) {
   return run_blocks(ids, caches, nullptr);
 }
 
+// As many columns are added as keep rows aligned for vectors and tensor cores.
+LanguageModel::HeadOperands LanguageModel::head_operands(const Tensor& x) const {
+  const Tensor weight = head_weight(), bias = head_bias();
+  if (!bias.defined()) return {x, weight};
+  constexpr int64_t kColumns = 8;
+  Shape of_ones = x.shape(), of_zeros = x.shape();
+  of_ones[x.dim() - 1] = 1;
+  of_zeros[x.dim() - 1] = kColumns - 1;
+  return {
+      cat({x, ones(of_ones, x.options()), zeros(of_zeros, x.options())}, -1),
+      cat({weight, bias.unsqueeze(1), zeros({weight.size(0), kColumns - 1}, weight.options())}, 1)};
+}
+
 Tensor LanguageModel::head(const Tensor& x) const {
-  if (share_ && share_->logits) return share_->logits(x, head_weight());
-  return linear(x, head_weight());
+  if (!share_ || !share_->logits) return linear(x, head_weight(), head_bias());
+  const HeadOperands operands = head_operands(x);
+  return share_->logits(operands.x, operands.weight);
 }
 
 Tensor LanguageModel::forward(const Tensor& ids, KVCaches* caches) {
@@ -57,11 +71,14 @@ Tensor LanguageModel::forward(const Tensor& ids, KVCaches* caches) {
   return head(hidden(ids, caches));
 }
 
-// Whole sequences end in as many tokens as it takes to cut them evenly: what stands behind a token
-// does not reach it.
+// Whole sequences end in as many tokens as it takes to cut them evenly: where the model is causal,
+// what stands behind a token does not reach it.
 Tensor LanguageModel::own_tokens(const Tensor& x, int64_t filler) const {
   const nn::SequencePart& part = share_->part;
   const int64_t missing = (part.multiple() - x.size(1) % part.multiple()) % part.multiple();
+  check(missing == 0 || info().causal, ErrorKind::Shape, info().type, "ids have shape ", x.shape(),
+        ", expected a multiple of ", part.multiple(),
+        " tokens, which ranks share and all of which see each other");
   const nn::SequencePart tokens{.ranks = part.ranks, .rank = part.rank};
   if (missing == 0) return tokens.take(x);
   return tokens.take(cat({x, full({x.size(0), missing}, double(filler), x.options())}, 1));
@@ -71,13 +88,14 @@ Tensor LanguageModel::own_ids(const Tensor& ids) const {
   return share_ ? own_tokens(ids, 0) : ids;
 }
 
-Tensor LanguageModel::loss_of_hidden(const Tensor& x, const Tensor& targets) const {
-  if (!share_) return linear_cross_entropy(x, head_weight(), targets);
+Tensor LanguageModel::loss_of_hidden(const Tensor& hidden, const Tensor& targets) const {
+  const auto [x, weight] = head_operands(hidden);
+  if (!share_) return linear_cross_entropy(x, weight, targets);
   constexpr int64_t kIgnored = -100;
   const Tensor own = own_tokens(targets, kIgnored);
   const Tensor sum =
-      share_->loss ? share_->loss(x, head_weight(), own)
-                   : linear_cross_entropy(x, head_weight(), own,
+      share_->loss ? share_->loss(x, weight, own)
+                   : linear_cross_entropy(x, weight, own,
                                           {.ignore_index = kIgnored, .reduction = Reduction::Sum});
   const Tensor counted = plinth::sum(ne(targets, double(kIgnored))).to(sum.dtype());
   return nn::mapped(share_->total, sum / maximum(counted, ones_like(counted)));
@@ -105,6 +123,8 @@ std::vector<nn::TokenRun> LanguageModel::runs(int64_t tokens) const {
 
 KVCaches LanguageModel::make_caches(int64_t batch, int64_t length) const {
   check(!share_, ErrorKind::Argument, info().type, "is shared by ranks, and has no caches then");
+  check(info().causal, ErrorKind::Argument, info().type,
+        "has no caches: it fills in masked tokens, and continues no text");
   check(length <= info().context, ErrorKind::Argument, info().type, "a cache of ", length,
         " positions exceeds the context of ", info().context);
   KVCaches caches;
@@ -125,7 +145,7 @@ double LanguageModel::training_flops_per_token(int64_t time) const {
       .ffn_dim = size.ffn_dim * std::max<int64_t>(1, size.experts_per_token),
       .gated = size.gated,
       .vocab = size.vocab_size};
-  return nn::training_flops_per_token(shape, time, /*skip_masked=*/true);
+  return nn::training_flops_per_token(shape, time, /*skip_masked=*/size.causal);
 }
 
 void LanguageModel::check_ids(const Tensor& ids, int64_t cached) const {

@@ -1,6 +1,6 @@
 #pragma once
 
-// What every decoder of the zoo is to the rest: token ids in, logits or a loss out.
+// What every model of tokens in the zoo is to the rest: token ids in, logits or a loss out.
 
 #include <cstdint>
 #include <memory>
@@ -29,6 +29,9 @@ struct LanguageModelInfo {
   int64_t ffn_dim = 0;  // of an expert, where there are experts
   bool gated = false;   // an MLP of three matrices
   bool tied = false;
+  // A token sees itself and those before it, and predicts the next. Else it sees all, and what is
+  // predicted are tokens that were masked.
+  bool causal = true;
   std::optional<int64_t> eos_token;
   int64_t experts = 0;  // of each block; 0: an MLP in their place
   int64_t experts_per_token = 0;
@@ -81,6 +84,11 @@ class LanguageModel : public nn::Module {
 
   // The output projection, [vocab_size, dim]: the token embedding itself where they are tied.
   virtual const Tensor& head_weight() const = 0;
+  // What it adds, [vocab_size]; undefined: nothing.
+  virtual Tensor head_bias() const { return {}; }
+  // A model of the parts that loss() reaches, with copies of their values, where there are others;
+  // null: there are none.
+  virtual std::unique_ptr<LanguageModel> trained_parts() const { return nullptr; }
   // The text of config.json for weights of this dtype.
   virtual std::string config_json(DType dtype) const = 0;
   // How the parameters lie in a Hugging Face file.
@@ -100,7 +108,8 @@ class LanguageModel : public nn::Module {
   Tensor loss_of_hidden(const Tensor& x, const Tensor& targets) const;
   // The load-balancing loss, as training counts it, of what run_block() gave.
   Tensor balance_loss(const Tensors& loads) const;
-  // Empty caches for `batch` rows of up to `length` positions.
+  // Empty caches for `batch` rows of up to `length` positions. Throws Error(Argument) unless the
+  // model is causal.
   KVCaches make_caches(int64_t batch, int64_t length) const;
 
   // From now on this is a rank's share. The layers and parameters are told by the caller.
@@ -122,10 +131,17 @@ class LanguageModel : public nn::Module {
   virtual Tensor forward_block(int64_t i, const Tensor& x, nn::KVCache* cache, Tensor* load) = 0;
   // Where `tokens` tokens of the stream stand in their sequences.
   std::vector<nn::TokenRun> runs(int64_t tokens) const;
+  // Throws what embed() does for the shape of ids.
+  void check_ids(const Tensor& ids, int64_t cached) const;
 
  private:
+  // The head as one matrix [vocab_size, more than dim], and x [..., dim] that goes with it, where
+  // there is a bias: it is a column of the matrix, and x has a 1 there.
+  struct HeadOperands {
+    Tensor x, weight;
+  };
+  HeadOperands head_operands(const Tensor& x) const;
   Tensor run_blocks(const Tensor& ids, KVCaches* caches, Tensors* loads);
-  void check_ids(const Tensor& ids, int64_t cached) const;
   Tensor own_tokens(const Tensor& x, int64_t filler) const;
 
   bool checkpointing_ = false;

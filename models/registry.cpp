@@ -7,6 +7,7 @@
 #include "core/io/directory.h"
 #include "core/io/file.h"
 #include "core/nearest.h"
+#include "models/bert/bert.h"
 #include "models/gpt2/gpt2.h"
 #include "models/llama/llama.h"
 #include "models/mixtral/config.h"
@@ -24,14 +25,19 @@ constexpr ModelFamily family(std::string_view type) {
           [](const ModelSize& size) -> std::unique_ptr<LanguageModel> {
             return std::make_unique<Model>(Config::from_size(size));
           },
-          [](const ConfigJson& config) -> std::unique_ptr<LanguageModel> {
-            return std::make_unique<Model>(Config::from_json(config));
+          [](const ConfigJson& config,
+             const SafetensorsCheckpoint* weights) -> std::unique_ptr<LanguageModel> {
+            if constexpr (requires { Config::from_json(config, weights); }) {
+              return std::make_unique<Model>(Config::from_json(config, weights));
+            } else {
+              return std::make_unique<Model>(Config::from_json(config));
+            }
           }};
 }
 
-constexpr std::array kFamilies = {family<Gpt2, Gpt2Config>("gpt2"),
-                                  family<Llama, LlamaConfig>("llama"),
-                                  family<Llama, MixtralConfig>("mixtral")};
+constexpr std::array kFamilies = {
+    family<Gpt2, Gpt2Config>("gpt2"), family<Llama, LlamaConfig>("llama"),
+    family<Llama, MixtralConfig>("mixtral"), family<Bert, BertConfig>("bert")};
 
 const ModelFamily& find_family(std::string_view type, ErrorKind kind, std::string_view subject,
                                std::string_view key) {
@@ -72,10 +78,12 @@ std::unique_ptr<LanguageModel> make_model(const ModelSize& size, uint64_t seed) 
   return model;
 }
 
-std::unique_ptr<LanguageModel> make_model(const ConfigJson& config) {
+std::unique_ptr<LanguageModel> make_model(const ConfigJson& config,
+                                          const SafetensorsCheckpoint* weights) {
   const std::string type = config.text("model_type", "");
   const nn::SkipInit skip;
-  return find_family(type, ErrorKind::Format, config.subject(), "model_type").from_config(config);
+  return find_family(type, ErrorKind::Format, config.subject(), "model_type")
+      .from_config(config, weights);
 }
 
 std::unique_ptr<LanguageModel> load_pretrained(const fs::path& directory, DType dtype) {
@@ -83,20 +91,28 @@ std::unique_ptr<LanguageModel> load_pretrained(const fs::path& directory, DType 
         "dtype got ", name(dtype), ", takes float64, float32, bfloat16 or float16");
   check(fs::is_directory(directory), ErrorKind::Io, directory.string(),
         "no such directory; expected one with config.json and model.safetensors");
-  std::unique_ptr<LanguageModel> model = make_model(ConfigJson::read(directory / "config.json"));
+  const ConfigJson config = ConfigJson::read(directory / "config.json");
+  const SafetensorsCheckpoint weights = SafetensorsCheckpoint::open(directory);
+  std::unique_ptr<LanguageModel> model = make_model(config, &weights);
   if (dtype != DType::Float32) model->to(dtype);
-  read_weights(*model, model->weight_slices(), SafetensorsCheckpoint::open(directory), directory);
+  read_weights(*model, model->weight_slices(), weights, directory);
   return model;
+}
+
+void save_pretrained(const nn::Module& model, const std::vector<WeightSlice>& slices,
+                     std::string_view config, const fs::path& directory,
+                     const SaveOptions& options) {
+  make_directories(directory);
+  const nn::StateDict weights = export_weights(model, slices, options.dtype);
+  write_file_atomically(directory / "config.json", config);
+  write_checkpoint_files(directory, entries_of(weights), options.max_shard_bytes,
+                         {{"format", "pt"}});
 }
 
 void save_pretrained(const LanguageModel& model, const fs::path& directory,
                      const SaveOptions& options) {
-  make_directories(directory);
-  const nn::StateDict weights = export_weights(model, model.weight_slices(), options.dtype);
-  write_file_atomically(directory / "config.json",
-                        model.config_json(options.dtype.value_or(model.head_weight().dtype())));
-  write_checkpoint_files(directory, entries_of(weights), options.max_shard_bytes,
-                         {{"format", "pt"}});
+  const DType dtype = options.dtype.value_or(model.head_weight().dtype());
+  save_pretrained(model, model.weight_slices(), model.config_json(dtype), directory, options);
 }
 
 }  // namespace plinth

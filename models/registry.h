@@ -18,7 +18,9 @@ namespace plinth {
 struct ModelFamily {
   std::string_view type;  // config.json's model_type
   std::unique_ptr<LanguageModel> (*from_size)(const ModelSize& size);
-  std::unique_ptr<LanguageModel> (*from_config)(const ConfigJson& config);
+  // `weights`, if given, are the model's: they tell which of its optional parts there are.
+  std::unique_ptr<LanguageModel> (*from_config)(const ConfigJson& config,
+                                                const SafetensorsCheckpoint* weights);
 };
 
 std::span<const ModelFamily> model_families();
@@ -27,8 +29,10 @@ std::span<const ModelFamily> model_families();
 // nearest known, and for sizes that do not fit together.
 std::unique_ptr<LanguageModel> make_model(const ModelSize& size, uint64_t seed);
 
-// A model whose config.json this is; its weights are not set.
-std::unique_ptr<LanguageModel> make_model(const ConfigJson& config);
+// A model whose config.json this is; its weights are not set. Where they lie in `weights`, it has
+// the parts that these have.
+std::unique_ptr<LanguageModel> make_model(const ConfigJson& config,
+                                          const SafetensorsCheckpoint* weights = nullptr);
 
 // Reads a directory with config.json and model.safetensors (or its index and shards). The weights
 // take `dtype`, float32 unless said otherwise, whatever the files hold. Throws Error(Io) or
@@ -41,7 +45,12 @@ struct SaveOptions {
   uint64_t max_shard_bytes = uint64_t{5} << 30;
 };
 
-// Writes config.json and the weights, so that load_pretrained and transformers read them.
+// Writes the weights, and `config` as config.json, so that load_pretrained and transformers read
+// them.
+void save_pretrained(const nn::Module& model, const std::vector<WeightSlice>& slices,
+                     std::string_view config, const std::filesystem::path& directory,
+                     const SaveOptions& options = {});
+// With the model's own.
 void save_pretrained(const LanguageModel& model, const std::filesystem::path& directory,
                      const SaveOptions& options = {});
 

@@ -35,12 +35,35 @@ std::string without_first_part(const std::string& name) {
   return dot == std::string::npos ? name : name.substr(dot + 1);
 }
 
+// As checkpoints that came from TensorFlow call what belongs to a layer norm; else "".
+std::string early_name(const std::string& name) {
+  constexpr std::string_view kWeight = "LayerNorm.weight", kBias = "LayerNorm.bias";
+  const auto with = [&](std::string_view end, const char* other) {
+    return name.substr(0, name.size() - end.size()) + other;
+  };
+  if (name.ends_with(kWeight)) return with(kWeight, "LayerNorm.gamma");
+  return name.ends_with(kBias) ? with(kBias, "LayerNorm.beta") : "";
+}
+
+// The tensor of a name, or of one that it also goes by.
+const TensorRecord* find_record(const SafetensorsCheckpoint& checkpoint, const std::string& name) {
+  for (const std::string& known : {name, early_name(name)}) {
+    if (known.empty()) continue;
+    if (const TensorRecord* record = checkpoint.find(known)) return record;
+    if (const TensorRecord* record = checkpoint.find(without_first_part(known))) return record;
+  }
+  return nullptr;
+}
+
 // Buffers of older files that are computed here.
 bool is_known_buffer(std::string_view name) {
-  for (const std::string_view end : {".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq"}) {
+  for (const std::string_view end :
+       {".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq", "embeddings.position_ids"}) {
     if (name.ends_with(end)) return true;
   }
-  return name == "lm_head.weight";  // stored by some tools though it is the token embedding
+  // Stored by some tools though they are the token embedding and a bias that is there already.
+  return name == "lm_head.weight" || name == "cls.predictions.decoder.weight" ||
+         name == "cls.predictions.decoder.bias";
 }
 
 std::string list(const std::vector<std::string>& faults) {
@@ -66,8 +89,7 @@ void read_weights(const nn::StateDict& values, const std::vector<WeightSlice>& s
   std::set<std::string, std::less<>> used;
   std::vector<std::pair<Tensor, const TensorRecord*>> copies;
   for (const WeightSlice& slice : slices) {
-    const TensorRecord* record = checkpoint.find(slice.file_name);
-    if (!record) record = checkpoint.find(without_first_part(slice.file_name));
+    const TensorRecord* record = find_record(checkpoint, slice.file_name);
     if (!record) {
       faults.push_back(slice.file_name + " is missing");
       continue;

@@ -22,7 +22,8 @@ struct WeightSlice {
 };
 
 // Copies every slice from the checkpoint into the parameters, converting dtypes. A name may lack
-// its first part ("transformer.", "model."), as where only the trunk was saved. Throws
+// its first part ("transformer.", "model."), as where only the trunk was saved, and the weight and
+// bias of a "LayerNorm" may be called gamma and beta, as in early checkpoints. Throws
 // Error(Format) that names the file and each tensor that is missing, has another shape, or belongs
 // to no parameter (masks and rotary tables that old files carry are passed over).
 void read_weights(nn::Module& model, const std::vector<WeightSlice>& slices,

@@ -4,6 +4,7 @@
 
 #include "core/autograd.h"
 #include "core/error.h"
+#include "core/op_scope.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
 #include "nn/optim/optimizer.h"
@@ -15,6 +16,7 @@ Ema::Ema(const Module& module, EmaOptions options) : Ema(module.named_parameters
 Ema::Ema(const StateDict& parameters, EmaOptions options) : options_(options) {
   check(options.decay >= 0 && options.decay < 1, ErrorKind::Argument, "Ema", "decay is ",
         options.decay, ", expected at least 0 and below 1");
+  const OpScope scope("moving_average", ScopeKind::Phase);
   const NoGradGuard no_grad;
   for (const auto& [name, parameter] : parameters) {
     const Tensor average = parameter.detach().clone().to(compute_dtype(parameter.dtype()));

@@ -39,10 +39,11 @@ FlatLayout::FlatLayout(const Tensors& tensors, std::optional<DType> dtype, int64
     buffer.whole_size = (buffer.size + multiple - 1) / multiple * multiple;
 }
 
-Tensors FlatLayout::make_buffers() const {
+Tensors FlatLayout::make_buffers(const BufferMaker& make) const {
   Tensors result;
   for (const Buffer& buffer : buffers_) {
-    result.push_back(zeros({buffer.whole_size}, {buffer.dtype, buffer.device}));
+    const TensorOptions options{buffer.dtype, buffer.device};
+    result.push_back(make ? make(buffer.whole_size, options) : zeros({buffer.whole_size}, options));
   }
   return result;
 }
@@ -82,10 +83,11 @@ Tensors flatten_parameters(const Tensors& parameters, const FlatLayout& layout) 
 }
 
 FlatGradients::FlatGradients(const Tensors& parameters, std::optional<DType> dtype,
-                             int64_t multiple)
+                             int64_t multiple, BufferMaker make)
     : parameters_(trainable(parameters)),
       layout_(parameters_, dtype, multiple),
-      buffers_(layout_.make_buffers()) {
+      make_(std::move(make)),
+      buffers_(layout_.make_buffers(make_)) {
   views_ = layout_.views(buffers_);
   attach();
 }

@@ -3,12 +3,16 @@
 // Parameters and gradients as views of one contiguous buffer a dtype, so that clearing, norms,
 // averaging over ranks and merging micro-batches are one operation on a few large tensors.
 
+#include <functional>
 #include <optional>
 #include <vector>
 
 #include "core/tensor.h"
 
 namespace plinth::nn {
+
+// Makes a buffer's memory, all zeros: `elements` of them. None: zeros().
+using BufferMaker = std::function<Tensor(int64_t elements, TensorOptions options)>;
 
 // Where tensors lie in flat buffers: in order, each at a multiple of 64 bytes of the buffer of its
 // dtype. What lies between is zero.
@@ -26,7 +30,7 @@ class FlatLayout {
                       int64_t multiple = 1);
 
   // New buffers, all zeros.
-  Tensors make_buffers() const;
+  Tensors make_buffers(const BufferMaker& make = {}) const;
   // Views of `buffers`, one a tensor, with the tensors' shapes.
   Tensors views(const Tensors& buffers) const;
   // Views of `buffers` without the zeros that `multiple` asked for.
@@ -61,9 +65,10 @@ Tensors flatten_parameters(const Tensors& parameters);
 class FlatGradients {
  public:
   // For the parameters that require gradients, at first all zeros. With dtype Float32 the gradients
-  // of narrow parameters are added up in float32. `multiple` is FlatLayout's.
+  // of narrow parameters are added up in float32. `multiple` is FlatLayout's; `make` makes these
+  // buffers, and those of make_buffers().
   explicit FlatGradients(const Tensors& parameters, std::optional<DType> dtype = {},
-                         int64_t multiple = 1);
+                         int64_t multiple = 1, BufferMaker make = {});
 
   const Tensors& buffers() const { return buffers_; }
   // The same without zeros at the end: what norms are taken of.
@@ -78,11 +83,12 @@ class FlatGradients {
   // Makes `buffers`, of this layout, the gradients, and returns the old ones.
   Tensors exchange(Tensors buffers);
   // Further buffers of the same layout.
-  Tensors make_buffers() const { return layout_.make_buffers(); }
+  Tensors make_buffers() const { return layout_.make_buffers(make_); }
 
  private:
   Tensors parameters_;
   FlatLayout layout_;
+  BufferMaker make_;
   Tensors buffers_, views_;
 };
 

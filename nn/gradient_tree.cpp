@@ -2,6 +2,7 @@
 
 #include "core/autograd.h"
 #include "core/error.h"
+#include "core/op_scope.h"
 
 namespace plinth::nn {
 
@@ -71,6 +72,7 @@ void GradientTree::add_last_pair() {
 }
 
 Tensors GradientTree::take_spare() {
+  const OpScope scope("partial_sums", ScopeKind::Phase);
   if (spare_.empty()) return gradients_.make_buffers();
   Tensors buffers = std::move(spare_.back());
   spare_.pop_back();

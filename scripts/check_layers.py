@@ -18,6 +18,7 @@ from pathlib import Path
 ARROWS = {
     "kernels": [],
     "core": ["kernels"],
+    "metrics": ["core"],
     "nn": ["core"],
     "data": ["core"],
     "distributed": ["nn"],
@@ -36,6 +37,7 @@ HEAVY = {
     "oneapi/dnnl/": ["kernels"],
     "pcre2.h": ["data"],
     "gloo/": ["distributed"],
+    "unicode/": ["data", "metrics"],
     "nccl.h": ["distributed"],
 }
 

@@ -35,6 +35,7 @@ sys.path.insert(0, str(ROOT / "tests" / "fixtures"))
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers  # noqa: E402
 
 import make_tokenizer_fixtures as fixtures  # noqa: E402
+import make_word_piece_fixtures as word_pieces  # noqa: E402
 import tokenizer_text  # noqa: E402
 
 # As in GPT-2's encoder.py, and as ByteLevel has it.
@@ -65,13 +66,18 @@ class Tool:
 
 
 def variants(folder):
-    """The fixture tokenizer with each pattern: (name, Hugging Face's, file)."""
+    """The fixtures' tokenizers, with each pattern and each normalizer: (name, Hugging Face's, file)."""
     base = json.loads((fixtures.FOLDER / "gpt2.json").read_text())
     for name, pattern in PATTERNS.items():
         base["pre_tokenizer"] = fixtures.sequence(fixtures.split(pattern), fixtures.byte_level(use_regex=False))
         path = folder / f"{name}.json"
         path.write_text(json.dumps(base))
         yield name, Tokenizer.from_file(str(path)), path
+    pieces = (fixtures.FOLDER / "word_piece.json").read_text()
+    for name, changes in word_pieces.VARIANTS.items():
+        path = folder / f"word_piece_{name.replace(' ', '_')}.json"
+        path.write_text(word_pieces.variant(pieces, changes).to_str())
+        yield f"word pieces, {name}", Tokenizer.from_file(str(path)), path
 
 
 def compare(label, documents, tool, tokenizer, path):

@@ -3,11 +3,11 @@
 # but no network and no packages: the headers, static libraries and CMake packages of Plinth's
 # dependencies, as Debian installs them, the King James Bible to train on, and the commit.
 #
-#   scripts/gpu_carry (about 15 MiB)
+#   scripts/gpu_carry (about 50 MiB, most of it ICU)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=${1:-build/gpu_carry}
-packages=(libpcre2-dev libxxhash-dev nlohmann-json3-dev libtomlplusplus-dev libtomlplusplus3 libcli11-dev
+packages=(libpcre2-dev libicu-dev libxxhash-dev nlohmann-json3-dev libtomlplusplus-dev libtomlplusplus3 libcli11-dev
           libgtest-dev libgmock-dev libgloo-dev)
 
 scripts/install_packages.sh build test demo
@@ -17,6 +17,8 @@ dpkg-query -L "${packages[@]}" | grep -E '^/usr/(include|lib|share/cmake)/' | so
   while read -r file; do
     case $file in
       *.pc | */) continue ;;
+      # Of ICU, two libraries are linked.
+      */libicui18n* | */libicuio* | */libicutest* | */libicutu* | */icu/*) continue ;;
       # The shared libraries: their links become copies. Others have a static one beside them.
       */libtomlplusplus.so* | */libgloo.so*) cp -L --parents "$file" "$folder" ;;
       *.so | *.so.*) continue ;;

@@ -7,6 +7,7 @@
 #include "core/autograd.h"
 #include "core/error.h"
 #include "core/op_scope.h"
+#include "data/loader/sample_source.h"
 #include "train/evaluation_mode.h"
 
 namespace plinth {
@@ -28,6 +29,29 @@ Windows read_windows(const TokenText& text, const std::vector<int64_t>& starts, 
   return {tokens.narrow(1, 0, time).contiguous(), tokens.narrow(1, 1, time).contiguous()};
 }
 
+// The same, of `time` tokens and those that the masker adds. A window's number is its sample's.
+Windows read_masked_windows(const TokenText& text, const std::vector<int64_t>& starts, int64_t time,
+                            const TokenMasker& masker) {
+  const int64_t length = time + masker.added();
+  const Shape shape = {static_cast<int64_t>(starts.size()), length};
+  const Windows windows{Tensor::empty(shape, {DType::Int64, {}}),
+                        Tensor::empty(shape, {DType::Int64, {}})};
+  std::vector<int64_t> tokens(static_cast<size_t>(time));
+  int64_t at = 0;
+  for (const int64_t start : starts) {
+    text.copy(start, start + time, tokens.data());
+    masker.mask(start / time, tokens, windows.ids.data<int64_t>() + at,
+                windows.targets.data<int64_t>() + at);
+    at += length;
+  }
+  return windows;
+}
+
+int64_t predicted(const Tensor& targets) {
+  const int64_t* ids = targets.data<int64_t>();
+  return targets.numel() - std::count(ids, ids + targets.numel(), kIgnoredTarget);
+}
+
 int64_t bytes_of(const Tensor& targets, const Tokenizer& tokenizer) {
   int64_t bytes = 0;
   const int64_t* ids = targets.data<int64_t>();
@@ -41,14 +65,15 @@ int64_t bytes_of(const Tensor& targets, const Tokenizer& tokenizer) {
 void add(Evaluation& sum, LanguageModel& model, const Windows& windows,
          const EvaluationOptions& options) {
   const OpScope scope("evaluate_batch", ScopeKind::Phase);
-  const int64_t tokens = windows.targets.numel();
+  const int64_t tokens = predicted(windows.targets);
   const Device device = model.device();
   const Tensor ids = windows.ids.to(device), targets = windows.targets.to(device);
   const Tensor loss = options.loss ? options.loss(ids, targets) : model.loss(ids, targets);
   const double nats = loss.item() * static_cast<double>(tokens);
   sum.loss = (sum.tokens ? sum.loss : 0) + nats;
   sum.tokens += tokens;
-  if (options.tokenizer) sum.bytes += bytes_of(windows.targets, *options.tokenizer);
+  if (options.tokenizer && options.tokenizer->is_byte_level() && !options.masker)
+    sum.bytes += bytes_of(windows.targets, *options.tokenizer);
 }
 
 }  // namespace
@@ -77,21 +102,34 @@ Evaluation evaluate(LanguageModel& model, const TokenText& text, const Evaluatio
         " tokens, takes at least 2");
   const NoGradGuard no_grad;
   const EvaluationMode evaluation(model);
+  const TokenMasker* const masker = options.masker;
+  check((masker != nullptr) != model.info().causal, ErrorKind::Argument, "evaluate", "got ",
+        masker ? "a" : "no", " masker for ", model.info().type, ", which predicts ",
+        masker ? "the next token" : "masked tokens");
   const int64_t context = options.context ? options.context : model.info().context;
-  const int64_t time = std::min(context, text.size - 1);
-  const int64_t whole = (text.size - 1) / time;
+  // Tokens of a window, besides what a masker adds, and those of the text that begin one.
+  const int64_t room = context - (masker ? masker->added() : 0);
+  const int64_t size = text.size - (masker ? 0 : 1);
+  check(room > 0, ErrorKind::Argument, "evaluate", "context is ", context,
+        ", takes more than what stands around a sequence");
+  const int64_t time = std::min(room, size);
+  const int64_t whole = size / time;
   const int64_t count = options.max_windows ? std::min(options.max_windows, whole) : whole;
   Evaluation result;
+  const auto read = [&](const std::vector<int64_t>& begins, int64_t length) {
+    return masker ? read_masked_windows(text, begins, length, *masker)
+                  : read_windows(text, begins, length);
+  };
   std::vector<int64_t> starts;
   for (int64_t i = 0; i < count; ++i) {
     starts.push_back(i * whole / count * time);
     if (static_cast<int64_t>(starts.size()) < options.batch && i + 1 < count) continue;
-    add(result, model, read_windows(text, starts, time), options);
+    add(result, model, read(starts, time), options);
     starts.clear();
   }
-  const int64_t rest = text.size - 1 - whole * time;
-  if (count == whole && rest > 0)
-    add(result, model, read_windows(text, {whole * time}, rest), options);
+  const int64_t rest = size - whole * time;
+  if (count == whole && rest > 0 && !masker)
+    add(result, model, read({whole * time}, rest), options);
   result.loss /= static_cast<double>(result.tokens);
   return result;
 }

@@ -7,6 +7,7 @@
 #include <limits>
 #include <vector>
 
+#include "data/loader/masking.h"
 #include "data/shards/token_dataset.h"
 #include "data/tokenizer/tokenizer.h"
 #include "models/language_model.h"
@@ -29,11 +30,14 @@ struct EvaluationOptions {
   const Tokenizer* tokenizer = nullptr;  // for bits per byte
   // The mean loss of ids and targets [batch, time], in place of model.loss().
   std::function<Tensor(const Tensor& ids, const Tensor& targets)> loss = {};
+  // For a model that fills in masked tokens, and only there.
+  const TokenMasker* masker = nullptr;
 };
 
 struct Evaluation {
   int64_t tokens = 0;  // predicted
-  int64_t bytes = 0;   // that these tokens stand for; 0 without a tokenizer
+  int64_t bytes =
+      0;  // that these tokens stand for; 0 with masked tokens, and without a tokenizer of bytes
   double loss = std::numeric_limits<double>::quiet_NaN();  // nats per token
 
   double perplexity() const;
@@ -42,8 +46,10 @@ struct Evaluation {
 
 // Cuts the tokens into windows that do not overlap and predicts each token but a window's first
 // from those before it in its window (the first is predicted by no one; the last of a window is the
-// first of the next). In evaluation mode, without a graph. Throws Error(Argument) for a text of
-// less than two tokens, Error(Format) for an id outside the vocabulary.
+// first of the next). Or masks each window, of which the last is left out if it is shorter than
+// others, and predicts what was masked. In evaluation mode, without a graph. Throws Error(Argument)
+// for a text of less than two tokens, or a masker where the model takes none or the other way
+// round, Error(Format) for an id outside the vocabulary.
 Evaluation evaluate(LanguageModel& model, const TokenText& text,
                     const EvaluationOptions& options = {});
 

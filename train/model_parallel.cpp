@@ -178,9 +178,10 @@ ModelParallel::Piece ModelParallel::make_piece(int piece) {
 
 void ModelParallel::join_ends() {
   if (!model_.info().tied || options_.sizes.pp == 1) return;
-  const int stage = mesh_.coordinate("pp");
-  const bool is_end = stage == 0 || stage == options_.sizes.pp - 1;
-  ends_ = mesh_.group("pp")->split(is_end ? 0 : -1, stage, "pp_ends");
+  const auto side = [last = options_.sizes.pp - 1](int stage) {
+    return ProcessGroup::Side{stage == 0 || stage == last ? 0 : -1, stage};
+  };
+  ends_ = mesh_.group("pp")->split_by(side, "pp_ends");
 }
 
 void ModelParallel::place() {

@@ -19,6 +19,8 @@ void check_sizes(const LanguageModelInfo& info, int64_t tp) {
 std::shared_ptr<const distributed::LayerPlan> share_model(
     LanguageModel& model, const distributed::LayerPlanOptions& options) {
   const LanguageModelInfo& info = model.info();
+  check(!options.cp || info.causal, ErrorKind::Config, "parallel.cp", "takes 1 for ", info.type,
+        ", whose tokens all see each other: ranks share causal sequences");
   if (options.tp) check_sizes(info, options.tp->size());
   const auto plan = std::make_shared<const distributed::LayerPlan>(model, options);
   check(info.context % plan->part().multiple() == 0, ErrorKind::Config, "model.context", "got ",

@@ -68,6 +68,11 @@ int64_t buffer_multiple(const nn::Module& module, const TrainerOptions& options)
   return distributed::DataParallel::multiple(*options.group, device, options.data_parallel.sharded);
 }
 
+nn::BufferMaker gradient_memory(const TrainerOptions& options) {
+  if (!options.group || options.plan || options.sharding) return {};
+  return distributed::DataParallel::memory(options.group);
+}
+
 }  // namespace
 
 Trainer::Trainer(nn::Module& module, Loss loss, nn::Optimizer& optimizer, nn::Schedule schedule,
@@ -81,7 +86,7 @@ Trainer::Trainer(nn::Module& module, Loss loss, nn::Optimizer& optimizer, nn::Sc
       hooks_(std::move(hooks)),
       guard_(options_.guard),
       gradients_(options_.plan || options_.sharding ? Tensors{} : module.parameters(), {},
-                 buffer_multiple(module, options_)),
+                 buffer_multiple(module, options_), gradient_memory(options_)),
       tree_(gradients_) {
   schedule_.validate();
   const nn::EmaOptions ema{.decay = options_.ema_decay};

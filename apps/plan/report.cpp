@@ -1,11 +1,9 @@
 #include "apps/plan/report.h"
 
-#include <array>
 #include <cmath>
-#include <cstdarg>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "apps/print.h"
 #include "core/error.h"
 #include "train/logging/format.h"
 
@@ -16,15 +14,6 @@ using detail::concat;
 using nlohmann::ordered_json;
 using plan::Measurement;
 using plan::Plan;
-
-[[gnu::format(printf, 1, 2)]] std::string print(const char* format, ...) {
-  std::array<char, 512> text;
-  va_list arguments;
-  va_start(arguments, format);
-  std::vsnprintf(text.data(), text.size(), format, arguments);
-  va_end(arguments);
-  return text.data();
-}
 
 std::string gibibytes(double bytes) {
   return print("%.1f", bytes / (1 << 30));

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "core/autograd.h"
+#include "core/dry_run.h"
 #include "core/error.h"
 #include "core/op_scope.h"
 #include "core/ops/elementwise.h"
@@ -37,7 +38,7 @@ Tensor zeros(const Shape& shape, TensorOptions options) {
   const size_t bytes = static_cast<size_t>(out.numel()) * size_of(options.dtype);
   if (options.device.is_cuda()) {
     cuda::fill_bytes(out.raw_data(), 0, bytes, current_stream(options.device));
-  } else if (bytes > 0) {
+  } else if (bytes > 0 && !is_dry_run()) {  // whose memory is zeros
     std::memset(out.raw_data(), 0, bytes);
   }
   return out;
@@ -124,6 +125,7 @@ namespace {
 // Calls f(element, word 0 .. 3 of its block) so that each block is computed once.
 template <class F>
 void for_each_block(int64_t count, const kernels::PhiloxKey& key, F f) {
+  if (is_dry_run()) return;
   const auto stream = kernels::philox_stream(key);
   kernels::parallel_for((count + 3) / 4, kernels::grain_for(16), [&](int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block)

@@ -4,6 +4,7 @@
 // core/ops and nn include this.
 
 #include "core/cuda/runtime.h"
+#include "core/dry_run.h"
 #include "core/stream.h"
 #include "core/tensor.h"
 
@@ -24,13 +25,16 @@ inline Tensor workspace_beside(const Tensor& x, int64_t bytes) {
 
 // PLINTH_RUN: kernels::cpu::kernel(arguments...), or kernels::cuda::kernel(stream, arguments...)
 // where x is on a GPU. PLINTH_RUN_WITH: the same for a GPU kernel whose last argument is a
-// workspace, of kernels::cuda::`bytes` bytes.
+// workspace, of kernels::cuda::`bytes` bytes. Nothing in a dry run (core/dry_run.h): kernels give
+// nothing back.
 #ifdef PLINTH_CUDA_BACKEND
-#define PLINTH_RUN(x, kernel, ...)                                     \
-  ((x).device().is_cpu() ? ::plinth::kernels::cpu::kernel(__VA_ARGS__) \
-                         : ::plinth::kernels::cuda::kernel(::plinth::stream_of(x), __VA_ARGS__))
+#define PLINTH_RUN(x, kernel, ...)                                       \
+  (::plinth::is_dry_run()  ? static_cast<void>(0)                        \
+   : (x).device().is_cpu() ? ::plinth::kernels::cpu::kernel(__VA_ARGS__) \
+                           : ::plinth::kernels::cuda::kernel(::plinth::stream_of(x), __VA_ARGS__))
 #define PLINTH_RUN_WITH(x, bytes, kernel, ...)                                                   \
-  ((x).device().is_cpu()                                                                         \
+  (::plinth::is_dry_run() ? static_cast<void>(0)                                                 \
+   : (x).device().is_cpu()                                                                       \
        ? ::plinth::kernels::cpu::kernel(__VA_ARGS__)                                             \
        : ::plinth::kernels::cuda::kernel(                                                        \
              ::plinth::stream_of(x), __VA_ARGS__,                                                \
@@ -38,6 +42,7 @@ inline Tensor workspace_beside(const Tensor& x, int64_t bytes) {
                  .raw_data()))
 #else
 #define PLINTH_RUN(x, kernel, ...) \
-  (static_cast<void>(x), ::plinth::kernels::cpu::kernel(__VA_ARGS__))
+  (static_cast<void>(x),           \
+   ::plinth::is_dry_run() ? static_cast<void>(0) : ::plinth::kernels::cpu::kernel(__VA_ARGS__))
 #define PLINTH_RUN_WITH(x, bytes, kernel, ...) PLINTH_RUN(x, kernel, __VA_ARGS__)
 #endif

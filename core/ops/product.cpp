@@ -1,6 +1,7 @@
 #include "core/ops/product.h"
 
 #include "core/cuda/stream_tuner.h"
+#include "core/dry_run.h"
 #include "core/error.h"
 #include "core/flop_counter.h"
 #include "core/ops/checks.h"
@@ -96,6 +97,7 @@ void run(const Tensor& a, const Tensor& b, const Tensor& bias, const Tensor& c, 
   const Tensor left = packed(a), right = packed(b);
   const MatmulDesc desc = describe(left, right, c, accumulate);
   FlopCounter::add(2 * desc.batch * desc.m * desc.n * desc.k);
+  if (is_dry_run()) return;
   dispatch_floating(a.dtype(), op, [&]<class T>() {
 #ifdef PLINTH_CUDA_BACKEND
     if (c.device().is_cuda()) {

@@ -1,6 +1,7 @@
 #include "core/ops/rope.h"
 
 #include "core/autograd.h"
+#include "core/dry_run.h"
 #include "core/error.h"
 #include "core/op_scope.h"
 #include "core/ops/checks.h"
@@ -78,6 +79,7 @@ void check_operands(const Tensor& x, const RopeTable& table) {
 
 RopeTable rope_table(int64_t positions, int64_t rotary_dim, double theta,
                      const RopeScaling& scaling, DType dtype) {
+  const OpScope scope(__func__);
   check(positions >= 0, ErrorKind::Argument, "rope_table", "positions is ", positions,
         ", expected at least 0");
   check(rotary_dim > 0 && rotary_dim % 2 == 0, ErrorKind::Argument, "rope_table", "rotary_dim is ",
@@ -97,6 +99,7 @@ RopeTable rope_table(int64_t positions, int64_t rotary_dim, double theta,
     kernels::cpu::rope_table(positions, rotary_dim, theta, scaling, table.cos.data<C>(),
                              table.sin.data<C>());
   };
+  if (is_dry_run()) return table;
   dtype == DType::Float64 ? fill.operator()<double>() : fill.operator()<float>();
   return table;
 }

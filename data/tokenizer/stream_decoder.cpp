@@ -5,7 +5,8 @@ namespace plinth {
 
 std::string StreamDecoder::push(int32_t id) {
   if (options_.skip_special && tokenizer_->is_special(id)) return "";
-  pending_ += tokenizer_->token_bytes(id);
+  pending_ += tokenizer_->token_text(id, is_first_);
+  is_first_ = false;
   const size_t incomplete = incomplete_utf8_suffix(pending_);
   const std::string whole = pending_.substr(0, pending_.size() - incomplete);
   pending_.erase(0, whole.size());

@@ -79,10 +79,15 @@ TokenizerSpec read_spec(const std::filesystem::path& path) {
   const std::filesystem::path json = path / "tokenizer.json";
   if (std::filesystem::exists(json))
     return parse_tokenizer_json(read_text_file(json, kMostFileBytes), json.string());
+  const std::filesystem::path pieces = path / "vocab.txt";
+  if (std::filesystem::exists(pieces))
+    return parse_word_pieces(read_text_file(pieces, kMostFileBytes),
+                             read_beside(path / "tokenizer_config.json"), path.string());
   const std::filesystem::path vocab = path / "vocab.json";
   const std::filesystem::path merges = path / "merges.txt";
   check(std::filesystem::exists(vocab) && std::filesystem::exists(merges), ErrorKind::Io,
-        path.string(), "no tokenizer here: expected tokenizer.json, or vocab.json and merges.txt");
+        path.string(),
+        "no tokenizer here: expected tokenizer.json, vocab.txt, or vocab.json and merges.txt");
   return parse_vocab_and_merges(read_text_file(vocab, kMostFileBytes),
                                 read_text_file(merges, kMostFileBytes), path.string());
 }
@@ -108,6 +113,7 @@ struct Tokenizer::State {
   std::vector<std::string> bytes;  // of each token, by id; "" where there is none
   WordMap ids;                     // by bytes; added tokens first
   Bpe bpe;
+  std::optional<WordPiece> word_piece;  // in place of pre_tokenizer and bpe
   mutable ScratchPool scratch;
 };
 
@@ -122,6 +128,14 @@ Tokenizer::State::State(TokenizerSpec parsed, TokenRoles token_roles, std::strin
     if (id >= bytes.size()) bytes.resize(id + 1);
     bytes[id] = token.content;
     ids.emplace(token.content, token.id);
+  }
+  if (spec.word_piece) {
+    word_piece.emplace(*spec.word_piece, spec.vocabulary, name);
+    for (size_t i = 0; i < spec.vocabulary.size(); ++i) {
+      if (bytes[i].empty()) bytes[i] = spec.vocabulary[i];
+      if (!bytes[i].empty()) ids.emplace(bytes[i], static_cast<int32_t>(i));
+    }
+    return;
   }
   Bpe::Spec parts;
   parts.byte_ids.fill(-1);
@@ -180,6 +194,8 @@ std::vector<int32_t> Tokenizer::State::encode(std::string_view text,
   for (const AddedTokens::Segment& segment : added.split(repaired.text(), options.allow_special)) {
     if (segment.id >= 0) {
       out.push_back(segment.id);
+    } else if (word_piece) {
+      word_piece->encode(repaired.text().substr(segment.begin, segment.end - segment.begin), out);
     } else {
       encode_segment(repaired, segment, out);
     }
@@ -266,7 +282,13 @@ void Tokenizer::save(const std::filesystem::path& folder) const {
   };
   write_file_atomically(folder / "tokenizer.json", to_json());
   write_file_atomically(folder / "tokenizer_config.json",
-                        write_tokenizer_config({name(eos_id()), name(bos_id()), name(pad_id())}));
+                        write_tokenizer_config({.eos = name(eos_id()),
+                                                .bos = name(bos_id()),
+                                                .pad = name(pad_id()),
+                                                .unknown = name(id("[UNK]")),
+                                                .first = name(id("[CLS]")),
+                                                .last = name(id("[SEP]")),
+                                                .mask = name(id("[MASK]"))}));
 }
 
 std::vector<int32_t> Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
@@ -290,9 +312,18 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, const DecodeOptions&
   std::string text;
   for (const int32_t id : ids) {
     if (options.skip_special && is_special(id)) continue;
-    text += state_->token_bytes(id);
+    text += token_text(id, text.empty());
   }
   return text;
+}
+
+std::string Tokenizer::token_text(int32_t id, bool is_first) const {
+  const std::string& bytes = state_->token_bytes(id);
+  return state_->word_piece ? state_->word_piece->decoded(bytes, is_first) : bytes;
+}
+
+bool Tokenizer::is_byte_level() const {
+  return !state_->word_piece;
 }
 
 std::string_view Tokenizer::token_bytes(int32_t id) const {
@@ -313,7 +344,8 @@ std::optional<int32_t> Tokenizer::id(std::string_view token) const {
 }
 
 std::optional<int32_t> Tokenizer::eos_id() const {
-  return state_->first_of({state_->roles.eos, "<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>"});
+  return state_->first_of(
+      {state_->roles.eos, "<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "[SEP]"});
 }
 std::optional<int32_t> Tokenizer::bos_id() const {
   return state_->first_of({state_->roles.bos});

@@ -1,20 +1,22 @@
 #pragma once
 
-// Byte-level byte pair encoding, as GPT-2 and Llama 3 have it: load, train, save, encode, decode.
+// Byte-level byte pair encoding, as GPT-2 and Llama 3 have it: load, train, save, encode, decode;
+// and BERT's WordPiece, which is not trained here.
 //
 //   Tokenizer tokenizer = Tokenizer::load("gpt2");            // a folder, or a tokenizer.json
 //   std::vector<int32_t> ids = tokenizer.encode("Hello");
 //   std::string text = tokenizer.decode(ids);                 // "Hello"
 //
 // Token ids are those of Hugging Face's `tokenizers` on the same file and text, checked on every
-// code point; a file that asks for something else than byte-level BPE, or for a step that Plinth
-// does not take (a normalizer, truncation, ...), is refused by name rather than read differently.
+// code point; a file that asks for something else than these two, or for a step that Plinth does
+// not take (another normalizer, truncation, ...), is refused by name rather than read differently.
 //
-// Any bytes can be encoded, and decode gives them back. Where they are not valid UTF-8, they are
-// cut into pre-tokens as if each ill-formed part were U+FFFD (where Python's errors="replace" puts
-// one); the tokens hold the bytes as they were. The exceptions to the round trip are what a file
-// asks for: add_prefix_space adds a space, and an added token with lstrip or rstrip swallows
-// spaces.
+// WordPiece keeps the words of a text, not the text: it may drop case and accents, and a word that
+// no tokens make up is [UNK]. With byte pairs, any bytes can be encoded, and decode gives them
+// back. Where they are not valid UTF-8, they are cut into pre-tokens as if each ill-formed part
+// were U+FFFD (where Python's errors="replace" puts one); the tokens hold the bytes as they were.
+// The exceptions to the round trip are what a file asks for: add_prefix_space adds a space, and an
+// added token with lstrip or rstrip swallows spaces.
 
 #include <cstdint>
 #include <filesystem>
@@ -51,7 +53,8 @@ struct TrainOptions {
 
 class Tokenizer {
  public:
-  // Reads a tokenizer.json, or a folder with tokenizer.json or with vocab.json and merges.txt.
+  // Reads a tokenizer.json, or a folder with tokenizer.json, with vocab.txt, or with vocab.json and
+  // merges.txt.
   // Beside it, tokenizer_config.json or special_tokens_map.json may name the end-of-text token.
   // Throws Error(Io) or Error(Format) naming the file.
   static Tokenizer load(const std::filesystem::path& path);
@@ -82,8 +85,12 @@ class Tokenizer {
   // Throws Error(Argument) for an id that is no token's.
   std::string decode(std::span<const int32_t> ids, const DecodeOptions& options = {}) const;
 
-  // The bytes of one token.
+  // The bytes of one token: of a word piece its spelling.
   std::string_view token_bytes(int32_t id) const;
+  // What it adds to a decoded text: a word piece also the space before a word, unless it is first.
+  std::string token_text(int32_t id, bool is_first) const;
+  // Whether the bytes of a text's tokens are the text.
+  bool is_byte_level() const;
   bool is_special(int32_t id) const;
 
   // One more than the highest id: the rows that an embedding needs.
@@ -93,7 +100,7 @@ class Tokenizer {
   std::optional<int32_t> id(std::string_view token) const;
 
   // From the files beside tokenizer.json; else the first that exists of <|endoftext|>,
-  // <|end_of_text|>, </s>, <eos>.
+  // <|end_of_text|>, </s>, <eos>, [SEP].
   std::optional<int32_t> eos_id() const;
   std::optional<int32_t> bos_id() const;
   std::optional<int32_t> pad_id() const;
@@ -120,7 +127,8 @@ class StreamDecoder {
  private:
   const Tokenizer* tokenizer_;
   DecodeOptions options_;
-  std::string pending_;  // the start of a character
+  std::string pending_;   // the start of a character
+  bool is_first_ = true;  // no token has come yet
 };
 
 }  // namespace plinth

@@ -73,6 +73,35 @@ std::string write_merges(const TokenizerSpec& spec) {
   return out + "]";
 }
 
+// What follows the added tokens.
+std::string write_word_pieces(const TokenizerSpec& spec) {
+  const WordPieceSpec& pieces = *spec.word_piece;
+  const std::optional<bool>& strips = pieces.normalizer.strip_accents;
+  const Json normalizer = {{"type", "BertNormalizer"},
+                           {"clean_text", pieces.normalizer.clean_text},
+                           {"handle_chinese_chars", pieces.normalizer.handle_chinese_chars},
+                           {"strip_accents", strips ? Json(*strips) : Json()},
+                           {"lowercase", pieces.normalizer.lowercase}};
+  const Json decoder = {
+      {"type", "WordPiece"}, {"prefix", pieces.prefix}, {"cleanup", pieces.cleanup}};
+  std::string out = ",\n\"normalizer\":" + normalizer.dump();
+  out += ",\n\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"}";
+  out += ",\n\"post_processor\":" + spec.post_processor + ",\n\"decoder\":" + decoder.dump();
+  out += ",\n\"model\":{\"type\":\"WordPiece\",\"unk_token\":" + json_text(pieces.unknown);
+  out += ",\"continuing_subword_prefix\":" + json_text(pieces.prefix) +
+         ",\"max_input_chars_per_word\":" + std::to_string(pieces.most_characters);
+  return out + ",\n\"vocab\":" + write_vocabulary(spec.vocabulary) + "}}\n";
+}
+
+// The next line, without its end; the text is what follows.
+std::string_view take_line(std::string_view& text) {
+  const size_t end = std::min(text.find('\n'), text.size());
+  std::string_view line = text.substr(0, end);
+  text.remove_prefix(std::min(end + 1, text.size()));
+  if (line.ends_with('\r')) line.remove_suffix(1);
+  return line;
+}
+
 std::string role(const Json& json, std::string_view key, std::string_view name) {
   const Json& value = json_fields::get(json, key, name);
   if (value.is_object()) return json_fields::string(value, "content", name);
@@ -84,7 +113,9 @@ std::string role(const Json& json, std::string_view key, std::string_view name) 
 std::string write_tokenizer_json(const TokenizerSpec& spec) {
   const Json decoder = byte_level(true, true);
   std::string out = "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\n\"added_tokens\":";
-  out += write_added_tokens(spec.added).dump() + ",\n\"normalizer\":null,\n\"pre_tokenizer\":";
+  out += write_added_tokens(spec.added).dump();
+  if (spec.word_piece) return out + write_word_pieces(spec);
+  out += ",\n\"normalizer\":null,\n\"pre_tokenizer\":";
   out += write_pre_tokenizer(spec.pre_tokenizer).dump() +
          ",\n\"post_processor\":" + spec.post_processor;
   out += ",\n\"decoder\":" + decoder.dump() + ",\n\"model\":{\"type\":\"BPE\",\"dropout\":null,";
@@ -111,10 +142,7 @@ TokenizerSpec parse_vocab_and_merges(std::string_view vocab, std::string_view me
     vocabulary.add(spelling, id.get<int32_t>());
   }
   while (!merges.empty()) {
-    const size_t end = std::min(merges.find('\n'), merges.size());
-    std::string_view line = merges.substr(0, end);
-    merges.remove_prefix(std::min(end + 1, merges.size()));
-    if (line.ends_with('\r')) line.remove_suffix(1);
+    const std::string_view line = take_line(merges);
     if (!line.empty() && !line.starts_with("#version")) vocabulary.add_merge(line);
   }
   TokenizerSpec spec;
@@ -125,6 +153,42 @@ TokenizerSpec parse_vocab_and_merges(std::string_view vocab, std::string_view me
     const auto id = static_cast<int32_t>(end_of_text - spec.vocabulary.begin());
     spec.added.push_back({.content = std::string(kGpt2EndOfText), .id = id, .special = true});
   }
+  return spec;
+}
+
+TokenizerSpec parse_word_pieces(std::string_view vocab, std::string_view config,
+                                std::string_view name) {
+  const Json settings = config.empty() ? Json::object() : parse_json(config, name);
+  TokenizerSpec spec;
+  BertNormalizerSpec& normalizer = spec.word_piece.emplace().normalizer;
+  normalizer.lowercase = json_fields::boolean(settings, "do_lower_case", true, name);
+  normalizer.handle_chinese_chars =
+      json_fields::boolean(settings, "tokenize_chinese_chars", true, name);
+  if (!json_fields::get(settings, "strip_accents", name).is_null())
+    normalizer.strip_accents = json_fields::boolean(settings, "strip_accents", true, name);
+  Vocabulary vocabulary(static_cast<size_t>(std::ranges::count(vocab, '\n')), name);
+  check(!first_invalid_utf8(vocab), ErrorKind::Format, name, "vocab.txt is not UTF-8");
+  for (int32_t id = 0; !vocab.empty(); ++id) {
+    check(id < kMostTokens, ErrorKind::Format, name, "vocab.txt has more than ", kMostTokens,
+          " lines");
+    const std::string_view line = take_line(vocab);
+    if (!line.empty()) vocabulary.add(std::string(line), id);
+  }
+  vocabulary.move_to(spec);
+  for (const std::string token : {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"}) {
+    const auto found = std::ranges::find(spec.vocabulary, token);
+    if (found == spec.vocabulary.end()) continue;
+    const auto id = static_cast<int32_t>(found - spec.vocabulary.begin());
+    spec.added.push_back({.content = token, .id = id, .special = true});
+    if (token == "[CLS]") spec.before = {id};
+    if (token == "[SEP]") spec.after = {id};
+  }
+  check(spec.before.size() + spec.after.size() == 2, ErrorKind::Format, name,
+        "vocab.txt lacks [CLS] or [SEP]");
+  spec.post_processor = Json{{"type", "BertProcessing"},
+                             {"cls", {"[CLS]", spec.before[0]}},
+                             {"sep", {"[SEP]", spec.after[0]}}}
+                            .dump();
   return spec;
 }
 
@@ -140,6 +204,10 @@ std::string write_tokenizer_config(const TokenRoles& roles) {
   if (!roles.eos.empty()) json["eos_token"] = roles.eos;
   if (!roles.bos.empty()) json["bos_token"] = roles.bos;
   if (!roles.pad.empty()) json["pad_token"] = roles.pad;
+  if (!roles.unknown.empty()) json["unk_token"] = roles.unknown;
+  if (!roles.first.empty()) json["cls_token"] = roles.first;
+  if (!roles.last.empty()) json["sep_token"] = roles.last;
+  if (!roles.mask.empty()) json["mask_token"] = roles.mask;
   return json.dump(2) + "\n";
 }
 

@@ -22,7 +22,7 @@ using json_fields::Json;
 void require_null(const Json& object, std::string_view key, std::string_view name) {
   const Json& value = json_fields::get(object, key, name);
   if (!value.is_null())
-    refuse(name, key, value.is_object() ? json_fields::type_of(value, name) : value.dump());
+    refuse(name, key, value.contains("type") ? json_fields::type_of(value, name) : value.dump());
 }
 
 // `what` and `token` name the number in errors.
@@ -167,8 +167,49 @@ void read_merges(const Json& json, Vocabulary& vocabulary, std::string_view name
   }
 }
 
+void read_word_pieces(const Json& model, TokenizerSpec& spec, std::string_view name) {
+  WordPieceSpec& pieces = spec.word_piece.emplace();
+  pieces.unknown = json_fields::string(model, "unk_token", name);
+  pieces.prefix = json_fields::string(model, "continuing_subword_prefix", name);
+  const Json& most = json_fields::at(model, "max_input_chars_per_word", name);
+  check(most.is_number_unsigned() && most.get<uint64_t>() <= INT32_MAX, ErrorKind::Format, name,
+        "max_input_chars_per_word is ", most.dump(), ", expected 0 to ", INT32_MAX);
+  pieces.most_characters = most.get<int64_t>();
+  const Json& tokens = json_fields::at(model, "vocab", name);
+  Vocabulary vocabulary(tokens.size(), name);
+  read_vocabulary(tokens, vocabulary, name);
+  vocabulary.move_to(spec);
+}
+
+// What goes with word pieces: BERT's steps, and no others.
+void read_bert_steps(const Json& json, TokenizerSpec& spec, std::string_view name) {
+  const auto step = [&](std::string_view key, std::string_view type) -> const Json& {
+    const Json& found = json_fields::get(json, key, name);
+    const std::string has = json_fields::type_of(found, name);
+    if (has != type) refuse(name, detail::concat(key, " of a WordPiece model"), has);
+    return found;
+  };
+  WordPieceSpec& pieces = *spec.word_piece;
+  const Json& normalizer = step("normalizer", "BertNormalizer");
+  pieces.normalizer.clean_text = json_fields::boolean(normalizer, "clean_text", true, name);
+  pieces.normalizer.handle_chinese_chars =
+      json_fields::boolean(normalizer, "handle_chinese_chars", true, name);
+  pieces.normalizer.lowercase = json_fields::boolean(normalizer, "lowercase", true, name);
+  if (!json_fields::get(normalizer, "strip_accents", name).is_null())
+    pieces.normalizer.strip_accents = json_fields::boolean(normalizer, "strip_accents", true, name);
+  step("pre_tokenizer", "BertPreTokenizer");
+  const Json& decoder = step("decoder", "WordPiece");
+  pieces.cleanup = json_fields::boolean(decoder, "cleanup", true, name);
+  const std::string& prefix = json_fields::string(decoder, "prefix", name);
+  if (prefix != pieces.prefix) refuse(name, "decoder prefix", prefix);
+  for (const AddedToken& token : spec.added) {
+    if (token.normalized) refuse(name, "an added token that is normalized", token.content);
+  }
+}
+
 void read_model(const Json& model, TokenizerSpec& spec, std::string_view name) {
   const Json& type = json_fields::get(model, "type", name);
+  if (type == "WordPiece") return read_word_pieces(model, spec, name);
   if (!type.is_null() && type != "BPE") refuse(name, "model type", type.dump());
   for (const std::string_view affix : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     const Json& value = json_fields::get(model, affix, name);
@@ -212,15 +253,19 @@ TokenizerSpec parse_tokenizer_json(std::string_view text, std::string_view name)
   TokenizerSpec spec;
   read_model(json_fields::at(json, "model", name), spec, name);
   spec.added = read_added_tokens(json_fields::get(json, "added_tokens", name), name);
-  for (std::string_view key : {"truncation", "padding", "normalizer"})
-    require_null(json, key, name);
-  spec.pre_tokenizer = read_pre_tokenizer(json_fields::get(json, "pre_tokenizer", name), name);
+  for (std::string_view key : {"truncation", "padding"}) require_null(json, key, name);
   const Json& post_processor = json_fields::get(json, "post_processor", name);
   read_post_processor(post_processor, spec.before, spec.after, name);
   spec.post_processor = post_processor.dump();
+  check_added_ids(spec, name);
+  if (spec.word_piece) {
+    read_bert_steps(json, spec, name);
+    return spec;
+  }
+  require_null(json, "normalizer", name);
+  spec.pre_tokenizer = read_pre_tokenizer(json_fields::get(json, "pre_tokenizer", name), name);
   const std::string decoder = json_fields::type_of(json_fields::get(json, "decoder", name), name);
   if (decoder != "null" && decoder != "ByteLevel") refuse(name, "decoder", decoder);
-  check_added_ids(spec, name);
   return spec;
 }
 

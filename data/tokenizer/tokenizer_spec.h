@@ -1,10 +1,12 @@
 #pragma once
 
-// What a tokenizer file says, and the files themselves: Hugging Face's tokenizer.json, and GPT-2's
-// vocab.json with merges.txt. Parsers take text and the name to put into errors; they throw
-// Error(Format, name) for what is malformed and, naming it, for what Plinth would not do the same.
+// What a tokenizer file says, and the files themselves: Hugging Face's tokenizer.json, GPT-2's
+// vocab.json with merges.txt, and BERT's vocab.txt. Parsers take text and the name to put into
+// errors; they throw Error(Format, name) for what is malformed and, naming it, for what Plinth
+// would not do the same.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -12,6 +14,7 @@
 
 #include "data/tokenizer/added_tokens.h"
 #include "data/tokenizer/pre_tokenizer.h"
+#include "data/tokenizer/word_piece.h"
 
 namespace plinth {
 
@@ -19,7 +22,7 @@ namespace plinth {
 inline constexpr int64_t kMostTokens = int64_t{1} << 24;
 
 struct TokenizerSpec {
-  // Tokens by id, spelled in the byte alphabet; "" where an id has none.
+  // Tokens by id, spelled in the byte alphabet but for WordPiece's; "" where an id has none.
   std::vector<std::string> vocabulary;
   // Pairs of ids, first learned first. The merged token is the one spelled as the two together.
   std::vector<std::pair<int32_t, int32_t>> merges;
@@ -27,6 +30,8 @@ struct TokenizerSpec {
   std::vector<AddedToken> added;
   PreTokenizerSpec pre_tokenizer;
   bool ignore_merges = false;  // a piece that is a token needs no merges
+  // In place of merges and pre-tokenizer.
+  std::optional<WordPieceSpec> word_piece;
   // What the post-processor puts around a text, and its JSON, kept for saving.
   std::vector<int32_t> before;
   std::vector<int32_t> after;
@@ -41,11 +46,18 @@ std::string write_tokenizer_json(const TokenizerSpec& spec);
 TokenizerSpec parse_vocab_and_merges(std::string_view vocab, std::string_view merges,
                                      std::string_view name);
 
+// vocab.txt as BERT published it, a token a line, with [CLS] before and [SEP] behind a text. What
+// tokenizer_config.json, "" if there is none, says of do_lower_case, tokenize_chinese_chars and
+// strip_accents counts.
+TokenizerSpec parse_word_pieces(std::string_view vocab, std::string_view config,
+                                std::string_view name);
+
 // The tokens that play a part, from tokenizer_config.json or special_tokens_map.json: "" if none.
 struct TokenRoles {
   std::string eos;
   std::string bos;
   std::string pad;
+  std::string unknown = {}, first = {}, last = {}, mask = {};  // BERT's
 };
 TokenRoles parse_token_roles(std::string_view text, std::string_view name);
 std::string write_tokenizer_config(const TokenRoles& roles);

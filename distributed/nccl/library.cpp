@@ -13,12 +13,16 @@ namespace {
 #ifdef NCCL_MAJOR
 // What library.h declares for itself is what the library's header says.
 static_assert(kSuccess == ncclSuccess && kInvalidUsage == ncclInvalidUsage);
+static_assert(kUnhandledCudaError == ncclUnhandledCudaError);
 static_assert(kRemoteError == ncclRemoteError && kInProgress == ncclInProgress);
 static_assert(int{kUint8} == ncclUint8 && int{kInt32} == ncclInt32 && int{kInt64} == ncclInt64);
 static_assert(int{kFloat16} == ncclFloat16 && int{kFloat32} == ncclFloat32);
 static_assert(int{kFloat64} == ncclFloat64 && int{kBFloat16} == ncclBfloat16);
 static_assert(int{kSum} == ncclSum && int{kMax} == ncclMax && int{kMin} == ncclMin);
 static_assert(kNoColor == NCCL_SPLIT_NOCOLOR);
+#ifdef NCCL_WIN_COLL_SYMMETRIC
+static_assert(kSymmetricWindow == NCCL_WIN_COLL_SYMMETRIC);
+#endif
 static_assert(sizeof(UniqueId) == sizeof(ncclUniqueId));
 static_assert(offsetof(Config, size) == offsetof(ncclConfig_t, size));
 static_assert(offsetof(Config, magic) == offsetof(ncclConfig_t, magic));
@@ -50,6 +54,10 @@ Library load() {
   file.find("ncclSend", found.send);
   file.find("ncclRecv", found.recv);
   found.error = file.error();
+  file.find_newer("ncclMemAlloc", found.mem_alloc);
+  file.find_newer("ncclMemFree", found.mem_free);
+  file.find_newer("ncclCommRegister", found.comm_register);
+  file.find_newer("ncclCommWindowRegister", found.window_register);
   return found;
 }
 

@@ -13,6 +13,7 @@ namespace plinth::distributed::nccl {
 
 // ncclResult_t
 inline constexpr int kSuccess = 0;
+inline constexpr int kUnhandledCudaError = 1;
 inline constexpr int kInvalidUsage = 5;
 inline constexpr int kRemoteError = 6;
 inline constexpr int kInProgress = 7;
@@ -32,6 +33,8 @@ enum DataType : int {
 enum Operation : int { kSum = 0, kMax = 2, kMin = 3 };
 
 inline constexpr int kNoColor = -1;
+// NCCL_WIN_COLL_SYMMETRIC: all ranks' calls give the same offset into the window.
+inline constexpr int kSymmetricWindow = 1;
 
 struct UniqueId {
   std::array<char, 128> bytes{};
@@ -74,6 +77,13 @@ struct Library {
                    void* stream);
   int (*send)(const void* in, size_t count, int type, int to, void* comm, void* stream);
   int (*recv)(void* out, size_t count, int type, int from, void* comm, void* stream);
+
+  // Null where the version lacks them: before 2.19, 2.19 and 2.27.
+  int (*mem_alloc)(void** memory, size_t bytes) = nullptr;
+  int (*mem_free)(void* memory) = nullptr;
+  int (*comm_register)(const void* comm, void* memory, size_t bytes, void** handle) = nullptr;
+  int (*window_register)(void* comm, void* memory, size_t bytes, void** window,
+                         int flags) = nullptr;
 };
 
 // Loads the library when it is first called.

@@ -13,6 +13,7 @@
 #include "distributed/host/board.h"
 #include "distributed/host/label.h"
 #include "distributed/host/watchdog.h"
+#include "distributed/nccl/buffer.h"
 #include "distributed/nccl/communicator.h"
 #include "distributed/nccl/stream_progress.h"
 #include "distributed/nccl/unique_id.h"
@@ -149,6 +150,23 @@ class NcclGroup : public ProcessGroup {
                                        std::move(its));
   }
 
+  Tensor make_buffer(int64_t elements, TensorOptions options) override {
+    failure_->raise_if_set("make_buffer");
+    const size_t bytes = static_cast<size_t>(elements) * size_of(options.dtype);
+    if (bytes == 0 || !serves(options.device)) return ProcessGroup::make_buffer(elements, options);
+    std::shared_ptr<nccl::Buffer> buffer;
+    try {
+      buffer = nccl::Buffer::create(*communicator_, device(), bytes);
+    } catch (const std::exception& thrown) {  // the others wait for this rank
+      give_up(thrown.what());
+      throw;
+    }
+    if (!buffer) return ProcessGroup::make_buffer(elements, options);
+    buffers_.push_back(buffer);
+    auto storage = std::make_shared<Storage>(buffer->data(), bytes, device(), [buffer] {});
+    return Tensor::from_storage(std::move(storage), {elements}, {1}, 0, options.dtype).zero_();
+  }
+
   void abort(const std::string& reason) override { give_up(reason); }
 
  protected:
@@ -277,6 +295,7 @@ class NcclGroup : public ProcessGroup {
 
   const std::shared_ptr<Store> store_;
   const std::unique_ptr<OwnedStream> stream_;
+  std::vector<std::shared_ptr<nccl::Buffer>> buffers_;  // longer than the communicator
   const std::unique_ptr<Communicator> communicator_;
   const std::shared_ptr<Failure> failure_;
   StreamProgress progress_;

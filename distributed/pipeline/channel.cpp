@@ -25,17 +25,17 @@ Channel::Channel(ProcessGroup& pipeline, int step, bool is_ring) {
   const int size = pipeline.size(), rank = pipeline.rank();
   const int before = (rank - step + size) % size;
   for (int round = 0; round < (is_ring ? 3 : 2); ++round) {
-    int color = -1, key = 0;
-    if (round_of(rank, step, size) == round) color = rank;
-    if (round_of(before, step, size) == round) {
-      color = before;
-      key = 1;
-    }
-    const int sender = key == 0 ? rank : before, receiver = (sender + step + size) % size;
+    const auto side = [=](int of) -> ProcessGroup::Side {
+      const int sends_to_it = (of - step + size) % size;
+      if (round_of(sends_to_it, step, size) == round) return {sends_to_it, 1};
+      return {round_of(of, step, size) == round ? of : -1, 0};
+    };
+    const bool receives = side(rank).key == 1;
+    const int sender = receives ? before : rank, receiver = (sender + step + size) % size;
     const std::shared_ptr<ProcessGroup> pair =
-        pipeline.split(color, key, detail::concat(pipeline.name(), "_", sender, "_to_", receiver));
+        pipeline.split_by(side, detail::concat(pipeline.name(), "_", sender, "_to_", receiver));
     if (!pair || pair->size() < 2) continue;
-    (key == 0 ? to_ : from_) = pair;
+    (receives ? from_ : to_) = pair;
   }
 }
 

@@ -176,6 +176,11 @@ void LayerPlan::share(const nn::NamedModule& entry, Names& names) {
   } else if (auto* rms_norm = dynamic_cast<nn::RMSNorm*>(module)) {
     rms_norm->share(terms());
     know("weight");
+  } else if (auto* linear = dynamic_cast<nn::Linear*>(module)) {
+    // Those of layers above it are cut already.
+    if (names.known.contains(joined(path, "weight"))) return;
+    if (options_.sequence) linear->share({.in = {}, .out = {}, .weight = terms(), .bias = terms()});
+    know("weight"), know("bias");
   }
 }
 
@@ -229,7 +234,11 @@ nn::TensorMap LayerPlan::kv_rows(int64_t heads, int64_t kv_heads, int64_t head_d
   if (kv_heads >= tp->size()) return {};
   const HeadShare own = head_share(heads, kv_heads, tp->size(), tp->rank());
   std::shared_ptr<ProcessGroup>& group = kv_groups_[kv_heads];
-  if (!group) group = tp->split(static_cast<int>(own.kv_heads.begin), tp->rank(), "kv_head");
+  const auto side = [&](int rank) -> ProcessGroup::Side {
+    const HeadShare its = head_share(heads, kv_heads, tp->size(), rank);
+    return {static_cast<int>(its.kv_heads.begin), rank};
+  };
+  if (!group) group = tp->split_by(side, "kv_head");
   return [group, rows = own.heads.count * head_dim](const Tensor& parameter) {
     const Tensor shared = parameter.narrow(0, rows, parameter.size(0) - rows);
     return cat(

@@ -15,7 +15,8 @@
 //
 // Sequence parallel (Korthikanti et al. 2022, arXiv 2205.05198): between the cut layers, norms,
 // dropout and residuals too are cut, by tokens. What whole parameters there get as gradients are
-// terms of a sum, which is taken as they are used.
+// terms of a sum, which is taken as they are used. So do Linear layers that are in no attention and
+// no MLP.
 //
 // Context parallel: all layers have the tokens of nn::SequencePart, and attention brings them
 // together (distributed/context/attention.h). Gradients are summed with those of data parallel.
@@ -39,8 +40,8 @@ struct LayerPlanOptions {
   std::shared_ptr<ProcessGroup> tp = nullptr, cp = nullptr;  // null: one rank
   bool sequence = false;                                     // needs tp
   ContextAlgorithm algorithm = ContextAlgorithm::Gather;
-  // Embeddings and parameters [vocabulary, dim] that tp cuts by rows: their names.
-  std::vector<std::string> vocabulary = {"token_embedding", "head"};
+  // Embeddings and parameters [vocabulary, ...] that tp cuts by rows: their names.
+  std::vector<std::string> vocabulary = {"token_embedding", "head", "head_bias"};
 };
 
 // A rank's heads, and the kv_heads that they read.

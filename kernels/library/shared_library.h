@@ -29,6 +29,13 @@ class SharedLibrary {
   void find(const char* name, Function*& function) {
     function = reinterpret_cast<Function*>(symbol(name));
   }
+  // The same for what older versions lack: null is no error.
+  template <class Function>
+  void find_newer(const char* name, Function*& function) {
+    const std::string before = error_;
+    find(name, function);
+    error_ = before;
+  }
 
  private:
   void* symbol(const char* name);

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "core/autograd.h"
+#include "core/dry_run.h"
 #include "core/error.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
@@ -31,11 +32,13 @@ Order sort_by_expert(const Tensor& chosen, int64_t experts) {
   order.counts.resize(experts);
   order.tokens.resize(count);
   order.places.resize(count);
-  for (int64_t i = 0; i < count; ++i) ++order.counts[expert[i]];
+  // A dry run has no choices: experts take turns.
+  const auto expert_of = [&](int64_t i) { return is_dry_run() ? i % experts : expert[i]; };
+  for (int64_t i = 0; i < count; ++i) ++order.counts[expert_of(i)];
   std::vector<int64_t> next(experts);
   std::exclusive_scan(order.counts.begin(), order.counts.end(), next.begin(), int64_t{0});
   for (int64_t i = 0; i < count; ++i) {
-    order.places[i] = next[expert[i]]++;
+    order.places[i] = next[expert_of(i)]++;
     order.tokens[order.places[i]] = i / each;
   }
   return order;

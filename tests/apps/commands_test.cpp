@@ -15,9 +15,9 @@ using testing::Not;
 TEST(Plinth, HelpOfEveryCommandHasAnExample) {
   const TemporaryDirectory here;
   const std::vector<std::vector<std::string>> commands = {
-      {},           {"pretrain"}, {"generate"},  {"eval"},           {"convert"},
-      {"tokenize"}, {"inspect"},  {"bench"},     {"bench", "train"}, {"bench", "adamw"},
-      {"launch"},   {"plan"},     {"completion"}};
+      {},           {"pretrain"}, {"generate"}, {"eval"},           {"convert"},
+      {"tokenize"}, {"inspect"},  {"bench"},    {"bench", "train"}, {"bench", "adamw"},
+      {"launch"},   {"plan"},     {"memory"},   {"completion"}};
   for (std::vector<std::string> command : commands) {
     command.push_back("--help");
     const Outcome outcome = plinth_program(here.path(), command);
@@ -47,6 +47,30 @@ TEST(Plinth, CompletionScriptsAreOfTheirShell) {
       "bash -c 'source " + script +
       "; COMP_WORDS=(plinth bench at); COMP_CWORD=2; _plinth; [ \"$COMPREPLY\" = attention ]'";
   EXPECT_EQ(std::system(complete.c_str()), 0);
+}
+
+TEST(Plinth, PretrainsAMaskedLanguageModel) {
+  const Workplace here;
+  const std::vector<std::string> bert = {"model.type=bert", "sample.every=0", "masking.token=310",
+                                         "train.steps=40"};
+  const Outcome trained = here.pretrain(bert);
+  ASSERT_EQ(trained.status, 0) << trained.errors;
+  EXPECT_THAT(trained.output, HasSubstr("validation loss"));
+  EXPECT_THAT(trained.output, HasSubstr("--mask-token 310"));
+  EXPECT_THAT(trained.output, Not(HasSubstr("plinth generate")));
+  const Outcome evaluated =
+      here.run({"eval", "run", "--data", "data/validation_00000.bin", "--mask-token", "310"});
+  ASSERT_EQ(evaluated.status, 0) << evaluated.errors;
+  EXPECT_THAT(evaluated.output, HasSubstr("nats per token"));
+  EXPECT_THAT(evaluated.output, Not(HasSubstr("bits per byte")));
+  const auto refused = [](const Outcome& outcome, const char* message) {
+    EXPECT_EQ(outcome.status, 2);
+    EXPECT_THAT(outcome.errors, HasSubstr(message));
+  };
+  refused(here.run({"generate", "run"}), "got a bert, which fills in masked tokens");
+  refused(here.run({"eval", "run", "--text", "text.txt"}), "the tokenizer has no [MASK]");
+  refused(here.pretrain({"model.type=bert", "masking.token=310", "run.directory=other"}),
+          "sample.every: got");
 }
 
 TEST(Plinth, PretrainsGeneratesEvaluatesAndInspects) {

@@ -112,6 +112,18 @@ TEST_F(Nccl, RefusesWhatItCannotServe) {
   EXPECT_THROW(make_nccl_group(std::make_shared<HashStore>(), 0, 1, Device{}), Error);
 }
 
+TEST_F(Nccl, BuffersStartAtZeroAndOutliveTheGroup) {
+  auto group = make_nccl_group(std::make_shared<HashStore>(), 0, 1, kDevice);
+  const Tensor buffer = group->make_buffer(1000, {DType::Float32, kDevice});
+  EXPECT_EQ(values(buffer), std::vector<float>(1000, 0));
+  Tensor(buffer).copy_(count_up(1000));
+  group->all_reduce(buffer).wait();
+  EXPECT_EQ(group->make_buffer(0, {DType::Float32, kDevice}).numel(), 0);
+  EXPECT_THROW(group->make_buffer(1, {}), Error);
+  group.reset();
+  EXPECT_EQ(values(buffer), values(count_up(1000)));
+}
+
 #ifdef PLINTH_EMULATE
 
 GroupOptions short_deadline() {
@@ -225,6 +237,27 @@ TEST_F(Nccl, Splits) {
   expect_no_faults();
 }
 
+// What a group does for a buffer, to its end.
+std::vector<std::string> calls_for_buffer(int version) {
+  nccl::set_emulated_state({.version = version});
+  auto group = make_first(std::make_shared<HashStore>());
+  const size_t start = calls_so_far();
+  const Tensor buffer = group->make_buffer(6, {DType::BFloat16, kDevice});
+  group.reset();
+  return calls_since(start);
+}
+
+TEST_F(Nccl, RegistersItsBuffersAsTheVersionCan) {
+  EXPECT_THAT(calls_for_buffer(22809),
+              ElementsAre("ncclMemAlloc 12", "ncclCommWindowRegister symmetric 12",
+                          "ncclCommFinalize", "ncclCommDestroy"));
+  EXPECT_THAT(calls_for_buffer(22605), ElementsAre("ncclMemAlloc 12", "ncclCommRegister 12",
+                                                   "ncclCommFinalize", "ncclCommDestroy"));
+  EXPECT_THAT(calls_for_buffer(21805), ElementsAre("ncclCommFinalize", "ncclCommDestroy"));
+  EXPECT_EQ(nccl::emulated_state().calls.back(), "ncclCommDestroy");
+  expect_no_faults();
+}
+
 // A work that is under way as long as nobody waits for the device.
 std::string failure_of(const Work& work) {
   for (int i = 0; i < 5000; ++i) {
@@ -242,6 +275,13 @@ std::string failure_of(const Work& work) {
 void expect_failed(ProcessGroup& group, const testing::Matcher<std::string>& message) {
   EXPECT_THAT(error_of(ErrorKind::Io, [&] { group.barrier().wait(); }), message);
   EXPECT_EQ(nccl::emulated_state().calls.back(), "ncclCommAbort");
+}
+
+TEST_F(Nccl, ABufferThatDoesNotFitFailsTheGroup) {
+  const auto group = make_first(std::make_shared<HashStore>());
+  const auto much = [&] { group->make_buffer(int64_t{1} << 40, {DType::Float32, kDevice}); };
+  EXPECT_THAT(error_of(ErrorKind::OutOfMemory, much), HasSubstr("4398046511104 bytes"));
+  expect_failed(*group, HasSubstr("4398046511104 bytes"));
 }
 
 TEST_F(Nccl, ErrorsOfTheLibraryFailTheGroup) {

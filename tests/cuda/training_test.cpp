@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/ops/factories.h"
 #include "core/random.h"
+#include "models/bert/bert.h"
 #include "models/gpt2/gpt2.h"
 #include "models/llama/llama.h"
 #include "nn/clip.h"
@@ -56,6 +57,17 @@ std::unique_ptr<LanguageModel> mixtral() {
   LlamaConfig config = llama_config();
   config.experts = LlamaExperts{.count = 3};
   return std::make_unique<Llama>(config);
+}
+
+std::unique_ptr<LanguageModel> bert() {
+  BertConfig config;
+  config.vocab_size = kVocab;
+  config.context = kTime + 1;
+  config.dim = 16;
+  config.layers = 2;
+  config.heads = 2;
+  config.ffn_dim = 32;
+  return std::make_unique<Bert>(config);
 }
 
 using MakeModel = std::unique_ptr<LanguageModel> (*)();
@@ -118,6 +130,10 @@ TEST_F(DeviceTraining, Gpt2LearnsAsOnTheCpu) {
 
 TEST_F(DeviceTraining, LlamaLearnsAsOnTheCpu) {
   expect_equal(train(kDevice, llama, adamw), train({}, llama, adamw), 2e-5);
+}
+
+TEST_F(DeviceTraining, BertLearnsAsOnTheCpu) {
+  expect_equal(train(kDevice, bert, adamw), train({}, bert, adamw), 2e-5);
 }
 
 TEST_F(DeviceTraining, MixtralLearnsAsOnTheCpu) {

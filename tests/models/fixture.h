@@ -42,13 +42,17 @@ inline Tensor value(const nn::StateDict& values, const std::string& name) {
 }
 
 // Every weight's gradient, in the file's names and layout; zeros of an expert that saw no token.
-inline nn::StateDict exported_gradients(const LanguageModel& model) {
+inline nn::StateDict exported_gradients(const nn::Module& model,
+                                        const std::vector<WeightSlice>& slices) {
   nn::StateDict gradients;
   for (const auto& [name, parameter] : model.named_parameters()) {
     const Tensor gradient = parameter.grad();
     gradients.push_back({name, gradient.defined() ? gradient : zeros_like(parameter)});
   }
-  return export_weights(model, model.weight_slices(), std::nullopt, gradients);
+  return export_weights(model, slices, std::nullopt, gradients);
+}
+inline nn::StateDict exported_gradients(const LanguageModel& model) {
+  return exported_gradients(model, model.weight_slices());
 }
 
 }  // namespace plinth

@@ -49,7 +49,7 @@ void edit_config(const fs::path& directory, const std::function<void(nlohmann::j
 
 TEST(Registry, UnknownTypeIsToldTheNearest) {
   expect_error(ErrorKind::Config,
-               "model.type got 'gtp2', takes one of gpt2, llama, mixtral (nearest: gpt2)",
+               "model.type got 'gtp2', takes one of gpt2, llama, mixtral, bert (nearest: gpt2)",
                [] { make_model(small("gtp2"), 0); });
 }
 
@@ -66,6 +66,11 @@ TEST(Registry, SizesThatDoNotFitAreRefusedByKey) {
       "model.dim: got 16, takes a multiple of heads");
   refused(
       "gpt2", [](ModelSize& size) { size.kv_heads = 2; }, "model.kv_heads");
+  refused(
+      "bert", [](ModelSize& size) { size.heads = 3; },
+      "model.dim: got 16, takes a multiple of heads");
+  refused(
+      "bert", [](ModelSize& size) { size.kv_heads = 2; }, "model.kv_heads");
   refused(
       "llama", [](ModelSize& size) { size.kv_heads = 3; }, "takes a multiple of kv_heads (3)");
   refused(
@@ -134,7 +139,7 @@ TEST(LanguageModel, DropoutActsInTrainingOnly) {
 }
 
 TEST(LanguageModel, TiedHeadIsTheEmbedding) {
-  for (const char* type : {"gpt2", "llama", "mixtral"}) {
+  for (const char* type : {"gpt2", "llama", "mixtral", "bert"}) {
     ModelSize size = small(type);
     const int64_t tied = make_model(size, 0)->parameter_count();
     size.tied = false;

@@ -28,7 +28,7 @@ std::unique_ptr<LanguageModel> small_model(const std::string& type) {
   size.heads = 2;
   size.context = kContext;
   size.vocab_size = kVocabulary;
-  size.dropout = type == "gpt2" ? 0.1 : 0;
+  size.dropout = type == "gpt2" || type == "bert" ? 0.1 : 0;
   return make_model(size, 3);
 }
 
@@ -98,7 +98,7 @@ TEST_P(ParallelTrainer, AnyNumberOfRanksGivesTheSameBits) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, ParallelTrainer, testing::Values("gpt2", "llama"));
+INSTANTIATE_TEST_SUITE_P(Models, ParallelTrainer, testing::Values("gpt2", "llama", "bert"));
 
 // The tree of 12 is 8 and 4: two ranks have 4 and 2 of it, and 2 and 4.
 TEST(ParallelTraining, SharesThatAreNoSubtreesGiveTheSameBits) {

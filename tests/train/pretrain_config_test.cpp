@@ -4,6 +4,7 @@
 #include "core/io/file.h"
 #include "tests/core/io/expect_error.h"
 #include "tests/core/io/temporary_directory.h"
+#include "tests/fixtures.h"
 #include "train/pretrain/config.h"
 
 namespace plinth {
@@ -29,6 +30,18 @@ TEST(PretrainConfig, WrittenOutIsReadBackTheSame) {
   EXPECT_EQ(again.values(), schema.values());
   EXPECT_EQ(second.optimizer.lr, 0.0003);
   EXPECT_EQ(second.model.type, "llama");
+}
+
+TEST(PretrainConfig, ExamplesAreWhatItTakes) {
+  const std::filesystem::path examples =
+      std::filesystem::path(PLINTH_FIXTURES) / ".." / ".." / "examples";
+  for (const char* file : {"demo/kjv.toml", "bert/bert-base.toml", "bert/bert-tiny.toml"}) {
+    PretrainConfig config;
+    ConfigSchema schema = pretrain_schema(config);
+    schema.load(examples / file);
+    schema.finish();
+    EXPECT_NO_THROW(validate(config)) << file;
+  }
 }
 
 TEST(PretrainConfig, EveryKeyIsExplained) {

@@ -86,7 +86,7 @@ inline std::unique_ptr<LanguageModel> small_model(const std::string& type, bool 
   size.context = kContext;
   size.vocab_size = kVocabulary;
   size.tied = tied;
-  size.dropout = type == "gpt2" ? 0.1 : 0;
+  size.dropout = type == "gpt2" || type == "bert" ? 0.1 : 0;
   return make_model(size, 3);
 }
 

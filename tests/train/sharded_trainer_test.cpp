@@ -76,7 +76,7 @@ TEST_P(ShardedTrainer, ReplicasOfShardsGiveTheSameBits) {
     expect_same(sharing, make, options, alone);
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, ShardedTrainer, testing::Values("gpt2", "llama"));
+INSTANTIATE_TEST_SUITE_P(Models, ShardedTrainer, testing::Values("gpt2", "llama", "bert"));
 
 TEST(ShardedTraining, UntiedWeightsNarrowProductsAndCheckpointedActivations) {
   const MakeModel make = [] {

@@ -60,7 +60,7 @@ ModelSize size_of_model(const std::string& type) {
   size.heads = 2;
   size.context = kContext;
   size.vocab_size = kVocabulary;
-  size.dropout = type == "gpt2" ? 0.1 : 0;
+  size.dropout = type == "gpt2" || type == "bert" ? 0.1 : 0;
   size.experts = 5;
   return size;
 }
@@ -206,7 +206,7 @@ TEST_P(PipelineTraining, IsOneProcess) {
 INSTANTIATE_TEST_SUITE_P(
     Schedules, PipelineTraining,
     testing::Combine(
-        testing::Values("gpt2", "llama"),
+        testing::Values("gpt2", "llama", "bert"),
         testing::Values(
             Stages{"plain_2", 2, {.sizes = {.pp = 2}}}, Stages{"plain_4", 4, {.sizes = {.pp = 4}}},
             Stages{"plain_2_dp_2", 4, {.sizes = {.pp = 2}}},

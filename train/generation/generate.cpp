@@ -58,6 +58,8 @@ std::vector<int32_t> generate(LanguageModel& model, std::span<const int32_t> pro
                               const GenerateOptions& options,
                               const std::function<bool(int32_t)>& on_token) {
   check(!prompt.empty(), ErrorKind::Argument, "generate", "the prompt has no tokens");
+  check(model.info().causal, ErrorKind::Argument, "generate", "got a ", model.info().type,
+        ", which fills in masked tokens; takes a model that predicts the next token");
   const NoGradGuard no_grad;
   const EvaluationMode evaluation(model);
   Sampler sampler(options.sampling);

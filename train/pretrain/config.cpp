@@ -65,6 +65,16 @@ void declare_model_parallel(ConfigSchema& schema, PretrainConfig& config) {
       .help("pieces of the model a stage, of the schedule interleaved");
 }
 
+void declare_masking(ConfigSchema& schema, PretrainConfig& config) {
+  schema.section("masking", "what a masked language model (bert) is to predict");
+  schema.field("masking.share", &config.masking.share)
+      .range(0.001, 0.999)
+      .help("of the tokens of a sequence");
+  schema.field("masking.token", &config.masking.token)
+      .range(-1, 1 << 24)
+      .help("id of what stands for a masked token; -1: the tokenizer's [MASK]");
+}
+
 void declare_training(ConfigSchema& schema, PretrainConfig& config) {
   auto& train = config.train;
   schema.section("train", "the loop");
@@ -224,6 +234,7 @@ ConfigSchema pretrain_schema(PretrainConfig& config) {
       .words({"shuffled", "sequential"})
       .help("of the sequences within an epoch");
   declare_model(schema, config);
+  declare_masking(schema, config);
   declare_training(schema, config);
   declare_outputs(schema, config);
   return schema;

@@ -62,6 +62,12 @@ struct PretrainConfig {
     int64_t chunks = 1;
   } parallel;
 
+  // Of models that fill in masked tokens.
+  struct Masking {
+    double share = 0.15;
+    int64_t token = -1;  // -1: the tokenizer's [MASK]
+  } masking;
+
   struct OptimizerSettings {
     std::string name = "adamw";
     double lr = 6e-4;

@@ -20,6 +20,7 @@
 #include "train/generation/generate.h"
 #include "train/logging/format.h"
 #include "train/model_parallel.h"
+#include "train/pretrain/masked_batches.h"
 #include "train/pretrain/ranks.h"
 #include "train/pretrain/token_batches.h"
 #include "train/shared_model.h"
@@ -37,15 +38,17 @@ struct PretrainData {
   std::optional<Tokenizer> tokenizer;
   std::shared_ptr<const TokenDataset> train;
   std::optional<TokenDataset> validation;
+  std::optional<MaskingOptions> masking;  // of a model that fills in masked tokens
 };
 
 int64_t round_up(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
-PretrainData open_data(const PretrainConfig& config) {
+PretrainData open_data(const PretrainConfig& config, bool reads_tokens) {
   PretrainData data;
   if (!config.data.tokenizer.empty()) data.tokenizer = Tokenizer::load(config.data.tokenizer);
+  if (!reads_tokens) return data;
   data.train = std::make_shared<const TokenDataset>(TokenDataset::open(config.data.train));
   if (!config.data.validation.empty()) data.validation = TokenDataset::open(config.data.validation);
   return data;
@@ -62,9 +65,12 @@ distributed::DataParallelOptions data_parallel_options(const PretrainConfig& con
 }
 
 std::unique_ptr<LanguageModel> build_model(const PretrainConfig& config, const PretrainData& data,
-                                           const Tell& tell) {
+                                           bool reads_weights, const Tell& tell) {
   std::unique_ptr<LanguageModel> model;
-  if (!config.init_from.empty()) {
+  if (!config.init_from.empty() && !reads_weights) {
+    model = make_model(
+        ConfigJson::read(resolve_model_directory(config.init_from, tell) / "config.json"));
+  } else if (!config.init_from.empty()) {
     const fs::path directory = resolve_model_directory(config.init_from, tell);
     model = ShardedCheckpoint::is_in(directory) ? load_sharded_model(directory)
                                                 : load_pretrained(directory);
@@ -73,6 +79,11 @@ std::unique_ptr<LanguageModel> build_model(const PretrainConfig& config, const P
     if (size.vocab_size == 0) size.vocab_size = round_up(data.tokenizer->vocab_size(), 64);
     if (data.tokenizer) size.eos_token = data.tokenizer->eos_id();
     model = make_model(size, config.run.seed);
+  }
+  if (std::unique_ptr<LanguageModel> trained = model->trained_parts()) {
+    tell(detail::concat(model->info().type, " has parts that this training leaves alone (pooler, ",
+                        "next sentence): they are left out"));
+    model = std::move(trained);
   }
   model->set_activation_checkpointing(config.activation_checkpointing);
   return model;
@@ -103,6 +114,24 @@ void check_vocabulary(const PretrainData& data, const LanguageModel& model) {
   if (!data.tokenizer) return;
   check(data.tokenizer->vocab_size() <= vocab_size, ErrorKind::Config, "model.vocab_size", "got ",
         vocab_size, ", the tokenizer has ", data.tokenizer->vocab_size(), " tokens");
+}
+
+std::optional<MaskingOptions> masking_of(const PretrainConfig& config, const PretrainData& data,
+                                         const LanguageModel& model) {
+  if (model.info().causal) return std::nullopt;
+  check(config.sample.every == 0, ErrorKind::Config, "sample.every", "got ", config.sample.every,
+        ", takes 0 for ", model.info().type, ", which fills in masked tokens and writes no text");
+  MaskingOptions options = masking_options(data.tokenizer ? &*data.tokenizer : nullptr,
+                                           model.info().vocab_size, config.masking.token);
+  options.share = config.masking.share;
+  options.seed = config.run.seed;
+  return options;
+}
+
+std::unique_ptr<BatchSource> build_batches(const PretrainData& data, const LoaderOptions& options) {
+  if (!data.masking) return std::make_unique<TokenBatches>(data.train, options);
+  return std::make_unique<MaskedBatches>(data.train, options, TokenMasker(*data.masking),
+                                         options.samples.length);
 }
 
 std::unique_ptr<nn::Optimizer> build_optimizer(const PretrainConfig& config,
@@ -278,6 +307,12 @@ TrainerHooks build_hooks(const PretrainConfig& config, const ConfigSchema& schem
         options.loss = [plan](const Tensor& ids, const Tensor& targets) {
           return plan->evaluate(ids, targets);
         };
+      std::optional<TokenMasker> masker;
+      if (data.masking) {
+        MaskingOptions masking = *data.masking;
+        masking.stream = 1;
+        options.masker = &masker.emplace(std::move(masking));
+      }
       options.batch = config.micro_batch();
       options.max_windows = config.validation.batches * config.micro_batch();
       return evaluate(model, *data.validation, options).loss;
@@ -306,22 +341,31 @@ std::unique_ptr<ModelParallel> cut(const PretrainConfig& config, LanguageModel& 
   return std::make_unique<ModelParallel>(model, group, device, model_parallel_options(config));
 }
 
-}  // namespace
+// What stands in for the data of a run that only makes its parts, and who takes these.
+struct Probe {
+  BatchSource& data;
+  const std::function<void(const PretrainParts&)>& use;
+};
 
-PretrainResult pretrain(const PretrainConfig& config, const ConfigSchema& schema, bool resume,
-                        const Tell& tell_all, Device device,
-                        const std::shared_ptr<distributed::ProcessGroup>& group) {
+PretrainResult run_or_probe(const PretrainConfig& config, const ConfigSchema& schema, bool resume,
+                            const Tell& tell_all, Device device,
+                            const std::shared_ptr<distributed::ProcessGroup>& group,
+                            const Probe* probe) {
   validate(config);
   const bool is_first = !group || group->rank() == 0;
   const Tell tell = [&](const std::string& line) {
     if (is_first) tell_all(line);
   };
   const RankGroups groups = arrange_ranks(config, group);
-  const PretrainData data = open_data(config);
-  const std::unique_ptr<LanguageModel> model = build_model(config, data, tell);
-  check_vocabulary(data, *model);
+  PretrainData data = open_data(config, !probe);
+  const std::unique_ptr<LanguageModel> model = build_model(config, data, !probe, tell);
+  if (!probe) {
+    check_vocabulary(data, *model);
+    data.masking = masking_of(config, data, *model);
+  }
   PretrainResult result;
   result.parameters = model->parameter_count();
+  result.causal = model->info().causal;
   const std::unique_ptr<ModelParallel> plan = cut(config, *model, device, group);
   std::shared_ptr<const distributed::LayerPlan> shared;
   if (groups.tp || groups.cp) shared = share_model(*model, layer_plan_options(config, groups));
@@ -329,15 +373,19 @@ PretrainResult pretrain(const PretrainConfig& config, const ConfigSchema& schema
   if (plan) shards = plan->shards();
   model->to(device);
   use_float8(config, *model, tell);
-  result.unigram_entropy = unigram_entropy(*data.train, model->info().vocab_size);
   const int64_t data_rank = plan ? plan->data_group().rank() : groups.data_rank();
   const int64_t data_ranks = plan ? plan->data_group().size() : groups.data_ranks();
-  TokenBatches batches(data.train,
-                       loader_options(config, model->info().context, data_rank, data_ranks));
-  tell(detail::concat(model->info().type, " with ",
-                      format_count(static_cast<double>(result.parameters)), " parameters, ",
-                      format_count(static_cast<double>(data.train->size())), " training tokens, ",
-                      "unigram entropy ", format_value(result.unigram_entropy), " nats per token"));
+  std::unique_ptr<BatchSource> batches;
+  if (!probe) {
+    result.unigram_entropy = unigram_entropy(*data.train, model->info().vocab_size);
+    batches =
+        build_batches(data, loader_options(config, model->info().context, data_rank, data_ranks));
+    tell(detail::concat(model->info().type, " with ",
+                        format_count(static_cast<double>(result.parameters)), " parameters, ",
+                        format_count(static_cast<double>(data.train->size())), " training tokens, ",
+                        "unigram entropy ", format_value(result.unigram_entropy),
+                        " nats per token"));
+  }
 
   const std::unique_ptr<nn::Optimizer> optimizer = build_optimizer(config, *model);
   TrainerOptions options = trainer_options(config, schema, *model, result.parameters, resume);
@@ -346,6 +394,7 @@ PretrainResult pretrain(const PretrainConfig& config, const ConfigSchema& schema
   if (!plan) options.context = config.parallel.cp;
   options.shards = shards;
   options.plan = plan.get();
+  if (probe) options.directory.clear();
   if (plan) plan->make_gradients(*optimizer);
   if (groups.world)
     tell(detail::concat(ranks_text(config, *groups.world), ", ",
@@ -354,14 +403,35 @@ PretrainResult pretrain(const PretrainConfig& config, const ConfigSchema& schema
   Trainer trainer(
       *model,
       [&](const Batch& batch) { return model->loss(batch[0].to(device), batch[1].to(device)); },
-      *optimizer, build_schedule(config), batches, std::move(options),
-      build_hooks(config, schema, data, *model, shards, plan.get(), is_first));
+      *optimizer, build_schedule(config), probe ? probe->data : *batches, std::move(options),
+      probe ? TrainerHooks{}
+            : build_hooks(config, schema, data, *model, shards, plan.get(), is_first));
+  if (probe) {
+    probe->use({*model, *optimizer, trainer});
+    return result;
+  }
   try {
     result.training = trainer.run();
   } catch (const TrainingDiverged& error) {
     throw TrainingDiverged(error.what() + last_good(config));
   }
   return result;
+}
+
+}  // namespace
+
+PretrainResult pretrain(const PretrainConfig& config, const ConfigSchema& schema, bool resume,
+                        const Tell& tell, Device device,
+                        const std::shared_ptr<distributed::ProcessGroup>& group) {
+  return run_or_probe(config, schema, resume, tell, device, group, nullptr);
+}
+
+void with_trainer(const PretrainConfig& config, const ConfigSchema& schema, BatchSource& data,
+                  const std::shared_ptr<distributed::ProcessGroup>& group,
+                  const std::function<void(const PretrainParts&)>& use) {
+  const Probe probe{data, use};
+  run_or_probe(
+      config, schema, false, [](const std::string&) {}, {}, group, &probe);
 }
 
 }  // namespace plinth

@@ -6,6 +6,7 @@
 #include <functional>
 #include <string>
 
+#include "models/language_model.h"
 #include "train/pretrain/config.h"
 #include "train/trainer.h"
 
@@ -15,6 +16,7 @@ struct PretrainResult {
   TrainResult training;
   int64_t parameters = 0;
   double unigram_entropy = 0;  // nats per token, of the training data
+  bool causal = true;          // the model writes text; else it fills in masked tokens
 };
 
 // Runs, or with `resume` goes on with, the run in config.run.directory; the schema is that of
@@ -25,5 +27,21 @@ struct PretrainResult {
 PretrainResult pretrain(const PretrainConfig& config, const ConfigSchema& schema, bool resume,
                         const std::function<void(const std::string&)>& tell, Device device = {},
                         const std::shared_ptr<distributed::ProcessGroup>& group = nullptr);
+
+// A run that is made as pretrain() makes it, and goes no further than the caller takes it.
+struct PretrainParts {
+  LanguageModel& model;
+  const nn::Optimizer& optimizer;
+  Trainer& trainer;  // step() trains one
+};
+
+// Makes the parts of the run, on the CPU, and calls `use` with them. The micro-batches of this rank
+// come from `data`, {ids, targets} each; files of tokens and of weights are not read (a model of
+// model.init_from has weights that nobody set), and no file is written. For those who ask what a
+// step takes: train/pretrain/dry_run.h. Throws Error for a configuration that does not fit
+// together.
+void with_trainer(const PretrainConfig& config, const ConfigSchema& schema, BatchSource& data,
+                  const std::shared_ptr<distributed::ProcessGroup>& group,
+                  const std::function<void(const PretrainParts&)>& use);
 
 }  // namespace plinth

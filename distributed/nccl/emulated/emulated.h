@@ -11,6 +11,7 @@ namespace plinth::distributed::nccl {
 
 struct EmulatedState {
   bool missing = false;                  // as on a system without the library
+  int version = 22809;                   // before 2.27 it has no windows, before 2.19 no memory
   int polls = 2;                         // how often a call is asked after until it is settled
   int init_error = 0;                    // what the next communicator comes to
   std::vector<std::string> calls = {};   // in order, as "ncclAllReduce float32 sum 4"

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <utility>
 
+#include "core/cuda/runtime.h"
 #include "core/error.h"
 #include "distributed/nccl/emulated/emulated.h"
 #include "kernels/device/emulate/stream.h"
@@ -65,7 +66,7 @@ const char* operation_name(int op) {
 }
 
 int get_version(int* version) {
-  *version = 22809;
+  *version = state.version;
   return kSuccess;
 }
 const char* error_string(int result) {
@@ -95,6 +96,9 @@ int comm_init(void** comm, int ranks, UniqueId id, int rank, Config* config) {
   error = state.init_error;
   return kInProgress;
 }
+
+// What NCCL does with a communicator's registrations.
+void forget_registrations(const void* comm);
 
 // ---- calls of a communicator ----
 
@@ -141,12 +145,14 @@ int comm_finalize(void* comm) {
 int comm_destroy(void* comm) {
   const std::lock_guard lock(mutex);
   state.calls.emplace_back("ncclCommDestroy");
+  forget_registrations(comm);
   delete static_cast<Comm*>(comm);
   return kSuccess;
 }
 int comm_abort(void* comm) {
   const std::lock_guard lock(mutex);
   state.calls.emplace_back("ncclCommAbort");
+  forget_registrations(comm);
   delete static_cast<Comm*>(comm);
   return kSuccess;
 }
@@ -213,6 +219,59 @@ int broadcast(const void* in, void* out, size_t count, int type, int root, void*
   if (const int result = begin(object, call)) return result;
   emulate::submit(stream, [=] { std::memmove(out, in, bytes_of(count, type)); });
   return in_progress(object);
+}
+
+// ---- memory ----
+
+// Of mem_alloc(), by address, with what is registered.
+struct Block {
+  size_t bytes;
+  const void* comm = nullptr;
+};
+std::map<const void*, Block> blocks;
+
+int mem_alloc(void** memory, size_t bytes) {
+  const std::lock_guard lock(mutex);
+  state.calls.push_back(detail::concat("ncclMemAlloc ", bytes));
+  *memory = cuda::device_allocate({DeviceType::CUDA, 0}, bytes);
+  if (!*memory) return kUnhandledCudaError;
+  blocks[*memory] = {bytes};
+  return kSuccess;
+}
+int mem_free(void* memory) {
+  const std::lock_guard lock(mutex);
+  state.calls.emplace_back("ncclMemFree");
+  const auto found = blocks.find(memory);
+  if (found == blocks.end()) return fault("memory that mem_alloc did not give");
+  if (found->second.comm) return fault("registered memory freed before its communicator");
+  blocks.erase(found);
+  cuda::device_free({DeviceType::CUDA, 0}, memory);
+  return kSuccess;
+}
+void forget_registrations(const void* comm) {
+  for (auto& [memory, block] : blocks)
+    if (block.comm == comm) block.comm = nullptr;
+}
+
+int add_registration(const char* name, const void* object, const void* memory, size_t bytes,
+                     void** handle) {
+  const std::lock_guard lock(mutex);
+  auto* const comm = const_cast<void*>(object);
+  if (const int result = begin(comm, detail::concat(name, " ", bytes))) return result;
+  const auto found = blocks.find(memory);
+  if (found == blocks.end() || found->second.bytes != bytes)
+    return fault("memory registered that mem_alloc did not give");
+  found->second.comm = comm;
+  *handle = &found->second;
+  return in_progress(comm);
+}
+int comm_register(const void* comm, void* memory, size_t bytes, void** handle) {
+  return add_registration("ncclCommRegister", comm, memory, bytes, handle);
+}
+int window_register(void* comm, void* memory, size_t bytes, void** window, int flags) {
+  const auto* const name = "ncclCommWindowRegister";
+  return add_registration(flags == kSymmetricWindow ? "ncclCommWindowRegister symmetric" : name,
+                          comm, memory, bytes, window);
 }
 
 // ---- messages ----
@@ -304,6 +363,11 @@ const Library& library() {
                        .recv = recv};
   const std::lock_guard lock(mutex);
   table.error = state.missing ? "libnccl.so.2: no such file" : "";
+  const bool has_memory = state.version >= 21903;
+  table.mem_alloc = has_memory ? mem_alloc : nullptr;
+  table.mem_free = has_memory ? mem_free : nullptr;
+  table.comm_register = has_memory ? comm_register : nullptr;
+  table.window_register = state.version >= 22700 ? window_register : nullptr;
   return table;
 }
 

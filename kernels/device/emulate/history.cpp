@@ -1,5 +1,6 @@
 #include "kernels/device/emulate/history.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "kernels/device/emulate/block.h"
@@ -90,25 +91,44 @@ void History::check_write(const Cell& cell, size_t offset, size_t bytes, const A
   if (!cell.read) return;
   check_reader(cell.read_by);
   if (cell.more_readers) {
-    for (const Access& reader : *cell.more_readers) check_reader(reader);
+    for (const Access& reader : cell.more_readers->list) check_reader(reader);
   }
 }
 
-// Keeps the newest read of each agent, but forgets those that the newest is ordered after.
+// Takes the place of a late read that it is ordered after: who knows of it knows of that one too.
+void History::Readers::add(const Agent& agent) {
+  constexpr size_t late = 8;
+  for (size_t i = list.size(), end = i > late ? i - late : 0; i-- > end;) {
+    if (agent.knows->has(list[i])) {
+      list[i] = agent.as;
+      return;
+    }
+  }
+  list.push_back(agent.as);
+  if (list.size() >= limit) merge();
+}
+
+// Keeps the newest read of each agent.
+void History::Readers::merge() {
+  const auto agent = [](const Access& access) { return std::pair(access.cluster, access.agent); };
+  std::sort(list.begin(), list.end(), [&](const Access& a, const Access& b) {
+    return std::pair(agent(a), b.time) < std::pair(agent(b), a.time);
+  });
+  const auto end = std::unique(list.begin(), list.end(), [&](const Access& a, const Access& b) {
+    return agent(a) == agent(b);
+  });
+  list.erase(end, list.end());
+  limit = std::max(limit, 2 * list.size());
+}
+
 void History::remember_read(Cell& cell, const Agent& agent) {
   if (!cell.read || agent.knows->has(cell.read_by)) {
     cell.read = true;
     cell.read_by = agent.as;
     return;
   }
-  if (!cell.more_readers) cell.more_readers = std::make_unique<std::vector<Access>>();
-  for (Access& reader : *cell.more_readers) {
-    if (agent.knows->has(reader)) {
-      reader = agent.as;
-      return;
-    }
-  }
-  cell.more_readers->push_back(agent.as);
+  if (!cell.more_readers) cell.more_readers = std::make_unique<Readers>();
+  cell.more_readers->add(agent);
 }
 
 void History::read(size_t offset, size_t bytes, const Agent& agent, Location at) {
@@ -123,7 +143,7 @@ void History::read(size_t offset, size_t bytes, const Agent& agent, Location at)
 void History::write(size_t offset, size_t bytes, const Agent& agent, Location at) {
   for_cells(offset, bytes, [&](Cell& cell) {
     if (bytes > 1) check_write(cell, offset, bytes, agent, at);
-    if (cell.more_readers) cell.more_readers->clear();
+    if (cell.more_readers) cell.more_readers->list.clear();
     cell.read = false;
     cell.written = true;
     cell.atomic = agent.atomic;
@@ -158,7 +178,7 @@ void History::check_end(const Knowledge& known, Location at) {
       if (cell.written) check(cell.written_by);
       if (cell.read) check(cell.read_by);
       if (!cell.more_readers) continue;
-      for (const Access& reader : *cell.more_readers) check(reader);
+      for (const Access& reader : cell.more_readers->list) check(reader);
     }
   }
 }

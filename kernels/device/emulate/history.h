@@ -51,6 +51,15 @@ class History {
   }
 
  private:
+  // Reads by several threads. Those of one agent are merged once there are `limit` of them, not at
+  // each read: thousands of threads may read the same weight.
+  struct Readers {
+    std::vector<Access> list;
+    size_t limit = 64;
+
+    void add(const Agent& agent);
+    void merge();
+  };
   struct Cell {
     Access written_by, read_by;
     bool written = false;  // since this history began
@@ -59,7 +68,7 @@ class History {
     bool atomic = false;  // the last write was
     bool generic = false;
     bool barrier = false;
-    std::unique_ptr<std::vector<Access>> more_readers;
+    std::unique_ptr<Readers> more_readers;
   };
   static constexpr size_t kCellBytes = 2;
   static constexpr size_t kCellsAPage = 256;

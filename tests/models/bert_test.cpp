@@ -1,0 +1,337 @@
+// BERT and its classifiers, against values that transformers and PyTorch computed: see
+// tests/fixtures/README.md.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "core/autograd.h"
+#include "core/io/file.h"
+#include "core/io/json.h"
+#include "models/bert/bert.h"
+#include "models/bert/classifier.h"
+#include "tests/core/io/expect_error.h"
+#include "tests/core/io/temporary_directory.h"
+#include "tests/models/fixture.h"
+
+namespace plinth {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::unique_ptr<Bert> load_bert(const fs::path& directory, DType dtype = DType::Float32) {
+  std::unique_ptr<LanguageModel> model = load_pretrained(directory, dtype);
+  return std::unique_ptr<Bert>(dynamic_cast<Bert*>(model.release()));
+}
+
+// A fixture's inputs and values: rows of two segments, some of them padded.
+struct Expected {
+  explicit Expected(const std::string& name)
+      : values(read_tensors(fixture(name) / "expected.safetensors")),
+        ids(value(values, "input_ids")),
+        targets(value(values, "targets")),
+        inputs{.segments = value(values, "segments"), .lengths = value(values, "lengths")} {}
+
+  nn::StateDict values;
+  Tensor ids, targets;
+  BertInputs inputs;
+};
+
+double largest_of(const Tensor& x) {
+  double largest = 0;
+  for (const double element : to_vector(x)) largest = std::max(largest, std::abs(element));
+  return largest;
+}
+
+// What is zero but for rounding (the bias of keys, that of logits which a softmax over tokens
+// takes) is measured by a hundredth of the largest gradient.
+void expect_gradients(const nn::StateDict& gradients, const nn::StateDict& expected) {
+  double largest = 0;
+  for (const auto& [name, tensor] : expected) {
+    if (name.starts_with("grad.")) largest = std::max(largest, largest_of(tensor));
+  }
+  size_t compared = 0;
+  for (const auto& [name, gradient] : gradients) {
+    const Tensor reference = nn::find(expected, "grad." + name);
+    if (!reference.defined()) continue;
+    const double scale = largest_of(reference) / std::max(largest_of(reference), 0.01 * largest);
+    EXPECT_LT(relative_distance(gradient, reference) * scale, 2e-5) << name;
+    ++compared;
+  }
+  const auto count = std::ranges::count_if(
+      expected, [](const nn::NamedTensor& entry) { return entry.name.starts_with("grad."); });
+  EXPECT_EQ(static_cast<int64_t>(compared), count);
+}
+
+Tensor loss_of(Bert& model, const Expected& expected) {
+  const Tensor labels = nn::find(expected.values, "labels");
+  if (labels.defined())
+    return model.pretraining_loss(expected.ids, expected.inputs, expected.targets, labels);
+  const Tensor x = model.finish(model.encode(expected.ids, expected.inputs));
+  return model.loss_of_hidden(x, expected.targets);
+}
+
+class BertParity : public testing::TestWithParam<const char*> {
+ protected:
+  std::unique_ptr<Bert> model_ = load_bert(fixture(GetParam()));
+  Expected expected_{GetParam()};
+};
+
+TEST_P(BertParity, LogitsAndLossAreThoseOfTransformers) {
+  model_->eval();
+  const Tensor x = model_->encode(expected_.ids, expected_.inputs);
+  EXPECT_LT(relative_distance(model_->head(model_->finish(x)), value(expected_.values, "logits")),
+            1e-5);
+  if (model_->config().parts.next_sentence) {
+    EXPECT_LT(relative_distance(model_->next_sentence(model_->pool(x)),
+                                value(expected_.values, "next_sentence")),
+              1e-5);
+  }
+  EXPECT_NEAR(loss_of(*model_, expected_).item(), value(expected_.values, "loss").item(), 2e-6);
+}
+
+TEST_P(BertParity, EveryGradientIsThatOfPyTorch) {
+  model_->eval();
+  for (const bool checkpointing : {false, true}) {
+    SCOPED_TRACE(checkpointing ? "with activation checkpointing" : "plain");
+    model_->set_activation_checkpointing(checkpointing);
+    model_->zero_grad();
+    loss_of(*model_, expected_).backward();
+    expect_gradients(exported_gradients(*model_), expected_.values);
+  }
+}
+
+std::set<std::string> weight_names(const fs::path& directory) {
+  std::set<std::string> names;
+  for (const TensorRecord& record : SafetensorsCheckpoint::open(directory).records())
+    names.insert(record.name);
+  return names;
+}
+
+TEST_P(BertParity, SavedModelLoadsToTheSameBits) {
+  for (const uint64_t bytes : {uint64_t{1} << 30, uint64_t{9000}}) {
+    const TemporaryDirectory folder;
+    save_pretrained(*model_, folder.path(), {.max_shard_bytes = bytes});
+    EXPECT_EQ(weight_names(folder.path()), weight_names(fixture(GetParam())));
+    const auto loaded = load_pretrained(folder.path());
+    const nn::StateDict a = model_->state_dict(), b = loaded->state_dict();
+    ASSERT_EQ(a.size(), b.size());
+    for (size_t i = 0; i < a.size(); ++i)
+      EXPECT_EQ(to_vector(a[i].tensor), to_vector(b[i].tensor)) << a[i].name;
+    EXPECT_EQ(loaded->config_json(DType::Float32), model_->config_json(DType::Float32));
+  }
+}
+
+TEST_P(BertParity, NarrowFilesAndWeights) {
+  model_->eval();
+  const auto logits = [&](Bert& model) {
+    model.eval();
+    return model.head(model.finish(model.encode(expected_.ids, expected_.inputs)));
+  };
+  const Tensor reference = logits(*model_);
+  for (const auto& [dtype, bound] : {std::pair{DType::BFloat16, 0.05}, {DType::Float16, 0.01}}) {
+    SCOPED_TRACE(name(dtype));
+    const TemporaryDirectory folder;
+    save_pretrained(*model_, folder.path(), {.dtype = dtype});
+    EXPECT_LE(relative_distance(logits(*load_bert(folder.path())), reference), bound);
+    EXPECT_LE(relative_distance(logits(*load_bert(folder.path(), dtype)), reference), bound);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Fixtures, BertParity, testing::Values("bert", "bert_untied"),
+                         [](const auto& info) { return std::string(info.param); });
+
+// What the rest of the program calls: ids alone.
+TEST(Bert, IsALanguageModelOfOneSegment) {
+  const auto model = load_bert(fixture("bert"));
+  const Expected expected("bert");
+  model->eval();
+  const Tensor x = model->finish(model->encode(expected.ids));
+  EXPECT_EQ(to_vector(model->forward(expected.ids)), to_vector(model->head(x)));
+  EXPECT_EQ(model->loss(expected.ids, expected.targets).item(),
+            model->loss_of_hidden(x, expected.targets).item());
+  EXPECT_FALSE(model->info().causal);
+}
+
+// transformers' names since 2019, and those before; tied copies; a buffer.
+TEST(Bert, ReadsEarlyCheckpoints) {
+  const TemporaryDirectory folder;
+  nn::StateDict weights = read_tensors(fixture("bert") / "model.safetensors");
+  int renamed = 0;
+  for (auto& [name, tensor] : weights) {
+    for (const auto& [now, then] :
+         {std::pair{"LayerNorm.weight", "LayerNorm.gamma"}, {"LayerNorm.bias", "LayerNorm.beta"}}) {
+      if (!name.ends_with(now)) continue;
+      name = name.substr(0, name.size() - std::string(now).size()) + then;
+      ++renamed;
+    }
+  }
+  EXPECT_EQ(renamed, 2 * 6);
+  weights.push_back({"bert.embeddings.position_ids", zeros({1, 20}, {DType::Int64, {}})});
+  weights.push_back(
+      {"cls.predictions.decoder.weight", value(weights, "bert.embeddings.word_embeddings.weight")});
+  write_safetensors(folder / "model.safetensors", entries_of(weights));
+  nlohmann::json config = read_json(fixture("bert") / "config.json");
+  config["architectures"] = {"BertForMaskedLM"};  // as that of bert-base-uncased says
+  write_file_atomically(folder / "config.json", config.dump());
+  const auto model = load_bert(folder.path()), expected = load_bert(fixture("bert"));
+  EXPECT_EQ(nn::find(model->state_dict(), "next_sentence.weight").defined(), true);
+  const nn::StateDict a = model->state_dict(), b = expected->state_dict();
+  ASSERT_EQ(a.size(), b.size());
+  for (size_t i = 0; i < a.size(); ++i)
+    EXPECT_EQ(to_vector(a[i].tensor), to_vector(b[i].tensor)) << a[i].name;
+}
+
+// A directory of the encoder alone, in the names that transformers gives it.
+void write_encoder(const fs::path& folder) {
+  nn::StateDict weights;
+  for (auto& [name, tensor] : read_tensors(fixture("bert") / "model.safetensors")) {
+    if (name.starts_with("bert.")) weights.push_back({name.substr(5), tensor});
+  }
+  write_safetensors(folder / "model.safetensors", entries_of(weights));
+  nlohmann::json config = read_json(fixture("bert") / "config.json");
+  config["architectures"] = {"BertModel"};
+  write_file_atomically(folder / "config.json", config.dump());
+}
+
+TEST(Bert, TheEncoderAloneLoadsAndSaves) {
+  const TemporaryDirectory folder, copy;
+  write_encoder(folder.path());
+  const auto model = load_bert(folder.path()), whole = load_bert(fixture("bert"));
+  const Expected expected("bert");
+  model->eval(), whole->eval();
+  const Tensor x = model->encode(expected.ids, expected.inputs);
+  EXPECT_EQ(to_vector(model->pool(x)),
+            to_vector(whole->pool(whole->encode(expected.ids, expected.inputs))));
+  save_pretrained(*model, copy.path());
+  EXPECT_EQ(weight_names(copy.path()), weight_names(folder.path()));
+  EXPECT_EQ(read_json(copy / "config.json")["architectures"], nlohmann::json{"BertModel"});
+  expect_error(ErrorKind::Argument, "has no masked-LM head", [&] { model->forward(expected.ids); });
+  expect_error(ErrorKind::Argument, "has no next-sentence head",
+               [&] { model->next_sentence(model->pool(x)); });
+}
+
+TEST(Bert, TrainedPartsAreThoseOfTheMaskedLoss) {
+  const auto model = load_bert(fixture("bert"));
+  const auto trained = model->trained_parts();
+  ASSERT_NE(trained, nullptr);
+  EXPECT_EQ(trained->trained_parts(), nullptr);
+  const Expected expected("bert");
+  model->eval(), trained->eval();
+  const Tensor loss = trained->loss(expected.ids, expected.targets);
+  EXPECT_EQ(loss.item(), model->loss(expected.ids, expected.targets).item());
+  loss.backward();
+  for (const auto& [name, parameter] : trained->named_parameters())
+    EXPECT_TRUE(parameter.grad().defined()) << name;
+}
+
+TEST(Bert, RefusesWhatItDoesNotCompute) {
+  const auto model = load_bert(fixture("bert_untied"));
+  const Expected expected("bert_untied");
+  expect_error(ErrorKind::Argument, "has no caches: it fills in masked tokens",
+               [&] { model->make_caches(1, 8); });
+  expect_error(ErrorKind::Argument, "takes whole sequences",
+               [&] { model->embed(expected.ids, 3); });
+  expect_error(ErrorKind::Argument, "has no pooler",
+               [&] { model->pool(model->encode(expected.ids)); });
+  expect_error(ErrorKind::Shape, "segments have shape [3]", [&] {
+    model->encode(expected.ids, {.segments = expected.inputs.lengths, .lengths = {}});
+  });
+  expect_error(ErrorKind::Shape, "lengths have shape [3, 17], expected [3]",
+               [&] { model->encode(expected.ids, {.segments = {}, .lengths = expected.ids}); });
+  expect_error(ErrorKind::Argument, "2", [&] {
+    const Tensor segments = full(expected.ids.shape(), 2, {DType::Int64, {}});
+    model->encode(expected.ids, {.segments = segments, .lengths = {}});
+  });
+  const auto refused = [](const char* key, nlohmann::json value, const char* message) {
+    nlohmann::json config = read_json(fixture("bert") / "config.json");
+    config[key] = value;
+    expect_error(ErrorKind::Format, message,
+                 [&] { make_model(ConfigJson::parse(config.dump(), "config.json")); });
+  };
+  refused("is_decoder", true, "is_decoder is true, takes false only");
+  refused("position_embedding_type", "relative_key", "takes absolute");
+  refused("hidden_act", "relu", "hidden_act is \"relu\"");
+  refused("num_attention_heads", 5, "hidden_size is 24, takes a multiple of num_attention_heads 5");
+  refused("architectures", {"BertForSequenceClassification"}, "architectures is [");
+  refused("architectures", "BertModel", "takes a list of strings");
+}
+
+class BertClassifiers : public testing::TestWithParam<const char*> {};
+
+TEST_P(BertClassifiers, LogitsLossAndGradientsAreThoseOfTransformers) {
+  const auto model = load_classifier(fixture(GetParam()));
+  const Expected expected(GetParam());
+  model->eval();
+  EXPECT_LT(
+      relative_distance((*model)(expected.ids, expected.inputs), value(expected.values, "logits")),
+      1e-5);
+  const Tensor loss = model->loss(expected.ids, expected.inputs, expected.targets);
+  EXPECT_NEAR(loss.item(), value(expected.values, "loss").item(), 2e-6);
+  loss.backward();
+  expect_gradients(exported_gradients(*model, model->weight_slices()), expected.values);
+}
+
+TEST_P(BertClassifiers, SavedModelLoadsToTheSameBits) {
+  const auto model = load_classifier(fixture(GetParam()));
+  const TemporaryDirectory folder;
+  save_classifier(*model, folder.path(), {.max_shard_bytes = 9000});
+  EXPECT_EQ(weight_names(folder.path()), weight_names(fixture(GetParam())));
+  const auto loaded = load_classifier(folder.path());
+  const nn::StateDict a = model->state_dict(), b = loaded->state_dict();
+  ASSERT_EQ(a.size(), b.size());
+  for (size_t i = 0; i < a.size(); ++i)
+    EXPECT_EQ(to_vector(a[i].tensor), to_vector(b[i].tensor)) << a[i].name;
+  EXPECT_EQ(loaded->config().labels, model->config().labels);
+  EXPECT_EQ(read_json(folder / "config.json")["architectures"],
+            read_json(fixture(GetParam()) / "config.json")["architectures"]);
+}
+
+INSTANTIATE_TEST_SUITE_P(Fixtures, BertClassifiers,
+                         testing::Values("bert_sequence", "bert_token", "bert_span"),
+                         [](const auto& info) { return std::string(info.param); });
+
+TEST(BertClassifier, BeginsWithAPretrainedEncoder) {
+  const auto pretrained = load_bert(fixture("bert"));
+  const Expected expected("bert");
+  const auto make = [&](uint64_t seed) {
+    auto model = make_classifier(*pretrained, {.bert = {}, .labels = {"no", "yes", "maybe"}}, seed);
+    model->eval();
+    return model;
+  };
+  const auto model = make(1), other = make(2);
+  pretrained->eval();
+  const Tensor x = model->bert().encode(expected.ids, expected.inputs);
+  EXPECT_EQ(to_vector(x), to_vector(pretrained->encode(expected.ids, expected.inputs)));
+  EXPECT_EQ(to_vector(model->bert().pool(x)), to_vector(pretrained->pool(x)));
+  const Tensor logits = (*model)(expected.ids, expected.inputs);
+  EXPECT_EQ(logits.shape(), Shape({3, 3}));
+  EXPECT_NE(to_vector(logits), to_vector((*other)(expected.ids, expected.inputs)));
+}
+
+TEST(BertClassifier, RefusesWhatItDoesNotTake) {
+  const auto model = load_classifier(fixture("bert_span"));
+  const Expected expected("bert_span");
+  expect_error(ErrorKind::Shape, "targets have shape [3], expected [3, 2]",
+               [&] { model->loss(expected.ids, expected.inputs, expected.inputs.lengths); });
+  expect_error(ErrorKind::Argument, "got 1 labels, takes 2 or more",
+               [] { BertClassifier({.bert = {}, .labels = {"only"}}); });
+  const auto refused = [](const char* key, nlohmann::json value, const char* message) {
+    const TemporaryDirectory folder;
+    nlohmann::json config = read_json(fixture("bert_sequence") / "config.json");
+    config[key] = value;
+    write_file_atomically(folder / "config.json", config.dump());
+    expect_error(ErrorKind::Format, message, [&] { load_classifier(folder.path()); });
+  };
+  refused("architectures", {"BertForMaskedLM"}, "architectures is [");
+  refused("architectures", nullptr, "architectures is missing");
+  refused("problem_type", "regression", "problem_type is \"regression\"");
+  refused("id2label", {{"0", "only"}}, "id2label has 1 label");
+  expect_error(ErrorKind::Format, "architectures is [",
+               [] { load_pretrained(fixture("bert_sequence")); });
+}
+
+}  // namespace
+}  // namespace plinth
