@@ -53,6 +53,11 @@ const ModelFamily& find_family(std::string_view type, ErrorKind kind, std::strin
                              " (nearest: ", nearest(type, types), ")"));
 }
 
+const ModelFamily& family_of(const ConfigJson& config) {
+  return find_family(config.text("model_type", ""), ErrorKind::Format, config.subject(),
+                     "model_type");
+}
+
 }  // namespace
 
 std::span<const ModelFamily> model_families() {
@@ -80,10 +85,8 @@ std::unique_ptr<LanguageModel> make_model(const ModelSize& size, uint64_t seed) 
 
 std::unique_ptr<LanguageModel> make_model(const ConfigJson& config,
                                           const SafetensorsCheckpoint* weights) {
-  const std::string type = config.text("model_type", "");
   const nn::SkipInit skip;
-  return find_family(type, ErrorKind::Format, config.subject(), "model_type")
-      .from_config(config, weights);
+  return family_of(config).from_config(config, weights);
 }
 
 std::unique_ptr<LanguageModel> load_pretrained(const fs::path& directory, DType dtype) {
@@ -92,6 +95,7 @@ std::unique_ptr<LanguageModel> load_pretrained(const fs::path& directory, DType 
   check(fs::is_directory(directory), ErrorKind::Io, directory.string(),
         "no such directory; expected one with config.json and model.safetensors");
   const ConfigJson config = ConfigJson::read(directory / "config.json");
+  family_of(config);  // a wrong one is named before its weights are
   const SafetensorsCheckpoint weights = SafetensorsCheckpoint::open(directory);
   std::unique_ptr<LanguageModel> model = make_model(config, &weights);
   if (dtype != DType::Float32) model->to(dtype);
