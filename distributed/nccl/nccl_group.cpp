@@ -163,7 +163,11 @@ class NcclGroup : public ProcessGroup {
     }
     if (!buffer) return ProcessGroup::make_buffer(elements, options);
     buffers_.push_back(buffer);
-    auto storage = std::make_shared<Storage>(buffer->data(), bytes, device(), [buffer] {});
+    const Stream owner = current_stream(device());
+    cuda::mark_block(buffer->data(), bytes, owner);
+    auto storage = std::make_shared<Storage>(buffer->data(), bytes, device(), [buffer, owner] {
+      cuda::unmark_block(buffer->data(), owner);
+    });
     return Tensor::from_storage(std::move(storage), {elements}, {1}, 0, options.dtype).zero_();
   }
 
