@@ -1,7 +1,7 @@
 #include "metrics/entities.h"
 
+#include <algorithm>
 #include <map>
-#include <set>
 
 #include "core/error.h"
 
@@ -56,11 +56,10 @@ EntityScores score_entities(std::span<const Tags> predicted, std::span<const Tag
     check(predicted[s].size() == actual[s].size(), ErrorKind::Argument, op, "sentence ", s, " got ",
           predicted[s].size(), " predicted tags for ", actual[s].size());
     const std::vector<Entity> truth = entities_of(actual[s]);
-    const std::set<Entity> wanted(truth.begin(), truth.end());
     for (const Entity& entity : truth) ++counts[entity.type].actual;
     for (const Entity& entity : entities_of(predicted[s])) {
       ++counts[entity.type].predicted;
-      if (wanted.contains(entity)) ++counts[entity.type].right;
+      if (std::ranges::find(truth, entity) != truth.end()) ++counts[entity.type].right;
     }
   }
   EntityScores scores;

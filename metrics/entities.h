@@ -18,7 +18,7 @@ struct Entity {
   std::string type;
   int64_t begin, end;  // words, the last excluded
 
-  auto operator<=>(const Entity&) const = default;
+  bool operator==(const Entity&) const = default;
 };
 
 // In their order. What follows the letter and its hyphen is the type, "_" where nothing does. An
