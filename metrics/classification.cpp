@@ -1,6 +1,5 @@
 #include "metrics/classification.h"
 
-#include <algorithm>
 #include <cmath>
 #include <map>
 
@@ -13,9 +12,6 @@ double ratio(double part, double whole) {
   return whole > 0 ? part / whole : 0;
 }
 
-struct Counts {
-  int64_t right = 0, predicted = 0, actual = 0;
-};
 using CountsByLabel = std::map<int64_t, Counts>;
 
 double matthews_correlation(const CountsByLabel& counts, int64_t samples) {
@@ -31,16 +27,6 @@ double matthews_correlation(const CountsByLabel& counts, int64_t samples) {
   const double scale = (n * n - predicted) * (n * n - actual);
   return scale > 0 ? (right * n - both) / std::sqrt(scale) : 0;
 }
-
-}  // namespace
-
-F1 F1::of(int64_t right, int64_t predicted, int64_t actual) {
-  const auto hits = static_cast<double>(right);
-  return {ratio(hits, static_cast<double>(predicted)), ratio(hits, static_cast<double>(actual)),
-          ratio(2 * hits, static_cast<double>(predicted + actual)), actual};
-}
-
-namespace {
 
 F1 average(std::span<const F1> scores, bool by_support) {
   F1 sum;
@@ -58,6 +44,12 @@ F1 average(std::span<const F1> scores, bool by_support) {
 }
 
 }  // namespace
+
+F1 Counts::f1() const {
+  const auto hits = static_cast<double>(right);
+  return {ratio(hits, static_cast<double>(predicted)), ratio(hits, static_cast<double>(actual)),
+          ratio(2 * hits, static_cast<double>(predicted + actual)), actual};
+}
 
 F1 macro_average(std::span<const F1> scores) {
   return average(scores, false);
@@ -84,7 +76,7 @@ ClassificationScores score_classes(std::span<const int64_t> predicted,
   ClassificationScores scores;
   for (const auto& [label, count] : counts) {
     scores.labels.push_back(label);
-    scores.of_label.push_back(F1::of(count.right, count.predicted, count.actual));
+    scores.of_label.push_back(count.f1());
   }
   scores.accuracy = ratio(static_cast<double>(right), static_cast<double>(actual.size()));
   scores.matthews = matthews_correlation(counts, std::ssize(actual));

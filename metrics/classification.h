@@ -15,9 +15,13 @@ struct F1 {
   double recall = 0;
   double f1 = 0;  // the harmonic mean
   int64_t support = 0;
+};
 
-  // Of counts: `right` of `predicted` and of `actual`.
-  static F1 of(int64_t right, int64_t predicted, int64_t actual);
+// Labels, entities, words: how many were predicted, are there, and are both.
+struct Counts {
+  int64_t right = 0, predicted = 0, actual = 0;
+
+  F1 f1() const;
 };
 
 // The mean of all, and that weighted by support.

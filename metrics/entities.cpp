@@ -48,9 +48,6 @@ EntityScores score_entities(std::span<const Tags> predicted, std::span<const Tag
   constexpr auto op = "score_entities";
   check(predicted.size() == actual.size(), ErrorKind::Argument, op, "got ", predicted.size(),
         " predicted sentences for ", actual.size());
-  struct Counts {
-    int64_t right = 0, predicted = 0, actual = 0;
-  };
   std::map<std::string, Counts> counts;
   for (size_t s = 0; s < actual.size(); ++s) {
     check(predicted[s].size() == actual[s].size(), ErrorKind::Argument, op, "sentence ", s, " got ",
@@ -66,12 +63,12 @@ EntityScores score_entities(std::span<const Tags> predicted, std::span<const Tag
   Counts all;
   for (const auto& [type, count] : counts) {
     scores.types.push_back(type);
-    scores.of_type.push_back(F1::of(count.right, count.predicted, count.actual));
+    scores.of_type.push_back(count.f1());
     all.right += count.right;
     all.predicted += count.predicted;
     all.actual += count.actual;
   }
-  scores.micro = F1::of(all.right, all.predicted, all.actual);
+  scores.micro = all.f1();
   scores.macro = macro_average(scores.of_type);
   scores.weighted = weighted_average(scores.of_type);
   return scores;

@@ -2,6 +2,7 @@
 
 // Runs of n tokens, counted.
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <span>

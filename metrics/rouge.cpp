@@ -38,7 +38,7 @@ std::vector<Words> lines_of(std::string_view text) {
 
 F1 score_ngrams(const Words& summary, const Words& reference, size_t n) {
   const Ngrams own = count_ngrams(summary, n), wanted = count_ngrams(reference, n);
-  return F1::of(shared(own, wanted), total(own), total(wanted));
+  return Counts{shared(own, wanted), total(own), total(wanted)}.f1();
 }
 
 // table[i][j] is the length of the longest common subsequence of the first i and j words.
@@ -92,16 +92,17 @@ F1 score_lines(const std::vector<Words>& summary, const std::vector<Words>& refe
       --wanted[line[i]];
     }
   }
-  return F1::of(hits, length, wanted_length);
+  return Counts{hits, length, wanted_length}.f1();
 }
 
 }  // namespace
 
 Rouge rouge(const std::string& summary, const std::string& reference) {
   const Words own = words_of(summary), wanted = words_of(reference);
-  return {score_ngrams(own, wanted, 1), score_ngrams(own, wanted, 2),
-          F1::of(common_lengths(wanted, own).back().back(), std::ssize(own), std::ssize(wanted)),
-          score_lines(lines_of(summary), lines_of(reference))};
+  return {
+      score_ngrams(own, wanted, 1), score_ngrams(own, wanted, 2),
+      Counts{common_lengths(wanted, own).back().back(), std::ssize(own), std::ssize(wanted)}.f1(),
+      score_lines(lines_of(summary), lines_of(reference))};
 }
 
 Rouge mean_rouge(std::span<const std::string> summaries, std::span<const std::string> references) {
