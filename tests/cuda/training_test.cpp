@@ -25,23 +25,30 @@ class DeviceTraining : public OnDevice {};
 
 constexpr int64_t kVocab = 13, kBatch = 2, kTime = 7;
 
-std::unique_ptr<LanguageModel> gpt2() {
-  Gpt2Config config;
+// What all of them have.
+template <class Config>
+Config small_config() {
+  Config config;
   config.vocab_size = kVocab;
   config.context = kTime + 1;
   config.dim = 16;
   config.layers = 2;
-  config.heads = 2;
-  config.ffn_dim = 32;
-  return std::make_unique<Gpt2>(config);
+  return config;
 }
 
+// Of a model whose keys and values have all heads.
+template <class Model, class Config>
+std::unique_ptr<LanguageModel> two_heads() {
+  auto config = small_config<Config>();
+  config.heads = 2;
+  config.ffn_dim = 32;
+  return std::make_unique<Model>(config);
+}
+constexpr auto gpt2 = two_heads<Gpt2, Gpt2Config>;
+constexpr auto bert = two_heads<Bert, BertConfig>;
+
 LlamaConfig llama_config() {
-  LlamaConfig config;
-  config.vocab_size = kVocab;
-  config.context = kTime + 1;
-  config.dim = 16;
-  config.layers = 2;
+  auto config = small_config<LlamaConfig>();
   config.heads = 4;
   config.kv_heads = 2;
   config.head_dim = 4;
@@ -57,17 +64,6 @@ std::unique_ptr<LanguageModel> mixtral() {
   LlamaConfig config = llama_config();
   config.experts = LlamaExperts{.count = 3};
   return std::make_unique<Llama>(config);
-}
-
-std::unique_ptr<LanguageModel> bert() {
-  BertConfig config;
-  config.vocab_size = kVocab;
-  config.context = kTime + 1;
-  config.dim = 16;
-  config.layers = 2;
-  config.heads = 2;
-  config.ffn_dim = 32;
-  return std::make_unique<Bert>(config);
 }
 
 using MakeModel = std::unique_ptr<LanguageModel> (*)();
