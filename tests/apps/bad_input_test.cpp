@@ -15,15 +15,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::HasSubstr;
-using testing::StartsWith;
-
-// Exactly one line on standard error that begins with "plinth: " and holds the text.
-void expect_one_line(const Outcome& outcome, int status, const std::string& text) {
-  EXPECT_EQ(outcome.status, status) << outcome.errors;
-  EXPECT_THAT(outcome.errors, StartsWith("plinth: "));
-  EXPECT_THAT(outcome.errors, HasSubstr(text));
-  EXPECT_EQ(std::ranges::count(outcome.errors, '\n'), 1) << outcome.errors;
-}
 
 struct Mistake {
   const char* what;

@@ -159,10 +159,7 @@ TEST(Memory, WrongQuestionsGetOneLine) {
   for (const Mistake& mistake : table) {
     SCOPED_TRACE(mistake.message);
     const Outcome outcome = here.run(joined({"memory"}, mistake.arguments));
-    EXPECT_EQ(outcome.status, mistake.status) << outcome.errors;
-    EXPECT_THAT(outcome.errors, StartsWith("plinth: "));
-    EXPECT_THAT(outcome.errors, HasSubstr(mistake.message));
-    EXPECT_EQ(std::ranges::count(outcome.errors, '\n'), 1) << outcome.errors;
+    expect_one_line(outcome, mistake.status, mistake.message);
   }
 }
 

@@ -3,11 +3,13 @@
 // Running the `plinth` program as a user does.
 
 #include <fcntl.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <filesystem>
 #include <string>
@@ -87,6 +89,14 @@ class PlinthProcess {
 inline Outcome plinth_program(const std::filesystem::path& directory,
                               std::vector<std::string> arguments, rlim_t largest_file = 0) {
   return PlinthProcess(directory, std::move(arguments), largest_file).wait();
+}
+
+// Exactly one line on standard error that begins with "plinth: " and holds the text.
+inline void expect_one_line(const Outcome& outcome, int status, const std::string& text) {
+  EXPECT_EQ(outcome.status, status) << outcome.errors;
+  EXPECT_THAT(outcome.errors, testing::StartsWith("plinth: "));
+  EXPECT_THAT(outcome.errors, testing::HasSubstr(text));
+  EXPECT_EQ(std::ranges::count(outcome.errors, '\n'), 1) << outcome.errors;
 }
 
 // A text of `lines` lines in which the next word is easy to learn.
