@@ -107,8 +107,9 @@ PLINTH_INLINE Vec<float> times_normal_distribution(Vec<float> x) {
   q = q * s + 0x1.e58012p-6f;
   q = q * s + 0x1.05ee6ep-2f;
   q = q * s + 1.0f;
-  const Vec<float> result = x * 0.5f + x * (c * p / q);
-  return x < -kEdge ? Vec<float>{} : result;
+  const Vec<float> inside = x * 0.5f + x * (c * p / q);
+  const Vec<float> above = x > kEdge ? x : inside;
+  return x < -kEdge ? Vec<float>{} : above;
 }
 PLINTH_INLINE Vec<double> times_normal_distribution(Vec<double> x) {
   return x * normal(x).distribution;
