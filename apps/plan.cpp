@@ -6,6 +6,7 @@
 
 #include "apps/commands.h"
 #include "apps/plan/model.h"
+#include "apps/plan/pretrain_plans.h"
 #include "apps/plan/report.h"
 #include "core/error.h"
 #include "core/io/file.h"
@@ -15,6 +16,7 @@ namespace plinth::apps {
 namespace {
 
 struct PlanArguments {
+  RunFile file;
   std::string model;
   std::string gpu = "h200";
   std::string precision = "bfloat16";
@@ -35,22 +37,29 @@ plan::Attention attention(const std::string& word, bool is_hopper) {
   return plan::Attention::Flash3;
 }
 
+// The default of the GPU if none was named.
+plan::Attention attention_on(const plan::Gpu& gpu, const PlanArguments& arguments) {
+  const bool is_hopper = gpu.float8_flops > 0;
+  check(is_hopper || arguments.attention != "flash3", ErrorKind::Argument, "--attention",
+        "flash3 takes a Hopper GPU, and ", arguments.gpu, " is none; flash2 runs there");
+  return attention(arguments.attention, is_hopper);
+}
+
 PlanQuestion question_of(const PlanArguments& arguments) {
   check(!arguments.model.empty() && arguments.gpus > 0 && arguments.batch > 0 &&
             arguments.sequence > 0,
-        ErrorKind::Argument, "plan", "takes --model, --gpus, --batch and --seq, or --validate");
+        ErrorKind::Argument, "plan",
+        "takes a run's TOML file and --gpus; or --model, --gpus, --batch and --seq; or --validate");
   PlanQuestion question;
   question.gpu = &plan::find_gpu(arguments.gpu);
   question.gpus = arguments.gpus;
   question.work.model = planned_model(arguments.model);
   question.work.sequence = arguments.sequence;
   question.work.global_batch = arguments.batch;
-  const bool is_hopper = question.gpu->float8_flops > 0;
-  check(is_hopper || arguments.attention != "flash3", ErrorKind::Argument, "--attention",
-        "flash3 takes a Hopper GPU, and ", arguments.gpu, " is none; flash2 runs there");
-  question.work.software.attention = attention(arguments.attention, is_hopper);
+  question.work.software.attention = attention_on(*question.gpu, arguments);
   if (arguments.precision == "float8") {
-    check(is_hopper, ErrorKind::Argument, "--precision", arguments.gpu, " has no float8 products");
+    check(question.gpu->float8_flops > 0, ErrorKind::Argument, "--precision", arguments.gpu,
+          " has no float8 products");
     question.work.precision = plan::Precision::Float8;
   }
   return question;
@@ -73,12 +82,30 @@ void plan_job(const PlanArguments& arguments) {
   std::fputs(text.c_str(), stdout);
 }
 
+void plan_run(const PlanArguments& arguments) {
+  check(arguments.gpus > 0, ErrorKind::Argument, "plan", "takes --gpus with a run's TOML file");
+  const plan::Gpu& gpu = plan::find_gpu(arguments.gpu);
+  const PretrainPlans answer = pretrain_plans(arguments.file, gpu, arguments.gpus, arguments.top,
+                                              attention_on(gpu, arguments));
+  const int64_t least = answer.least_bytes;
+  check(!answer.plans.empty(), ErrorKind::Argument, "plan", "none of the ", answer.dry_runs,
+        " fastest layouts ",
+        least == 0 ? std::string("can be run by plinth pretrain")
+                   : detail::concat("fits into a GPU's memory; the smallest takes ",
+                                    (least >> 30) + 1, " GiB"));
+  const std::string text =
+      arguments.json ? pretrain_plans_json(answer) : pretrain_plans_table(answer, arguments.file);
+  std::fputs(text.c_str(), stdout);
+}
+
 void run(const PlanArguments& arguments) {
   if (arguments.calibrate) {
     const plan::Calibration best = plan::calibrate();
     std::printf("product %.3f\nmemory  %.3f\n", best.product, best.memory);
   } else if (arguments.validate) {
     std::fputs((arguments.json ? validation_json() : validation_table()).c_str(), stdout);
+  } else if (!arguments.file.path.empty()) {
+    plan_run(arguments);
   } else {
     plan_job(arguments);
   }
@@ -91,13 +118,24 @@ void add_plan(CLI::App& program) {
       "plan", "lay out the training of a model on many GPUs, by predicted step times");
   const auto arguments = std::make_shared<PlanArguments>();
   PlanArguments& a = *arguments;
-  command->add_option("--model", a.model,
-                      "config.json, a directory with one, or a name such as gpt3-175b");
+  CLI::Option* file = command->add_option(
+      "config", a.file.path,
+      "TOML file, as plinth pretrain takes it: plans for that run, their memory from dry runs");
+  command->add_option("overrides", a.file.overrides, "key=value, in place of the file's");
+  command
+      ->add_option("--model", a.model,
+                   "config.json, a directory with one, or a name such as gpt3-175b")
+      ->excludes(file);
   command->add_option("--gpus", a.gpus, "GPUs of the job")->check(CLI::Range(1, 1 << 20));
   command->add_option("--gpu", a.gpu, "a100-80gb, h100 or h200")->capture_default_str();
-  command->add_option("--batch", a.batch, "sequences of a step")->check(CLI::Range(1, 1 << 30));
-  command->add_option("--seq", a.sequence, "tokens of a sequence")->check(CLI::Range(1, 1 << 24));
+  command->add_option("--batch", a.batch, "sequences of a step")
+      ->check(CLI::Range(1, 1 << 30))
+      ->excludes(file);
+  command->add_option("--seq", a.sequence, "tokens of a sequence")
+      ->check(CLI::Range(1, 1 << 24))
+      ->excludes(file);
   command->add_option("--precision", a.precision, "of linear layers: bfloat16 or float8")
+      ->excludes(file)
       ->check(CLI::IsMember({"bfloat16", "float8"}))
       ->capture_default_str();
   command
@@ -108,13 +146,14 @@ void add_plan(CLI::App& program) {
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
   command->add_flag("--json", a.json, "one JSON object");
-  command->add_option("--svg", a.svg, "write a picture of the plans to this file");
+  command->add_option("--svg", a.svg, "write a picture of the plans to this file")->excludes(file);
   CLI::Option* validate =
       command->add_flag("--validate", a.validate, "published steps beside their predictions");
   command->add_flag("--calibrate", a.calibrate, "fit the two numbers that are fitted")
       ->excludes(validate);
   command->footer(
-      "\nExample: plinth plan --model llama3-70b --gpus 256 --gpu h200 --batch 512 --seq 8192");
+      "\nExamples: plinth plan train.toml --gpus 64 --gpu h200\n"
+      "          plinth plan --model llama3-70b --gpus 256 --gpu h200 --batch 512 --seq 8192");
   command->callback([arguments] { run(*arguments); });
 }
 

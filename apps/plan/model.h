@@ -11,4 +11,7 @@ namespace plinth::apps {
 // of a family that the planner does not know.
 plan::Transformer planned_model(const std::string& words);
 
+// The sizes of a config.json's text. `source` names it, in messages and as the model's name.
+plan::Transformer planned_model_of(const std::string& config_json, const std::string& source);
+
 }  // namespace plinth::apps

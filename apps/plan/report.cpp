@@ -10,24 +10,13 @@
 namespace plinth::apps {
 namespace {
 
-using detail::concat;
 using nlohmann::ordered_json;
+using detail::concat;
 using plan::Measurement;
 using plan::Plan;
 
 std::string gibibytes(double bytes) {
   return print("%.1f", bytes / (1 << 30));
-}
-
-std::string plan_line(const Plan& plan) {
-  const plan::StepCost& cost = plan.cost;
-  const plan::Strategy& s = plan.strategy;
-  return print("%-26s %-11s %4d %5lld  %-9s %9.3f %9.0f %6.1f %6.1f %7.1f %8s\n",
-               s.mesh_text().c_str(), std::string(distributed::name(s.schedule)).c_str(),
-               s.zero_stage, static_cast<long long>(s.micro_batch),
-               std::string(plan::name(s.recompute)).c_str(), cost.seconds, cost.tokens_per_second,
-               100 * cost.model_utilisation, 100 * cost.bubble_fraction,
-               100 * cost.exposed_communication(), gibibytes(cost.memory.total()).c_str());
 }
 
 std::string_view unit(plan::Metric metric) {
@@ -64,7 +53,18 @@ ordered_json measurement_json(const std::vector<Measurement>& rows) {
   return all;
 }
 
-ordered_json json_of(const Plan& plan) {
+std::string plan_line(const Plan& plan, double bytes) {
+  const plan::StepCost& cost = plan.cost;
+  const plan::Strategy& s = plan.strategy;
+  return print("%-26s %-11s %4d %5lld  %-9s %9.3f %9.0f %6.1f %6.1f %7.1f %8s\n",
+               s.mesh_text().c_str(), std::string(distributed::name(s.schedule)).c_str(),
+               s.zero_stage, static_cast<long long>(s.micro_batch),
+               std::string(plan::name(s.recompute)).c_str(), cost.seconds, cost.tokens_per_second,
+               100 * cost.model_utilisation, 100 * cost.bubble_fraction,
+               100 * cost.exposed_communication(), gibibytes(bytes).c_str());
+}
+
+ordered_json plan_row_json(const Plan& plan) {
   const plan::Strategy& s = plan.strategy;
   const plan::StepCost& cost = plan.cost;
   ordered_json json;
@@ -95,27 +95,26 @@ ordered_json json_of(const Plan& plan) {
   return json;
 }
 
-}  // namespace
-
-std::string plan_table(const PlanQuestion& question, const plan::SearchResult& result) {
+std::string plan_title(const PlanQuestion& question) {
   const plan::Workload& work = question.work;
-  std::string text = concat(
-      work.model.name, ", ", format_count(static_cast<double>(work.model.parameters())),
-      " parameters, on ", question.gpus, " ", question.gpu->name, "; a step of ", work.global_batch,
-      " sequences of ", work.sequence, " tokens\n", result.fitting, " of ", result.tried,
-      " layouts fit into ", gibibytes(plan::kUsableMemory * question.gpu->memory_bytes),
-      " GiB a GPU; the fastest:\n\n");
-  text += print("%-26s %-11s %4s %5s  %-9s %9s %9s %6s %6s %7s %8s\n", "mesh", "schedule", "zero",
-                "micro", "recompute", "step s", "tokens/s", "MFU %", "bubble", "exposed", "GiB");
-  for (const Plan& plan : result.plans) text += plan_line(plan);
-  return text +
-         "\nmesh: tensor, context, data (sharded x replicated), experts, pipeline (x chunks).\n"
+  return concat(work.model.name, ", ", format_count(static_cast<double>(work.model.parameters())),
+                " parameters, on ", question.gpus, " ", question.gpu->name, "; a step of ",
+                work.global_batch, " sequences of ", work.sequence, " tokens\n");
+}
+
+std::string plan_heading() {
+  return print("%-26s %-11s %4s %5s  %-9s %9s %9s %6s %6s %7s %8s\n", "mesh", "schedule", "zero",
+               "micro", "recompute", "step s", "tokens/s", "MFU %", "bubble", "exposed", "GiB");
+}
+
+std::string plan_legend() {
+  return "\nmesh: tensor, context, data (sharded x replicated), experts, pipeline (x chunks).\n"
          "tokens/s: a GPU. bubble: % of the pipeline's time.\n"
          "exposed: % of the step in communication that nothing hides.\n"
          "Predicted, not measured: plinth plan --validate shows how far off.\n";
 }
 
-std::string plan_json(const PlanQuestion& question, const plan::SearchResult& result) {
+ordered_json plan_question_json(const PlanQuestion& question) {
   const plan::Workload& work = question.work;
   ordered_json json;
   json["model"] = work.model.name;
@@ -124,9 +123,56 @@ std::string plan_json(const PlanQuestion& question, const plan::SearchResult& re
   json["gpus"] = question.gpus;
   json["batch"] = work.global_batch;
   json["sequence"] = work.sequence;
+  return json;
+}
+
+}  // namespace
+
+std::string plan_table(const PlanQuestion& question, const plan::SearchResult& result) {
+  std::string text =
+      concat(plan_title(question), result.fitting, " of ", result.tried, " layouts fit into ",
+             gibibytes(plan::kUsableMemory * question.gpu->memory_bytes),
+             " GiB a GPU; the fastest:\n\n", plan_heading());
+  for (const Plan& plan : result.plans) text += plan_line(plan, plan.cost.memory.total());
+  return text + plan_legend();
+}
+
+std::string plan_json(const PlanQuestion& question, const plan::SearchResult& result) {
+  ordered_json json = plan_question_json(question);
   json["layouts"] = {{"tried", result.tried}, {"fitting", result.fitting}};
   json["plans"] = ordered_json::array();
-  for (const Plan& plan : result.plans) json["plans"].push_back(json_of(plan));
+  for (const Plan& plan : result.plans) json["plans"].push_back(plan_row_json(plan));
+  return json.dump(2) + "\n";
+}
+
+std::string pretrain_plans_table(const PretrainPlans& answer, const RunFile& file) {
+  std::string text = plan_title(answer.question);
+  text += concat("the fastest that fit into ",
+                 gibibytes(plan::kUsableMemory * answer.question.gpu->memory_bytes),
+                 " GiB a GPU, after ", answer.dry_runs, " dry runs of ", answer.tried,
+                 " layouts:\n\n", plan_heading());
+  for (const PretrainPlan& own : answer.plans)
+    text += plan_line(own.plan, static_cast<double>(own.bytes));
+  text += plan_legend();
+  text += "GiB: the peak of a dry run of plinth's own step, to the byte as plinth memory tells.\n";
+  text += "\nThe first, for plinth pretrain " + file.path.string();
+  for (const std::string& word : file.overrides) text += " " + word;
+  text += ":\n ";
+  for (const std::string& word : answer.plans.front().overrides) text += " " + word;
+  return text + "\n";
+}
+
+std::string pretrain_plans_json(const PretrainPlans& answer) {
+  ordered_json json = plan_question_json(answer.question);
+  json["layouts"] = {
+      {"tried", answer.tried}, {"dry_runs", answer.dry_runs}, {"refused", answer.refused}};
+  json["plans"] = ordered_json::array();
+  for (const PretrainPlan& own : answer.plans) {
+    ordered_json row = plan_row_json(own.plan);
+    row["dry_run"] = {{"peak_bytes", own.bytes}, {"rank", own.rank}};
+    row["overrides"] = own.overrides;
+    json["plans"].push_back(std::move(row));
+  }
   return json.dump(2) + "\n";
 }
 

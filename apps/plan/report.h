@@ -4,17 +4,12 @@
 
 #include <string>
 
+#include "apps/plan/pretrain_plans.h"
+#include "apps/plan/question.h"
 #include "distributed/plan/search.h"
 #include "distributed/plan/validation.h"
 
 namespace plinth::apps {
-
-// What was asked for.
-struct PlanQuestion {
-  const plan::Gpu* gpu = nullptr;
-  plan::Workload work;
-  int64_t gpus = 0;
-};
 
 // A table, a plan a line.
 std::string plan_table(const PlanQuestion& question, const plan::SearchResult& result);
@@ -22,6 +17,10 @@ std::string plan_table(const PlanQuestion& question, const plan::SearchResult& r
 std::string plan_json(const PlanQuestion& question, const plan::SearchResult& result);
 // A picture that stands alone: the memory of each plan by kind, and the first one's pipeline.
 std::string plan_svg(const PlanQuestion& question, const plan::SearchResult& result);
+
+// The same of a run's plans, and what to give `plinth pretrain` for the first.
+std::string pretrain_plans_table(const PretrainPlans& answer, const RunFile& file);
+std::string pretrain_plans_json(const PretrainPlans& answer);
 
 // Measured and predicted, a row a line, and the median error of the rows that are predicted.
 std::string validation_table();

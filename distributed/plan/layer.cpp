@@ -70,6 +70,8 @@ class Layer {
 
   // Of elementwise kernels outside attention.
   Traffic elementwise() const;
+  // Of the pairs of tokens, those that no mask hides.
+  double kept_share() const { return work_.model.causal ? 0.5 : 1; }
   double attention_forward(bool again) const;
   double attention_backward() const;
   double context_forward() const;
@@ -154,8 +156,7 @@ double Layer::attention_forward(bool again) const {
   const auto queries = static_cast<double>(work_.sequence) / strategy_.context;
   const auto keys = static_cast<double>(work_.sequence), dim = static_cast<double>(model.head_dim);
   if (work_.software.attention != Attention::Unfused) {
-    // Half of the pairs are masked.
-    const double flops = 2 * heads * queries * keys * dim;
+    const double flops = kept_share() * 4 * heads * queries * keys * dim;
     return kernels_.fused_attention_forward(flops, work_.software.attention);
   }
   const double traffic = kSoftmax.forward + (model.dropout ? kScoreDropout.forward : 0);
@@ -171,7 +172,7 @@ double Layer::attention_backward() const {
   const auto keys = static_cast<double>(work_.sequence), dim = static_cast<double>(model.head_dim);
   if (work_.software.attention != Attention::Unfused) {
     // Five products for forward's two.
-    const double flops = 2.5 * 2 * heads * queries * keys * dim;
+    const double flops = kept_share() * 10 * heads * queries * keys * dim;
     return kernels_.fused_attention_backward(flops, work_.software.attention);
   }
   const double traffic = kSoftmax.backward + (model.dropout ? kScoreDropout.backward : 0);

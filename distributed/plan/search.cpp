@@ -16,8 +16,13 @@ constexpr int kMostStages = 64, kMostChunks = 32;
 class Search {
  public:
   Search(const Gpu& gpu, const Workload& work, int64_t ranks, size_t most,
-         const Calibration& calibration)
-      : gpu_(gpu), work_(work), ranks_(ranks), most_(most), calibration_(calibration) {}
+         const Calibration& calibration, const std::function<bool(const Strategy&)>& takes)
+      : gpu_(gpu),
+        work_(work),
+        ranks_(ranks),
+        most_(most),
+        calibration_(calibration),
+        takes_(takes) {}
 
   SearchResult run() {
     for (int tensor = 1; tensor <= gpu_.gpus_per_node; tensor *= 2) {
@@ -90,6 +95,7 @@ class Search {
   }
 
   void consider(const Strategy& s) {
+    if (takes_ && !takes_(s)) return;
     ++result_.tried;
     const double bytes = step_memory(work_, s).total();
     if (result_.least_bytes == 0 || bytes < result_.least_bytes) result_.least_bytes = bytes;
@@ -110,18 +116,20 @@ class Search {
   int64_t ranks_;
   size_t most_;
   const Calibration& calibration_;
+  const std::function<bool(const Strategy&)>& takes_;
   SearchResult result_;
 };
 
 }  // namespace
 
 SearchResult search(const Gpu& gpu, const Workload& work, int64_t ranks, size_t most,
-                    const Calibration& calibration) {
+                    const Calibration& calibration,
+                    const std::function<bool(const Strategy&)>& takes) {
   validate(work);
   check(ranks >= 1 && ranks <= kMostRanks, ErrorKind::Argument, "plan", "got ", ranks,
         " GPUs, takes 1 to ", kMostRanks);
   check(most >= 1, ErrorKind::Argument, "plan", "takes at least 1 plan");
-  SearchResult result = Search(gpu, work, ranks, most, calibration).run();
+  SearchResult result = Search(gpu, work, ranks, most, calibration, takes).run();
   check(result.tried > 0, ErrorKind::Argument, "plan", "no mesh of ", ranks, " GPUs divides the ",
         work.model.layers, " layers and ", work.model.heads, " heads of the model and a batch of ",
         work.global_batch);

@@ -29,8 +29,10 @@ inline constexpr double kUsableMemory = 0.92;
 // The `most` fastest plans for `ranks` GPUs: tensor axes of powers of two within a node, context
 // axes of at least 4096 tokens a rank, pipelines with every schedule, replicas sharded whole or by
 // node, experts on powers of two of them, micro-batches of powers of two up to 16, with and without
-// recomputation. Throws Error(Argument) for sizes below 1, and where nothing divides.
+// recomputation; of them those that `takes` takes, if it is given. Throws Error(Argument) for sizes
+// below 1, and where nothing divides.
 SearchResult search(const Gpu& gpu, const Workload& work, int64_t ranks, size_t most,
-                    const Calibration& calibration = {});
+                    const Calibration& calibration = {},
+                    const std::function<bool(const Strategy&)>& takes = {});
 
 }  // namespace plinth::plan

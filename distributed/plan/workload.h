@@ -1,6 +1,6 @@
 #pragma once
 
-// What is to be trained: a decoder of transformer layers, and the batch of a step.
+// What is to be trained: a stack of transformer layers, and the batch of a step.
 
 #include <cstdint>
 #include <span>
@@ -24,6 +24,7 @@ struct Transformer {
   int64_t active_experts = 1;  // of which each token passes so many
   int64_t vocab = 0;
   bool tied = false;     // the output projection is the token embedding
+  bool causal = true;    // a token sees none of those after it
   bool dropout = false;  // masks are kept, and the passes over memory are longer
 
   // Elements of a layer's matrices outside its MLP, and of all its experts. Gains, biases and the

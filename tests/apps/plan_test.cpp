@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "tests/apps/plinth_program.h"
 
@@ -64,12 +65,61 @@ TEST(Plan, TakesAConfiguration) {
       << R"({"model_type": "mixtral", "vocab_size": 32000, "hidden_size": 2048,
             "num_hidden_layers": 16, "num_attention_heads": 16, "intermediate_size": 5632,
             "num_key_value_heads": 8, "num_local_experts": 4})";
-  for (const char* model : {"config.json", ".", "mixtral.json"}) {
+  std::ofstream(here / "bert.json")
+      << R"({"model_type": "bert", "architectures": ["BertForMaskedLM"], "vocab_size": 30522,
+            "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16,
+            "intermediate_size": 4096, "max_position_embeddings": 4096})";
+  for (const char* model : {"config.json", ".", "mixtral.json", "bert.json"}) {
     const Outcome outcome = plinth_program(
         here.path(), {"plan", "--model", model, "--gpus", "8", "--batch", "64", "--seq", "4096"});
     EXPECT_EQ(outcome.status, 0) << outcome.errors;
     EXPECT_THAT(outcome.output, HasSubstr("parameters, on 8 h200"));
   }
+}
+
+// The first rank's bytes for the plan's own overrides, by the other command.
+int64_t memory_of(const Workplace& here, const nlohmann::json& plan, int ranks) {
+  std::vector<std::string> words = {"memory", "run.toml", "--json", "--ranks",
+                                    std::to_string(ranks)};
+  for (const auto& word : plan["overrides"]) words.push_back(word);
+  words.insert(words.end(), {"--rank", std::to_string(plan["dry_run"]["rank"].get<int>())});
+  const Outcome outcome = here.run(words);
+  EXPECT_EQ(outcome.status, 0) << outcome.errors;
+  return nlohmann::json::parse(outcome.output)["ranks"][0]["peak_bytes"];
+}
+
+TEST(Plan, OfARunHasTheMemoryOfItsDryRun) {
+  const Workplace here;
+  const Outcome outcome =
+      here.run({"plan", "run.toml", "model.layers=2", "--gpus", "4", "--top", "6", "--json"});
+  ASSERT_EQ(outcome.status, 0) << outcome.errors;
+  const auto json = nlohmann::json::parse(outcome.output);
+  EXPECT_EQ(json["batch"], 8);
+  EXPECT_EQ(json["sequence"], 16);
+  ASSERT_EQ(json["plans"].size(), 6u);
+  for (const int i : {0, 5}) {
+    nlohmann::json plan = json["plans"][i];
+    plan["overrides"].push_back("model.layers=2");
+    EXPECT_EQ(plan["dry_run"]["peak_bytes"], memory_of(here, plan, 4));
+  }
+}
+
+TEST(Plan, OfARunNamesWhatPretrainTakes) {
+  const Workplace here;
+  const Outcome plans =
+      here.run({"plan", "run.toml", "--gpus", "2", "--top", "1", "train.steps=2"});
+  ASSERT_EQ(plans.status, 0) << plans.errors;
+  EXPECT_THAT(plans.output, HasSubstr("to the byte as plinth memory tells"));
+  const size_t last = plans.output.find("The first, for plinth pretrain run.toml train.steps=2:\n");
+  ASSERT_NE(last, std::string::npos);
+  std::istringstream words(plans.output.substr(plans.output.find('\n', last)));
+  std::vector<std::string> launch = {"launch", "--nproc", "2", "--"};
+  for (const std::string& word : Workplace::pretrain_arguments({"train.steps=2"}))
+    launch.push_back(word);
+  for (std::string word; words >> word;) launch.push_back(word);
+  ASSERT_GT(launch.size(), 8u);
+  const Outcome run = here.run(launch);
+  EXPECT_EQ(run.status, 0) << run.errors;
 }
 
 TEST(Plan, ValidatesItself) {
@@ -88,7 +138,9 @@ TEST(Plan, ValidatesItself) {
 
 TEST(Plan, WrongQuestionsGetOneLine) {
   const TemporaryDirectory here;
-  std::ofstream(here / "bert.json") << R"({"model_type": "bert"})";
+  std::ofstream(here / "vit.json") << R"({"model_type": "vit"})";
+  std::ofstream(here / "run.toml") << "[model]\nvocab_size = 100\n[train]\nbatch = 3\n"
+                                      "[run]\ndirectory = 'run'\n[data]\ntrain = ['t.bin']\n";
   std::ofstream(here / "broken.json") << "{";
   struct Mistake {
     std::vector<std::string> arguments;
@@ -96,7 +148,7 @@ TEST(Plan, WrongQuestionsGetOneLine) {
     const char* message;
   };
   const std::vector<Mistake> table = {
-      {{"plan"}, 2, "takes --model, --gpus, --batch and --seq, or --validate"},
+      {{"plan"}, 2, "takes a run's TOML file and --gpus; or --model"},
       {question({"--gpu", "h300"}), 2, "got 'h300', takes one of a100-80gb"},
       {question({"--gpu", "a100-80gb", "--attention", "flash3"}), 2, "flash3 takes a Hopper GPU"},
       {question({"--gpu", "a100-80gb", "--precision", "float8"}), 2, "no float8 products"},
@@ -106,9 +158,9 @@ TEST(Plan, WrongQuestionsGetOneLine) {
       {{"plan", "--model", "llama3-8", "--gpus", "8", "--batch", "8", "--seq", "8"},
        2,
        "nearest: llama3-8b"},
-      {{"plan", "--model", "bert.json", "--gpus", "8", "--batch", "8", "--seq", "8"},
+      {{"plan", "--model", "vit.json", "--gpus", "8", "--batch", "8", "--seq", "8"},
        2,
-       "model_type got 'bert', the planner takes gpt2, llama or mixtral"},
+       "model_type got 'vit', the planner takes gpt2, bert, llama or mixtral"},
       {{"plan", "--model", "broken.json", "--gpus", "8", "--batch", "8", "--seq", "8"},
        2,
        "broken.json"},
@@ -118,6 +170,11 @@ TEST(Plan, WrongQuestionsGetOneLine) {
       {{"plan", "--model", "gpt3-175b", "--gpus", "11", "--batch", "1", "--seq", "2048"},
        2,
        "no mesh of 11 GPUs"},
+      {{"plan", "run.toml"}, 2, "takes --gpus with a run's TOML file"},
+      {{"plan", "run.toml", "--gpus", "2", "--model", "gpt3-175b"}, 2, "--model"},
+      {{"plan", "run.toml", "--gpus", "2", "model.heads=0"}, 2, "model.heads"},
+      {{"plan", "run.toml", "--gpus", "11"}, 2, "no mesh of 11 GPUs"},
+      {{"plan", "none.toml", "--gpus", "2"}, 1, "none.toml"},
       {{"plan", "--model", "gpt3-175b", "--gpus", "8", "--batch", "8", "--seq", "9999999999"},
        2,
        "--seq"},

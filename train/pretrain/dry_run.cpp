@@ -63,6 +63,18 @@ Batch ZeroBatches::next(int64_t count) {
   return {zeros(), zeros()};
 }
 
+DryModel dry_model(const PretrainConfig& config, const ConfigSchema& schema) {
+  PretrainConfig alone = config;
+  alone.parallel = {};
+  const DryRun dry;
+  ZeroBatches batches;
+  DryModel model;
+  with_trainer(alone, schema, batches, nullptr, [&](const PretrainParts& parts) {
+    model = {parts.model.config_json(DType::Float32), parts.model.info().context};
+  });
+  return model;
+}
+
 DryRunReport dry_run(const PretrainConfig& config, const ConfigSchema& schema,
                      const DryRunOptions& options) {
   check(options.ranks >= 1 && options.rank >= 0 && options.rank < options.ranks,

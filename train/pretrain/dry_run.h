@@ -40,6 +40,14 @@ struct DryRunReport {
 DryRunReport dry_run(const PretrainConfig& config, const ConfigSchema& schema,
                      const DryRunOptions& options = {});
 
+// What a run would train.
+struct DryModel {
+  std::string config_json;
+  int64_t context = 0;  // tokens of a training sequence
+};
+// Throws Error as pretrain() does.
+DryModel dry_model(const PretrainConfig& config, const ConfigSchema& schema);
+
 // Micro-batches of zeros, {ids, targets} int64 [count, length] each, in memory that is no
 // allocator's, as a loader's is.
 class ZeroBatches : public BatchSource {
