@@ -73,9 +73,17 @@ inline Words draw_model(Dice& dice, const std::string& type, int64_t layers, int
                  set("model.vocab_size", dice.between(29, 37)),
                  set("model.ffn_dim", dice.between(24, 40)),
                  std::string("model.tied=") + (dice.chance(2) ? "true" : "false")};
-  if (type != "gpt2") words.push_back(set("model.kv_heads", kv_heads));
-  if (type == "gpt2" && dice.chance(2)) words.emplace_back("model.dropout=0.1");
+  const bool shares_keys = type == "llama" || type == "mixtral";
+  if (shares_keys) words.push_back(set("model.kv_heads", kv_heads));
+  if (!shares_keys && dice.chance(2)) words.emplace_back("model.dropout=0.1");
+  if (type == "bert") words.insert(words.end(), {"masking.token=28", "masking.share=0.3"});
   return words;
+}
+
+// cp: ranks share sequences, of causal models alone.
+inline std::string draw_type(Dice& dice, bool cp = false) {
+  const std::vector<std::string> types = {"gpt2", "llama", "mixtral", "bert"};
+  return types[static_cast<size_t>(dice.between(0, cp ? 2 : 3))];
 }
 
 // Micro-batches of a step: a multiple of `sharing`.
@@ -95,7 +103,7 @@ inline void draw_experts(Dice& dice, int64_t ep, bool balances, Words& words) {
 // Copies of the model, with ZeRO or not: the bits of one process.
 inline Draw draw_data_parallel(Dice& dice) {
   Draw draw{.ranks = static_cast<int>(dice.between(2, 8)), .same_bits = true};
-  const std::string type = dice.one_of<std::string>({"gpt2", "llama", "mixtral"});
+  const std::string type = draw_type(dice);
   draw.model = draw_model(dice, type, dice.between(1, 3), 4);
   if (type == "mixtral") draw_experts(dice, 1, true, draw.model);
   draw_steps(dice, draw.ranks, draw.model);
@@ -142,7 +150,7 @@ inline Draw draw_shared(Dice& dice) {
   const int64_t sharing = sharers.tp * sharers.cp;
   const int64_t dp = dice.between(1, 8 / sharing > 2 ? 2 : 1);
   Draw draw{.ranks = static_cast<int>(sharing * dp)};
-  const std::string type = dice.one_of<std::string>({"gpt2", "llama", "mixtral"});
+  const std::string type = draw_type(dice, sharers.cp > 1);
   draw.model = draw_model(dice, type, dice.between(1, 2), sharers.tokens());
   if (type == "mixtral") draw_experts(dice, 1, true, draw.model);
   draw_steps(dice, dp, draw.model);
@@ -157,13 +165,13 @@ inline Draw draw_shared(Dice& dice) {
 
 // Stages, and experts that ranks share out; beside all others.
 inline Draw draw_cut(Dice& dice) {
-  const std::string type = dice.one_of<std::string>({"gpt2", "llama", "mixtral"});
+  const std::string type = draw_type(dice);
   const int64_t pp = dice.between(1, 4), ep = type == "mixtral" && pp <= 2 ? dice.between(1, 3) : 1;
   int64_t room = 8 / (pp * ep);
   Sharers sharers;
   if (room > 1 && dice.chance(2)) sharers.tp = dice.between(2, std::min<int64_t>(room, 3));
   room /= sharers.tp;
-  if (room > 1 && dice.chance(3)) sharers.cp = 2;
+  if (room > 1 && type != "bert" && dice.chance(3)) sharers.cp = 2;
   room /= sharers.cp;
   sharers.sequence = sharers.tp > 1 && dice.chance(2);
   const int64_t dp = dice.between(pp * ep == 1 && room > 1 ? 2 : 1, std::min<int64_t>(room, 2));
