@@ -58,11 +58,13 @@ const TensorRecord* find_record(const SafetensorsCheckpoint& checkpoint, const s
 // Buffers of older files that are computed here.
 bool is_known_buffer(std::string_view name) {
   for (const std::string_view end :
-       {".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq", "embeddings.position_ids"}) {
+       {".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq", "embeddings.position_ids",
+        ".EncDecAttention.relative_attention_bias.weight"}) {
     if (name.ends_with(end)) return true;
   }
-  // Stored by some tools though they are the token embedding and a bias that is there already.
-  return name == "lm_head.weight" || name == "cls.predictions.decoder.weight" ||
+  // Stored by some tools though they are a table or a bias that is there already.
+  return name == "lm_head.weight" || name == "encoder.embed_tokens.weight" ||
+         name == "decoder.embed_tokens.weight" || name == "cls.predictions.decoder.weight" ||
          name == "cls.predictions.decoder.bias";
 }
 
