@@ -1,5 +1,6 @@
 #include "models/encoder_decoder_block.h"
 
+#include "core/autograd.h"
 #include "core/error.h"
 #include "core/ops/elementwise.h"
 
@@ -26,6 +27,36 @@ Tensor EncoderDecoderBlock::forward(const Tensor& x, const nn::AttentionInputs& 
   Tensor y = x + dropout_(attention_(attention_norm_(x), self));
   if (cross_attention_) y = y + dropout_(cross_attention_(cross_norm_(y), cross));
   return y + mlp_(mlp_norm_(y));
+}
+
+EncoderDecoderStack::EncoderDecoderStack(int64_t layers,
+                                         const EncoderDecoderBlockOptions& options) {
+  for (int64_t i = 0; i < layers; ++i)
+    blocks_.emplace_back(make<EncoderDecoderBlock>("block" + std::to_string(i), options));
+}
+
+Tensor EncoderDecoderStack::forward(const Tensor& x, const EncoderDecoderStackInputs& inputs) {
+  // What takes gradients goes through checkpoint()'s inputs; absent ones stay out.
+  const bool has_bias = inputs.bias.defined(), has_source = inputs.source.states.defined();
+  Tensor y = x;
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    nn::KVCache* self_cache = inputs.caches ? &inputs.caches->self[i] : nullptr;
+    nn::KVCache* cross_cache = inputs.caches ? &inputs.caches->cross[i] : nullptr;
+    const auto run = [=, block = blocks_[i], lengths = inputs.lengths,
+                      source_lengths = inputs.source.lengths](const Tensors& in) {
+      const nn::AttentionInputs self{
+          .cache = self_cache, .kv_lengths = lengths, .bias = has_bias ? in.back() : Tensor()};
+      if (!has_source) return block(in[0], self);
+      const nn::AttentionInputs cross{
+          .context = in[1], .cache = cross_cache, .kv_lengths = source_lengths};
+      return block(in[0], self, cross);
+    };
+    Tensors in = {y};
+    if (has_source) in.push_back(inputs.source.states);
+    if (has_bias) in.push_back(inputs.bias);
+    y = inputs.checkpointing ? checkpoint(run, in) : run(in);
+  }
+  return y;
 }
 
 }  // namespace plinth

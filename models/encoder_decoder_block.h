@@ -1,11 +1,13 @@
 #pragma once
 
-// The transformer block of the encoder-decoder families.
+// The transformer block of the encoder-decoder families, and blocks one after the other.
 
 #include <functional>
 #include <memory>
 #include <optional>
+#include <vector>
 
+#include "models/encoder_decoder.h"
 #include "nn/layers.h"
 #include "nn/module.h"
 
@@ -36,6 +38,25 @@ class EncoderDecoderBlock final : public nn::ModuleOf<EncoderDecoderBlock> {
   nn::Handle<nn::Layer> attention_norm_, cross_norm_, mlp_norm_, mlp_;
   nn::Handle<nn::MultiHeadAttention> attention_, cross_attention_;
   nn::Handle<nn::Dropout> dropout_;
+};
+
+// What blocks are given besides x.
+struct EncoderDecoderStackInputs {
+  Tensor lengths = {};         // int64 [batch], of an encoder: tokens from there on are padding
+  Tensor bias = {};            // of self-attention's scores (nn/layers/attention.h)
+  EncoderStates source = {};   // what a decoder reads
+  DecoderCaches* caches = {};  // of a decoder: x stands after what they hold
+  bool checkpointing = false;
+};
+
+// Blocks named "block0", "block1", ...: x [batch, T, dim] to the same.
+class EncoderDecoderStack final : public nn::ModuleOf<EncoderDecoderStack> {
+ public:
+  EncoderDecoderStack(int64_t layers, const EncoderDecoderBlockOptions& options);
+  Tensor forward(const Tensor& x, const EncoderDecoderStackInputs& inputs);
+
+ private:
+  std::vector<nn::Handle<EncoderDecoderBlock>> blocks_;
 };
 
 }  // namespace plinth

@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "models/t5/t5.h"
+#include "models/whisper/whisper.h"
 
 namespace plinth {
 
@@ -23,6 +24,11 @@ constexpr std::array kFamilies = {
            [](const ConfigJson& config,
               const SafetensorsCheckpoint* weights) -> std::unique_ptr<EncoderDecoder> {
              return std::make_unique<T5>(T5Config::from_json(config, weights));
+           }},
+    Family{"whisper",
+           [](const ConfigJson& config,
+              const SafetensorsCheckpoint* /*weights*/) -> std::unique_ptr<EncoderDecoder> {
+             return std::make_unique<Whisper>(WhisperConfig::from_json(config));
            }},
 };
 

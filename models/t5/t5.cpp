@@ -2,7 +2,6 @@
 
 #include <cmath>
 
-#include "core/autograd.h"
 #include "core/error.h"
 #include "core/ops/elementwise.h"
 
@@ -87,35 +86,15 @@ T5Stack::T5Stack(const T5Config& config, bool decoder) {
                                                    .bidirectional = !decoder,
                                                    .init = fan_in(config, config.dim)});
   const int64_t layers = decoder ? config.decoder_layers : config.encoder_layers;
-  for (int64_t i = 0; i < layers; ++i)
-    blocks_.emplace_back(
-        make<EncoderDecoderBlock>("block" + std::to_string(i), block_options(config, decoder)));
+  blocks_ = make<EncoderDecoderStack>("blocks", layers, block_options(config, decoder));
   norm_ = make<nn::RMSNorm>("norm", config.dim, nn::RMSNormOptions{.eps = config.norm_eps});
   dropout_ = make<nn::Dropout>("dropout", config.dropout);
 }
 
-// `in`: the stream, the bias of positions, and a decoder's encoder states.
-Tensor T5Stack::run_block(size_t i, const Tensors& in, const Inputs& inputs) {
-  nn::AttentionInputs self{.kv_lengths = inputs.lengths, .bias = in[1]}, cross;
-  if (in.size() > 2) cross = {.context = in[2], .kv_lengths = inputs.source.lengths};
-  if (inputs.caches) {
-    self.cache = &inputs.caches->self[i];
-    cross.cache = &inputs.caches->cross[i];
-  }
-  return blocks_[i](in[0], self, cross);
-}
-
-Tensor T5Stack::forward(const Tensor& x, const Inputs& inputs) {
+Tensor T5Stack::forward(const Tensor& x, EncoderDecoderStackInputs inputs) {
   const int64_t before = inputs.caches ? inputs.caches->length() : 0, time = x.size(1);
-  const Tensor bias = position_bias_(time, before + time, before);
-  Tensor y = x;
-  for (size_t i = 0; i < blocks_.size(); ++i) {
-    const auto run = [this, i, inputs](const Tensors& in) { return run_block(i, in, inputs); };
-    Tensors in = {y, bias};
-    if (inputs.source.states.defined()) in.push_back(inputs.source.states);
-    y = inputs.checkpointing ? checkpoint(run, in) : run(in);
-  }
-  return dropout_(norm_(y));
+  inputs.bias = position_bias_(time, before + time, before);
+  return dropout_(norm_(blocks_(x, inputs)));
 }
 
 T5::T5(const T5Config& config) : config_(config), info_(info_of(config)) {
@@ -131,12 +110,13 @@ T5::T5(const T5Config& config) : config_(config), info_(info_of(config)) {
 EncoderStates T5::encode(const Tensor& source, const Tensor& lengths) {
   check_ids(source, "ids");
   check_lengths(lengths, source.size(0));
-  const T5Stack::Inputs inputs{.lengths = lengths, .checkpointing = activation_checkpointing()};
+  const EncoderDecoderStackInputs inputs{.lengths = lengths,
+                                         .checkpointing = activation_checkpointing()};
   return {encoder_(dropout_(token_embedding_(source)), inputs), lengths};
 }
 
 Tensor T5::decode_ids(const Tensor& ids, const EncoderStates& source, DecoderCaches* caches) {
-  const T5Stack::Inputs inputs{
+  const EncoderDecoderStackInputs inputs{
       .source = source, .caches = caches, .checkpointing = activation_checkpointing()};
   const Tensor x = decoder_(dropout_(token_embedding_(ids)), inputs);
   return config_.scaled_head ? x * (1 / std::sqrt(static_cast<double>(config_.dim))) : x;
@@ -155,7 +135,7 @@ std::vector<WeightSlice> T5::weight_slices() const {
     add(stack + ".block.0.layer.0.SelfAttention.relative_attention_bias", stack + ".position_bias");
     for (int64_t i = 0; i < layers; ++i) {
       const std::string file = stack + ".block." + std::to_string(i) + ".layer.";
-      const std::string block = stack + ".block" + std::to_string(i) + ".";
+      const std::string block = stack + ".blocks.block" + std::to_string(i) + ".";
       add_attention(file + "0.SelfAttention", block + "attention");
       add(file + "0.layer_norm", block + "attention_norm");
       if (decoder) {

@@ -17,21 +17,12 @@ class T5Stack final : public nn::ModuleOf<T5Stack> {
  public:
   T5Stack(const T5Config& config, bool decoder);
 
-  // x [batch, time, dim] to the same. An encoder: tokens from lengths [batch] on are padding. A
-  // decoder reads `source`, and x stands after what the caches hold.
-  struct Inputs {
-    Tensor lengths = {};
-    EncoderStates source = {};
-    DecoderCaches* caches = nullptr;
-    bool checkpointing = false;
-  };
-  Tensor forward(const Tensor& x, const Inputs& inputs);
+  // x [batch, time, dim] to the same; the bias is its own.
+  Tensor forward(const Tensor& x, EncoderDecoderStackInputs inputs);
 
  private:
-  Tensor run_block(size_t i, const Tensors& in, const Inputs& inputs);
-
   nn::Handle<nn::RelativePositionBias> position_bias_;
-  std::vector<nn::Handle<EncoderDecoderBlock>> blocks_;
+  nn::Handle<EncoderDecoderStack> blocks_;
   nn::Handle<nn::RMSNorm> norm_;
   nn::Handle<nn::Dropout> dropout_;
 };

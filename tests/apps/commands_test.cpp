@@ -143,6 +143,8 @@ TEST(Plinth, InspectsEncoderDecoders) {
               HasSubstr("2 of the encoder, 2 of the decoder, of width 16, 3 heads of 6"));
   EXPECT_THAT(t5.output, HasSubstr("vocabulary  43, output of its own"));
   EXPECT_THAT(t5.output, HasSubstr("decoder.final_layer_norm.weight"));
+  const Outcome whisper = here.run({"inspect", PLINTH_FIXTURES "/whisper"});
+  EXPECT_THAT(whisper.output, HasSubstr("context     14 of the decoder"));
 }
 
 // Delayed scaling has a state, which backward's second forward pass must not touch.
