@@ -31,7 +31,7 @@ cp -L /usr/lib/libgloo.so.0* "$folder/usr/lib"
 # Nor have the libraries of sound: they go along as the program finds them, with the codecs behind them.
 for library in sndfile samplerate; do
   file=$(ldconfig -p | grep -oE "/[^ ]*/lib$library\.so$" | head -n 1)
-  cp -L --parents "$file" "$folder"
+  cp -L "$file" "$folder/usr/lib/lib$library.so"
   cp -L "$(readlink -f "$file")" "$folder/usr/lib/$(objdump -p "$file" | awk '/SONAME/ { print $2 }')"
   ldd "$file" | grep -oE '/[^ ]*/lib(FLAC|mp3lame|mpg123|ogg|opus|vorbis)[^ ]*' | xargs -rI FILE cp -L FILE "$folder/usr/lib"
 done
