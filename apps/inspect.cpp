@@ -12,6 +12,7 @@
 #include "core/io/checkpoint_files.h"
 #include "core/io/text.h"
 #include "data/shards/token_shard.h"
+#include "models/encoder_decoder_registry.h"
 #include "train/checkpoint/sharded.h"
 #include "train/checkpoint/train_state.h"
 #include "train/logging/format.h"
@@ -110,10 +111,35 @@ void inspect_model(const fs::path& directory, bool tensors) {
         tensors);
 }
 
+void inspect_encoder_decoder(const fs::path& directory, const ConfigJson& config, bool tensors) {
+  const SafetensorsCheckpoint weights = SafetensorsCheckpoint::open(directory);
+  const std::unique_ptr<EncoderDecoder> model = make_encoder_decoder(config, &weights);
+  const EncoderDecoderInfo& info = model->info();
+  std::printf("model       %s in %s\n", std::string(info.type).c_str(), directory.c_str());
+  std::printf("parameters  %s\n",
+              format_count(static_cast<double>(model->parameter_count())).c_str());
+  std::printf(
+      "layers      %lld of the encoder, %lld of the decoder, of width %lld, %lld heads of %lld\n",
+      static_cast<long long>(info.encoder_layers), static_cast<long long>(info.decoder_layers),
+      static_cast<long long>(info.dim), static_cast<long long>(info.heads),
+      static_cast<long long>(info.head_dim));
+  std::printf("vocabulary  %lld, %s\n", static_cast<long long>(info.vocab_size),
+              info.tied ? "output tied to the embedding" : "output of its own");
+  if (info.context > 0)
+    std::printf("context     %lld of the decoder\n", static_cast<long long>(info.context));
+  print_tensors(weights.records(), tensors);
+}
+
+void inspect_directory(const fs::path& directory, bool tensors) {
+  const ConfigJson config = ConfigJson::read(directory / "config.json");
+  if (is_encoder_decoder(config)) return inspect_encoder_decoder(directory, config, tensors);
+  inspect_model(directory, tensors);
+}
+
 void run(const InspectArguments& arguments) {
   const fs::path path = arguments.path;
   check(fs::exists(path), ErrorKind::Io, path.string(), "no such file or directory");
-  if (fs::is_directory(path)) return inspect_model(model_directory(path), arguments.tensors);
+  if (fs::is_directory(path)) return inspect_directory(model_directory(path), arguments.tensors);
   if (path.extension() == ".safetensors" || path.filename().string().ends_with(".index.json"))
     return print_tensors(SafetensorsCheckpoint::open(path).records(), true);
   inspect_shard(path);

@@ -58,12 +58,14 @@ const TensorRecord* find_record(const SafetensorsCheckpoint& checkpoint, const s
 // Buffers of older files that are computed here.
 bool is_known_buffer(std::string_view name) {
   for (const std::string_view end :
-       {".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq", "embeddings.position_ids"}) {
+       {".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq", "embeddings.position_ids",
+        ".EncDecAttention.relative_attention_bias.weight"}) {
     if (name.ends_with(end)) return true;
   }
-  // Stored by some tools though they are the token embedding and a bias that is there already.
-  return name == "lm_head.weight" || name == "cls.predictions.decoder.weight" ||
-         name == "cls.predictions.decoder.bias";
+  // Stored by some tools though they are a table or a bias that is there already.
+  return name == "lm_head.weight" || name == "encoder.embed_tokens.weight" ||
+         name == "decoder.embed_tokens.weight" || name == "proj_out.weight" ||
+         name == "cls.predictions.decoder.weight" || name == "cls.predictions.decoder.bias";
 }
 
 std::string list(const std::vector<std::string>& faults) {
@@ -78,7 +80,7 @@ std::string list(const std::vector<std::string>& faults) {
 
 void read_weights(nn::Module& model, const std::vector<WeightSlice>& slices,
                   const SafetensorsCheckpoint& checkpoint, const std::filesystem::path& path) {
-  read_weights(model.named_parameters(), slices, checkpoint, path);
+  read_weights(model.state_dict(), slices, checkpoint, path);
 }
 
 void read_weights(const nn::StateDict& values, const std::vector<WeightSlice>& slices,
@@ -119,7 +121,7 @@ void read_weights(const nn::StateDict& values, const std::vector<WeightSlice>& s
 nn::StateDict export_weights(const nn::Module& model, const std::vector<WeightSlice>& slices,
                              std::optional<DType> dtype, const nn::StateDict& values) {
   const NoGradGuard no_grad;
-  Parameters parameters = by_name(model.named_parameters());
+  Parameters parameters = by_name(model.state_dict());
   for (const auto& [name, tensor] : values) parameters[name] = tensor;
   nn::StateDict exported;
   for (const WeightSlice& slice : slices) {

@@ -1,6 +1,7 @@
 #pragma once
 
-// Between a model's parameters and the tensors of a Hugging Face checkpoint.
+// Between a model's parameters, or buffers that files have, and the tensors of a Hugging Face
+// checkpoint.
 
 #include <filesystem>
 #include <optional>

@@ -11,3 +11,4 @@
 #include "nn/layers/mixture_of_experts.h"
 #include "nn/layers/mlp.h"
 #include "nn/layers/norm.h"
+#include "nn/layers/relative_position.h"

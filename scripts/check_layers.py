@@ -37,6 +37,9 @@ HEAVY = {
     "oneapi/dnnl/": ["kernels"],
     "pcre2.h": ["data"],
     "gloo/": ["distributed"],
+    "kissfft/": ["data"],
+    "samplerate.h": ["data"],
+    "sndfile.h": ["data"],
     "unicode/": ["data", "metrics"],
     "nccl.h": ["distributed"],
 }

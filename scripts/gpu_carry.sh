@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=${1:-build/gpu_carry}
 packages=(libpcre2-dev libicu-dev libxxhash-dev nlohmann-json3-dev libtomlplusplus-dev libtomlplusplus3 libcli11-dev
-          libgtest-dev libgmock-dev libgloo-dev)
+          libgtest-dev libgmock-dev libgloo-dev libkissfft-dev libsndfile1-dev libsamplerate0-dev)
 
 scripts/install_packages.sh build test demo
 rm -rf "$folder"
@@ -28,6 +28,13 @@ dpkg-query -L "${packages[@]}" | grep -E '^/usr/(include|lib|share/cmake)/' | so
 # Gloo has no static library: what it needs goes along, and its CMake package names it where it lies.
 ldd /usr/lib/libgloo.so.0 | grep -oE '/[^ ]*/lib(hiredis|ibverbs|nl)[^ ]*' | xargs -I FILE cp -L FILE "$folder/usr/lib"
 cp -L /usr/lib/libgloo.so.0* "$folder/usr/lib"
+# Nor have the libraries of sound: they go along as the program finds them, with the codecs behind them.
+for library in sndfile samplerate; do
+  file=$(ldconfig -p | grep -oE "/[^ ]*/lib$library\.so$" | head -n 1)
+  cp -L "$file" "$folder/usr/lib/lib$library.so"
+  cp -L "$(readlink -f "$file")" "$folder/usr/lib/$(objdump -p "$file" | awk '/SONAME/ { print $2 }')"
+  ldd "$file" | grep -oE '/[^ ]*/lib(FLAC|mp3lame|mpg123|ogg|opus|vorbis)[^ ]*' | xargs -rI FILE cp -L FILE "$folder/usr/lib"
+done
 sed -i 's|"/usr/lib/|"${_IMPORT_PREFIX}/lib/|' "$folder"/usr/share/cmake/Gloo/GlooTargets-*.cmake
 examples/demo/kjv_corpus.sh "$folder/kjv.txt"
 git describe --always --dirty --abbrev=12 > "$folder/commit"

@@ -26,6 +26,8 @@ MultiHeadAttentionOptions completed(MultiHeadAttentionOptions options) {
         ", where head_dim is left out");
   if (options.head_dim <= 0) options.head_dim = options.dim / options.heads;
   if (options.context_dim == 0) options.context_dim = options.dim;
+  check(!options.fused_qkv || (options.k_bias && !options.q_init), ErrorKind::Argument, kName,
+        "k_bias = false and q_init need fused_qkv = false");
   check(options.dropout >= 0 && options.dropout < 1, ErrorKind::Argument, kName, "dropout is ",
         options.dropout, ", expected at least 0 and below 1");
   return options;
@@ -68,8 +70,11 @@ MultiHeadAttention::MultiHeadAttention(const MultiHeadAttentionOptions& options)
   if (options_.fused_qkv) {
     qkv_ = make<Linear>("qkv", options_.dim, q_dim + 2 * kv_dim, in);
   } else {
-    q_ = make<Linear>("q", options_.dim, q_dim, in);
-    k_ = make<Linear>("k", options_.context_dim, kv_dim, in);
+    LinearOptions q = in, k = in;
+    if (options_.q_init) q.weight_init = options_.q_init;
+    k.bias = in.bias && options_.k_bias;
+    q_ = make<Linear>("q", options_.dim, q_dim, q);
+    k_ = make<Linear>("k", options_.context_dim, kv_dim, k);
     v_ = make<Linear>("v", options_.context_dim, kv_dim, in);
   }
   const LinearOptions out{.bias = options_.out_bias,
@@ -111,9 +116,10 @@ PagedKVCache MultiHeadAttention::make_paged_cache(PagedKVCacheOptions options) c
 
 void MultiHeadAttention::check_inputs(const Tensor& x, const AttentionInputs& inputs) const {
   check(!share_.attend || (!inputs.cache && !inputs.paged_cache && !inputs.context.defined() &&
-                           !inputs.cu_seqlens.defined() && !inputs.kv_lengths.defined()),
+                           !inputs.cu_seqlens.defined() && !inputs.kv_lengths.defined() &&
+                           !inputs.bias.defined()),
         ErrorKind::Argument, kName,
-        "shared by tokens takes x alone: no cache, context, kv_lengths or packed sequences");
+        "shared by tokens takes x alone: no cache, context, kv_lengths, bias or packed sequences");
   check(x.dim() == 3 && x.size(2) == options_.dim, ErrorKind::Shape, kName, "x has shape ",
         x.shape(), ", expected [batch, tokens, ", options_.dim, "]");
   const bool rotates = options_.rope.cos.defined();
@@ -131,11 +137,12 @@ void MultiHeadAttention::check_inputs(const Tensor& x, const AttentionInputs& in
         kName, "packed sequences with RoPE need positions");
   check(!inputs.cu_seqlens.defined() || (!inputs.cache && !inputs.context.defined()),
         ErrorKind::Argument, kName, "packed sequences go with neither a cache nor a context");
-  check(
-      !inputs.paged_cache || (!inputs.cache && !inputs.context.defined() &&
-                              !inputs.kv_lengths.defined() && !inputs.cu_seqlens.defined()),
-      ErrorKind::Argument, kName,
-      "a paged cache goes with neither another cache, a context, kv_lengths nor packed sequences");
+  check(!inputs.paged_cache ||
+            (!inputs.cache && !inputs.context.defined() && !inputs.kv_lengths.defined() &&
+             !inputs.cu_seqlens.defined() && !inputs.bias.defined()),
+        ErrorKind::Argument, kName,
+        "a paged cache goes with neither another cache, a context, kv_lengths, bias nor packed "
+        "sequences");
   check(!inputs.paged_cache || options_.dropout == 0 || !is_training(), ErrorKind::Argument, kName,
         "a paged cache is not for training, and dropout is ", options_.dropout);
 }
@@ -193,17 +200,19 @@ Tensor MultiHeadAttention::attend(const Heads& heads, const AttentionInputs& inp
     if (inputs.cache) seen = inputs.cache->append(seen.keys, seen.values);
   }
   const DType dtype = heads.q.dtype();
-  const AttentionOptions attention_options{.causal = options_.causal && !inputs.context.defined(),
-                                           .window = inputs.context.defined() ? 0 : options_.window,
-                                           .scale = options_.scale,
-                                           .soft_cap = options_.soft_cap,
-                                           .alibi_slopes = wide(alibi_slopes_, dtype),
-                                           .sinks = wide(sinks_, dtype),
-                                           .kv_lengths = inputs.kv_lengths,
-                                           .cu_seqlens_q = inputs.cu_seqlens,
-                                           .cu_seqlens_k = inputs.cu_seqlens,
-                                           .dropout = is_training() ? options_.dropout : 0,
-                                           .part = {.head = share_.first_head}};
+  const AttentionOptions attention_options{
+      .causal = options_.causal && !inputs.context.defined(),
+      .window = inputs.context.defined() ? 0 : options_.window,
+      .scale = options_.scale,
+      .soft_cap = options_.soft_cap,
+      .alibi_slopes = wide(alibi_slopes_, dtype),
+      .bias = inputs.bias.defined() ? inputs.bias.to(dtype) : inputs.bias,
+      .sinks = wide(sinks_, dtype),
+      .kv_lengths = inputs.kv_lengths,
+      .cu_seqlens_q = inputs.cu_seqlens,
+      .cu_seqlens_k = inputs.cu_seqlens,
+      .dropout = is_training() ? options_.dropout : 0,
+      .part = {.head = share_.first_head}};
   const Tensor q = heads.q.transpose(1, 2);
   return share_.attend ? share_.attend(q, seen.keys, seen.values, attention_options)
                        : attention(q, seen.keys, seen.values, attention_options);

@@ -20,6 +20,7 @@ struct MultiHeadAttentionOptions {
   // place of "q", "k", "v". Not for cross-attention.
   bool fused_qkv = true;
   bool qkv_bias = true;
+  bool k_bias = true;  // false: of q and v alone, where qkv_bias; not with fused_qkv
   bool out_bias = true;
 
   bool causal = false;
@@ -35,6 +36,7 @@ struct MultiHeadAttentionOptions {
   bool rope_interleaved = false;
 
   Initializer qkv_init = {};  // of weights; left out: Linear's
+  Initializer q_init = {};    // of q's alone; left out: qkv_init; not with fused_qkv
   Initializer out_init = {};
   Initializer bias_init = {};
   TensorOptions options = {};
@@ -52,6 +54,9 @@ struct AttentionInputs {
   PagedKVCache* paged_cache = nullptr;
   Tensor positions = {};   // int64 [batch, T], for RoPE; left out: after the cache's tokens
   Tensor kv_lengths = {};  // int64 [batch]: keys from there on are padding
+  // Added to the scaled scores: broadcasts to [batch, heads, T, keys]. Not with a paged cache or
+  // packed sequences.
+  Tensor bias = {};
   // int64 [sequences + 1]: with batch 1, sequences packed one after the other that do not see each
   // other. With RoPE, positions then have to be given.
   Tensor cu_seqlens = {};

@@ -2,6 +2,7 @@
 
 #include "core/autograd.h"
 #include "core/error.h"
+#include "core/ops/index.h"
 #include "core/ops/on_device.h"
 #include "kernels/kv_cache/kv_cache.h"
 #include "kernels/kv_cache/kv_cache_cuda.h"
@@ -64,6 +65,12 @@ void KVCache::write(const Tensor& keys, const Tensor& values, int64_t tokens) {
 KVCache::View KVCache::view() const {
   const NoGradGuard no_grad;
   return {keys_.narrow(2, 0, length_), values_.narrow(2, 0, length_)};
+}
+
+void KVCache::select(const Tensor& rows) {
+  const NoGradGuard no_grad;
+  keys_ = index_select(keys_, 0, rows);
+  values_ = index_select(values_, 0, rows);
 }
 
 void KVCache::truncate(int64_t length) {

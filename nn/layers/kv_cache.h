@@ -29,6 +29,9 @@ class KVCache {
   // Tokens held: the position of the next.
   int64_t length() const { return length_; }
   int64_t capacity() const { return keys_.size(2); }
+  // Row i becomes a copy of the row rows[i], int64 [any number], as beams go on from each other.
+  // Throws Error(Argument) for a row that is not there.
+  void select(const Tensor& rows);
   // Forgets the tokens from `length` on: 0 begins anew. Throws Error(Argument) beyond length().
   void truncate(int64_t length);
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/apps/plinth_program.h"
+#include "tests/fixtures.h"
 
 namespace plinth {
 namespace {
@@ -131,6 +132,19 @@ TEST(Plinth, TrainsLlamaInBfloat16WithActivationCheckpointing) {
   EXPECT_EQ(outcome.status, 0) << outcome.errors;
   const Outcome inspected = here.run({"inspect", "run"});
   EXPECT_THAT(inspected.output, HasSubstr("llama in run/step-000012"));
+}
+
+TEST(Plinth, InspectsEncoderDecoders) {
+  const Workplace here;
+  const Outcome t5 = here.run({"inspect", PLINTH_FIXTURES "/t5_gated", "--tensors"});
+  EXPECT_EQ(t5.status, 0) << t5.errors;
+  EXPECT_THAT(t5.output, HasSubstr("model       t5 in "));
+  EXPECT_THAT(t5.output,
+              HasSubstr("2 of the encoder, 2 of the decoder, of width 16, 3 heads of 6"));
+  EXPECT_THAT(t5.output, HasSubstr("vocabulary  43, output of its own"));
+  EXPECT_THAT(t5.output, HasSubstr("decoder.final_layer_norm.weight"));
+  const Outcome whisper = here.run({"inspect", PLINTH_FIXTURES "/whisper"});
+  EXPECT_THAT(whisper.output, HasSubstr("context     14 of the decoder"));
 }
 
 // Delayed scaling has a state, which backward's second forward pass must not touch.

@@ -1,0 +1,82 @@
+#include "models/encoder_decoder_registry.h"
+
+#include <algorithm>
+#include <array>
+#include <string>
+#include <string_view>
+
+#include "core/error.h"
+#include "models/t5/t5.h"
+#include "models/whisper/whisper.h"
+
+namespace plinth {
+
+namespace {
+
+struct Family {
+  std::string_view type;  // config.json's model_type
+  std::unique_ptr<EncoderDecoder> (*from_config)(const ConfigJson& config,
+                                                 const SafetensorsCheckpoint* weights);
+};
+
+constexpr std::array kFamilies = {
+    Family{"t5",
+           [](const ConfigJson& config,
+              const SafetensorsCheckpoint* weights) -> std::unique_ptr<EncoderDecoder> {
+             return std::make_unique<T5>(T5Config::from_json(config, weights));
+           }},
+    Family{"whisper",
+           [](const ConfigJson& config,
+              const SafetensorsCheckpoint* /*weights*/) -> std::unique_ptr<EncoderDecoder> {
+             return std::make_unique<Whisper>(WhisperConfig::from_json(config));
+           }},
+};
+
+const Family* find_family(const ConfigJson& config) {
+  const std::string type = config.text("model_type", "");
+  const auto* found = std::ranges::find(kFamilies, type, &Family::type);
+  return found == kFamilies.end() ? nullptr : found;
+}
+
+const Family& family_of(const ConfigJson& config) {
+  std::string known;
+  for (const Family& each : kFamilies)
+    known += (known.empty() ? "" : ", ") + std::string(each.type);
+  const Family* family = find_family(config);
+  check(family != nullptr, ErrorKind::Format, config.subject(), "model_type got '",
+        config.text("model_type", ""), "', takes one of ", known);
+  return *family;
+}
+
+}  // namespace
+
+bool is_encoder_decoder(const ConfigJson& config) {
+  return find_family(config) != nullptr;
+}
+
+std::unique_ptr<EncoderDecoder> make_encoder_decoder(const ConfigJson& config,
+                                                     const SafetensorsCheckpoint* weights) {
+  const nn::SkipInit skip;
+  return family_of(config).from_config(config, weights);
+}
+
+std::unique_ptr<EncoderDecoder> load_encoder_decoder(const std::filesystem::path& directory,
+                                                     DType dtype) {
+  check(is_floating_point(dtype) && !is_float8(dtype), ErrorKind::DType, "load_encoder_decoder",
+        "dtype got ", name(dtype), ", takes float64, float32, bfloat16 or float16");
+  const ConfigJson config = ConfigJson::read(directory / "config.json");
+  family_of(config);  // a wrong one is named before its weights are
+  const SafetensorsCheckpoint weights = SafetensorsCheckpoint::open(directory);
+  std::unique_ptr<EncoderDecoder> model = make_encoder_decoder(config, &weights);
+  if (dtype != DType::Float32) model->to(dtype);
+  read_weights(*model, model->weight_slices(), weights, directory);
+  return model;
+}
+
+void save_pretrained(const EncoderDecoder& model, const std::filesystem::path& directory,
+                     const SaveOptions& options) {
+  const DType dtype = options.dtype.value_or(model.head_weight().dtype());
+  save_pretrained(model, model.weight_slices(), model.config_json(dtype), directory, options);
+}
+
+}  // namespace plinth

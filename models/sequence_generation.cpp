@@ -1,0 +1,275 @@
+#include "models/sequence_generation.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "core/autograd.h"
+#include "core/error.h"
+#include "core/ops/elementwise.h"
+#include "core/ops/factories.h"
+#include "core/ops/reduce.h"
+#include "core/ops/softmax.h"
+
+namespace plinth {
+
+namespace {
+
+constexpr std::string_view kName = "generate_sequences";
+// Added to the score of what cannot be chosen; finite, so that such scores still have an order.
+constexpr float kImpossible = -1e9F;
+
+struct Beam {
+  std::vector<int64_t> ids = {};  // behind the prompt, with the end token
+  float score = kImpossible;
+};
+
+struct Finished {
+  Beam beam = {};
+  bool is_whole = false;  // else it stands for a sequence that is yet to be found
+};
+
+// A way to go on: the beam of a source, and the token.
+struct Candidate {
+  float score = 0;
+  int64_t beam = 0, token = 0;
+  bool ends = false;
+};
+
+// What is known of one source.
+struct Search {
+  std::vector<Beam> running;
+  std::vector<Finished> finished;  // the best first
+  bool can_improve = true;
+};
+
+// Log-probabilities of the next token, [rows, vocab_size], by the decoder's caches.
+class Decoder {
+ public:
+  Decoder(EncoderDecoder& model, EncoderStates source, int64_t positions)
+      : model_(model),
+        source_(std::move(source)),
+        caches_(model.make_caches(source_.states.size(0), positions, source_.states.size(1))) {}
+
+  Tensor read(const std::vector<int64_t>& ids, int64_t rows) {
+    const Tensor tokens = from_values(ids, {rows, std::ssize(ids) / rows}).to(model_.device());
+    const Tensor x = model_.decode(tokens, source_, &caches_);
+    return log_softmax(model_.head(x.narrow(1, x.size(1) - 1, 1)).select(1, 0).to(DType::Float32),
+                       -1);
+  }
+  // Each row `times` over.
+  void repeat(int64_t times) {
+    std::vector<int64_t> rows;
+    for (int64_t row = 0; row < source_.states.size(0); ++row)
+      rows.insert(rows.end(), static_cast<size_t>(times), row);
+    const Tensor index = index_of(rows);
+    source_ = source_.select(index);
+    caches_.select(index);
+  }
+  // Row i goes on from what the row rows[i] has read, which has the same source.
+  void go_on_from(const std::vector<int64_t>& rows) { caches_.select_read(index_of(rows)); }
+
+ private:
+  Tensor index_of(const std::vector<int64_t>& rows) const {
+    return from_values(rows, {std::ssize(rows)}).to(model_.device());
+  }
+
+  EncoderDecoder& model_;
+  EncoderStates source_;
+  DecoderCaches caches_;
+};
+
+class Generation {
+ public:
+  Generation(EncoderDecoder& model, const SequenceGenerationOptions& options)
+      : options_(options), prompt_(options.prompt), stop_(options.stop_token) {
+    const EncoderDecoderInfo& info = model.info();
+    if (prompt_.empty()) prompt_ = {info.start_token};
+    if (!stop_) stop_ = info.eos_token;
+    check(options.max_tokens > 0 && options.beams > 0, ErrorKind::Argument, kName,
+          "got max_tokens ", options.max_tokens, " and beams ", options.beams,
+          ", takes at least 1 of each");
+    check(2 * options.beams <= info.vocab_size, ErrorKind::Argument, kName, "beams is ",
+          options.beams, ", takes at most half of the vocabulary of ", info.vocab_size);
+    check(std::isfinite(options.length_penalty), ErrorKind::Argument, kName,
+          "length_penalty is not finite");
+    check(!model.is_training(), ErrorKind::Argument, kName,
+          "the model is in training mode, and would drop activations; call eval()");
+  }
+
+  std::vector<GeneratedSequence> run(EncoderDecoder& model, const Tensor& source,
+                                     const Tensor& lengths) {
+    const NoGradGuard no_grad;
+    EncoderStates states = model.encode(source, lengths);
+    const int64_t sources = states.states.size(0);
+    Decoder decoder(model, std::move(states), std::ssize(prompt_) + options_.max_tokens - 1);
+    std::vector<int64_t> ids;
+    for (int64_t row = 0; row < sources; ++row)
+      ids.insert(ids.end(), prompt_.begin(), prompt_.end());
+    const Tensor first = decoder.read(ids, sources);
+    return options_.beams == 1 ? greedy(decoder, first) : beam_search(decoder, first);
+  }
+
+ private:
+  std::vector<GeneratedSequence> greedy(Decoder& decoder, Tensor log_probabilities) const {
+    std::vector<GeneratedSequence> found(static_cast<size_t>(log_probabilities.size(0)));
+    std::vector<bool> ended(found.size());
+    for (int64_t length = 1;; ++length) {
+      const TopK best = topk(log_probabilities, 1);
+      const std::vector<double> scores = to_vector(best.values), tokens = to_vector(best.indices);
+      std::vector<int64_t> next;
+      for (size_t row = 0; row < found.size(); ++row) {
+        const auto token = static_cast<int64_t>(tokens[row]);
+        next.push_back(token);
+        if (ended[row]) continue;
+        found[row].score += scores[row];
+        if (token == stop_) ended[row] = true;
+        if (!ended[row]) found[row].ids.push_back(token);
+      }
+      if (length == options_.max_tokens || std::ranges::all_of(ended, std::identity{}))
+        return found;
+      log_probabilities = decoder.read(next, std::ssize(found));
+    }
+  }
+
+  std::vector<GeneratedSequence> beam_search(Decoder& decoder, const Tensor& first) {
+    const int64_t beams = options_.beams;
+    std::vector<Search> searches(static_cast<size_t>(first.size(0)));
+    for (Search& search : searches) {
+      search.running.resize(static_cast<size_t>(beams));
+      search.running.front().score = 0;  // the others are the same, and would find the same
+      search.finished.resize(static_cast<size_t>(beams));
+    }
+    decoder.repeat(beams);
+    Tensor log_probabilities =
+        first.unsqueeze(1).expand({first.size(0), beams, first.size(1)}).flatten(0, 1);
+    for (int64_t length = 1;; ++length) {
+      std::vector<int64_t> rows, next;
+      if (!step(searches, log_probabilities, length, rows, next)) return best_of(searches);
+      decoder.go_on_from(rows);
+      log_probabilities = decoder.read(next, std::ssize(next));
+    }
+  }
+
+  // Adds the token number `length` to every beam; of each the row that it goes on from, and the
+  // token, are left in `rows` and `next`. False if the search is over.
+  bool step(std::vector<Search>& searches, const Tensor& log_probabilities, int64_t length,
+            std::vector<int64_t>& rows, std::vector<int64_t>& next) const {
+    const std::vector<std::vector<Candidate>> all = candidates(searches, log_probabilities, length);
+    bool can_improve = false, is_full = true, can_go_on = false;
+    for (size_t i = 0; i < searches.size(); ++i) {
+      Search& search = searches[i];
+      finish(search, all[i], length);
+      go_on(search, all[i], static_cast<int64_t>(i) * options_.beams, rows, next);
+      search.can_improve = search.can_improve && may_improve(search, length);
+      can_improve = can_improve || search.can_improve;
+      is_full = is_full && std::ranges::all_of(search.finished, &Finished::is_whole);
+      can_go_on = can_go_on || !std::ranges::all_of(all[i], &Candidate::ends);
+    }
+    return can_improve && can_go_on && !(is_full && options_.early_stopping == EarlyStopping::Yes);
+  }
+
+  // The best ways to go on for each source, twice as many as beams: should all of the first end,
+  // there are beams still.
+  std::vector<std::vector<Candidate>> candidates(const std::vector<Search>& searches,
+                                                 const Tensor& log_probabilities,
+                                                 int64_t length) const {
+    const int64_t count = std::ssize(searches), beams = options_.beams,
+                  vocabulary = log_probabilities.size(1);
+    std::vector<float> before;
+    for (const Search& search : searches) {
+      for (const Beam& beam : search.running) before.push_back(beam.score);
+    }
+    const Tensor scores =
+        log_probabilities + from_values(before, {count * beams, 1}).to(log_probabilities.device());
+    const TopK best = topk(scores.reshape({count, beams * vocabulary}), 2 * beams);
+    const std::vector<double> values = to_vector(best.values), places = to_vector(best.indices);
+    std::vector<std::vector<Candidate>> all(searches.size());
+    for (size_t i = 0; i < values.size(); ++i) {
+      const auto place = static_cast<int64_t>(places[i]);
+      const int64_t token = place % vocabulary;
+      all[i / static_cast<size_t>(2 * beams)].push_back(
+          {.score = static_cast<float>(values[i]),
+           .beam = place / vocabulary,
+           .token = token,
+           .ends = token == stop_ || length == options_.max_tokens});
+    }
+    return all;
+  }
+
+  // Keeps the best of what was finished and of what ends now among the first candidates.
+  void finish(Search& search, const std::vector<Candidate>& candidates, int64_t length) const {
+    const bool is_full = std::ranges::all_of(search.finished, &Finished::is_whole);
+    const bool is_closed =
+        !search.can_improve || (is_full && options_.early_stopping == EarlyStopping::Yes);
+    if (is_closed) return;
+    for (int64_t i = 0; i < options_.beams; ++i) {
+      const Candidate& candidate = candidates[static_cast<size_t>(i)];
+      if (!candidate.ends) continue;
+      Beam beam = search.running[static_cast<size_t>(candidate.beam)];
+      beam.ids.push_back(candidate.token);
+      beam.score = candidate.score / weight(length);
+      search.finished.push_back({std::move(beam), true});
+    }
+    std::ranges::stable_sort(search.finished, std::greater{},
+                             [](const Finished& each) { return each.beam.score; });
+    search.finished.resize(static_cast<size_t>(options_.beams));
+  }
+
+  // The best candidates that do not end are the beams from now on.
+  void go_on(Search& search, const std::vector<Candidate>& candidates, int64_t first_row,
+             std::vector<int64_t>& rows, std::vector<int64_t>& next) const {
+    std::vector<Candidate> order = candidates;
+    for (Candidate& candidate : order) candidate.score += candidate.ends ? kImpossible : 0;
+    std::ranges::stable_sort(order, std::greater{}, &Candidate::score);
+    std::vector<Beam> running;
+    for (int64_t i = 0; i < options_.beams; ++i) {
+      const Candidate& candidate = order[static_cast<size_t>(i)];
+      Beam beam = search.running[static_cast<size_t>(candidate.beam)];
+      beam.ids.push_back(candidate.token);
+      beam.score = candidate.score;
+      running.push_back(std::move(beam));
+      rows.push_back(first_row + candidate.beam);
+      next.push_back(candidate.token);
+    }
+    search.running = std::move(running);
+  }
+
+  bool may_improve(const Search& search, int64_t length) const {
+    const bool grows =
+        options_.early_stopping == EarlyStopping::Never && options_.length_penalty > 0;
+    const float best = search.running.front().score / weight(grows ? options_.max_tokens : length);
+    float worst = kImpossible;
+    if (std::ranges::all_of(search.finished, &Finished::is_whole))
+      worst = search.finished.back().beam.score;
+    return best > worst;
+  }
+
+  float weight(int64_t length) const {
+    return static_cast<float>(std::pow(static_cast<double>(length), options_.length_penalty));
+  }
+
+  std::vector<GeneratedSequence> best_of(const std::vector<Search>& searches) const {
+    std::vector<GeneratedSequence> found;
+    for (const Search& search : searches) {
+      const Beam& best = search.finished.front().beam;
+      found.push_back({best.ids, best.score});
+      if (!best.ids.empty() && best.ids.back() == stop_) found.back().ids.pop_back();
+    }
+    return found;
+  }
+
+  SequenceGenerationOptions options_;
+  std::vector<int64_t> prompt_;
+  std::optional<int64_t> stop_;
+};
+
+}  // namespace
+
+std::vector<GeneratedSequence> generate_sequences(EncoderDecoder& model, const Tensor& source,
+                                                  const Tensor& lengths,
+                                                  const SequenceGenerationOptions& options) {
+  return Generation(model, options).run(model, source, lengths);
+}
+
+}  // namespace plinth

@@ -1,0 +1,109 @@
+// What an encoder-decoder generates, against transformers' generate(): tests/fixtures/README.md.
+
+#include "models/sequence_generation.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "core/io/json.h"
+#include "models/encoder_decoder_registry.h"
+#include "tests/core/io/expect_error.h"
+#include "tests/models/fixture.h"
+
+namespace plinth {
+namespace {
+
+struct Case {
+  explicit Case(const std::string& name)
+      : model(load_encoder_decoder(fixture(name))),
+        values(read_tensors(fixture(name) / "expected.safetensors")),
+        ids(value(values, "input_ids")),
+        lengths(value(values, "lengths")) {
+    model->eval();
+  }
+
+  std::unique_ptr<EncoderDecoder> model;
+  nn::StateDict values;
+  Tensor ids, lengths;
+};
+
+SequenceGenerationOptions options_of(const nlohmann::json& json) {
+  SequenceGenerationOptions options{.max_tokens = json["max_new_tokens"],
+                                    .beams = json["num_beams"],
+                                    .length_penalty = json.value("length_penalty", 1.0),
+                                    .stop_token = json["eos_token_id"].get<int64_t>()};
+  const nlohmann::json early = json.value("early_stopping", nlohmann::json(false));
+  if (early.is_string()) options.early_stopping = EarlyStopping::Never;
+  if (early.is_boolean() && early.get<bool>()) options.early_stopping = EarlyStopping::Yes;
+  return options;
+}
+
+class SequenceGeneration : public testing::TestWithParam<const char*> {};
+
+TEST_P(SequenceGeneration, FindsWhatTransformersFinds) {
+  Case with(GetParam());
+  const nlohmann::json searches = read_json(fixture(GetParam()) / "generated.json");
+  ASSERT_EQ(searches.size(), 6U);
+  for (const nlohmann::json& search : searches) {
+    SCOPED_TRACE(search["options"].dump());
+    const auto found =
+        generate_sequences(*with.model, with.ids, with.lengths, options_of(search["options"]));
+    ASSERT_EQ(found.size(), search["ids"].size());
+    for (size_t row = 0; row < found.size(); ++row) {
+      EXPECT_EQ(nlohmann::json(found[row].ids), search["ids"][row]);
+      if (search["scores"].is_null()) continue;
+      const double score = search["scores"][row];
+      EXPECT_NEAR(found[row].score, score, 2e-5 * std::abs(score));
+    }
+  }
+}
+
+// A row's sequence does not depend on the rows beside it.
+TEST_P(SequenceGeneration, RowsAreIndependent) {
+  Case with(GetParam());
+  const SequenceGenerationOptions options{.max_tokens = 8, .beams = 3, .stop_token = 7};
+  const auto together = generate_sequences(*with.model, with.ids, with.lengths, options);
+  for (int64_t row = 0; row < 3; ++row) {
+    const auto alone = generate_sequences(*with.model, with.ids.narrow(0, row, 1),
+                                          with.lengths.narrow(0, row, 1), options);
+    EXPECT_EQ(alone.front().ids, together[static_cast<size_t>(row)].ids);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Fixtures, SequenceGeneration, testing::Values("t5", "t5_gated"),
+                         [](const auto& info) { return std::string(info.param); });
+
+// The greedy sequence goes on from a prompt as it would from its own first tokens.
+TEST(SequenceGenerations, GoOnFromAPrompt) {
+  Case with("t5_gated");
+  SequenceGenerationOptions options{.max_tokens = 7, .stop_token = 1};
+  const auto whole = generate_sequences(*with.model, with.ids.narrow(0, 0, 1),
+                                        with.lengths.narrow(0, 0, 1), options);
+  std::vector<int64_t> ids = whole.front().ids;
+  ASSERT_EQ(ids.size(), 7U);
+  options.prompt = {0, ids[0], ids[1]};
+  options.max_tokens = 5;
+  const auto rest = generate_sequences(*with.model, with.ids.narrow(0, 0, 1),
+                                       with.lengths.narrow(0, 0, 1), options);
+  EXPECT_EQ(rest.front().ids, std::vector<int64_t>(ids.begin() + 2, ids.end()));
+}
+
+TEST(SequenceGenerations, RefuseOptionsOutOfRange) {
+  Case with("t5");
+  const auto refused = [&](const SequenceGenerationOptions& options, const char* message) {
+    expect_error(ErrorKind::Argument, message,
+                 [&] { generate_sequences(*with.model, with.ids, with.lengths, options); });
+  };
+  refused({.max_tokens = 0}, "got max_tokens 0 and beams 1");
+  refused({.beams = 0}, "takes at least 1 of each");
+  refused({.beams = 22}, "beams is 22, takes at most half of the vocabulary of 43");
+  refused({.length_penalty = NAN}, "length_penalty is not finite");
+  refused({.prompt = {43}}, "43");
+  with.model->train();
+  refused({}, "the model is in training mode");
+}
+
+}  // namespace
+}  // namespace plinth
