@@ -27,7 +27,9 @@ Tensor view_of(const Parameters& parameters, const WeightSlice& slice) {
         slice.parameter, " for ", slice.file_name);
   Tensor view = found->second.detach();
   if (slice.rows >= 0) view = view.narrow(0, slice.first_row, slice.rows);
-  return slice.transposed ? view.transpose(0, 1) : view;
+  if (slice.transposed) view = view.transpose(0, 1);
+  for (int64_t i = 0; i < slice.leading_ones; ++i) view = view.unsqueeze(0);
+  return view;
 }
 
 std::string without_first_part(const std::string& name) {

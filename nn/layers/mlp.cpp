@@ -1,5 +1,6 @@
 #include "nn/layers/mlp.h"
 
+#include "core/ops/elementwise.h"
 #include "core/ops/mlp.h"
 #include "nn/block_observer.h"
 
@@ -14,7 +15,13 @@ bool is_observed() {
 
 }  // namespace
 
-MLP::MLP(int64_t dim, int64_t hidden, const MLPOptions& options) : gelu_(options.gelu) {
+Tensor quick_gelu(const Tensor& x) {
+  constexpr double kSlope = 1.702;
+  return silu(x * kSlope) * (1 / kSlope);
+}
+
+MLP::MLP(int64_t dim, int64_t hidden, const MLPOptions& options)
+    : gelu_(options.gelu), activation_(options.activation) {
   const auto linear_options = [&](const Initializer& weight_init) {
     return LinearOptions{.bias = options.bias,
                          .weight_init = weight_init,
@@ -27,14 +34,18 @@ MLP::MLP(int64_t dim, int64_t hidden, const MLPOptions& options) : gelu_(options
 }
 
 Tensor MLP::forward(const Tensor& x) {
-  const bool is_one_op = up_->bias().defined() && up_->is_plain() && down_->is_plain() &&
-                         x.device().is_cuda() && !is_observed();
+  const bool is_one_op = !activation_ && up_->bias().defined() && up_->is_plain() &&
+                         down_->is_plain() && x.device().is_cuda() && !is_observed();
   if (is_one_op)
     return dropout_(gelu_mlp(x, up_->weight(), up_->bias(), down_->weight(), down_->bias(), gelu_));
+  return dropout_(down_(activated(x)));
+}
+
+// What the second product takes.
+Tensor MLP::activated(const Tensor& x) {
+  if (activation_) return activation_(up_(x));
   const Tensor up = up_->product(x);
-  const Tensor hidden =
-      up_->bias().defined() ? bias_gelu(up, up_->bias().to(up.dtype()), gelu_) : gelu(up, gelu_);
-  return dropout_(down_(hidden));
+  return up_->bias().defined() ? bias_gelu(up, up_->bias().to(up.dtype()), gelu_) : gelu(up, gelu_);
 }
 
 GatedMLP::GatedMLP(int64_t dim, int64_t hidden, const GatedMLPOptions& options) {

@@ -7,8 +7,13 @@
 
 namespace plinth::nn {
 
+// x sigmoid(1.702 x), the approximation of GELU that CLIP was trained with (Hendrycks & Gimpel
+// 2016, arXiv 1606.08415, section 2). Errors are silu's.
+Tensor quick_gelu(const Tensor& x);
+
 struct MLPOptions {
   GeluForm gelu = GeluForm::Exact;
+  TensorMap activation = {};  // in place of GELU, if given
   bool bias = true;
   double dropout = 0;        // of the result, in training
   Initializer up_init = {};  // of weights; left out: Linear's
@@ -18,15 +23,18 @@ struct MLPOptions {
 };
 
 // down(gelu(up(x))), a transformer's feed-forward layer (Vaswani et al. 2017, arXiv 1706.03762,
-// with GELU): x [..., dim] to the same, `hidden` wide between. Bias and GELU are one pass,
-// and on a GPU parts of the products (core/ops/mlp.h).
+// with GELU or another activation): x [..., dim] to the same, `hidden` wide between. Bias and GELU
+// are one pass, and on a GPU parts of the products (core/ops/mlp.h).
 class MLP final : public Layer {
  public:
   MLP(int64_t dim, int64_t hidden, const MLPOptions& options = {});
   Tensor forward(const Tensor& x) override;
 
  private:
+  Tensor activated(const Tensor& x);
+
   GeluForm gelu_;
+  TensorMap activation_;
   Handle<Linear> up_, down_;
   Handle<Dropout> dropout_;
 };
