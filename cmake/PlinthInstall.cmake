@@ -27,5 +27,6 @@ configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/PlinthConfig.cmake.in
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/PlinthConfigVersion.cmake
                                  COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/PlinthConfig.cmake ${PROJECT_BINARY_DIR}/PlinthConfigVersion.cmake
-              ${PROJECT_SOURCE_DIR}/cmake/FindPCRE2.cmake ${PROJECT_SOURCE_DIR}/cmake/FindCudaRuntime.cmake
+              ${PROJECT_SOURCE_DIR}/cmake/FindPCRE2.cmake ${PROJECT_SOURCE_DIR}/cmake/FindTurboJPEG.cmake
+              ${PROJECT_SOURCE_DIR}/cmake/FindCudaRuntime.cmake
         DESTINATION ${package_dir})
