@@ -71,6 +71,7 @@ ImageEmbedding::ImageEmbedding(const ImageEmbeddingOptions& options) : options_(
   class_token_ = register_parameter("class_token", {options.dim}, options.class_init);
   position_ =
       register_parameter("position", {1 + patch_count(), options.dim}, options.position_init);
+  if (options.fixed_positions) position_.set_requires_grad(false);
 }
 
 void ImageEmbedding::check_pixels(const Tensor& pixels, bool interpolate) const {

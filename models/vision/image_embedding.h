@@ -19,6 +19,7 @@ struct ImageEmbeddingOptions {
   int64_t dim = 0;
   bool patch_bias = true;
   nn::Initializer patch_init = {}, class_init = {}, position_init = {};
+  bool fixed_positions = false;  // they take no gradient
 };
 
 class ImageEmbedding final : public nn::ModuleOf<ImageEmbedding> {

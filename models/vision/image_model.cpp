@@ -4,7 +4,9 @@
 #include <array>
 
 #include "core/error.h"
+#include "models/clip/clip.h"
 #include "models/vit/vit.h"
+#include "models/vit_mae/vit_mae.h"
 
 namespace plinth {
 
@@ -25,7 +27,9 @@ constexpr ImageModelFamily family(std::string_view type) {
           }};
 }
 
-constexpr std::array kFamilies = {family<ViT, ViTConfig>("vit")};
+constexpr std::array kFamilies = {family<ViT, ViTConfig>("vit"),
+                                  family<ViTMae, ViTMaeConfig>("vit_mae"),
+                                  family<Clip, ClipConfig>("clip")};
 
 const ImageModelFamily& family_of(const ConfigJson& config) {
   std::vector<std::string_view> types;

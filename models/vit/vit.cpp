@@ -33,17 +33,17 @@ PreNormBlockOptions vit_block_options(const ViTConfig& config) {
           .down_init = weight};
 }
 
-ViTEncoder::ViTEncoder(const ViTConfig& config, double embedding_dropout) {
-  const auto weight = truncated_normal(config.initializer_range);
-  embedding_ =
-      make<ImageEmbedding>("embedding", ImageEmbeddingOptions{.image_size = config.image_size,
-                                                              .patch_size = config.patch_size,
-                                                              .channels = config.channels,
-                                                              .dim = config.dim,
-                                                              .patch_init = weight,
-                                                              .class_init = weight,
-                                                              .position_init = weight});
-  dropout_ = make<nn::Dropout>("dropout", embedding_dropout);
+ViTEncoder::ViTEncoder(const ViTConfig& config, const ViTEmbeddingOptions& options) {
+  embedding_ = make<ImageEmbedding>(
+      "embedding", ImageEmbeddingOptions{.image_size = config.image_size,
+                                         .patch_size = config.patch_size,
+                                         .channels = config.channels,
+                                         .dim = config.dim,
+                                         .patch_init = options.patch_init,
+                                         .class_init = options.class_init,
+                                         .position_init = options.position_init,
+                                         .fixed_positions = options.fixed_positions});
+  dropout_ = make<nn::Dropout>("dropout", options.dropout);
   blocks_ = make<PreNormStack>("blocks", config.layers, vit_block_options(config));
   norm_ = make<nn::LayerNorm>("norm", config.dim, nn::LayerNormOptions{.eps = config.norm_eps});
 }
@@ -61,7 +61,12 @@ ViT::ViT(const ViTConfig& config) : config_(config) {
         "got 1 label, takes none or 2 or more");
   const nn::LinearOptions linear{.weight_init = truncated_normal(config.initializer_range),
                                  .bias_init = nn::init::zeros()};
-  encoder_ = make<ViTEncoder>("encoder", config, config.hidden_dropout);
+  const auto weight = truncated_normal(config.initializer_range);
+  encoder_ = make<ViTEncoder>("encoder", config,
+                              ViTEmbeddingOptions{.dropout = config.hidden_dropout,
+                                                  .patch_init = weight,
+                                                  .class_init = weight,
+                                                  .position_init = weight});
   if (config.pooler) pooler_ = make<nn::Linear>("pooler", config.dim, config.pooler_dim, linear);
   if (!config.labels.empty())
     head_ = make<nn::Linear>("head", config.dim, std::ssize(config.labels), linear);
@@ -155,11 +160,10 @@ std::vector<WeightSlice> ViT::weight_slices() const {
   return slices;
 }
 
-std::unique_ptr<ViT> make_classifier(const ViT& pretrained, std::vector<std::string> labels,
-                                     uint64_t seed) {
+std::unique_ptr<ViT> make_classifier(const nn::Module& pretrained, ViTConfig config,
+                                     std::vector<std::string> labels, uint64_t seed) {
   check(labels.size() >= 2, ErrorKind::Argument, kName, "got ", labels.size(),
         " labels, takes 2 or more");
-  ViTConfig config = pretrained.config();
   config.labels = std::move(labels);
   config.pooler = false;
   auto model = std::make_unique<ViT>(config);

@@ -15,11 +15,18 @@
 
 namespace plinth {
 
+// In what the embeddings of relatives differ.
+struct ViTEmbeddingOptions {
+  double dropout = 0;  // of the tokens before the first block
+  bool fixed_positions = false;
+  nn::Initializer patch_init = {}, class_init = {}, position_init = {};
+};
+
 // Embedding, blocks and the norm behind them.
 class ViTEncoder final : public nn::ModuleOf<ViTEncoder> {
  public:
-  // `embedding_dropout` is of the tokens before the first block. Throws Error(Argument).
-  ViTEncoder(const ViTConfig& config, double embedding_dropout);
+  // Throws Error(Argument) for sizes that do not fit together.
+  ViTEncoder(const ViTConfig& config, const ViTEmbeddingOptions& options);
 
   // pixels [batch, channels, height, width] to [batch, 1 + patches, dim], the class token first.
   // Throws what ImageEmbedding::patches() does.
@@ -84,9 +91,10 @@ class ViT final : public ImageModel {
   nn::Handle<nn::Linear> pooler_, head_;
 };
 
-// A classifier that begins with the encoder of `pretrained`; its head is drawn from the seed.
-// Throws Error(Argument) for fewer than two labels.
-std::unique_ptr<ViT> make_classifier(const ViT& pretrained, std::vector<std::string> labels,
-                                     uint64_t seed);
+// A classifier that begins with the encoder of `pretrained`, a ViT or a masked autoencoder, whose
+// sizes `config` has; its head is drawn from the seed. Throws Error(Argument) for fewer than two
+// labels, Error(Shape) for an encoder of other sizes.
+std::unique_ptr<ViT> make_classifier(const nn::Module& pretrained, ViTConfig config,
+                                     std::vector<std::string> labels, uint64_t seed);
 
 }  // namespace plinth

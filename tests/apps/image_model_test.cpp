@@ -22,6 +22,10 @@ TEST(Plinth, InspectsAndConvertsModelsOfImages) {
   EXPECT_THAT(vit.output, HasSubstr("image       12 x 12, 3 channels, in patches of 4 x 4\n"));
   EXPECT_THAT(vit.output, HasSubstr("labels      5\n"));
   EXPECT_THAT(vit.output, HasSubstr("vit.embeddings.cls_token"));
+  EXPECT_THAT(run({"inspect", fixture("clip").string()}).output,
+              HasSubstr("images      2 layers of width 12, 2 heads of 6\n"));
+  EXPECT_THAT(run({"inspect", fixture("vit_mae").string()}).output,
+              HasSubstr("masked      7 of 9 patches\n"));
   const Outcome copied = run({"convert", fixture("vit").string(), "copy", "--dtype", "bfloat16"});
   EXPECT_EQ(copied.status, 0) << copied.errors;
   EXPECT_EQ(weight_names(here / "copy"), weight_names(fixture("vit")));

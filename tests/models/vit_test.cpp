@@ -9,7 +9,9 @@
 
 #include "core/io/file.h"
 #include "core/io/json.h"
+#include "core/ops/loss.h"
 #include "models/vision/image_model.h"
+#include "models/vision/mixed_loss.h"
 #include "tests/core/io/expect_error.h"
 #include "tests/core/io/temporary_directory.h"
 #include "tests/models/fixture.h"
@@ -120,7 +122,7 @@ TEST(ViT, AClassifierBeginsWithAPretrainedEncoder) {
   const auto pretrained = load_vit(fixture("vit"));
   const Tensor pixels = value(expected_of("vit"), "pixels");
   const auto make = [&](uint64_t seed) {
-    auto model = make_classifier(*pretrained, {"cat", "dog", "bird"}, seed);
+    auto model = make_classifier(*pretrained, pretrained->config(), {"cat", "dog", "bird"}, seed);
     model->eval();
     return model;
   };
@@ -152,6 +154,19 @@ TEST(ImageEmbedding, BicubicWeightsAddUpToOne) {
                   1, 1e-6);
   }
   EXPECT_EQ(to_vector(bicubic_weights(3, 3, 3)), to_vector(eye(9)));
+}
+
+TEST(MixedCrossEntropy, WeighsBothLabels) {
+  const Tensor logits = value(expected_of("vit"), "logits");
+  const Tensor labels = from_values<int64_t>({2, 0, 1}, {3});
+  const Tensor others = from_values<int64_t>({0, 3, 4}, {3});
+  const double own = cross_entropy(logits, labels).item();
+  const double other = cross_entropy(logits, others).item();
+  for (const double share : {0.0, 0.25, 1.0})
+    EXPECT_NEAR(mixed_cross_entropy(logits, labels, others, full({3}, share)).item(),
+                share * own + (1 - share) * other, 1e-6);
+  expect_error(ErrorKind::Shape, "share have shapes [3], [3] and [2]",
+               [&] { mixed_cross_entropy(logits, labels, others, ones({2})); });
 }
 
 TEST(ViT, RefusesWhatItDoesNotTake) {
