@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "core/io/directory.h"
 #include "core/io/file.h"
+#include "models/vision/image_model.h"
 #include "train/logging/format.h"
 
 namespace plinth::apps {
@@ -31,23 +32,39 @@ const std::map<std::string, DType> kDTypes = {{"float32", DType::Float32},
                                               {"float16", DType::Float16},
                                               {"float64", DType::Float64}};
 
+// What was written, for the last line.
+struct Written {
+  std::string type;
+  int64_t parameters;
+};
+
+Written write_model(const fs::path& from, const fs::path& to, const SaveOptions& options,
+                    bool average) {
+  if (is_image_model(ConfigJson::read(from / "config.json"))) {
+    check(!average, ErrorKind::Argument, "--average", "got a model of images, which has none");
+    const std::unique_ptr<ImageModel> model = load_image_model(from);
+    save_image_model(*model, to, options);
+    return {std::string(model->type()), model->parameter_count()};
+  }
+  const std::unique_ptr<LanguageModel> model = load_model(from, average);
+  save_pretrained(*model, to, options);
+  return {std::string(model->info().type), model->parameter_count()};
+}
+
 void run(const ConvertArguments& arguments) {
   const fs::path directory = model_directory(arguments.model);
-  const std::unique_ptr<LanguageModel> model = load_model(directory, arguments.average);
   SaveOptions options;
   options.max_shard_bytes = static_cast<uint64_t>(arguments.shard_gib * (1 << 30));
   if (!arguments.dtype.empty()) options.dtype = kDTypes.at(arguments.dtype);
   AtomicDirectory out(arguments.out);
-  save_pretrained(*model, out.path(), options);
-  for (const char* name : {"tokenizer.json", "tokenizer_config.json"}) {
+  const Written written = write_model(directory, out.path(), options, arguments.average);
+  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "preprocessor_config.json"}) {
     if (fs::exists(directory / name))
       write_file_atomically(out.path() / name, read_text_file(directory / name));
   }
   out.commit();
-  std::printf("%s: %s with %s parameters, from %s\n", arguments.out.c_str(),
-              std::string(model->info().type).c_str(),
-              format_count(static_cast<double>(model->parameter_count())).c_str(),
-              directory.c_str());
+  std::printf("%s: %s with %s parameters, from %s\n", arguments.out.c_str(), written.type.c_str(),
+              format_count(static_cast<double>(written.parameters)).c_str(), directory.c_str());
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include "core/io/text.h"
 #include "data/shards/token_shard.h"
 #include "models/encoder_decoder_registry.h"
+#include "models/vision/image_model.h"
 #include "train/checkpoint/sharded.h"
 #include "train/checkpoint/train_state.h"
 #include "train/logging/format.h"
@@ -79,13 +80,27 @@ void inspect_state(const fs::path& path) {
   std::printf("\n");
 }
 
-void inspect_model(const fs::path& directory, bool tensors) {
-  const std::unique_ptr<LanguageModel> model =
-      make_model(ConfigJson::read(directory / "config.json"));
-  const LanguageModelInfo& info = model->info();
-  std::printf("model       %s in %s\n", std::string(info.type).c_str(), directory.c_str());
+void print_model(std::string_view type, const nn::Module& model, const fs::path& directory) {
+  std::printf("model       %s in %s\n", std::string(type).c_str(), directory.c_str());
   std::printf("parameters  %s\n",
-              format_count(static_cast<double>(model->parameter_count())).c_str());
+              format_count(static_cast<double>(model.parameter_count())).c_str());
+}
+
+void inspect_image_model(const fs::path& directory, const ConfigJson& config, bool tensors) {
+  const SafetensorsCheckpoint weights = SafetensorsCheckpoint::open(directory);
+  const std::unique_ptr<ImageModel> model = make_image_model(config, &weights);
+  print_model(model->type(), *model, directory);
+  for (const auto& [word, text] : model->description())
+    std::printf("%-11s %s\n", word.c_str(), text.c_str());
+  print_tensors(weights.records(), tensors);
+}
+
+void inspect_model(const fs::path& directory, bool tensors) {
+  const ConfigJson config = ConfigJson::read(directory / "config.json");
+  if (is_image_model(config)) return inspect_image_model(directory, config, tensors);
+  const std::unique_ptr<LanguageModel> model = make_model(config);
+  const LanguageModelInfo& info = model->info();
+  print_model(info.type, *model, directory);
   std::printf("layers      %lld of width %lld, %lld heads of %lld, %lld of keys and values\n",
               static_cast<long long>(info.layers), static_cast<long long>(info.dim),
               static_cast<long long>(info.heads), static_cast<long long>(info.head_dim),

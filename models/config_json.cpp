@@ -131,6 +131,10 @@ std::string finished_config(nlohmann::ordered_json settings, std::optional<int64
   // Left out, the two would take transformers' defaults, the ids of another vocabulary.
   settings["bos_token_id"] = bos_token ? nlohmann::ordered_json(*bos_token) : nullptr;
   settings["eos_token_id"] = eos_token ? nlohmann::ordered_json(*eos_token) : nullptr;
+  return finished_config(std::move(settings), dtype);
+}
+
+std::string finished_config(nlohmann::ordered_json settings, DType dtype) {
   settings["dtype"] = name(dtype);
   settings["torch_dtype"] = name(dtype);  // what "dtype" was called before transformers 5
   return settings.dump(2) + "\n";

@@ -61,7 +61,9 @@ class ConfigJson {
   std::string prefix_;  // of the keys, in messages: "rope_parameters."
 };
 
-// The text of a config.json: `settings`, and what every family's ends with.
+// The text of a config.json: `settings`, and what every family's ends with; of language models with
+// tokens.
+std::string finished_config(nlohmann::ordered_json settings, DType dtype);
 std::string finished_config(nlohmann::ordered_json settings, std::optional<int64_t> bos_token,
                             std::optional<int64_t> eos_token, DType dtype);
 

@@ -27,7 +27,9 @@ Tensor view_of(const Parameters& parameters, const WeightSlice& slice) {
         slice.parameter, " for ", slice.file_name);
   Tensor view = found->second.detach();
   if (slice.rows >= 0) view = view.narrow(0, slice.first_row, slice.rows);
-  return slice.transposed ? view.transpose(0, 1) : view;
+  if (slice.transposed) view = view.transpose(0, 1);
+  for (int64_t i = 0; i < slice.leading_ones; ++i) view = view.unsqueeze(0);
+  return view;
 }
 
 std::string without_first_part(const std::string& name) {
@@ -35,20 +37,27 @@ std::string without_first_part(const std::string& name) {
   return dot == std::string::npos ? name : name.substr(dot + 1);
 }
 
-// As checkpoints that came from TensorFlow call what belongs to a layer norm; else "".
-std::string early_name(const std::string& name) {
-  constexpr std::string_view kWeight = "LayerNorm.weight", kBias = "LayerNorm.bias";
-  const auto with = [&](std::string_view end, const char* other) {
-    return name.substr(0, name.size() - end.size()) + other;
-  };
-  if (name.ends_with(kWeight)) return with(kWeight, "LayerNorm.gamma");
-  return name.ends_with(kBias) ? with(kBias, "LayerNorm.beta") : "";
+// The name with `end`, which it has, replaced, or "".
+std::string with_end(const std::string& name, std::string_view end, std::string_view other) {
+  if (!name.ends_with(end)) return "";
+  return name.substr(0, name.size() - end.size()) + std::string(other);
+}
+
+// The name, and what else a file may call it: checkpoints that came from TensorFlow what belongs to
+// a layer norm, transformers 5 the blocks of a masked autoencoder's decoder.
+std::vector<std::string> names_of(const std::string& name) {
+  constexpr std::string_view kBlocks = "decoder.decoder_layers.";
+  std::vector<std::string> names = {name, with_end(name, "LayerNorm.weight", "LayerNorm.gamma"),
+                                    with_end(name, "LayerNorm.bias", "LayerNorm.beta")};
+  if (name.starts_with(kBlocks))
+    names.push_back("decoder.decoder_encoder.layer." + name.substr(kBlocks.size()));
+  std::erase(names, "");
+  return names;
 }
 
 // The tensor of a name, or of one that it also goes by.
 const TensorRecord* find_record(const SafetensorsCheckpoint& checkpoint, const std::string& name) {
-  for (const std::string& known : {name, early_name(name)}) {
-    if (known.empty()) continue;
+  for (const std::string& known : names_of(name)) {
     if (const TensorRecord* record = checkpoint.find(known)) return record;
     if (const TensorRecord* record = checkpoint.find(without_first_part(known))) return record;
   }

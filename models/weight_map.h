@@ -19,7 +19,8 @@ struct WeightSlice {
   std::string parameter;    // "blocks.0.attention.qkv.weight"
   bool transposed = false;  // [in, out] in the file, [out, in] here
   int64_t first_row = 0;
-  int64_t rows = -1;  // -1: all
+  int64_t rows = -1;         // -1: all
+  int64_t leading_ones = 0;  // dimensions of size 1 that the file's tensor has before the others
 };
 
 // Copies every slice from the checkpoint into the parameters, converting dtypes. A name may lack

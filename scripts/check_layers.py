@@ -36,6 +36,8 @@ HEAVY = {
     "dnnl": ["kernels"],
     "oneapi/dnnl/": ["kernels"],
     "pcre2.h": ["data"],
+    "png.h": ["data"],
+    "turbojpeg.h": ["data"],
     "gloo/": ["distributed"],
     "kissfft/": ["data"],
     "samplerate.h": ["data"],

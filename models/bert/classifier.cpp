@@ -8,6 +8,7 @@
 #include "core/ops/elementwise.h"
 #include "core/ops/loss.h"
 #include "models/bert/config_fields.h"
+#include "models/labels.h"
 
 namespace plinth {
 
@@ -17,7 +18,6 @@ constexpr std::string_view kName = "BertClassifier";
 // By task.
 constexpr std::array<std::string_view, 3> kArchitectures = {
     "BertForSequenceClassification", "BertForTokenClassification", "BertForQuestionAnswering"};
-constexpr std::array<std::string_view, 1> kProblems = {"single_label_classification"};
 
 BertClassifierConfig checked(BertClassifierConfig config) {
   const auto labels = std::ssize(config.labels);
@@ -28,29 +28,18 @@ BertClassifierConfig checked(BertClassifierConfig config) {
   return config;
 }
 
-std::vector<std::string> read_labels(const ConfigJson& json) {
-  std::vector<std::string> labels;
-  const ConfigJson names = json.object("id2label");
-  while (names.has(std::to_string(labels.size())))
-    labels.push_back(names.text(std::to_string(labels.size()), ""));
-  return labels.empty() ? BertClassifierConfig().labels : labels;
-}
-
 }  // namespace
 
 BertClassifierConfig BertClassifierConfig::from_json(const ConfigJson& json) {
   check(json.has("architectures"), ErrorKind::Format, json.subject(),
         "architectures is missing, takes the class of a classifier");
   const std::string architecture = json.first_word("architectures", "", kArchitectures);
-  json.word("problem_type", kProblems[0], kProblems);
   BertClassifierConfig config;
   config.bert = read_bert_sizes(json);
   config.task = static_cast<BertTask>(std::ranges::find(kArchitectures, architecture) -
                                       kArchitectures.begin());
   config.labels = read_labels(json);
   config.dropout = json.number("classifier_dropout", config.bert.hidden_dropout);
-  check(config.labels.size() >= 2, ErrorKind::Format, json.subject(),
-        "id2label has 1 label, takes 2 or more: Plinth's classifiers do no regression");
   check(config.task != BertTask::Span || config.labels.size() == 2, ErrorKind::Format,
         json.subject(), "id2label has ", config.labels.size(), " labels, takes 2 for a span");
   return config;
@@ -60,10 +49,7 @@ std::string BertClassifierConfig::to_json(DType dtype) const {
   nlohmann::ordered_json json =
       write_bert_sizes(bert, std::string(kArchitectures[static_cast<size_t>(task)]));
   json["classifier_dropout"] = dropout;
-  for (size_t i = 0; i < labels.size(); ++i) {
-    json["id2label"][std::to_string(i)] = labels[i];
-    json["label2id"][labels[i]] = i;
-  }
+  write_labels(labels, json);
   return finished_config(std::move(json), bert.bos_token, bert.eos_token, dtype);
 }
 

@@ -7,7 +7,6 @@ namespace plinth {
 namespace {
 
 using nn::init::normal;
-using nn::init::zeros;
 
 LanguageModelInfo info_of(const Gpt2Config& config) {
   return {.type = "gpt2",
@@ -24,38 +23,25 @@ LanguageModelInfo info_of(const Gpt2Config& config) {
           .eos_token = config.eos_token};
 }
 
-}  // namespace
-
-Gpt2Block::Gpt2Block(const Gpt2Config& config) {
+PreNormBlockOptions block_options(const Gpt2Config& config) {
   const auto weight = normal(0, config.initializer_range);
   // The residual stream adds up 2 * layers branches.
   const auto residual = nn::init::residual_normal(config.initializer_range, config.layers);
-  const nn::LayerNormOptions norm{.eps = config.norm_eps};
-  attention_norm_ = make<nn::LayerNorm>("attention_norm", config.dim, norm);
-  attention_ = make<nn::MultiHeadAttention>(
-      "attention", nn::MultiHeadAttentionOptions{.dim = config.dim,
-                                                 .heads = config.heads,
-                                                 .causal = true,
-                                                 .dropout = config.attention_dropout,
-                                                 .qkv_init = weight,
-                                                 .out_init = residual,
-                                                 .bias_init = zeros()});
-  dropout_ = make<nn::Dropout>("dropout", config.residual_dropout);
-  mlp_norm_ = make<nn::LayerNorm>("mlp_norm", config.dim, norm);
-  mlp_ = make<nn::MLP>("mlp", config.dim, config.ffn_dim,
-                       nn::MLPOptions{.gelu = config.gelu,
-                                      .dropout = config.residual_dropout,
-                                      .up_init = weight,
-                                      .down_init = residual,
-                                      .bias_init = zeros()});
+  return {.dim = config.dim,
+          .heads = config.heads,
+          .ffn_dim = config.ffn_dim,
+          .causal = true,
+          .gelu = config.gelu,
+          .norm_eps = config.norm_eps,
+          .dropout = config.residual_dropout,
+          .attention_dropout = config.attention_dropout,
+          .qkv_init = weight,
+          .out_init = residual,
+          .up_init = weight,
+          .down_init = residual};
 }
 
-Tensor Gpt2Block::forward(const Tensor& x, nn::KVCache* cache) {
-  const Tensor mixed =
-      dropout_(attention_(attention_norm_(x), nn::AttentionInputs{.cache = cache}));
-  const AddNorm middle = mlp_norm_->add(mixed, x);
-  return middle.sum + mlp_(middle.normed);
-}
+}  // namespace
 
 Gpt2::Gpt2(const Gpt2Config& config) : config_(config), info_(info_of(config)) {
   const auto weight = normal(0, config.initializer_range);
@@ -64,7 +50,7 @@ Gpt2::Gpt2(const Gpt2Config& config) : config_(config), info_(info_of(config)) {
       make<nn::Embedding>("position_embedding", config.context, config.dim, weight);
   dropout_ = make<nn::Dropout>("dropout", config.embedding_dropout);
   for (int64_t i = 0; i < config.layers; ++i)
-    blocks_.emplace_back(make<Gpt2Block>("block" + std::to_string(i), config));
+    blocks_.emplace_back(make<PreNormBlock>("block" + std::to_string(i), block_options(config)));
   norm_ = make<nn::LayerNorm>("norm", config.dim, nn::LayerNormOptions{.eps = config.norm_eps});
   head_weight_ = config.tied ? token_embedding_->weight()
                              : register_parameter("head", {config.vocab_size, config.dim}, weight);
@@ -76,7 +62,7 @@ Tensor Gpt2::embed_ids(const Tensor& ids, int64_t before) {
 }
 
 Tensor Gpt2::forward_block(int64_t i, const Tensor& x, nn::KVCache* cache, Tensor* /*load*/) {
-  return blocks_.at(static_cast<size_t>(i))(x, cache);
+  return blocks_.at(static_cast<size_t>(i))(x, nn::AttentionInputs{.cache = cache});
 }
 
 Tensors Gpt2::last_parameters() const {

@@ -9,23 +9,9 @@
 
 #include "models/gpt2/config.h"
 #include "models/language_model.h"
+#include "models/pre_norm_block.h"
 
 namespace plinth {
-
-// x + attention(norm(x)), then x + mlp(norm(x)).
-class Gpt2Block : public nn::ModuleOf<Gpt2Block> {
- public:
-  explicit Gpt2Block(const Gpt2Config& config);
-  // x [batch, time, dim] to the same.
-  Tensor forward(const Tensor& x, nn::KVCache* cache);
-
- private:
-  nn::Handle<nn::LayerNorm> attention_norm_;
-  nn::Handle<nn::MultiHeadAttention> attention_;
-  nn::Handle<nn::Dropout> dropout_;
-  nn::Handle<nn::LayerNorm> mlp_norm_;
-  nn::Handle<nn::MLP> mlp_;
-};
 
 class Gpt2 : public LanguageModel {
  public:
@@ -50,7 +36,7 @@ class Gpt2 : public LanguageModel {
   nn::Handle<nn::Embedding> token_embedding_;
   nn::Handle<nn::Embedding> position_embedding_;
   nn::Handle<nn::Dropout> dropout_;
-  std::vector<nn::Handle<Gpt2Block>> blocks_;
+  std::vector<nn::Handle<PreNormBlock>> blocks_;
   nn::Handle<nn::LayerNorm> norm_;
   Tensor head_weight_;  // [vocab_size, dim]
 };

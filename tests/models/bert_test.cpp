@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "core/autograd.h"
 #include "core/io/file.h"
@@ -38,32 +37,6 @@ struct Expected {
   Tensor ids, targets;
   BertInputs inputs;
 };
-
-double largest_of(const Tensor& x) {
-  double largest = 0;
-  for (const double element : to_vector(x)) largest = std::max(largest, std::abs(element));
-  return largest;
-}
-
-// What is zero but for rounding (the bias of keys, that of logits which a softmax over tokens
-// takes) is measured by a hundredth of the largest gradient.
-void expect_gradients(const nn::StateDict& gradients, const nn::StateDict& expected) {
-  double largest = 0;
-  for (const auto& [name, tensor] : expected) {
-    if (name.starts_with("grad.")) largest = std::max(largest, largest_of(tensor));
-  }
-  size_t compared = 0;
-  for (const auto& [name, gradient] : gradients) {
-    const Tensor reference = nn::find(expected, "grad." + name);
-    if (!reference.defined()) continue;
-    const double scale = largest_of(reference) / std::max(largest_of(reference), 0.01 * largest);
-    EXPECT_LT(relative_distance(gradient, reference) * scale, 2e-5) << name;
-    ++compared;
-  }
-  const auto count = std::ranges::count_if(
-      expected, [](const nn::NamedTensor& entry) { return entry.name.starts_with("grad."); });
-  EXPECT_EQ(static_cast<int64_t>(compared), count);
-}
 
 Tensor loss_of(Bert& model, const Expected& expected) {
   const Tensor labels = nn::find(expected.values, "labels");
@@ -103,23 +76,13 @@ TEST_P(BertParity, EveryGradientIsThatOfPyTorch) {
   }
 }
 
-std::set<std::string> weight_names(const fs::path& directory) {
-  std::set<std::string> names;
-  for (const TensorRecord& record : SafetensorsCheckpoint::open(directory).records())
-    names.insert(record.name);
-  return names;
-}
-
 TEST_P(BertParity, SavedModelLoadsToTheSameBits) {
   for (const uint64_t bytes : {uint64_t{1} << 30, uint64_t{9000}}) {
     const TemporaryDirectory folder;
     save_pretrained(*model_, folder.path(), {.max_shard_bytes = bytes});
     EXPECT_EQ(weight_names(folder.path()), weight_names(fixture(GetParam())));
     const auto loaded = load_pretrained(folder.path());
-    const nn::StateDict a = model_->state_dict(), b = loaded->state_dict();
-    ASSERT_EQ(a.size(), b.size());
-    for (size_t i = 0; i < a.size(); ++i)
-      EXPECT_EQ(to_vector(a[i].tensor), to_vector(b[i].tensor)) << a[i].name;
+    expect_same_state(*model_, *loaded);
     EXPECT_EQ(loaded->config_json(DType::Float32), model_->config_json(DType::Float32));
   }
 }
@@ -178,10 +141,7 @@ TEST(Bert, ReadsEarlyCheckpoints) {
   write_file_atomically(folder / "config.json", config.dump());
   const auto model = load_bert(folder.path()), expected = load_bert(fixture("bert"));
   EXPECT_EQ(nn::find(model->state_dict(), "next_sentence.weight").defined(), true);
-  const nn::StateDict a = model->state_dict(), b = expected->state_dict();
-  ASSERT_EQ(a.size(), b.size());
-  for (size_t i = 0; i < a.size(); ++i)
-    EXPECT_EQ(to_vector(a[i].tensor), to_vector(b[i].tensor)) << a[i].name;
+  expect_same_state(*model, *expected);
 }
 
 // A directory of the encoder alone, in the names that transformers gives it.
@@ -280,10 +240,7 @@ TEST_P(BertClassifiers, SavedModelLoadsToTheSameBits) {
   save_classifier(*model, folder.path(), {.max_shard_bytes = 9000});
   EXPECT_EQ(weight_names(folder.path()), weight_names(fixture(GetParam())));
   const auto loaded = load_classifier(folder.path());
-  const nn::StateDict a = model->state_dict(), b = loaded->state_dict();
-  ASSERT_EQ(a.size(), b.size());
-  for (size_t i = 0; i < a.size(); ++i)
-    EXPECT_EQ(to_vector(a[i].tensor), to_vector(b[i].tensor)) << a[i].name;
+  expect_same_state(*model, *loaded);
   EXPECT_EQ(loaded->config().labels, model->config().labels);
   EXPECT_EQ(read_json(folder / "config.json")["architectures"],
             read_json(fixture(GetParam()) / "config.json")["architectures"]);

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <filesystem>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "core/ops/factories.h"
@@ -53,6 +54,48 @@ inline nn::StateDict exported_gradients(const nn::Module& model,
 }
 inline nn::StateDict exported_gradients(const LanguageModel& model) {
   return exported_gradients(model, model.weight_slices());
+}
+
+inline double largest_of(const Tensor& x) {
+  double largest = 0;
+  for (const double element : to_vector(x)) largest = std::max(largest, std::abs(element));
+  return largest;
+}
+
+// What is zero but for rounding (the bias of keys, that of logits which a softmax over tokens
+// takes) is measured by a hundredth of the largest gradient.
+inline void expect_gradients(const nn::StateDict& gradients, const nn::StateDict& expected) {
+  double largest = 0;
+  for (const auto& [name, tensor] : expected) {
+    if (name.starts_with("grad.")) largest = std::max(largest, largest_of(tensor));
+  }
+  size_t compared = 0;
+  for (const auto& [name, gradient] : gradients) {
+    const Tensor reference = nn::find(expected, "grad." + name);
+    if (!reference.defined()) continue;
+    const double scale = largest_of(reference) / std::max(largest_of(reference), 0.01 * largest);
+    EXPECT_LT(relative_distance(gradient, reference) * scale, 2e-5) << name;
+    ++compared;
+  }
+  const auto count = std::ranges::count_if(
+      expected, [](const nn::NamedTensor& entry) { return entry.name.starts_with("grad."); });
+  EXPECT_EQ(static_cast<int64_t>(compared), count);
+}
+
+// The tensors of a directory.
+inline std::set<std::string> weight_names(const std::filesystem::path& directory) {
+  std::set<std::string> names;
+  for (const TensorRecord& record : SafetensorsCheckpoint::open(directory).records())
+    names.insert(record.name);
+  return names;
+}
+
+// Whether two models have the same values, to the bit.
+inline void expect_same_state(const nn::Module& one, const nn::Module& other) {
+  const nn::StateDict a = one.state_dict(), b = other.state_dict();
+  ASSERT_EQ(a.size(), b.size());
+  for (size_t i = 0; i < a.size(); ++i)
+    EXPECT_EQ(to_vector(a[i].tensor), to_vector(b[i].tensor)) << a[i].name;
 }
 
 }  // namespace plinth

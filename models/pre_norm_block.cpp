@@ -1,0 +1,53 @@
+#include "models/pre_norm_block.h"
+
+#include <string>
+
+#include "core/autograd.h"
+#include "core/ops/elementwise.h"
+
+namespace plinth {
+
+PreNormBlock::PreNormBlock(const PreNormBlockOptions& options) {
+  const nn::LayerNormOptions norm{.eps = options.norm_eps};
+  attention_norm_ = make<nn::LayerNorm>("attention_norm", options.dim, norm);
+  attention_ = make<nn::MultiHeadAttention>(
+      "attention", nn::MultiHeadAttentionOptions{.dim = options.dim,
+                                                 .heads = options.heads,
+                                                 .qkv_bias = options.qkv_bias,
+                                                 .causal = options.causal,
+                                                 .dropout = options.attention_dropout,
+                                                 .qkv_init = options.qkv_init,
+                                                 .out_init = options.out_init,
+                                                 .bias_init = nn::init::zeros()});
+  dropout_ = make<nn::Dropout>("dropout", options.dropout);
+  mlp_norm_ = make<nn::LayerNorm>("mlp_norm", options.dim, norm);
+  mlp_ = make<nn::MLP>("mlp", options.dim, options.ffn_dim,
+                       nn::MLPOptions{.gelu = options.gelu,
+                                      .activation = options.activation,
+                                      .dropout = options.dropout,
+                                      .up_init = options.up_init,
+                                      .down_init = options.down_init,
+                                      .bias_init = nn::init::zeros()});
+}
+
+Tensor PreNormBlock::forward(const Tensor& x, const nn::AttentionInputs& inputs) {
+  const Tensor mixed = dropout_(attention_(attention_norm_(x), inputs));
+  const AddNorm middle = mlp_norm_->add(mixed, x);
+  return middle.sum + mlp_(middle.normed);
+}
+
+PreNormStack::PreNormStack(int64_t layers, const PreNormBlockOptions& options) {
+  for (int64_t i = 0; i < layers; ++i)
+    blocks_.emplace_back(make<PreNormBlock>("block" + std::to_string(i), options));
+}
+
+Tensor PreNormStack::forward(const Tensor& x) {
+  Tensor y = x;
+  for (const nn::Handle<PreNormBlock>& block : blocks_) {
+    const auto run = [block](const Tensors& in) { return block(in[0]); };
+    y = checkpointing_ ? checkpoint(run, {y}) : run({y});
+  }
+  return y;
+}
+
+}  // namespace plinth
