@@ -95,9 +95,31 @@ void inspect_image_model(const fs::path& directory, const ConfigJson& config, bo
   print_tensors(weights.records(), tensors);
 }
 
+void print_vocabulary(int64_t size, bool tied) {
+  std::printf("vocabulary  %lld, %s\n", static_cast<long long>(size),
+              tied ? "output tied to the embedding" : "output of its own");
+}
+
+void inspect_encoder_decoder(const fs::path& directory, const ConfigJson& config, bool tensors) {
+  const SafetensorsCheckpoint weights = SafetensorsCheckpoint::open(directory);
+  const std::unique_ptr<EncoderDecoder> model = make_encoder_decoder(config, &weights);
+  const EncoderDecoderInfo& info = model->info();
+  print_model(info.type, *model, directory);
+  std::printf(
+      "layers      %lld of the encoder, %lld of the decoder, of width %lld, %lld heads of %lld\n",
+      static_cast<long long>(info.encoder_layers), static_cast<long long>(info.decoder_layers),
+      static_cast<long long>(info.dim), static_cast<long long>(info.heads),
+      static_cast<long long>(info.head_dim));
+  print_vocabulary(info.vocab_size, info.tied);
+  if (info.context > 0)
+    std::printf("context     %lld of the decoder\n", static_cast<long long>(info.context));
+  print_tensors(weights.records(), tensors);
+}
+
 void inspect_model(const fs::path& directory, bool tensors) {
   const ConfigJson config = ConfigJson::read(directory / "config.json");
   if (is_image_model(config)) return inspect_image_model(directory, config, tensors);
+  if (is_encoder_decoder(config)) return inspect_encoder_decoder(directory, config, tensors);
   const std::unique_ptr<LanguageModel> model = make_model(config);
   const LanguageModelInfo& info = model->info();
   print_model(info.type, *model, directory);
@@ -109,8 +131,7 @@ void inspect_model(const fs::path& directory, bool tensors) {
     std::printf("experts     %lld a layer, of which a token uses %lld\n",
                 static_cast<long long>(info.experts),
                 static_cast<long long>(info.experts_per_token));
-  std::printf("vocabulary  %lld, %s\n", static_cast<long long>(info.vocab_size),
-              info.tied ? "output tied to the embedding" : "output of its own");
+  print_vocabulary(info.vocab_size, info.tied);
   std::printf("context     %lld\n", static_cast<long long>(info.context));
   std::printf("training    %s operations a token at the whole context\n",
               format_count(model->training_flops_per_token(info.context)).c_str());
@@ -126,35 +147,10 @@ void inspect_model(const fs::path& directory, bool tensors) {
         tensors);
 }
 
-void inspect_encoder_decoder(const fs::path& directory, const ConfigJson& config, bool tensors) {
-  const SafetensorsCheckpoint weights = SafetensorsCheckpoint::open(directory);
-  const std::unique_ptr<EncoderDecoder> model = make_encoder_decoder(config, &weights);
-  const EncoderDecoderInfo& info = model->info();
-  std::printf("model       %s in %s\n", std::string(info.type).c_str(), directory.c_str());
-  std::printf("parameters  %s\n",
-              format_count(static_cast<double>(model->parameter_count())).c_str());
-  std::printf(
-      "layers      %lld of the encoder, %lld of the decoder, of width %lld, %lld heads of %lld\n",
-      static_cast<long long>(info.encoder_layers), static_cast<long long>(info.decoder_layers),
-      static_cast<long long>(info.dim), static_cast<long long>(info.heads),
-      static_cast<long long>(info.head_dim));
-  std::printf("vocabulary  %lld, %s\n", static_cast<long long>(info.vocab_size),
-              info.tied ? "output tied to the embedding" : "output of its own");
-  if (info.context > 0)
-    std::printf("context     %lld of the decoder\n", static_cast<long long>(info.context));
-  print_tensors(weights.records(), tensors);
-}
-
-void inspect_directory(const fs::path& directory, bool tensors) {
-  const ConfigJson config = ConfigJson::read(directory / "config.json");
-  if (is_encoder_decoder(config)) return inspect_encoder_decoder(directory, config, tensors);
-  inspect_model(directory, tensors);
-}
-
 void run(const InspectArguments& arguments) {
   const fs::path path = arguments.path;
   check(fs::exists(path), ErrorKind::Io, path.string(), "no such file or directory");
-  if (fs::is_directory(path)) return inspect_directory(model_directory(path), arguments.tensors);
+  if (fs::is_directory(path)) return inspect_model(model_directory(path), arguments.tensors);
   if (path.extension() == ".safetensors" || path.filename().string().ends_with(".index.json"))
     return print_tensors(SafetensorsCheckpoint::open(path).records(), true);
   inspect_shard(path);

@@ -39,13 +39,13 @@ const Family* find_family(const ConfigJson& config) {
 }
 
 const Family& family_of(const ConfigJson& config) {
+  if (const Family* family = find_family(config)) return *family;
   std::string known;
   for (const Family& each : kFamilies)
     known += (known.empty() ? "" : ", ") + std::string(each.type);
-  const Family* family = find_family(config);
-  check(family != nullptr, ErrorKind::Format, config.subject(), "model_type got '",
-        config.text("model_type", ""), "', takes one of ", known);
-  return *family;
+  throw Error(
+      ErrorKind::Format, config.subject(),
+      detail::concat("model_type got '", config.text("model_type", ""), "', takes one of ", known));
 }
 
 }  // namespace

@@ -16,6 +16,7 @@ namespace plinth {
 namespace {
 
 constexpr std::string_view kName = "generate_sequences";
+constexpr int64_t kMostTokens = 1 << 20;
 // Added to the score of what cannot be chosen; finite, so that such scores still have an order.
 constexpr float kImpossible = -1e9F;
 
@@ -86,10 +87,10 @@ class Generation {
     const EncoderDecoderInfo& info = model.info();
     if (prompt_.empty()) prompt_ = {info.start_token};
     if (!stop_) stop_ = info.eos_token;
-    check(options.max_tokens > 0 && options.beams > 0, ErrorKind::Argument, kName,
-          "got max_tokens ", options.max_tokens, " and beams ", options.beams,
-          ", takes at least 1 of each");
-    check(2 * options.beams <= info.vocab_size, ErrorKind::Argument, kName, "beams is ",
+    check(options.max_tokens > 0 && options.max_tokens <= kMostTokens && options.beams > 0,
+          ErrorKind::Argument, kName, "got max_tokens ", options.max_tokens, " and beams ",
+          options.beams, ", takes at least 1 of each, and at most ", kMostTokens, " tokens");
+    check(options.beams <= info.vocab_size / 2, ErrorKind::Argument, kName, "beams is ",
           options.beams, ", takes at most half of the vocabulary of ", info.vocab_size);
     check(std::isfinite(options.length_penalty), ErrorKind::Argument, kName,
           "length_penalty is not finite");

@@ -18,7 +18,7 @@ enum class EarlyStopping {
 };
 
 struct SequenceGenerationOptions {
-  int64_t max_tokens = 128;  // of a sequence, the end token among them
+  int64_t max_tokens = 128;  // of a sequence, the end token among them; at most 2^20
   int64_t beams = 1;         // 1: greedy, the most likely token each time
   // A finished sequence scores the sum of its tokens' log-probabilities, over its length (the end
   // token counts) to this power: above 0, longer ones gain.

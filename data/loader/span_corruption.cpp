@@ -33,8 +33,8 @@ std::vector<int64_t> random_parts(int64_t count, int64_t parts, const kernels::P
 }  // namespace
 
 SpanCorruptor::SpanCorruptor(const SpanCorruptionOptions& options) : options_(options) {
-  check(options.density > 0 && options.density < 1, ErrorKind::Argument, kName, "density is ",
-        options.density, ", takes a number between 0 and 1");
+  check(options.density > 0 && options.density <= 0.99, ErrorKind::Argument, kName, "density is ",
+        options.density, ", takes a number above 0 and at most 0.99");
   check(options.mean_span >= 1 && std::isfinite(options.mean_span), ErrorKind::Argument, kName,
         "mean_span is ", options.mean_span, ", takes 1 or more");
   check(options.sentinels >= 2 && options.first_sentinel >= options.sentinels - 1,
@@ -64,8 +64,9 @@ int64_t SpanCorruptor::targets_length(int64_t tokens) const {
 }
 
 int64_t SpanCorruptor::tokens_within(int64_t length) const {
-  check(length >= ids_length(2), ErrorKind::Argument, kName, "length is ", length, ", takes ",
-        ids_length(2), " or more");
+  constexpr int64_t kMost = int64_t{1} << 31;
+  check(length >= ids_length(2) && length <= kMost, ErrorKind::Argument, kName, "length is ",
+        length, ", takes ", ids_length(2), " to ", kMost);
   // Longer texts never have fewer ids.
   int64_t fits = 2, above = 4;
   while (ids_length(above) <= length) above *= 2;

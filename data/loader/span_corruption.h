@@ -38,7 +38,7 @@ struct SpanSample {
 
 class SpanCorruptor {
  public:
-  // Throws Error(Argument) for a density outside (0, 1), a mean_span below 1, and sentinels that
+  // Throws Error(Argument) for a density outside (0, 0.99], a mean_span below 1, and sentinels that
   // are fewer than 2 or reach below 0.
   explicit SpanCorruptor(const SpanCorruptionOptions& options);
 
@@ -48,7 +48,7 @@ class SpanCorruptor {
   int64_t ids_length(int64_t tokens) const;
   int64_t targets_length(int64_t tokens) const;
   // The most tokens of a text whose ids are `length` or fewer: 568 for 512 by the defaults. Throws
-  // Error(Argument) if there are none.
+  // Error(Argument) if there are none, and for a length above 2^31.
   int64_t tokens_within(int64_t length) const;
 
   // Sample number `sample` of a text. Throws Error(Argument) for fewer than 2 tokens, for more

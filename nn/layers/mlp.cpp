@@ -49,7 +49,7 @@ Tensor MLP::forward(const Tensor& x) {
   return dropout_(down_(dropped(hidden_dropout_, activated(x))));
 }
 
-// What is between the products.
+// What the second product takes.
 Tensor MLP::activated(const Tensor& x) {
   if (activation_) return activation_(up_(x));
   const Tensor up = up_->product(x);

@@ -137,7 +137,7 @@ TEST(SpanCorruption, RefusesWhatItDoesNotTake) {
     expect_error(ErrorKind::Argument, message, [&] { SpanCorruptor{options}; });
   };
   refused({.density = 0}, "density is 0");
-  refused({.density = 1}, "density is 1");
+  refused({.density = 1}, "density is 1, takes a number above 0 and at most 0.99");
   refused({.mean_span = 0.5}, "mean_span is 0.5, takes 1 or more");
   refused({.first_sentinel = 50}, "got 100 sentinels from 50 down");
   refused({.sentinels = 1}, "takes 2 or more");
@@ -150,6 +150,9 @@ TEST(SpanCorruption, RefusesWhatItDoesNotTake) {
     corruptor.corrupt(0, tokens);
   });
   expect_error(ErrorKind::Argument, "length is 2", [&] { corruptor.tokens_within(2); });
+  expect_error(ErrorKind::Argument, "to 2147483648", [&] { corruptor.tokens_within(INT64_MAX); });
+  const SpanCorruptor extreme({.density = 0.99, .mean_span = 1e300});
+  EXPECT_LE(extreme.ids_length(extreme.tokens_within(int64_t{1} << 31)), int64_t{1} << 31);
 }
 
 }  // namespace

@@ -98,6 +98,7 @@ TEST(SequenceGenerations, RefuseOptionsOutOfRange) {
   };
   refused({.max_tokens = 0}, "got max_tokens 0 and beams 1");
   refused({.beams = 0}, "takes at least 1 of each");
+  refused({.max_tokens = INT64_MAX}, "at most 1048576 tokens");
   refused({.beams = 22}, "beams is 22, takes at most half of the vocabulary of 43");
   refused({.length_penalty = NAN}, "length_penalty is not finite");
   refused({.prompt = {43}}, "43");
