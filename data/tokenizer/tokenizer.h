@@ -28,6 +28,7 @@
 #include <vector>
 
 #include "data/tokenizer/pattern.h"
+#include "data/tokenizer/word_piece.h"
 
 namespace plinth {
 
@@ -81,6 +82,10 @@ class Tokenizer {
   std::vector<int32_t> encode(std::string_view text, const EncodeOptions& options = {}) const;
   std::vector<std::vector<int32_t>> encode_batch(std::span<const std::string_view> texts,
                                                  const EncodeOptions& options = {}) const;
+
+  // The tokens of encode(text) with the bytes that each stands for. Throws Error(Argument) unless
+  // these are word pieces, and the text is UTF-8.
+  std::vector<TokenSpan> encode_spans(std::string_view text) const;
 
   // Throws Error(Argument) for an id that is no token's.
   std::string decode(std::span<const int32_t> ids, const DecodeOptions& options = {}) const;
