@@ -29,9 +29,9 @@ const Json& list(const Json& object, std::string_view key, std::string_view name
   return value;
 }
 
-std::vector<Answer> read_answers(const Json& json, const std::string& context,
-                                 std::string_view name) {
-  std::vector<Answer> answers;
+std::vector<SquadAnswer> read_answers(const Json& json, const std::string& context,
+                                      std::string_view name) {
+  std::vector<SquadAnswer> answers;
   for (const Json& item : list(json, "answers", name)) {
     const std::string& text = json_fields::string(item, "text", name);
     const Json& start = json_fields::at(item, "answer_start", name);
@@ -47,12 +47,12 @@ std::vector<Answer> read_answers(const Json& json, const std::string& context,
   return answers;
 }
 
-Question read_question(const Json& json, const std::shared_ptr<const std::string>& context) {
+SquadQuestion read_question(const Json& json, const std::shared_ptr<const std::string>& context) {
   const std::string name = "question";
-  Question question{json_fields::string(json, "id", name),
-                    json_fields::string(json, "question", name),
-                    context,
-                    {}};
+  SquadQuestion question{json_fields::string(json, "id", name),
+                         json_fields::string(json, "question", name),
+                         context,
+                         {}};
   if (!json_fields::boolean(json, "is_impossible", false, name))
     question.answers = read_answers(json, *context, name);
   return question;
@@ -60,10 +60,10 @@ Question read_question(const Json& json, const std::shared_ptr<const std::string
 
 }  // namespace
 
-std::vector<Question> read_squad(const std::filesystem::path& file, BadLines& bad) {
+std::vector<SquadQuestion> read_squad(const std::filesystem::path& file, BadLines& bad) {
   const std::string name = file.string();
   const Json json = read_json(file);
-  std::vector<Question> questions;
+  std::vector<SquadQuestion> questions;
   int64_t number = 0;
   for (const Json& article : list(json, "data", name)) {
     for (const Json& paragraph : list(article, "paragraphs", name)) {

@@ -13,20 +13,20 @@
 
 namespace plinth {
 
-struct Answer {
+struct SquadAnswer {
   std::string text;
   int64_t begin = 0;  // byte of the context
 };
 
-struct Question {
+struct SquadQuestion {
   std::string id, question;
   std::shared_ptr<const std::string> context;
-  std::vector<Answer> answers;  // none: the context does not have it
+  std::vector<SquadAnswer> answers;  // none: the context does not have it
 };
 
 // Versions 1.1 and 2.0. A question without a field, or with an answer that does not stand in the
 // context where the file says, goes to `bad`; what counts for a line is its number in the file,
 // from 1. Throws Error(Io), Error(Format) for what is not this format, and what `bad` throws.
-std::vector<Question> read_squad(const std::filesystem::path& file, BadLines& bad);
+std::vector<SquadQuestion> read_squad(const std::filesystem::path& file, BadLines& bad);
 
 }  // namespace plinth

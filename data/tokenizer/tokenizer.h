@@ -9,7 +9,9 @@
 //
 // Token ids are those of Hugging Face's `tokenizers` on the same file and text, checked on every
 // code point; a file that asks for something else than these two, or for a step that Plinth does
-// not take (another normalizer, truncation, ...), is refused by name rather than read differently.
+// not take (another normalizer, ...), is refused by name rather than read differently. Lengths that
+// a file cuts or fills texts to are passed over, as by transformers: they belong to who makes
+// batches.
 //
 // WordPiece keeps the words of a text, not the text: it may drop case and accents, and a word that
 // no tokens make up is [UNK]. With byte pairs, any bytes can be encoded, and decode gives them
