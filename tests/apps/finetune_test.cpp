@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "core/ops/factories.h"
@@ -230,6 +231,25 @@ TEST(Finetune, RefusesWhatItCannotDo) {
   refused({"schedule.warmup_steps=61"}, "schedule.warmup_steps: got 61");
   expect_one_line(here.run({"predict", "bert", "x"}), 2, "architectures is [");
   expect_one_line(here.run({"predict", "bert", "x", "--file", "run.toml"}), 2, "takes texts, or");
+}
+
+TEST(Embed, GivesAVectorALine) {
+  const FinetuneWorkplace here;
+  const std::string command = "cd '" + here.path().string() +
+                              "' && printf 'the song\\nthe house is dull and fine\\n' | " +
+                              PLINTH_PROGRAM " embed bert > two && printf 'the song' | " +
+                              PLINTH_PROGRAM " embed bert > one";
+  ASSERT_EQ(std::system(command.c_str()), 0);
+  const std::vector<json> both = lines_of(read_text_file(here / "two"));
+  const std::vector<json> alone = lines_of(read_text_file(here / "one"));
+  ASSERT_EQ(both.size(), 2u);
+  ASSERT_EQ(both[0].size(), 24u);
+  double square = 0;
+  for (size_t i = 0; i < 24; ++i) {
+    square += std::pow(both[0][i].get<double>(), 2);
+    EXPECT_NEAR(both[0][i].get<double>(), alone.at(0)[i].get<double>(), 1e-6);
+  }
+  EXPECT_NEAR(square, 1, 1e-6);
 }
 
 TEST(Examples, TwoSentencesGiveTheLossAndLogitsOfTransformers) {
