@@ -10,8 +10,11 @@ class App;
 namespace plinth::apps {
 
 void add_pretrain(CLI::App& program);
+void add_finetune(CLI::App& program);
 void add_generate(CLI::App& program);
 void add_eval(CLI::App& program);
+void add_predict(CLI::App& program);
+void add_embed(CLI::App& program);
 void add_convert(CLI::App& program);
 void add_tokenize(CLI::App& program);
 void add_inspect(CLI::App& program);

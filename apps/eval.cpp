@@ -1,4 +1,4 @@
-// plinth eval: how well a model predicts a text.
+// plinth eval: how well a model predicts a text, or a fine-tuned one labels.
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -9,9 +9,11 @@
 #include "apps/commands.h"
 #include "apps/model_directory.h"
 #include "apps/profile.h"
+#include "apps/task_options.h"
 #include "core/error.h"
 #include "core/io/file.h"
 #include "train/evaluation.h"
+#include "train/finetune/evaluate.h"
 #include "train/pretrain/masked_batches.h"
 
 namespace plinth::apps {
@@ -26,11 +28,13 @@ struct EvalArguments {
   std::string text;
   std::string tokenizer;
   EvaluationOptions options;
+  TaskOptions task;
   int64_t mask_token = -1;
   bool average = false;
   DeviceOptions device;
   ProfileOptions profile;
   bool json = false;
+  bool outputs = false;
 };
 
 std::vector<int32_t> tokens_of(const fs::path& text, const Tokenizer& tokenizer) {
@@ -54,11 +58,50 @@ void report(const EvalArguments& arguments, const Evaluation& result) {
   std::printf("tokens         %lld\n", static_cast<long long>(result.tokens));
 }
 
+void print(const TaskOutputs& outputs) {
+  for (const std::vector<double>& sample : outputs) {
+    std::string line;
+    for (const double value : sample) {
+      char text[32];
+      std::snprintf(text, sizeof text, "%.9g", value);
+      line += (line.empty() ? "" : ", ") + std::string(text);
+    }
+    std::printf("[%s]\n", line.c_str());
+  }
+}
+
+// A fine-tuned model on labelled files.
+void run_task(const EvalArguments& arguments, const fs::path& directory, Device device) {
+  check(arguments.text.empty(), ErrorKind::Argument, "--text",
+        "got a text, a fine-tuned model takes --data with labels");
+  const std::unique_ptr<FinetuneTask> task = load_task(arguments.task.settings, directory);
+  task->model().to(device);
+  const std::unique_ptr<TaskData> data = task->read({arguments.data.begin(), arguments.data.end()});
+  if (const std::string faults = data->faults(); !faults.empty()) warn(faults);
+  check(data->size() > 0, ErrorKind::Format, arguments.data.front(), "has no examples");
+  ProfiledRun profiled(arguments.profile, "evaluate_batch");
+  const TaskEvaluation result = evaluate_task(*task, *data, arguments.options.batch);
+  profiled.finish();
+  if (arguments.outputs) print(result.outputs);
+  const auto examples = static_cast<long long>(data->examples());
+  if (arguments.json) {
+    std::printf("{\"examples\": %lld, \"loss\": %.9g", examples, result.loss);
+    for (const TaskScore& score : result.scores)
+      std::printf(", \"%s\": %.9g", score.name.c_str(), score.value);
+    std::printf("}\n");
+    return;
+  }
+  std::printf("%-12s %lld\n%-12s %.4f\n", "examples", examples, "loss", result.loss);
+  for (const TaskScore& score : result.scores)
+    std::printf("%-12s %.4f\n", score.name.c_str(), score.value);
+}
+
 void run(EvalArguments& arguments) {
   check(arguments.data.empty() != arguments.text.empty(), ErrorKind::Argument, "eval",
         "takes either --data or --text");
   const Device device = arguments.device.apply();
   const fs::path directory = model_directory(arguments.model);
+  if (is_fine_tuned(directory)) return run_task(arguments, directory, device);
   const std::unique_ptr<LanguageModel> model = load_model(directory, arguments.average);
   model->to(device);
   std::optional<Tokenizer> tokenizer;
@@ -87,17 +130,19 @@ void run(EvalArguments& arguments) {
 
 void add_eval(CLI::App& program) {
   CLI::App* command =
-      program.add_subcommand("eval", "loss, perplexity and bits per byte on a text");
+      program.add_subcommand("eval", "loss and perplexity on a text; scores on labelled files");
   const auto arguments = std::make_shared<EvalArguments>();
   command->add_option("model", arguments->model, "model or run directory")->required();
-  command->add_option("--data", arguments->data, "token shards: files, folders or patterns");
+  command->add_option("--data", arguments->data,
+                      "token shards: files, folders or patterns; of a fine-tuned model, "
+                      "labelled files");
   command->add_option("--text", arguments->text, "a text file");
   command->add_option("--tokenizer", arguments->tokenizer,
                       "folder with tokenizer.json, if not the model's");
   command->add_option("--context", arguments->options.context, "tokens of a window; 0: the model's")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  command->add_option("--batch", arguments->options.batch, "windows at once")
+  command->add_option("--batch", arguments->options.batch, "windows or samples at once")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command
@@ -110,8 +155,12 @@ void add_eval(CLI::App& program) {
                    "id of what stands for masked tokens (bert), if not the tokenizer's [MASK]")
       ->check(CLI::NonNegativeNumber);
   command->add_flag("--json", arguments->json, "one JSON line");
+  command->add_flag("--outputs", arguments->outputs,
+                    "also a line of logits a sample, of a fine-tuned model");
   command->add_flag("--average", arguments->average,
                     "the moving average of the weights (train.ema_decay)");
+  arguments->task.add_lengths_to(*command);
+  arguments->task.add_columns_to(*command);
   arguments->device.add_to(*command);
   arguments->profile.add_to(*command, "batches");
   command->footer("\nExample: plinth eval runs/kjv --data data/kjv/validation_*.bin");

@@ -23,8 +23,11 @@ void add_commands(CLI::App& program) {
       "\nExample: plinth pretrain examples/demo/kjv.toml\nplinth COMMAND --help tells more of "
       "each.");
   add_pretrain(program);
+  add_finetune(program);
   add_generate(program);
   add_eval(program);
+  add_predict(program);
+  add_embed(program);
   add_convert(program);
   add_tokenize(program);
   add_inspect(program);

@@ -84,14 +84,19 @@ std::string ConfigJson::word(std::string_view key, std::string_view otherwise,
   return known_word(key, text(key, otherwise), words);
 }
 
-std::string ConfigJson::first_word(std::string_view key, std::string_view otherwise,
-                                   std::span<const std::string_view> words) const {
+std::string ConfigJson::first_text(std::string_view key, std::string_view otherwise) const {
   const Json* value = find(key);
   if (!value) return std::string(otherwise);
   const bool is_list = value->is_array() && (value->empty() || value->front().is_string());
   if (!is_list) refuse(key, "a list of strings");
-  return value->empty() ? std::string(otherwise)
-                        : known_word(key, value->front().get<std::string>(), words);
+  return value->empty() ? std::string(otherwise) : value->front().get<std::string>();
+}
+
+std::string ConfigJson::first_word(std::string_view key, std::string_view otherwise,
+                                   std::span<const std::string_view> words) const {
+  const Json* value = find(key);
+  if (!value || (value->is_array() && value->empty())) return std::string(otherwise);
+  return known_word(key, first_text(key, otherwise), words);
 }
 
 std::string ConfigJson::known_word(std::string_view key, const std::string& value,

@@ -37,7 +37,9 @@ class ConfigJson {
   // One of the words, else Error(Format) with the nearest.
   std::string word(std::string_view key, std::string_view otherwise,
                    std::span<const std::string_view> words) const;
-  // The first word of a list, likewise; `otherwise` for an empty one.
+  // The first string of a list; `otherwise` for an empty one.
+  std::string first_text(std::string_view key, std::string_view otherwise) const;
+  // The first word of a list, as word(); `otherwise` for an empty one.
   std::string first_word(std::string_view key, std::string_view otherwise,
                          std::span<const std::string_view> words) const;
   // The id of a token; of a list the first, nothing if absent or null.

@@ -23,7 +23,7 @@ ARROWS = {
     "data": ["core"],
     "distributed": ["nn"],
     "models": ["nn"],
-    "train": ["models", "data", "distributed"],
+    "train": ["models", "data", "distributed", "metrics"],
     "apps": ["train"],
 }
 

@@ -129,7 +129,8 @@ TrainResult Trainer::loop() {
   TrainResult result;
   if (step_ == 0) sample();
   bool stops = false;  // what ranks agreed on in the step before
-  while (step_ < options_.steps && (options_.world ? !stops : !stop.requested())) {
+  while (step_ < options_.steps && !is_out_of_patience() &&
+         (options_.world ? !stops : !stop.requested())) {
     const auto start = std::chrono::steady_clock::now();
     const StepResult done = train_step(stop.requested());
     stops = done.stops;
@@ -152,7 +153,10 @@ TrainResult Trainer::loop() {
   outputs_->recorder->finish();
   result.steps = step_;
   result.skipped_steps = guard_.state().skipped;
-  if (step_ < options_.steps) result.signal = stop.signal() != 0 ? stop.signal() : SIGTERM;
+  result.best_step = best_step_;
+  result.stopped_early = step_ < options_.steps && is_out_of_patience();
+  if (step_ < options_.steps && !result.stopped_early)
+    result.signal = stop.signal() != 0 ? stop.signal() : SIGTERM;
   return result;
 }
 
@@ -363,13 +367,13 @@ void Trainer::evaluate(const std::function<void()>& call) {
 double Trainer::validate() {
   if (!hooks_.validate) return StepReport::kUnknown;
   const OpScope scope("validate", ScopeKind::Phase);
-  double loss = 0;
-  evaluate([&] { loss = hooks_.validate(); });
-  if (std::isfinite(loss) && !(loss >= best_loss_)) {
-    best_loss_ = loss;
+  Validation found = 0;
+  evaluate([&] { found = hooks_.validate(); });
+  if (std::isfinite(found.cost) && !(found.cost >= best_loss_)) {
+    best_loss_ = found.cost;
     best_step_ = step_;
   }
-  return loss;
+  return found.loss;
 }
 
 // Ranks that share the weights write it together.
@@ -388,6 +392,12 @@ void Trainer::sample() {
 
 bool Trainer::is_due(int64_t every) const {
   return every > 0 && step_ % every == 0;
+}
+
+// Follows from what a checkpoint knows, so that a resumed run stops where the first did.
+bool Trainer::is_out_of_patience() const {
+  return options_.patience > 0 && options_.validate_every > 0 && best_step_ &&
+         step_ - *best_step_ >= options_.patience * options_.validate_every;
 }
 
 // Takes the run directory, and the place where an earlier run stopped.

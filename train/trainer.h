@@ -75,8 +75,9 @@ struct TrainerOptions {
   bool resume = false;              // from the latest checkpoint there, if there is one
   int64_t checkpoint_every = 0;     // steps; 0: at the end only
   int64_t keep_last = 2;            // checkpoints
-  bool keep_best = false;           // also the one of the least validation loss
+  bool keep_best = false;           // also the one of the least cost in validation
   int64_t validate_every = 0;       // steps; 0: at the end only
+  int64_t patience = 0;             // validations without a better one that end the run; 0: none do
   int64_t sample_every = 0;         // steps; 0: none
 
   int64_t tokens_per_sample = 1;  // what tokens/s counts
@@ -84,11 +85,21 @@ struct TrainerOptions {
   RecorderOptions log;            // directory, steps and resumed_step are filled in
 };
 
+// What validation found.
+struct Validation {
+  // NOLINTNEXTLINE(google-explicit-constructor): the loss is all that most runs know.
+  Validation(double mean_loss) : loss(mean_loss), cost(mean_loss) {}
+  Validation(double mean_loss, double least) : loss(mean_loss), cost(least) {}
+
+  double loss;
+  double cost;  // what the best checkpoint has the least of
+};
+
 // What the trainer calls besides the loss; each may be empty.
 struct TrainerHooks {
-  // Mean loss on held-out data. Runs in evaluation mode, without a graph, on averaged weights if
-  // there are any.
-  std::function<double()> validate;
+  // Mean loss on held-out data, and what it is judged by. Runs in evaluation mode, without a graph,
+  // on averaged weights if there are any.
+  std::function<Validation()> validate;
   // A text that the model writes now; the same holds. Where ranks have parts of parameters or of
   // sequences, all call it, with parts that ZeRO has gathered, and that of rank 0 counts.
   std::function<TextSample()> sample;
@@ -111,7 +122,9 @@ struct TrainResult {
   double loss = std::numeric_limits<double>::quiet_NaN();
   double validation_loss = std::numeric_limits<double>::quiet_NaN();
   int64_t skipped_steps = 0;
-  int signal = 0;  // that ended the run, after its checkpoint
+  int signal = 0;                         // that ended the run, after its checkpoint
+  bool stopped_early = false;             // by options.patience
+  std::optional<int64_t> best_step = {};  // of the least cost in validation
 };
 
 class Trainer {
@@ -170,6 +183,7 @@ class Trainer {
   double validate();
   void sample();
   bool is_due(int64_t every) const;
+  bool is_out_of_patience() const;
   void begin();
   void save();
   void save_slices();

@@ -176,6 +176,18 @@ std::string normalize_bert(std::string_view text, const BertNormalizerSpec& spec
   return out;
 }
 
+// A character at a time. (Decomposition may put marks of several in order, but those are dropped.)
+AlignedText align_bert(std::string_view text, const BertNormalizerSpec& spec) {
+  AlignedText aligned;
+  size_t at = 0;
+  for_each(text, [&](char32_t, std::string_view bytes) {
+    aligned.text += normalize_bert(bytes, spec);
+    aligned.origins.resize(aligned.text.size(), {at, at + bytes.size()});
+    at += bytes.size();
+  });
+  return aligned;
+}
+
 std::vector<std::string_view> split_bert_words(std::string_view text) {
   std::vector<std::string_view> words;
   size_t begin = 0, at = 0;

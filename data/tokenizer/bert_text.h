@@ -22,6 +22,17 @@ struct BertNormalizerSpec {
 // Of valid UTF-8.
 std::string normalize_bert(std::string_view text, const BertNormalizerSpec& spec);
 
+// The normalized text, and which bytes of the original each of its bytes comes from: those of one
+// character.
+struct AlignedText {
+  struct Origin {
+    size_t begin = 0, end = 0;
+  };
+  std::string text;
+  std::vector<Origin> origins;
+};
+AlignedText align_bert(std::string_view text, const BertNormalizerSpec& spec);
+
 // The words of valid UTF-8: what stands between white space, with each mark of punctuation a word
 // of its own. Views of the text.
 std::vector<std::string_view> split_bert_words(std::string_view text);

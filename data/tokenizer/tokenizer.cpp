@@ -308,6 +308,23 @@ std::vector<std::vector<int32_t>> Tokenizer::encode_batch(std::span<const std::s
   return encoded;
 }
 
+std::vector<TokenSpan> Tokenizer::encode_spans(std::string_view text) const {
+  check(state_->word_piece.has_value(), ErrorKind::Argument, "tokenizer",
+        "has byte pairs, takes word pieces for spans of tokens");
+  check(!first_invalid_utf8(text), ErrorKind::Argument, "tokenizer",
+        "got text that is not UTF-8 for spans of tokens");
+  std::vector<TokenSpan> tokens;
+  for (const AddedTokens::Segment& segment : state_->added.split(text, false)) {
+    if (segment.id >= 0) {
+      tokens.push_back({segment.id, segment.begin, segment.end});
+    } else {
+      state_->word_piece->encode(text.substr(segment.begin, segment.end - segment.begin),
+                                 segment.begin, tokens);
+    }
+  }
+  return tokens;
+}
+
 std::string Tokenizer::decode(std::span<const int32_t> ids, const DecodeOptions& options) const {
   std::string text;
   for (const int32_t id : ids) {

@@ -9,7 +9,9 @@
 //
 // Token ids are those of Hugging Face's `tokenizers` on the same file and text, checked on every
 // code point; a file that asks for something else than these two, or for a step that Plinth does
-// not take (another normalizer, truncation, ...), is refused by name rather than read differently.
+// not take (another normalizer, ...), is refused by name rather than read differently. Lengths that
+// a file cuts or fills texts to are passed over, as by transformers: they belong to who makes
+// batches.
 //
 // WordPiece keeps the words of a text, not the text: it may drop case and accents, and a word that
 // no tokens make up is [UNK]. With byte pairs, any bytes can be encoded, and decode gives them
@@ -28,6 +30,7 @@
 #include <vector>
 
 #include "data/tokenizer/pattern.h"
+#include "data/tokenizer/word_piece.h"
 
 namespace plinth {
 
@@ -81,6 +84,10 @@ class Tokenizer {
   std::vector<int32_t> encode(std::string_view text, const EncodeOptions& options = {}) const;
   std::vector<std::vector<int32_t>> encode_batch(std::span<const std::string_view> texts,
                                                  const EncodeOptions& options = {}) const;
+
+  // The tokens of encode(text) with the bytes that each stands for. Throws Error(Argument) unless
+  // these are word pieces, and the text is UTF-8.
+  std::vector<TokenSpan> encode_spans(std::string_view text) const;
 
   // Throws Error(Argument) for an id that is no token's.
   std::string decode(std::span<const int32_t> ids, const DecodeOptions& options = {}) const;

@@ -253,7 +253,6 @@ TokenizerSpec parse_tokenizer_json(std::string_view text, std::string_view name)
   TokenizerSpec spec;
   read_model(json_fields::at(json, "model", name), spec, name);
   spec.added = read_added_tokens(json_fields::get(json, "added_tokens", name), name);
-  for (std::string_view key : {"truncation", "padding"}) require_null(json, key, name);
   const Json& post_processor = json_fields::get(json, "post_processor", name);
   read_post_processor(post_processor, spec.before, spec.after, name);
   spec.post_processor = post_processor.dump();

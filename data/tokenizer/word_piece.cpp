@@ -84,9 +84,33 @@ void WordPiece::encode_part(std::string_view text, std::vector<int32_t>& ids) co
   for (const std::string_view word : split_bert_words(normalized)) encode_word(word, ids);
 }
 
-void WordPiece::encode_word(std::string_view word, std::vector<int32_t>& ids) const {
+void WordPiece::encode(std::string_view text, size_t offset, std::vector<TokenSpan>& tokens) const {
+  const AlignedText aligned = align_bert(text, spec_.normalizer);
+  std::vector<int32_t> ids;
+  std::vector<size_t> ends;
+  for (const std::string_view word : split_bert_words(aligned.text)) {
+    ids.clear(), ends.clear();
+    encode_word(word, ids, &ends);
+    auto begin = static_cast<size_t>(word.data() - aligned.text.data());
+    const size_t first = begin;
+    for (size_t i = 0; i < ids.size(); ++i) {
+      const size_t end = first + ends[i];
+      tokens.push_back(
+          {ids[i], offset + aligned.origins[begin].begin, offset + aligned.origins[end - 1].end});
+      begin = end;
+    }
+  }
+}
+
+void WordPiece::encode_word(std::string_view word, std::vector<int32_t>& ids,
+                            std::vector<size_t>* ends) const {
   const size_t before = ids.size();
-  if (characters(word) > spec_.most_characters) return ids.push_back(unknown_);
+  const auto unknown = [&] {
+    ids.resize(before);
+    ids.push_back(unknown_);
+    if (ends) *ends = {word.size()};
+  };
+  if (characters(word) > spec_.most_characters) return unknown();
   std::string piece;
   for (size_t begin = 0; begin < word.size();) {
     const std::string_view prefix = begin > 0 ? std::string_view(spec_.prefix) : "";
@@ -99,12 +123,10 @@ void WordPiece::encode_word(std::string_view word, std::vector<int32_t>& ids) co
       found = ids_.find(piece);
       if (found != ids_.end()) break;
     }
-    if (found == ids_.end()) {
-      ids.resize(before);
-      return ids.push_back(unknown_);
-    }
+    if (found == ids_.end()) return unknown();
     ids.push_back(found->second);
     begin += size;
+    if (ends) ends->push_back(begin);
   }
 }
 

@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/loss.h"
+#include "core/ops/reduce.h"
 #include "models/bert/config_fields.h"
 #include "models/labels.h"
 
@@ -68,14 +69,25 @@ Tensor BertClassifier::forward(const Tensor& ids, const BertInputs& inputs) {
   return head_(dropout_(config_.task == BertTask::Sequence ? bert_->pool(x) : x));
 }
 
-Tensor BertClassifier::loss(const Tensor& ids, const BertInputs& inputs, const Tensor& targets) {
-  Shape expected = ids.shape();
-  if (config_.task == BertTask::Sequence) expected = {ids.size(0)};
-  if (config_.task == BertTask::Span) expected = {ids.size(0), 2};
+Tensor BertClassifier::loss(const Tensor& ids, const BertInputs& inputs, const Tensor& targets,
+                            const Tensor& weights) {
+  return loss_of((*this)(ids, inputs), targets, weights);
+}
+
+Tensor BertClassifier::loss_of(const Tensor& logits, const Tensor& targets,
+                               const Tensor& weights) const {
+  const bool is_span = config_.task == BertTask::Span;
+  Shape expected = {logits.size(0)};
+  if (is_span) expected = {logits.size(0), 2};
+  if (config_.task == BertTask::Token) expected = {logits.size(0), logits.size(1)};
   check(targets.shape() == expected, ErrorKind::Shape, kName, "targets have shape ",
         targets.shape(), ", expected ", expected);
-  const Tensor logits = (*this)(ids, inputs);
-  if (config_.task != BertTask::Span) return cross_entropy(logits, targets);
+  check(!weights.defined() || (!is_span && weights.shape() == expected), ErrorKind::Shape, kName,
+        "weights have shape ", weights.defined() ? weights.shape() : Shape{},
+        is_span ? ", takes none for spans" : ", expected that of the targets");
+  if (weights.defined())
+    return sum(cross_entropy(logits, targets, {.reduction = Reduction::None}) * weights);
+  if (!is_span) return cross_entropy(logits, targets);
   // Each end is one of the tokens.
   const Tensor first = cross_entropy(logits.select(2, 0), targets.select(1, 0));
   return (first + cross_entropy(logits.select(2, 1), targets.select(1, 1))) * 0.5;
@@ -87,6 +99,14 @@ std::vector<WeightSlice> BertClassifier::weight_slices() const {
   for (const char* kind : {".weight", ".bias"})
     slices.push_back({head + kind, std::string("head") + kind});
   return slices;
+}
+
+std::optional<BertTask> bert_task_of(const ConfigJson& json) {
+  if (json.text("model_type", "") != "bert" || !json.has("architectures")) return std::nullopt;
+  const std::string architecture = json.first_text("architectures", "");
+  const auto found = std::ranges::find(kArchitectures, architecture);
+  if (found == kArchitectures.end()) return std::nullopt;
+  return static_cast<BertTask>(found - kArchitectures.begin());
 }
 
 std::unique_ptr<BertClassifier> make_classifier(const Bert& pretrained, BertClassifierConfig config,

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -39,8 +40,12 @@ class BertClassifier : public nn::ModuleOf<BertClassifier> {
   Tensor forward(const Tensor& ids, const BertInputs& inputs = {});
   // Mean cross-entropy over the targets that are not -100: int64 [batch] of sequences,
   // [batch, time] of tokens, and [batch, 2] of spans, the first and last token of each, whose mean
-  // is taken. Throws Error(Shape) for another shape.
-  Tensor loss(const Tensor& ids, const BertInputs& inputs, const Tensor& targets);
+  // is taken. `weights`, of the targets' shape and not for spans, are their shares of the loss in
+  // place of equal ones. Throws Error(Shape) for another shape.
+  Tensor loss(const Tensor& ids, const BertInputs& inputs, const Tensor& targets,
+              const Tensor& weights = {});
+  // The same of forward()'s logits.
+  Tensor loss_of(const Tensor& logits, const Tensor& targets, const Tensor& weights = {}) const;
 
   const BertClassifierConfig& config() const { return config_; }
   Bert& bert() { return *bert_; }
@@ -52,6 +57,9 @@ class BertClassifier : public nn::ModuleOf<BertClassifier> {
   nn::Handle<nn::Dropout> dropout_;
   nn::Handle<nn::Linear> head_;
 };
+
+// The task of the classifier that a config.json is of; nothing where it is another model's.
+std::optional<BertTask> bert_task_of(const ConfigJson& json);
 
 // A classifier that begins with the embeddings, blocks and, if it needs and has it, the pooler of
 // `pretrained`; what else it has is drawn from the seed. Of `config`, task, labels and dropout

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "core/autograd.h"
 #include "core/error.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
@@ -63,7 +64,42 @@ Tensor Linear::multiply(const Tensor& x, const Tensor& weight, const Tensor& bia
   return float8_ ? linear_float8(x, weight, bias, *float8_) : linear(x, weight, bias);
 }
 
+void Linear::add_lora(const LoraOptions& options) {
+  check(options.rank >= 1, ErrorKind::Argument, "Linear", "rank of LoRA got ", options.rank,
+        ", takes 1 or more");
+  check(!float8_ && !share_ && !has_lora(), ErrorKind::Argument, "Linear", "LoRA does not go with ",
+        float8_  ? "float8"
+        : share_ ? "layers that ranks share"
+                 : "LoRA");
+  const int64_t out = weight_.size(0), in = weight_.size(1);
+  const double bound = 1 / std::sqrt(static_cast<double>(in));
+  const TensorOptions like{weight_.dtype(), weight_.device()};
+  weight_.set_requires_grad(false);
+  if (bias_.defined()) bias_.set_requires_grad(false);
+  lora_a_ = register_parameter("lora_a", {options.rank, in}, init::uniform(-bound, bound), like);
+  lora_b_ = register_parameter("lora_b", {out, options.rank}, init::zeros(), like);
+  lora_scale_ = options.alpha / static_cast<double>(options.rank);
+  lora_dropout_ = make<Dropout>("lora_dropout", options.dropout);
+}
+
+Tensor Linear::merged_weight() const {
+  const NoGradGuard no_grad;
+  return weight_ + matmul(lora_b_, lora_a_) * lora_scale_;
+}
+
+void Linear::merge_lora() {
+  const NoGradGuard no_grad;
+  weight_.copy_(merged_weight());
+  lora_b_.fill_(0);
+}
+
 Tensor Linear::run(const Tensor& x, const Tensor& bias) const {
+  const Tensor y = run_base(x, bias);
+  if (!has_lora()) return y;
+  return y + linear(linear(lora_dropout_(x), lora_a_, {}), lora_b_, {}) * lora_scale_;
+}
+
+Tensor Linear::run_base(const Tensor& x, const Tensor& bias) const {
   if (!share_) return multiply(x, weight_, bias);
   const Tensor weight = mapped(share_->weight, weight_), added = mapped(share_->bias, bias);
   const Tensor in = mapped(share_->in, x);

@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "core/ops/float8.h"
+#include "nn/layers/basic.h"
 #include "nn/layers/share.h"
 #include "nn/module.h"
 
@@ -24,6 +25,13 @@ struct Float8Options {
   Float8Recipe recipe = Float8Recipe::Current;
   int64_t history = 16;  // passes that delayed scaling looks back at, at most 1024
   double margin = 1;     // room above the largest value, a factor
+};
+
+// Low-rank adaptation (Hu et al. 2021, arXiv 2106.09685).
+struct LoraOptions {
+  int64_t rank = 8;
+  double alpha = 16;   // what is learned counts alpha / rank
+  double dropout = 0;  // of the input to what is learned
 };
 
 // What happens to tensors on their way through a layer that ranks share. Each may be empty.
@@ -54,20 +62,35 @@ class Linear final : public Layer {
 
   bool is_float8() const { return float8_.has_value(); }
 
+  // From now on weight and bias stay as they are, and y gets (alpha / rank) lora_b lora_a
+  // dropout(x), of new parameters lora_a [rank, in], uniform within 1 / sqrt(in), and lora_b [out,
+  // rank], zeros. To be called once. Throws Error(Argument) for a rank below 1, for a layer that
+  // computes in float8 or that ranks share.
+  void add_lora(const LoraOptions& options);
+  bool has_lora() const { return lora_a_.defined(); }
+  // weight + (alpha / rank) lora_b lora_a.
+  Tensor merged_weight() const;
+  // Makes that the weight, and lora_b zeros: the outputs stay the same.
+  void merge_lora();
+
   void share(LinearShare share) { share_.emplace(std::move(share)); }
   // Whether forward(x) is linear(x, weight, bias), so that a fused op may stand in for it.
-  bool is_plain() const { return !float8_ && !share_; }
+  bool is_plain() const { return !float8_ && !share_ && !has_lora(); }
 
   const Tensor& weight() const { return weight_; }
   const Tensor& bias() const { return bias_; }  // undefined if there is none
 
  private:
   Tensor run(const Tensor& x, const Tensor& bias) const;
+  Tensor run_base(const Tensor& x, const Tensor& bias) const;
   Tensor multiply(const Tensor& x, const Tensor& weight, const Tensor& bias) const;
 
   Tensor weight_, bias_;
   std::optional<Float8Scaling> float8_;
   std::optional<LinearShare> share_;
+  Tensor lora_a_, lora_b_;
+  double lora_scale_ = 0;
+  Handle<Dropout> lora_dropout_;
 };
 
 }  // namespace plinth::nn

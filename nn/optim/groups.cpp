@@ -1,9 +1,11 @@
 #include "nn/optim/groups.h"
 
 #include <algorithm>
+#include <cmath>
 #include <string_view>
 #include <unordered_set>
 
+#include "core/error.h"
 #include "nn/layers/embedding.h"
 
 namespace plinth::nn {
@@ -32,6 +34,27 @@ std::vector<ParameterGroup> decay_matrices(const Module& module, double weight_d
     (entry.tensor.dim() >= 2 ? matrices : vectors).parameters.push_back(std::move(entry));
   }
   return {std::move(matrices), std::move(vectors)};
+}
+
+std::vector<ParameterGroup> decay_layers(
+    const Module& module, double weight_decay, double decay, int64_t depths,
+    const std::function<int64_t(std::string_view parameter)>& depth_of) {
+  check(decay > 0 && decay <= 1, ErrorKind::Argument, "decay_layers", "decay got ", decay,
+        ", takes above 0 to 1");
+  std::vector<ParameterGroup> groups(static_cast<size_t>(2 * depths));
+  for (size_t i = 0; i < groups.size(); ++i) {
+    groups[i].lr_scale = std::pow(decay, depths - 1 - static_cast<int64_t>(i / 2));
+    groups[i].weight_decay = i % 2 == 0 ? weight_decay : 0;
+  }
+  for (NamedTensor& entry : trainable(module)) {
+    const int64_t depth = depth_of(entry.name);
+    check(depth >= 0 && depth < depths, ErrorKind::Argument, "decay_layers", "depth of ",
+          entry.name, " got ", depth, ", takes 0 to ", depths - 1);
+    const size_t group = static_cast<size_t>(2 * depth + (entry.tensor.dim() >= 2 ? 0 : 1));
+    groups[group].parameters.push_back(std::move(entry));
+  }
+  std::erase_if(groups, [](const ParameterGroup& group) { return group.parameters.empty(); });
+  return groups;
 }
 
 MuonGroups muon_groups(const Module& module, const std::vector<std::string>& output_heads) {

@@ -16,9 +16,10 @@ using testing::Not;
 TEST(Plinth, HelpOfEveryCommandHasAnExample) {
   const TemporaryDirectory here;
   const std::vector<std::vector<std::string>> commands = {
-      {},           {"pretrain"}, {"generate"}, {"eval"},           {"convert"},
-      {"tokenize"}, {"inspect"},  {"bench"},    {"bench", "train"}, {"bench", "adamw"},
-      {"launch"},   {"plan"},     {"memory"},   {"completion"}};
+      {},          {"pretrain"},       {"finetune"},       {"generate"}, {"eval"},
+      {"predict"}, {"embed"},          {"convert"},        {"tokenize"}, {"inspect"},
+      {"bench"},   {"bench", "train"}, {"bench", "adamw"}, {"launch"},   {"plan"},
+      {"memory"},  {"completion"}};
   for (std::vector<std::string> command : commands) {
     command.push_back("--help");
     const Outcome outcome = plinth_program(here.path(), command);

@@ -208,8 +208,6 @@ TEST(Tokenizer, RefusesByNameWhatItDoesNotSupport) {
       {"/model/merges/0", "a b c", "expected two tokens with one space between"},
       {"/model/merges/0", Json::array({"a", "zzz"}), "which the vocabulary lacks"},
       {"/normalizer", {{"type", "NFC"}}, "normalizer is 'NFC', which is not supported"},
-      {"/truncation", {{"max_length", 4}, {"type", "x"}}, "truncation is"},
-      {"/padding", {{"type", "x"}}, "padding is"},
       {"/pre_tokenizer", nullptr, "pre_tokenizer is 'null'"},
       {"/pre_tokenizer/type", "Whitespace", "pre_tokenizer is 'Whitespace'"},
       {"/pre_tokenizer/add_prefix_space", 3, "add_prefix_space must be true or false"},

@@ -9,8 +9,10 @@
 #include "core/autograd.h"
 #include "core/io/file.h"
 #include "core/io/json.h"
+#include "core/ops/loss.h"
 #include "models/bert/bert.h"
 #include "models/bert/classifier.h"
+#include "models/bert/sentence_embedding.h"
 #include "tests/core/io/expect_error.h"
 #include "tests/core/io/temporary_directory.h"
 #include "tests/models/fixture.h"
@@ -249,6 +251,48 @@ TEST_P(BertClassifiers, SavedModelLoadsToTheSameBits) {
 INSTANTIATE_TEST_SUITE_P(Fixtures, BertClassifiers,
                          testing::Values("bert_sequence", "bert_token", "bert_span"),
                          [](const auto& info) { return std::string(info.param); });
+
+TEST(Bert, SentenceEmbeddingsAreMeansOverTokens) {
+  const auto model = load_bert(fixture("bert"));
+  model->eval();
+  const Expected expected("bert");
+  const std::vector<double> x = to_vector(model->encode(expected.ids, expected.inputs));
+  const std::vector<double> lengths = to_vector(expected.inputs.lengths);
+  const Tensor raw = sentence_embeddings(*model, expected.ids, expected.inputs, false);
+  const Tensor normed = sentence_embeddings(*model, expected.ids, expected.inputs);
+  ASSERT_EQ(raw.shape(), Shape({3, 24}));
+  const int64_t time = expected.ids.size(1);
+  for (int64_t row = 0; row < 3; ++row) {
+    std::vector<double> mean(24);
+    double square = 0;
+    for (int64_t i = 0; i < 24; ++i) {
+      for (int64_t t = 0; t < static_cast<int64_t>(lengths[row]); ++t)
+        mean[i] += x[(row * time + t) * 24 + i] / lengths[row];
+      square += mean[i] * mean[i];
+    }
+    for (int64_t i = 0; i < 24; ++i) {
+      EXPECT_NEAR(to_vector(raw)[row * 24 + i], mean[i], 1e-5);
+      EXPECT_NEAR(to_vector(normed)[row * 24 + i], mean[i] / std::sqrt(square), 1e-5);
+    }
+  }
+  expect_error(ErrorKind::Argument, "got no lengths",
+               [&] { sentence_embeddings(*model, expected.ids, {}); });
+}
+
+TEST(BertClassifier, WeighsTargets) {
+  const auto model = load_classifier(fixture("bert_sequence"));
+  model->eval();
+  const Expected expected("bert_sequence");
+  const Tensor logits = (*model)(expected.ids, expected.inputs);
+  const std::vector<double> losses =
+      to_vector(cross_entropy(logits, expected.targets, {.reduction = Reduction::None}));
+  const Tensor weights = from_values({0.5F, 0.25F, 0.25F}, {3});
+  EXPECT_NEAR(model->loss(expected.ids, expected.inputs, expected.targets, weights).item(),
+              losses[0] * 0.5 + losses[1] * 0.25 + losses[2] * 0.25, 1e-6);
+  expect_error(ErrorKind::Shape, "weights have shape [2]", [&] {
+    model->loss_of(logits, expected.targets, from_values({0.5F, 0.5F}, {2}));
+  });
+}
 
 TEST(BertClassifier, BeginsWithAPretrainedEncoder) {
   const auto pretrained = load_bert(fixture("bert"));

@@ -1,6 +1,7 @@
 #include "nn/optim/groups.h"
 
 #include "nn/layers.h"
+#include "tests/core/io/expect_error.h"
 #include "tests/nn/nn_testing.h"
 
 namespace plinth::nn {
@@ -51,6 +52,30 @@ TEST(ParameterGroups, OnlyMatricesDecay) {
               ElementsAre("norm.weight", "norm.bias", "mlp.bias", "lm_head.bias"));
   EXPECT_EQ(groups[0].weight_decay, 0.1);
   EXPECT_EQ(groups[1].weight_decay, 0.0);
+}
+
+TEST(ParameterGroups, RatesDecayByLayers) {
+  const auto depth_of = [](std::string_view name) -> int64_t {
+    if (name.starts_with("embedding") || name.starts_with("kernel")) return 0;
+    return name.starts_with("lm_head") ? 2 : 1;
+  };
+  const auto groups = decay_layers(Model(), 0.1, 0.5, 3, depth_of);
+  ASSERT_EQ(groups.size(), 5u);  // no vector lies at depth 0
+  EXPECT_THAT(names(groups[0]), ElementsAre("kernel", "embedding.weight"));
+  EXPECT_THAT(names(groups[1]), ElementsAre("mlp.weight"));
+  EXPECT_THAT(names(groups[2]), ElementsAre("norm.weight", "norm.bias", "mlp.bias"));
+  EXPECT_THAT(names(groups[4]), ElementsAre("lm_head.bias"));
+  std::vector<double> rates, decays;
+  for (const ParameterGroup& group : groups) {
+    rates.push_back(group.lr_scale);
+    decays.push_back(group.weight_decay.value());
+  }
+  EXPECT_THAT(rates, ElementsAre(0.25, 0.5, 0.5, 1, 1));
+  EXPECT_THAT(decays, ElementsAre(0.1, 0.1, 0, 0.1, 0));
+  expect_error(ErrorKind::Argument, "decay got 0, takes above 0",
+               [&] { decay_layers(Model(), 0.1, 0, 3, depth_of); });
+  expect_error(ErrorKind::Argument, "depth of lm_head.weight got 2, takes 0 to 1",
+               [&] { decay_layers(Model(), 0.1, 0.5, 2, depth_of); });
 }
 
 TEST(ParameterGroups, MuonTakesHiddenMatrices) {

@@ -217,6 +217,30 @@ TEST(Trainer, KeepsTheLastCheckpointsAndTheBest) {
   EXPECT_THAT(steps_in(directory.path()), ElementsAre(6, 16, 20));
 }
 
+TEST(Trainer, EndsWhereValidationHasFoundNothingBetterForLong) {
+  const TemporaryDirectory directory;
+  const auto begin = [&](TestRun& run) {
+    run.options.validate_every = 2;
+    run.options.patience = 3;
+    // The loss gets better; what counts is best at step 6.
+    run.hooks.validate = [calls = 0]() mutable {
+      ++calls;
+      return Validation(1.0 / calls, calls == 3 ? 0 : 1);
+    };
+  };
+  TestRun run(directory.path());
+  begin(run);
+  const TrainResult result = run.train();
+  EXPECT_EQ(result.steps, 12);
+  EXPECT_TRUE(result.stopped_early);
+  EXPECT_EQ(result.signal, 0);
+  EXPECT_EQ(result.best_step, 6);
+  TestRun again(directory.path());
+  begin(again);
+  again.options.resume = true;
+  EXPECT_EQ(again.train().steps, 12);
+}
+
 TEST(Trainer, RefusesADirectoryThatHoldsOrRunsAnotherRun) {
   const TemporaryDirectory directory;
   TestRun(directory.path()).train();

@@ -60,7 +60,8 @@ fs::path resolve_model_directory(const fs::path& path,
                                  const std::function<void(const std::string&)>& warn) {
   check(fs::is_directory(path), ErrorKind::Io, path.string(),
         "no such directory; expected a model (config.json, model.safetensors) or a run directory");
-  if (fs::exists(path / "config.json")) return path;
+  for (const fs::path& model : {path, path / "model"})
+    if (fs::exists(model / "config.json")) return model;
   const auto latest = latest_checkpoint(path, warn);
   check(latest.has_value(), ErrorKind::Io, path.string(),
         "holds neither a config.json nor a whole checkpoint step-NNNNNN");

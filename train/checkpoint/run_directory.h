@@ -27,8 +27,9 @@ std::vector<CheckpointPath> list_checkpoints(const std::filesystem::path& run);
 std::optional<CheckpointPath> latest_checkpoint(
     const std::filesystem::path& run, const std::function<void(const std::string&)>& warn);
 
-// The model directory that a user means: the path itself if it holds a config.json, else the latest
-// checkpoint in it. Throws Error(Io) naming what was looked for.
+// The model directory that a user means: the path itself if it holds a config.json, else `model/`
+// in it, which a finished fine-tuning leaves there, else the latest checkpoint in it. Throws
+// Error(Io) naming what was looked for.
 std::filesystem::path resolve_model_directory(const std::filesystem::path& path,
                                               const std::function<void(const std::string&)>& warn);
 

@@ -23,11 +23,11 @@ struct TrainState {
   int64_t bad_in_a_row = 0;
   double average_loss =
       std::numeric_limits<double>::quiet_NaN();  // what a loss that explodes is measured by
-  std::optional<int64_t> best_step;              // of the least validation loss
-  double best_loss = std::numeric_limits<double>::quiet_NaN();
-  std::vector<TextSample> samples;              // texts written so far
-  std::map<std::string, double> metrics;        // the last row's; not read back
-  std::map<std::string, std::string> versions;  // of what wrote it; not read back
+  std::optional<int64_t> best_step;              // of the least cost in validation
+  double best_loss = std::numeric_limits<double>::quiet_NaN();  // that cost: mostly the loss
+  std::vector<TextSample> samples;                              // texts written so far
+  std::map<std::string, double> metrics;                        // the last row's; not read back
+  std::map<std::string, std::string> versions;                  // of what wrote it; not read back
 
   // JSON; numbers that are not finite are null.
   std::string to_json() const;

@@ -1,7 +1,5 @@
 #include "train/pretrain/config.h"
 
-#include <map>
-
 #include "core/error.h"
 #include "models/registry.h"
 
@@ -147,30 +145,8 @@ void declare_training(ConfigSchema& schema, PretrainConfig& config) {
       .help("seconds after which a rank that does not come is given up, and the run with it");
   declare_model_parallel(schema, config);
 
-  auto& optimizer = config.optimizer;
-  schema.section("optimizer", "how gradients change the weights");
-  schema.field("optimizer.name", &optimizer.name).words({"adamw", "lion", "sgd"}).help("algorithm");
-  schema.field("optimizer.lr", &optimizer.lr).range(0, 100).help("peak learning rate");
-  schema.field("optimizer.weight_decay", &optimizer.weight_decay)
-      .range(0, 100)
-      .help("of matrices; gains and biases do not decay");
-  schema.field("optimizer.beta1", &optimizer.beta1).range(0, 0.999999).help("of adamw and lion");
-  schema.field("optimizer.beta2", &optimizer.beta2).range(0, 0.999999).help("of adamw and lion");
-  schema.field("optimizer.eps", &optimizer.eps).range(0, 1).help("of adamw");
-  schema.field("optimizer.momentum", &optimizer.momentum).range(0, 0.999999).help("of sgd");
-
-  auto& schedule = config.schedule;
-  schema.section("schedule", "learning rate over the steps");
-  schema.field("schedule.name", &schedule.name)
-      .words({"cosine", "linear", "constant", "wsd"})
-      .help("after the warm-up; wsd: constant, then a decay at the end");
-  schema.field("schedule.warmup_steps", &schedule.warmup_steps).at_least(0).help("from 0 to lr");
-  schema.field("schedule.final_ratio", &schedule.final_ratio)
-      .range(0, 1)
-      .help("last learning rate over the peak");
-  schema.field("schedule.decay_fraction", &schedule.decay_fraction)
-      .range(0, 1)
-      .help("part of the steps in which wsd decays");
+  declare_optimizer(schema, config.optimizer);
+  declare_schedule(schema, config.schedule);
 }
 
 void declare_outputs(ConfigSchema& schema, PretrainConfig& config) {
@@ -262,14 +238,7 @@ std::vector<std::string> changed_keys(const ConfigSchema& now, const std::filesy
   PretrainConfig before;
   ConfigSchema schema = pretrain_schema(before);
   schema.load(saved);
-  std::map<std::string, std::string> old;
-  for (auto& [key, value] : schema.values()) old[key] = value;
-  std::vector<std::string> changes;
-  for (const auto& [key, value] : now.values()) {
-    if (old[key] != value && !may_change(key))
-      changes.push_back(key + " was " + old[key] + ", now " + value);
-  }
-  return changes;
+  return changed_values(schema, now, may_change);
 }
 
 }  // namespace plinth

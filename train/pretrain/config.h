@@ -10,6 +10,7 @@
 #include "kernels/dtype.h"
 #include "models/model_size.h"
 #include "train/config/schema.h"
+#include "train/optimization.h"
 
 namespace plinth {
 
@@ -68,22 +69,8 @@ struct PretrainConfig {
     int64_t token = -1;  // -1: the tokenizer's [MASK]
   } masking;
 
-  struct OptimizerSettings {
-    std::string name = "adamw";
-    double lr = 6e-4;
-    double weight_decay = 0.1;
-    double beta1 = 0.9;
-    double beta2 = 0.95;
-    double eps = 1e-8;
-    double momentum = 0.9;
-  } optimizer;
-
-  struct ScheduleSettings {
-    std::string name = "cosine";
-    int64_t warmup_steps = 0;
-    double final_ratio = 0.1;
-    double decay_fraction = 0.2;
-  } schedule;
+  OptimizerSettings optimizer;
+  ScheduleSettings schedule;
 
   struct Validation {
     int64_t every = 0;

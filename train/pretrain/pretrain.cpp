@@ -10,9 +10,6 @@
 #include "models/registry.h"
 #include "models/tensor_files.h"
 #include "nn/float8.h"
-#include "nn/optim/adamw.h"
-#include "nn/optim/lion.h"
-#include "nn/optim/sgd.h"
 #include "train/checkpoint/run_directory.h"
 #include "train/checkpoint/sharded.h"
 #include "train/checkpoint/sharded_model.h"
@@ -132,33 +129,6 @@ std::unique_ptr<BatchSource> build_batches(const PretrainData& data, const Loade
   if (!data.masking) return std::make_unique<TokenBatches>(data.train, options);
   return std::make_unique<MaskedBatches>(data.train, options, TokenMasker(*data.masking),
                                          options.samples.length);
-}
-
-std::unique_ptr<nn::Optimizer> build_optimizer(const PretrainConfig& config,
-                                               const nn::Module& model) {
-  const auto& settings = config.optimizer;
-  const auto groups = nn::decay_matrices(model, settings.weight_decay);
-  if (settings.name == "lion")
-    return std::make_unique<nn::Lion>(
-        groups,
-        nn::LionOptions{.lr = settings.lr, .beta1 = settings.beta1, .beta2 = settings.beta2});
-  if (settings.name == "sgd")
-    return std::make_unique<nn::Sgd>(
-        groups, nn::SgdOptions{.lr = settings.lr, .momentum = settings.momentum});
-  return std::make_unique<nn::AdamW>(groups, nn::AdamWOptions{.lr = settings.lr,
-                                                              .beta1 = settings.beta1,
-                                                              .beta2 = settings.beta2,
-                                                              .eps = settings.eps});
-}
-
-nn::Schedule build_schedule(const PretrainConfig& config) {
-  const double steps = static_cast<double>(config.train.steps);
-  return {.kind = nn::schedule_kind(config.schedule.name),
-          .peak = config.optimizer.lr,
-          .floor = config.optimizer.lr * config.schedule.final_ratio,
-          .warmup = config.schedule.warmup_steps,
-          .steps = config.train.steps,
-          .decay = static_cast<int64_t>(steps * config.schedule.decay_fraction)};
 }
 
 // Of ranks that have micro-batches of their own.
@@ -387,7 +357,8 @@ PretrainResult run_or_probe(const PretrainConfig& config, const ConfigSchema& sc
                         " nats per token"));
   }
 
-  const std::unique_ptr<nn::Optimizer> optimizer = build_optimizer(config, *model);
+  const std::unique_ptr<nn::Optimizer> optimizer =
+      make_optimizer(config.optimizer, nn::decay_matrices(*model, config.optimizer.weight_decay));
   TrainerOptions options = trainer_options(config, schema, *model, result.parameters, resume);
   options.group = groups.data;
   options.world = groups.world;
@@ -403,7 +374,8 @@ PretrainResult run_or_probe(const PretrainConfig& config, const ConfigSchema& sc
   Trainer trainer(
       *model,
       [&](const Batch& batch) { return model->loss(batch[0].to(device), batch[1].to(device)); },
-      *optimizer, build_schedule(config), probe ? probe->data : *batches, std::move(options),
+      *optimizer, make_schedule(config.schedule, config.optimizer.lr, config.train.steps),
+      probe ? probe->data : *batches, std::move(options),
       probe ? TrainerHooks{}
             : build_hooks(config, schema, data, *model, shards, plan.get(), is_first));
   if (probe) {

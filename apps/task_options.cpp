@@ -1,0 +1,33 @@
+#include "apps/task_options.h"
+
+#include <CLI/CLI.hpp>
+
+namespace plinth::apps {
+
+void TaskOptions::add_lengths_to(CLI::App& command) {
+  command
+      .add_option("--max-length", settings.max_length, "tokens of a sample, of a fine-tuned model")
+      ->check(CLI::Range(5, 1 << 16))
+      ->capture_default_str();
+  command
+      .add_option("--stride", settings.stride,
+                  "tokens that a window of a context shares with the last")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command.add_flag("--no-answer", settings.no_answer, "a question may have no answer");
+}
+
+void TaskOptions::add_columns_to(CLI::App& command) {
+  command.add_option("--text-column", settings.text_column, "the text in a labelled file")
+      ->capture_default_str();
+  command.add_option("--pair-column", settings.pair_column, "the second of two texts");
+  command.add_option("--label-column", settings.label_column, "the label")->capture_default_str();
+  command.add_flag("!--no-header", settings.header,
+                   "the file begins with a row of data, and columns are 1, 2, ...");
+  command
+      .add_option("--max-bad-lines", settings.max_bad_lines, "so many malformed lines are left out")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+}
+
+}  // namespace plinth::apps

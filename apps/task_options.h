@@ -1,0 +1,23 @@
+#pragma once
+
+// What eval and predict let a user say of a fine-tuned model's task.
+
+#include "train/finetune/tasks.h"
+
+namespace CLI {
+class App;
+}
+
+namespace plinth::apps {
+
+struct TaskOptions {
+  TaskSettings settings;
+  int64_t batch = 32;
+
+  // How long inputs may be.
+  void add_lengths_to(CLI::App& command);
+  // Where labelled files have what.
+  void add_columns_to(CLI::App& command);
+};
+
+}  // namespace plinth::apps

@@ -1,0 +1,54 @@
+#include "nn/lora.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "core/random.h"
+
+namespace plinth::nn {
+namespace {
+
+std::string_view last_part(std::string_view path) {
+  const size_t dot = path.rfind('.');
+  return dot == std::string_view::npos ? path : path.substr(dot + 1);
+}
+
+}  // namespace
+
+std::vector<std::string> add_lora(Module& module, const LoraOptions& options,
+                                  const std::vector<std::string>& targets, uint64_t seed) {
+  const Generator before = generator();
+  manual_seed(seed);
+  std::vector<std::string> paths, missing = targets;
+  for (const NamedModule& entry : module.named_modules()) {
+    auto* const layer = dynamic_cast<Linear*>(entry.module);
+    const std::string_view name = last_part(entry.path);
+    if (!layer || std::ranges::find(targets, name) == targets.end()) continue;
+    layer->add_lora(options);
+    paths.push_back(entry.path);
+    std::erase(missing, name);
+  }
+  generator() = before;
+  check(missing.empty(), ErrorKind::Argument, "add_lora", "targets got ",
+        missing.empty() ? "" : missing.front(), ", which is no linear layer's name");
+  return paths;
+}
+
+StateDict merged_weights(const Module& module) {
+  StateDict weights;
+  for (const NamedModule& entry : module.named_modules()) {
+    const auto* const layer = dynamic_cast<const Linear*>(entry.module);
+    if (layer && layer->has_lora())
+      weights.push_back({entry.path + ".weight", layer->merged_weight()});
+  }
+  return weights;
+}
+
+void merge_lora(Module& module) {
+  for (const NamedModule& entry : module.named_modules()) {
+    auto* const layer = dynamic_cast<Linear*>(entry.module);
+    if (layer && layer->has_lora()) layer->merge_lora();
+  }
+}
+
+}  // namespace plinth::nn

@@ -1,0 +1,161 @@
+#include "train/finetune/config.h"
+
+#include "core/error.h"
+
+namespace plinth {
+namespace {
+
+void declare_task(ConfigSchema& schema, FinetuneConfig& config) {
+  TaskSettings& task = config.task;
+  schema.section("task", "what is learned");
+  schema.field("task.name", &task.name).words(task_names()).help("what the head does");
+  schema.field("task.labels", &task.labels)
+      .help("names in the order of their numbers; none: the model's, or those of the data");
+  schema.field("task.class_weights", &task.class_weights)
+      .at_least(0)
+      .help("of each label in the loss; none: all the same");
+  schema.field("task.max_length", &task.max_length)
+      .range(5, 1 << 16)
+      .help("tokens of a sample; what is longer is cut, or, of contexts, read in windows");
+  schema.field("task.stride", &task.stride)
+      .range(0, 1 << 16)
+      .help("tokens that a window of a context shares with the last (question-answering)");
+  schema.field("task.answer_length", &task.answer_length)
+      .range(1, 1 << 16)
+      .help("the most tokens of an answer (question-answering)");
+}
+
+void declare_data(ConfigSchema& schema, FinetuneConfig& config) {
+  TaskSettings& task = config.task;
+  schema.section("data", "files of labelled examples: .csv, .tsv or .jsonl; CoNLL; SQuAD's JSON");
+  schema.field("data.train", &config.data.train).required().help("files");
+  schema.field("data.validation", &config.data.validation).help("files; none: no validation");
+  schema.field("data.text_column", &task.text_column)
+      .help("the text (text-classification); columns of a file without a header are 1, 2, ...");
+  schema.field("data.pair_column", &task.pair_column).help("the second of two texts; none: one");
+  schema.field("data.label_column", &task.label_column).help("the label, a name or a number");
+  schema.field("data.header", &task.header).help("whether .csv and .tsv begin with one");
+  schema.field("data.word_column", &task.word_column)
+      .range(-1000, 1000)
+      .help("of CoNLL's columns, from 1; from the last, -1 (token-classification)");
+  schema.field("data.tag_column", &task.tag_column).range(-1000, 1000).help("likewise");
+  schema.field("data.max_bad_lines", &task.max_bad_lines)
+      .at_least(0)
+      .help("so many lines may be left out because they are malformed");
+}
+
+void declare_training(ConfigSchema& schema, FinetuneConfig& config) {
+  auto& train = config.train;
+  schema.section("train", "the loop");
+  schema.field("train.epochs", &train.epochs).above(0).help("passes over the samples");
+  schema.field("train.steps", &train.steps).at_least(0).help("optimizer steps; 0: of train.epochs");
+  schema.field("train.batch", &train.batch).range(1, 1 << 24).help("samples of a step");
+  schema.field("train.micro_batch", &train.micro_batch)
+      .range(0, 1 << 24)
+      .help("samples at once; divides batch; 0: all");
+  schema.field("train.precision", &train.precision)
+      .words({"float32", "bfloat16"})
+      .help("bfloat16: matrix products in bfloat16, weights and the rest in float32");
+  schema.field("train.clip_norm", &train.clip_norm)
+      .at_least(0)
+      .help("largest gradient norm; 0: any");
+  schema.field("train.max_bad_steps", &train.max_bad_steps)
+      .at_least(1)
+      .help("steps in a row with a loss that is no number before the run stops");
+  schema.field("train.cuda_graph", &train.cuda_graph)
+      .help("on a GPU, replay the step as a CUDA graph; the same bits either way");
+}
+
+void declare_outputs(ConfigSchema& schema, FinetuneConfig& config) {
+  schema.section("validation", "scores on data not trained on");
+  schema.field("validation.every", &config.validation.every).at_least(0).help("steps; 0: an epoch");
+  schema.field("validation.metric", &config.validation.metric)
+      .help("what the best weights have the least loss or the most of: loss, accuracy, f1, ...");
+  schema.field("validation.patience", &config.validation.patience)
+      .at_least(0)
+      .help("validations without a better one that end the run; 0: none do");
+
+  schema.section("checkpoint", "saving the run; the best weights are kept in any case");
+  schema.field("checkpoint.every", &config.checkpoint.every)
+      .at_least(0)
+      .help("steps; 0: as validation.every");
+  schema.field("checkpoint.keep_last", &config.checkpoint.keep_last)
+      .at_least(1)
+      .help("how many stay");
+
+  schema.section("log", "what is written about the run");
+  schema.field("log.every", &config.log.every).at_least(1).help("steps between rows");
+  schema.field("log.tensorboard", &config.log.tensorboard).help("event files for TensorBoard");
+  schema.field("log.report", &config.log.report).help("report.html, made at each checkpoint");
+}
+
+// Validation chooses the best weights and when to stop, so it is a part of the run.
+bool may_change(const std::string& key) {
+  for (const char* section : {"checkpoint.", "log.", "run.directory"}) {
+    if (key.starts_with(section)) return true;
+  }
+  return key == "train.max_bad_steps" || key == "train.cuda_graph";
+}
+
+}  // namespace
+
+ConfigSchema finetune_schema(FinetuneConfig& config) {
+  ConfigSchema schema;
+  schema.section("run", "the run itself");
+  schema.field("run.directory", &config.run.directory)
+      .required()
+      .help("where checkpoints, metrics, the report and, in model/, the best weights go");
+  schema.field("run.seed", &config.run.seed).help("of the head, order of samples and dropout");
+
+  schema.section("model", "what is fine-tuned");
+  schema.field("model.directory", &config.model.directory)
+      .required()
+      .help("a pretrained or fine-tuned model with its tokenizer, or a run");
+  schema.field("model.train", &config.model.train)
+      .words({"all", "head"})
+      .help("head: embeddings and blocks stay as they are");
+  schema.field("model.layer_decay", &config.model.layer_decay)
+      .range(0.01, 1)
+      .help("learning rate of a block over that of the next; the head has optimizer.lr");
+  auto& lora = config.lora;
+  schema.section("lora", "low-rank adaptation: embeddings and blocks stay, small matrices learn");
+  schema.field("lora.rank", &lora.rank).range(0, 4096).help("of these matrices; 0: no adaptation");
+  schema.field("lora.alpha", &lora.alpha).above(0).help("they count alpha / rank");
+  schema.field("lora.dropout", &lora.dropout).range(0, 0.99).help("probability, of their input");
+  schema.field("lora.targets", &lora.targets)
+      .help("linear layers of a block: qkv, out (attention), up, down (MLP)");
+  declare_task(schema, config);
+  declare_data(schema, config);
+  declare_training(schema, config);
+  declare_optimizer(schema, config.optimizer);
+  declare_schedule(schema, config.schedule);
+  declare_outputs(schema, config);
+  return schema;
+}
+
+void validate(const FinetuneConfig& config) {
+  check(!config.data.train.empty(), ErrorKind::Config, "data.train",
+        "is empty, takes at least one file");
+  check(config.train.batch % config.micro_batch() == 0, ErrorKind::Config, "train.micro_batch",
+        "got ", config.micro_batch(), ", takes a divisor of train.batch (", config.train.batch,
+        ")");
+  check(config.lora.rank == 0 || !config.lora.targets.empty(), ErrorKind::Config, "lora.targets",
+        "is empty, takes the name of a linear layer");
+  check(config.lora.rank == 0 || config.model.train == "all", ErrorKind::Config, "model.train",
+        "got ", config.model.train, ", takes all with lora.rank");
+  const bool validates = !config.data.validation.empty();
+  check(validates || config.validation.patience == 0, ErrorKind::Config, "validation.patience",
+        "got ", config.validation.patience, ", takes 0 without data.validation");
+  check(validates || config.validation.metric == "loss", ErrorKind::Config, "validation.metric",
+        "got ", config.validation.metric, ", takes loss without data.validation");
+}
+
+std::vector<std::string> changed_finetune_keys(const ConfigSchema& now,
+                                               const std::filesystem::path& saved) {
+  FinetuneConfig before;
+  ConfigSchema schema = finetune_schema(before);
+  schema.load(saved);
+  return changed_values(schema, now, may_change);
+}
+
+}  // namespace plinth

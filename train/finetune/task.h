@@ -1,0 +1,88 @@
+#pragma once
+
+// A task that a model is fine-tuned for: what is read from files, what the model makes of it, and
+// how good that is. What trains, evaluates and predicts knows of no task more than this; a new one
+// is a file that implements it, and a line in tasks.cpp.
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "models/weight_map.h"
+#include "nn/module.h"
+#include "train/batch_source.h"
+
+namespace plinth {
+
+// What a model gave for each sample, flat.
+using TaskOutputs = std::vector<std::vector<double>>;
+
+struct TaskScore {
+  std::string name;  // "accuracy"
+  double value = 0;  // the larger, the better
+};
+
+// Examples, as samples that the model is given: one an example, or, of long texts, several.
+class TaskData {
+ public:
+  virtual ~TaskData() = default;
+
+  virtual int64_t size() const = 0;  // samples
+  virtual int64_t examples() const { return size(); }
+  // The batch of these samples, `width` elements long; 0: as long as they need. What loss() takes
+  // if the data has targets, else what outputs() takes.
+  virtual Batch batch(std::span<const int64_t> samples, int64_t width) const = 0;
+  // How well the outputs of all samples fit the targets.
+  virtual std::vector<TaskScore> score(const TaskOutputs& outputs) const = 0;
+  // What they mean: a line of JSON an example.
+  virtual std::vector<std::string> predictions(const TaskOutputs& outputs) const = 0;
+  // What was left out when files were read; "" for nothing.
+  virtual std::string faults() const { return ""; }
+};
+
+// What is predicted from. Tasks say which of these they take.
+struct TaskInput {
+  std::string text;
+  std::string second = {};              // of a pair; the context of a question
+  std::vector<std::string> words = {};  // in place of text
+};
+
+class FinetuneTask {
+ public:
+  virtual ~FinetuneTask() = default;
+
+  virtual nn::Module& model() = 0;
+  // One line: family, task, labels.
+  virtual std::string title() const = 0;
+  // Of the samples, as TaskData::batch() takes it where each must be as wide.
+  virtual int64_t width() const = 0;
+  virtual std::vector<std::string> score_names() const = 0;
+
+  // Labelled examples, and inputs without labels. Throws Error(Io), Error(Format) for files,
+  // Error(Argument) for an input that the task does not take.
+  virtual std::unique_ptr<TaskData> read(const std::vector<std::filesystem::path>& files) const = 0;
+  virtual std::unique_ptr<TaskData> inputs(std::span<const TaskInput> inputs) const = 0;
+
+  // The outputs [samples, ...] of a batch, on the model's device; and its mean loss, with the
+  // outputs if they are asked for.
+  virtual Tensor outputs(const Batch& batch) = 0;
+  virtual Tensor loss(const Batch& batch, Tensor* outputs = nullptr) = 0;
+
+  // How deep parameters lie: 0 next to the input, the head deepest. The trunk is all but the head.
+  virtual int64_t depths() const = 0;
+  virtual int64_t depth_of(std::string_view parameter) const = 0;
+  virtual bool is_trunk(std::string_view parameter) const = 0;
+
+  // The weights in a Hugging Face file, the texts beside them by file name, and all of it as a
+  // directory.
+  virtual std::vector<WeightSlice> weight_slices() const = 0;
+  virtual std::map<std::string, std::string> texts() const = 0;
+  virtual void save(const std::filesystem::path& directory) const = 0;
+};
+
+}  // namespace plinth

@@ -1,0 +1,54 @@
+#pragma once
+
+// The tasks that there are, by name.
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "train/finetune/task.h"
+
+namespace plinth {
+
+// What a task is to read, and how. Each task says what it needs.
+struct TaskSettings {
+  std::string name = {};  // of task_names(); "": that of the model's directory
+  // In the order of their numbers; none: the model's, or the data's.
+  std::vector<std::string> labels = {};
+  std::vector<double> class_weights = {};  // of each label in the loss; none: all 1
+  int64_t max_length = 128;                // tokens of a sample
+  int64_t stride = 32;                     // tokens that a window of a context shares with the last
+  int64_t answer_length = 30;              // the most tokens of an answer
+  bool no_answer = false;                  // a question may have none, as in SQuAD 2.0
+
+  std::string text_column = "text";
+  std::string pair_column = {};
+  std::string label_column = "label";
+  bool header = true;
+  int64_t word_column = 1;  // of tagged words
+  int64_t tag_column = -1;
+  int64_t max_bad_lines = 100;
+};
+
+std::vector<std::string> task_names();
+
+// A task for a directory: a pretrained model, which gets a new head drawn from the seed, or one
+// that was fine-tuned for the same task and labels, which keeps its head. Where nothing else says
+// the labels, they are those of the `train` files. Throws Error(Config) naming the key, and what
+// reading files throws.
+std::unique_ptr<FinetuneTask> make_task(const TaskSettings& settings,
+                                        const std::filesystem::path& directory,
+                                        const std::vector<std::filesystem::path>& train,
+                                        uint64_t seed,
+                                        const std::function<void(const std::string&)>& tell);
+
+// Whether the directory holds a model with a head for a task.
+bool is_fine_tuned(const std::filesystem::path& directory);
+// That model, as it is. Throws what make_task() does.
+std::unique_ptr<FinetuneTask> load_task(const TaskSettings& settings,
+                                        const std::filesystem::path& directory);
+
+}  // namespace plinth
