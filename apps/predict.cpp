@@ -96,7 +96,8 @@ void run(const PredictArguments& arguments) {
   }
   if (arguments.file.empty()) return predict_lines(*task, arguments, std::cin, "standard input");
   std::ifstream in(arguments.file, std::ios::binary);
-  check(in.good(), ErrorKind::Io, arguments.file, "cannot be opened");
+  check(in.good() && !std::filesystem::is_directory(arguments.file), ErrorKind::Io, arguments.file,
+        "cannot be read as a file");
   predict_lines(*task, arguments, in, arguments.file);
 }
 

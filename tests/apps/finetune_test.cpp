@@ -70,6 +70,8 @@ TEST(Finetune, LearnsToClassifyTexts) {
   EXPECT_EQ(lines_of(from_file.output)[0], lines[0]);
   write_file_atomically(here / "in.jsonl", R"({"text": "the house is dull", "id": 3})"
                                            "\n");
+  for (const char* none : {".", "none.txt"})
+    expect_one_line(here.run({"predict", "run", "--file", none}), 1, "cannot be read as a file");
   const Outcome from_json = here.run({"predict", "run", "--file", "in.jsonl", "--json"});
   EXPECT_EQ(lines_of(from_json.output), std::vector<json>{lines[1]}) << from_json.errors;
 }

@@ -35,7 +35,8 @@ TEST(PretrainConfig, WrittenOutIsReadBackTheSame) {
 TEST(PretrainConfig, ExamplesAreWhatItTakes) {
   const std::filesystem::path examples =
       std::filesystem::path(PLINTH_FIXTURES) / ".." / ".." / "examples";
-  for (const char* file : {"demo/kjv.toml", "bert/bert-base.toml", "bert/bert-tiny.toml"}) {
+  for (const char* file : {"demo/kjv.toml", "bert/bert-base.toml", "bert/bert-tiny.toml",
+                           "bert/chinese_pretrain.toml"}) {
     PretrainConfig config;
     ConfigSchema schema = pretrain_schema(config);
     schema.load(examples / file);

@@ -55,6 +55,7 @@ std::unique_ptr<Bert> load_bert(const fs::path& directory) {
 
 std::vector<std::string> task_names() {
   std::vector<std::string> names;
+  names.reserve(kBertTasks.size());
   for (const BertTaskKind& kind : kBertTasks) names.emplace_back(kind.name);
   return names;
 }
