@@ -8,7 +8,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=${1:-build/gpu_carry}
 packages=(libpcre2-dev libicu-dev libxxhash-dev nlohmann-json3-dev libtomlplusplus-dev libtomlplusplus3 libcli11-dev
-          libgtest-dev libgmock-dev libgloo-dev libkissfft-dev libsndfile1-dev libsamplerate0-dev)
+          libgtest-dev libgmock-dev libgloo-dev libkissfft-dev libsndfile1-dev libsamplerate0-dev
+          libpng-dev zlib1g-dev libturbojpeg0-dev)
 
 scripts/install_packages.sh build test demo
 rm -rf "$folder"
@@ -19,8 +20,8 @@ dpkg-query -L "${packages[@]}" | grep -E '^/usr/(include|lib|share/cmake)/' | so
       *.pc | */) continue ;;
       # Of ICU, two libraries are linked.
       */libicui18n* | */libicuio* | */libicutest* | */libicutu* | */icu/*) continue ;;
-      # The shared libraries: their links become copies. Others have a static one beside them.
-      */libtomlplusplus.so* | */libgloo.so*) cp -L --parents "$file" "$folder" ;;
+      # The shared libraries, and libpng's headers: links become copies. Other libraries have a static one beside them.
+      */libtomlplusplus.so* | */libgloo.so* | */include/png*.h) cp -L --parents "$file" "$folder" ;;
       *.so | *.so.*) continue ;;
       *) [ ! -f "$file" ] || [ -L "$file" ] || cp --parents "$file" "$folder" ;;
     esac

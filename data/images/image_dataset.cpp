@@ -52,7 +52,7 @@ std::vector<std::string> classes_of(std::vector<std::string> labels) {
     if (are_numbers && std::stoll(a) != std::stoll(b)) return std::stoll(a) < std::stoll(b);
     return a < b;
   });
-  labels.erase(std::ranges::unique(labels).begin(), labels.end());
+  labels.erase(std::unique(labels.begin(), labels.end()), labels.end());
   return labels;
 }
 

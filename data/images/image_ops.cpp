@@ -130,7 +130,7 @@ Image adjust_contrast(const Image& image, double factor) {
   for (size_t i = 0; i < image.bytes.size(); i += 3) sum += grey(image.bytes.data() + i);
   const double mean = sum / static_cast<double>(image.height * image.width);
   Image flat = image;
-  std::ranges::fill(flat.bytes, static_cast<uint8_t>(mean + 0.5));
+  std::ranges::fill(flat.bytes, static_cast<uint8_t>(std::lround(mean)));
   return blended(flat, image, factor);
 }
 

@@ -32,8 +32,9 @@ std::vector<Window> windows(int64_t from, int64_t to, ResizeFilter filter) {
   std::vector<Window> all;
   for (int64_t i = 0; i < to; ++i) {
     const double centre = (static_cast<double>(i) + 0.5) * scale;
-    const int64_t first = std::max<int64_t>(0, static_cast<int64_t>(centre - support + 0.5));
-    const int64_t end = std::min(from, static_cast<int64_t>(centre + support + 0.5));
+    const int64_t first =
+        std::max<int64_t>(0, static_cast<int64_t>(std::floor(centre - support + 0.5)));
+    const int64_t end = std::min(from, static_cast<int64_t>(std::floor(centre + support + 0.5)));
     std::vector<double> weights;
     double sum = 0;
     for (int64_t at = first; at < end; ++at) {

@@ -33,6 +33,7 @@ constexpr std::array kFamilies = {family<ViT, ViTConfig>("vit"),
 
 const ImageModelFamily& family_of(const ConfigJson& config) {
   std::vector<std::string_view> types;
+  types.reserve(kFamilies.size());
   for (const ImageModelFamily& known : kFamilies) types.push_back(known.type);
   const std::string type = config.word("model_type", "", types);
   return *std::ranges::find(kFamilies, type, &ImageModelFamily::type);

@@ -58,11 +58,9 @@ template <class Model>
 std::unique_ptr<Model> load_image_model_as(const std::filesystem::path& directory,
                                            DType dtype = DType::Float32) {
   std::unique_ptr<ImageModel> model = load_image_model(directory, dtype);
-  auto* wanted = dynamic_cast<Model*>(model.get());
-  check(wanted != nullptr, ErrorKind::Format, directory.string(), "holds a model of type ",
-        model->type(), ", expected another");
-  model.release();
-  return std::unique_ptr<Model>(wanted);
+  check(dynamic_cast<const Model*>(model.get()) != nullptr, ErrorKind::Format, directory.string(),
+        "holds a model of type ", model->type(), ", expected another");
+  return std::unique_ptr<Model>(dynamic_cast<Model*>(model.release()));
 }
 
 }  // namespace plinth
