@@ -10,8 +10,8 @@
 namespace plinth::apps {
 namespace {
 
-using nlohmann::ordered_json;
 using detail::concat;
+using nlohmann::ordered_json;
 using plan::Measurement;
 using plan::Plan;
 
