@@ -77,7 +77,7 @@ void run(const FinetuneArguments& arguments) {
 
 void add_finetune(CLI::App& program) {
   CLI::App* command =
-      program.add_subcommand("finetune", "train a pretrained model for a task (bert)");
+      program.add_subcommand("finetune", "train a pretrained model for a task (bert, vit)");
   const auto arguments = std::make_shared<FinetuneArguments>();
   command->add_option("config", arguments->file, "TOML file; --keys explains what it may hold");
   command->add_option("overrides", arguments->overrides, "key=value, in place of the file's");

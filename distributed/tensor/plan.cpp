@@ -63,9 +63,10 @@ struct LayerPlan::Names {
   nn::Linear& linear(const std::string& path) const {
     const auto found = modules.find(path);
     auto* layer = found == modules.end() ? nullptr : dynamic_cast<nn::Linear*>(found->second);
-    check(layer, ErrorKind::Argument, kName, "found no Linear ", path,
-          ", which the plan cuts; attention takes fused_qkv");
-    return *layer;
+    if (layer) return *layer;
+    throw Error(ErrorKind::Argument, kName,
+                detail::concat("found no Linear ", path,
+                               ", which the plan cuts; attention takes fused_qkv"));
   }
   void know(const std::string& name) { known.insert(name); }
 };

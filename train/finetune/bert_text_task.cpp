@@ -1,15 +1,10 @@
 // One label for a text, or for a pair of texts.
 
-#include <algorithm>
-#include <cmath>
-#include <nlohmann/json.hpp>
-
 #include "core/error.h"
 #include "core/io/text.h"
 #include "data/tasks/table.h"
-#include "metrics/classification.h"
 #include "train/finetune/bert_tasks.h"
-#include "train/finetune/probabilities.h"
+#include "train/finetune/class_scores.h"
 
 namespace plinth {
 namespace {
@@ -47,32 +42,13 @@ class TextData final : public BertTaskData {
   }
 
   std::vector<TaskScore> score(const TaskOutputs& outputs) const override {
-    std::vector<int64_t> predicted, actual;
-    for (int64_t i = 0; i < size(); ++i) {
-      const std::vector<double>& logits = outputs[static_cast<size_t>(i)];
-      predicted.push_back(std::ranges::max_element(logits) - logits.begin());
-      actual.push_back(sample(i).targets[0]);
-    }
-    const metrics::ClassificationScores scores = metrics::score_classes(predicted, actual);
-    return {{"accuracy", scores.accuracy},
-            {"macro_f1", scores.macro.f1},
-            {"micro_f1", scores.accuracy},  // the same, with one label a sample
-            {"matthews", scores.matthews}};
+    std::vector<int64_t> labels;
+    for (int64_t i = 0; i < size(); ++i) labels.push_back(sample(i).targets[0]);
+    return class_scores(outputs, labels);
   }
 
   std::vector<std::string> predictions(const TaskOutputs& outputs) const override {
-    std::vector<std::string> lines;
-    for (const std::vector<double>& logits : outputs) {
-      const std::vector<double> shares = probabilities(logits);
-      const auto best = std::ranges::max_element(shares) - shares.begin();
-      nlohmann::ordered_json line;
-      line["label"] = task().labels().name(best);
-      line["score"] = shares[static_cast<size_t>(best)];
-      for (size_t i = 0; i < shares.size(); ++i)
-        line["probabilities"][task().labels().name(static_cast<int64_t>(i))] = shares[i];
-      lines.push_back(line.dump());
-    }
-    return lines;
+    return class_predictions(outputs, task().labels());
   }
 
  private:
@@ -88,9 +64,7 @@ class TextTask final : public BertFinetuneTask {
  public:
   using BertFinetuneTask::BertFinetuneTask;
 
-  std::vector<std::string> score_names() const override {
-    return {"accuracy", "macro_f1", "micro_f1", "matthews"};
-  }
+  std::vector<std::string> score_names() const override { return class_score_names(); }
   std::unique_ptr<TaskData> read(const std::vector<fs::path>& files) const override {
     return std::make_unique<TextData>(*this, files);
   }

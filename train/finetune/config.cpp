@@ -27,7 +27,8 @@ void declare_task(ConfigSchema& schema, FinetuneConfig& config) {
 
 void declare_data(ConfigSchema& schema, FinetuneConfig& config) {
   TaskSettings& task = config.task;
-  schema.section("data", "files of labelled examples: .csv, .tsv or .jsonl; CoNLL; SQuAD's JSON");
+  schema.section("data",
+                 "labelled examples: .csv, .tsv or .jsonl; CoNLL; SQuAD's JSON; folders of images");
   schema.field("data.train", &config.data.train).required().help("files");
   schema.field("data.validation", &config.data.validation).help("files; none: no validation");
   schema.field("data.text_column", &task.text_column)
@@ -42,6 +43,24 @@ void declare_data(ConfigSchema& schema, FinetuneConfig& config) {
   schema.field("data.max_bad_lines", &task.max_bad_lines)
       .at_least(0)
       .help("so many lines may be left out because they are malformed");
+}
+
+void declare_images(ConfigSchema& schema, FinetuneConfig& config) {
+  TaskSettings& task = config.task;
+  schema.section("image", "how images are changed at random in training (image-classification)");
+  schema.field("image.min_crop_area", &task.min_crop_area)
+      .range(0.01, 1)
+      .help("the least share of an image that a random part shows; 1: images are whole");
+  schema.field("image.flip", &task.flip).help("half of them are mirrored");
+  schema.field("image.rand_augment", &task.rand_augment)
+      .range(0, 16)
+      .help("operations of RandAugment on each");
+  schema.field("image.mixup", &task.mixup)
+      .range(0, 100)
+      .help("alpha of the share in which an image and another are added; 0: none are");
+  schema.field("image.cutmix", &task.cutmix)
+      .range(0, 100)
+      .help("alpha of the share that a box of another image leaves; 0: none is put in");
 }
 
 void declare_training(ConfigSchema& schema, FinetuneConfig& config) {
@@ -126,6 +145,7 @@ ConfigSchema finetune_schema(FinetuneConfig& config) {
       .help("linear layers of a block: qkv, out (attention), up, down (MLP)");
   declare_task(schema, config);
   declare_data(schema, config);
+  declare_images(schema, config);
   declare_training(schema, config);
   declare_optimizer(schema, config.optimizer);
   declare_schedule(schema, config.schedule);

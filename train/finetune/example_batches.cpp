@@ -1,5 +1,6 @@
 #include "train/finetune/example_batches.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
@@ -20,6 +21,23 @@ uint64_t number(const nlohmann::json& json, std::string_view key) {
   return value.get<uint64_t>();
 }
 
+// Names and sizes of a folder's files, at any depth.
+std::vector<std::string> listing_of(const std::filesystem::path& folder) {
+  std::vector<std::string> lines;
+  try {
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+      if (entry.is_regular_file())
+        lines.push_back(detail::concat(entry.path().lexically_relative(folder).string(), " ",
+                                       entry.file_size()));
+    }
+  } catch (const std::filesystem::filesystem_error& error) {
+    throw Error(ErrorKind::Io, folder.string(),
+                detail::concat("cannot be listed: ", error.code().message()));
+  }
+  std::ranges::sort(lines);
+  return lines;
+}
+
 }  // namespace
 
 ExampleBatches::ExampleBatches(const TaskData& data, const Options& options)
@@ -27,15 +45,16 @@ ExampleBatches::ExampleBatches(const TaskData& data, const Options& options)
   check(data.size() > 0, ErrorKind::Argument, "ExampleBatches", "got no examples");
 }
 
-int64_t ExampleBatches::place_of(int64_t sample) const {
-  const auto epoch = static_cast<uint64_t>(sample / data_.size());
-  return Permutation(data_.size(), options_.seed, epoch)(sample % data_.size());
+SampleKey ExampleBatches::key_of(int64_t sample) const {
+  const int64_t epoch = sample / data_.size();
+  const Permutation order(data_.size(), options_.seed, static_cast<uint64_t>(epoch));
+  return {options_.seed, epoch, order(sample % data_.size())};
 }
 
 Batch ExampleBatches::next(int64_t count) {
-  std::vector<int64_t> samples;
-  for (int64_t i = 0; i < count; ++i) samples.push_back(place_of(sample_++));
-  return data_.batch(samples, options_.width);
+  std::vector<SampleKey> keys;
+  for (int64_t i = 0; i < count; ++i) keys.push_back(key_of(sample_++));
+  return data_.training_batch(keys, options_.width);
 }
 
 std::string ExampleBatches::state() const {
@@ -61,11 +80,16 @@ void ExampleBatches::restore(std::string_view state) {
 
 uint64_t fingerprint_of(const std::vector<std::filesystem::path>& files) {
   uint64_t hash = 0xCBF29CE484222325u;  // FNV-1a
+  const auto add = [&](std::span<const std::byte> bytes) {
+    for (const std::byte byte : bytes) hash = (hash ^ static_cast<uint64_t>(byte)) * 0x100000001B3u;
+    hash = (hash ^ bytes.size()) * 0x100000001B3u;
+  };
   for (const std::filesystem::path& file : files) {
-    const MappedFile mapped(file);
-    for (const std::byte byte : mapped.bytes())
-      hash = (hash ^ static_cast<uint64_t>(byte)) * 0x100000001B3u;
-    hash = (hash ^ mapped.bytes().size()) * 0x100000001B3u;
+    if (std::filesystem::is_directory(file)) {
+      for (const std::string& line : listing_of(file)) add(std::as_bytes(std::span(line)));
+    } else {
+      add(MappedFile(file).bytes());
+    }
   }
   return hash;
 }

@@ -27,14 +27,15 @@ class ExampleBatches final : public BatchSource {
   void restore(std::string_view state) override;
 
  private:
-  int64_t place_of(int64_t sample) const;
+  SampleKey key_of(int64_t sample) const;
 
   const TaskData& data_;
   Options options_;
   int64_t sample_ = 0;  // the next
 };
 
-// A number that files with the same bytes share. Throws Error(Io).
+// A number that files with the same bytes share, and folders whose files have the same names and
+// sizes. Throws Error(Io).
 uint64_t fingerprint_of(const std::vector<std::filesystem::path>& files);
 
 }  // namespace plinth

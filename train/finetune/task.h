@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "data/images/sample_random.h"
 #include "models/weight_map.h"
 #include "nn/module.h"
 #include "train/batch_source.h"
@@ -37,6 +38,12 @@ class TaskData {
   // The batch of these samples, `width` elements long; 0: as long as they need. What loss() takes
   // if the data has targets, else what outputs() takes.
   virtual Batch batch(std::span<const int64_t> samples, int64_t width) const = 0;
+  // The same for training, where samples may be changed at random, by their keys alone.
+  virtual Batch training_batch(std::span<const SampleKey> keys, int64_t width) const {
+    std::vector<int64_t> samples;
+    for (const SampleKey& key : keys) samples.push_back(key.sample);
+    return batch(samples, width);
+  }
   // How well the outputs of all samples fit the targets.
   virtual std::vector<TaskScore> score(const TaskOutputs& outputs) const = 0;
   // What they mean: a line of JSON an example.
@@ -47,7 +54,7 @@ class TaskData {
 
 // What is predicted from. Tasks say which of these they take.
 struct TaskInput {
-  std::string text;
+  std::string text;                     // of an image, its file
   std::string second = {};              // of a pair; the context of a question
   std::vector<std::string> words = {};  // in place of text
 };

@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "models/registry.h"
 #include "train/finetune/bert_tasks.h"
+#include "train/finetune/image_task.h"
 
 namespace plinth {
 namespace {
@@ -55,14 +56,16 @@ std::unique_ptr<Bert> load_bert(const fs::path& directory) {
 
 std::vector<std::string> task_names() {
   std::vector<std::string> names;
-  names.reserve(kBertTasks.size());
+  names.reserve(kBertTasks.size() + 1);
   for (const BertTaskKind& kind : kBertTasks) names.emplace_back(kind.name);
+  names.emplace_back(kImageTask);
   return names;
 }
 
 std::unique_ptr<FinetuneTask> make_task(const TaskSettings& settings, const fs::path& directory,
                                         const std::vector<fs::path>& train, uint64_t seed,
                                         const std::function<void(const std::string&)>& tell) {
+  if (settings.name == kImageTask) return make_image_task(settings, directory, train, seed, tell);
   const auto* const kind = std::ranges::find(kBertTasks, settings.name, &BertTaskKind::name);
   check(kind != kBertTasks.end(), ErrorKind::Config, "task.name", "got ", settings.name,
         ", which is no task");
@@ -89,10 +92,13 @@ std::unique_ptr<FinetuneTask> make_task(const TaskSettings& settings, const fs::
 }
 
 bool is_fine_tuned(const fs::path& directory) {
-  return bert_task_of(ConfigJson::read(directory / "config.json")).has_value();
+  const ConfigJson json = ConfigJson::read(directory / "config.json");
+  return bert_task_of(json).has_value() || is_image_classifier(json);
 }
 
 std::unique_ptr<FinetuneTask> load_task(const TaskSettings& settings, const fs::path& directory) {
+  if (is_image_classifier(ConfigJson::read(directory / "config.json")))
+    return load_image_task(settings, directory);
   std::unique_ptr<BertClassifier> model = load_classifier(directory);
   const auto* const kind = std::ranges::find(kBertTasks, model->config().task, &BertTaskKind::head);
   check(settings.name.empty() || settings.name == kind->name, ErrorKind::Config, "task.name",

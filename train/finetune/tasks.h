@@ -31,7 +31,15 @@ struct TaskSettings {
   int64_t word_column = 1;  // of tagged words
   int64_t tag_column = -1;
   int64_t max_bad_lines = 100;
+
+  // Of images in training.
+  double min_crop_area = 1;  // of a random part that is shown in place of the whole
+  bool flip = false;
+  int64_t rand_augment = 0;      // operations of RandAugment
+  double mixup = 0, cutmix = 0;  // alpha of Beta(alpha, alpha); 0: not mixed
 };
+
+inline constexpr const char* kImageTask = "image-classification";
 
 std::vector<std::string> task_names();
 
