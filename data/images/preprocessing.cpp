@@ -36,8 +36,8 @@ ImagePreprocessing ImagePreprocessing::of(const fs::path& directory) {
   for (const float deviation : result.normalization.deviation)
     check(deviation > 0, ErrorKind::Format, file.string(), "image_std got ", deviation,
           ", takes numbers above 0");
-  const auto value = [&](const char* key, nlohmann::json usual) {
-    return json.contains(key) ? json[key] : std::move(usual);
+  const auto value = [&](const char* key, const nlohmann::json& usual) {
+    return json.contains(key) ? json[key] : usual;
   };
   for (const char* key : {"do_resize", "do_rescale", "do_normalize"})
     check(value(key, true) == true, ErrorKind::Format, file.string(), key, " got ",

@@ -188,6 +188,7 @@ void ImageData::leave_out_bad_files(std::vector<ImageSample> samples) {
     good.insert(read.samples.begin(), read.samples.end());
   }
   std::vector<ImageSample> kept;
+  kept.reserve(good.size());
   for (const int64_t i : good) kept.push_back(std::move(samples[static_cast<size_t>(i)]));
   images_.emplace(std::move(kept), task_.labels().names());
   faults_ = bad.report(all.size());
@@ -289,23 +290,18 @@ std::unique_ptr<ViT> model_for(const fs::path& directory, std::vector<std::strin
   const bool has_weights = fs::exists(directory / "model.safetensors") ||
                            fs::exists(directory / "model.safetensors.index.json");
   if (!has_weights) return new_model(json, std::move(labels), seed, tell);
-  std::unique_ptr<ImageModel> model = load_image_model(directory);
-  if (auto* vit = dynamic_cast<ViT*>(model.get())) {
-    const Labels known(vit->config().labels);
-    const bool has_all = known.size() > 0 && std::ranges::all_of(labels, [&](const auto& label) {
-                           return known.find(label).has_value();
-                         });
-    if (has_all) {
-      model.release();
-      return std::unique_ptr<ViT>(vit);
-    }
-    tell("the head begins with random weights");
-    return make_classifier(*vit, vit->config(), std::move(labels), seed);
+  if (is_image_classifier(json)) {
+    const Labels known(ViTConfig::from_json(json, nullptr).labels);
+    const auto is_known = [&](const std::string& label) { return known.find(label).has_value(); };
+    if (std::ranges::all_of(labels, is_known)) return load_image_model_as<ViT>(directory);
   }
+  tell("the head begins with random weights");
+  const std::unique_ptr<ImageModel> model = load_image_model(directory);
+  if (const auto* vit = dynamic_cast<const ViT*>(model.get()))
+    return make_classifier(*vit, vit->config(), std::move(labels), seed);
   const auto* mae = dynamic_cast<const ViTMae*>(model.get());
   check(mae != nullptr, ErrorKind::Config, "model.directory", directory.string(), " holds a ",
         model->type(), ", takes a vit or vit_mae");
-  tell("the head begins with random weights");
   return make_classifier(*mae, mae->config().vit, std::move(labels), seed);
 }
 
