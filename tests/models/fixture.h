@@ -64,7 +64,8 @@ inline double largest_of(const Tensor& x) {
 
 // What is zero but for rounding (the bias of keys, that of logits which a softmax over tokens
 // takes) is measured by a hundredth of the largest gradient.
-inline void expect_gradients(const nn::StateDict& gradients, const nn::StateDict& expected) {
+inline void expect_gradients(const nn::StateDict& gradients, const nn::StateDict& expected,
+                             double bound = 2e-5) {
   double largest = 0;
   for (const auto& [name, tensor] : expected) {
     if (name.starts_with("grad.")) largest = std::max(largest, largest_of(tensor));
@@ -74,7 +75,7 @@ inline void expect_gradients(const nn::StateDict& gradients, const nn::StateDict
     const Tensor reference = nn::find(expected, "grad." + name);
     if (!reference.defined()) continue;
     const double scale = largest_of(reference) / std::max(largest_of(reference), 0.01 * largest);
-    EXPECT_LT(relative_distance(gradient, reference) * scale, 2e-5) << name;
+    EXPECT_LT(relative_distance(gradient, reference) * scale, bound) << name;
     ++compared;
   }
   const auto count = std::ranges::count_if(
