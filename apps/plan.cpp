@@ -152,8 +152,8 @@ void add_plan(CLI::App& program) {
   command->add_flag("--calibrate", a.calibrate, "fit the two numbers that are fitted")
       ->excludes(validate);
   command->footer(
-      "\nExamples: plinth plan train.toml --gpus 64 --gpu h200\n"
-      "          plinth plan --model llama3-70b --gpus 256 --gpu h200 --batch 512 --seq 8192");
+      "\nExample: plinth plan train.toml --gpus 64 --gpu h200\n"
+      "     or: plinth plan --model llama3-70b --gpus 256 --gpu h200 --batch 512 --seq 8192");
   command->callback([arguments] { run(*arguments); });
 }
 
