@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "core/error.h"
+#include "models/family.h"
 #include "models/t5/t5.h"
 #include "models/whisper/whisper.h"
 
@@ -20,16 +21,8 @@ struct Family {
 };
 
 constexpr std::array kFamilies = {
-    Family{"t5",
-           [](const ConfigJson& config,
-              const SafetensorsCheckpoint* weights) -> std::unique_ptr<EncoderDecoder> {
-             return std::make_unique<T5>(T5Config::from_json(config, weights));
-           }},
-    Family{"whisper",
-           [](const ConfigJson& config,
-              const SafetensorsCheckpoint* /*weights*/) -> std::unique_ptr<EncoderDecoder> {
-             return std::make_unique<Whisper>(WhisperConfig::from_json(config));
-           }},
+    Family{"t5", from_config<EncoderDecoder, T5, T5Config>},
+    Family{"whisper", from_config<EncoderDecoder, Whisper, WhisperConfig>},
 };
 
 const Family* find_family(const ConfigJson& config) {
@@ -62,15 +55,7 @@ std::unique_ptr<EncoderDecoder> make_encoder_decoder(const ConfigJson& config,
 
 std::unique_ptr<EncoderDecoder> load_encoder_decoder(const std::filesystem::path& directory,
                                                      DType dtype) {
-  check(is_floating_point(dtype) && !is_float8(dtype), ErrorKind::DType, "load_encoder_decoder",
-        "dtype got ", name(dtype), ", takes float64, float32, bfloat16 or float16");
-  const ConfigJson config = ConfigJson::read(directory / "config.json");
-  family_of(config);  // a wrong one is named before its weights are
-  const SafetensorsCheckpoint weights = SafetensorsCheckpoint::open(directory);
-  std::unique_ptr<EncoderDecoder> model = make_encoder_decoder(config, &weights);
-  if (dtype != DType::Float32) model->to(dtype);
-  read_weights(*model, model->weight_slices(), weights, directory);
-  return model;
+  return load_directory("load_encoder_decoder", directory, dtype, family_of);
 }
 
 void save_pretrained(const EncoderDecoder& model, const std::filesystem::path& directory,

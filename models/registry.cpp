@@ -8,6 +8,7 @@
 #include "core/io/file.h"
 #include "core/nearest.h"
 #include "models/bert/bert.h"
+#include "models/family.h"
 #include "models/gpt2/gpt2.h"
 #include "models/llama/llama.h"
 #include "models/mixtral/config.h"
@@ -25,14 +26,7 @@ constexpr ModelFamily family(std::string_view type) {
           [](const ModelSize& size) -> std::unique_ptr<LanguageModel> {
             return std::make_unique<Model>(Config::from_size(size));
           },
-          [](const ConfigJson& config,
-             const SafetensorsCheckpoint* weights) -> std::unique_ptr<LanguageModel> {
-            if constexpr (requires { Config::from_json(config, weights); }) {
-              return std::make_unique<Model>(Config::from_json(config, weights));
-            } else {
-              return std::make_unique<Model>(Config::from_json(config));
-            }
-          }};
+          from_config<LanguageModel, Model, Config>};
 }
 
 constexpr std::array kFamilies = {
@@ -90,17 +84,7 @@ std::unique_ptr<LanguageModel> make_model(const ConfigJson& config,
 }
 
 std::unique_ptr<LanguageModel> load_pretrained(const fs::path& directory, DType dtype) {
-  check(is_floating_point(dtype) && !is_float8(dtype), ErrorKind::DType, "load_pretrained",
-        "dtype got ", name(dtype), ", takes float64, float32, bfloat16 or float16");
-  check(fs::is_directory(directory), ErrorKind::Io, directory.string(),
-        "no such directory; expected one with config.json and model.safetensors");
-  const ConfigJson config = ConfigJson::read(directory / "config.json");
-  family_of(config);  // a wrong one is named before its weights are
-  const SafetensorsCheckpoint weights = SafetensorsCheckpoint::open(directory);
-  std::unique_ptr<LanguageModel> model = make_model(config, &weights);
-  if (dtype != DType::Float32) model->to(dtype);
-  read_weights(*model, model->weight_slices(), weights, directory);
-  return model;
+  return load_directory("load_pretrained", directory, dtype, family_of);
 }
 
 void save_pretrained(const nn::Module& model, const std::vector<WeightSlice>& slices,

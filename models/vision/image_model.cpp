@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <array>
 
-#include "core/error.h"
 #include "models/clip/clip.h"
+#include "models/family.h"
 #include "models/vit/vit.h"
 #include "models/vit_mae/vit_mae.h"
 
@@ -16,15 +16,7 @@ namespace {
 
 template <class Model, class Config>
 constexpr ImageModelFamily family(std::string_view type) {
-  return {type,
-          [](const ConfigJson& config,
-             const SafetensorsCheckpoint* weights) -> std::unique_ptr<ImageModel> {
-            if constexpr (requires { Config::from_json(config, weights); }) {
-              return std::make_unique<Model>(Config::from_json(config, weights));
-            } else {
-              return std::make_unique<Model>(Config::from_json(config));
-            }
-          }};
+  return {type, from_config<ImageModel, Model, Config>};
 }
 
 constexpr std::array kFamilies = {family<ViT, ViTConfig>("vit"),
@@ -57,17 +49,7 @@ std::unique_ptr<ImageModel> make_image_model(const ConfigJson& config,
 }
 
 std::unique_ptr<ImageModel> load_image_model(const fs::path& directory, DType dtype) {
-  check(is_floating_point(dtype) && !is_float8(dtype), ErrorKind::DType, "load_image_model",
-        "dtype got ", name(dtype), ", takes float64, float32, bfloat16 or float16");
-  check(fs::is_directory(directory), ErrorKind::Io, directory.string(),
-        "no such directory; expected one with config.json and model.safetensors");
-  const ConfigJson config = ConfigJson::read(directory / "config.json");
-  family_of(config);  // a wrong one is named before its weights are
-  const SafetensorsCheckpoint weights = SafetensorsCheckpoint::open(directory);
-  std::unique_ptr<ImageModel> model = make_image_model(config, &weights);
-  if (dtype != DType::Float32) model->to(dtype);
-  read_weights(*model, model->weight_slices(), weights, directory);
-  return model;
+  return load_directory("load_image_model", directory, dtype, family_of);
 }
 
 void save_image_model(const ImageModel& model, const fs::path& directory,
