@@ -1,10 +1,10 @@
 #include "train/finetune/bert_tasks.h"
 
 #include <algorithm>
-#include <charconv>
 
 #include "core/error.h"
 #include "core/ops/factories.h"
+#include "train/finetune/block_number.h"
 
 namespace plinth {
 namespace {
@@ -21,17 +21,6 @@ const TaskSettings& checked(const TaskSettings& settings, BertClassifier& model)
   for (const double weight : settings.class_weights)
     check(weight > 0, ErrorKind::Config, "task.class_weights", "got ", weight, ", takes above 0");
   return settings;
-}
-
-// "blocks" of a BERT are its children block0, block1, ...
-std::optional<int64_t> block_of(std::string_view parameter) {
-  constexpr std::string_view kBlock = "bert.block";
-  if (!parameter.starts_with(kBlock)) return std::nullopt;
-  parameter.remove_prefix(kBlock.size());
-  int64_t block = 0;
-  const auto [end, error] =
-      std::from_chars(parameter.data(), parameter.data() + parameter.size(), block);
-  return error == std::errc() ? std::optional(block) : std::nullopt;
 }
 
 int64_t round_up(int64_t value, int64_t multiple) {
@@ -73,7 +62,7 @@ int64_t BertFinetuneTask::depths() const {
 
 int64_t BertFinetuneTask::depth_of(std::string_view parameter) const {
   if (!is_trunk(parameter)) return depths() - 1;
-  const std::optional<int64_t> block = block_of(parameter);
+  const std::optional<int64_t> block = block_number(parameter, "bert.block");
   return block ? *block + 1 : 0;
 }
 

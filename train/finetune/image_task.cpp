@@ -1,7 +1,6 @@
 #include "train/finetune/image_task.h"
 
 #include <algorithm>
-#include <charconv>
 #include <optional>
 #include <set>
 
@@ -16,6 +15,7 @@
 #include "data/images/preprocessing.h"
 #include "data/images/rand_augment.h"
 #include "models/vit_mae/vit_mae.h"
+#include "train/finetune/block_number.h"
 #include "train/finetune/class_scores.h"
 
 namespace plinth {
@@ -136,13 +136,9 @@ Tensor ImageTask::loss(const Batch& batch, Tensor* outputs) {
 // The embeddings lie below the first block; the last norm goes with the last.
 int64_t ImageTask::depth_of(std::string_view parameter) const {
   if (!is_trunk(parameter)) return depths() - 1;
-  constexpr std::string_view kBlock = "encoder.blocks.block";
   if (parameter.starts_with("encoder.norm.")) return depths() - 2;
-  if (!parameter.starts_with(kBlock)) return 0;
-  parameter.remove_prefix(kBlock.size());
-  int64_t block = 0;
-  std::from_chars(parameter.data(), parameter.data() + parameter.size(), block);
-  return block + 1;
+  const std::optional<int64_t> block = block_number(parameter, "encoder.blocks.block");
+  return block ? *block + 1 : 0;
 }
 
 ImageData::ImageData(const ImageTask& task, const std::vector<fs::path>& files)
