@@ -4,9 +4,8 @@
 #include <cstdio>
 #include <memory>
 
-#include "apps/cli.h"
 #include "apps/commands.h"
-#include "apps/profile.h"
+#include "apps/run_command.h"
 #include "core/error.h"
 #include "distributed/world.h"
 #include "train/finetune/finetune.h"
@@ -14,15 +13,6 @@
 namespace plinth::apps {
 
 namespace {
-
-struct FinetuneArguments {
-  std::string file;
-  std::vector<std::string> overrides;
-  bool resume = false;
-  bool show_keys = false;
-  DeviceOptions device;
-  ProfileOptions profile;
-};
 
 void report(const FinetuneConfig& config, const FinetuneResult& result) {
   const TrainResult& training = result.training;
@@ -46,17 +36,10 @@ void report(const FinetuneConfig& config, const FinetuneResult& result) {
                 config.data.validation.front().c_str());
 }
 
-void run(const FinetuneArguments& arguments) {
+void run(const TrainArguments& arguments) {
   FinetuneConfig config;
   ConfigSchema schema = finetune_schema(config);
-  if (arguments.show_keys) {
-    std::fputs(schema.help().c_str(), stdout);
-    return;
-  }
-  check(!arguments.file.empty(), ErrorKind::Argument, "finetune", "takes a configuration file");
-  schema.load(arguments.file);
-  for (const std::string& assignment : arguments.overrides) schema.set(assignment);
-  schema.finish();
+  if (!arguments.load(schema, "finetune")) return;
   const distributed::Rendezvous place = distributed::from_environment();
   check(place.world_size == 1, ErrorKind::Argument, "finetune", "got ", place.world_size,
         " ranks, takes one process");
@@ -78,14 +61,8 @@ void run(const FinetuneArguments& arguments) {
 void add_finetune(CLI::App& program) {
   CLI::App* command =
       program.add_subcommand("finetune", "train a pretrained model for a task (bert, vit)");
-  const auto arguments = std::make_shared<FinetuneArguments>();
-  command->add_option("config", arguments->file, "TOML file; --keys explains what it may hold");
-  command->add_option("overrides", arguments->overrides, "key=value, in place of the file's");
-  command->add_flag("--resume", arguments->resume,
-                    "go on from the run's latest checkpoint, if there is one");
-  command->add_flag("--keys", arguments->show_keys, "list every key of the configuration");
-  arguments->device.add_to(*command);
-  arguments->profile.add_to(*command, "training steps");
+  const auto arguments = std::make_shared<TrainArguments>();
+  arguments->add_to(*command);
   command->footer("\nExample: plinth finetune examples/bert/finetune.toml optimizer.lr=3e-5");
   command->callback([arguments] { run(*arguments); });
 }

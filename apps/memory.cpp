@@ -7,6 +7,7 @@
 
 #include "apps/commands.h"
 #include "apps/memory/report.h"
+#include "apps/run_command.h"
 #include "core/error.h"
 #include "core/io/file.h"
 #include "train/logging/format.h"
@@ -18,8 +19,7 @@ namespace {
 constexpr int kMostRanks = 64;  // that are run one after another
 
 struct MemoryArguments {
-  std::string file;
-  std::vector<std::string> overrides;
+  RunFile file;
   int ranks = 1;
   int rank = -1;  // all
   std::string transfers = "late";
@@ -60,9 +60,7 @@ MemoryAnswer answer_to(const MemoryArguments& arguments, const PretrainConfig& c
 void run(const MemoryArguments& arguments) {
   PretrainConfig config;
   ConfigSchema schema = pretrain_schema(config);
-  schema.load(arguments.file);
-  for (const std::string& assignment : arguments.overrides) schema.set(assignment);
-  schema.finish();
+  arguments.file.load(schema);
   const MemoryAnswer answer = answer_to(arguments, config, schema);
   if (!arguments.svg.empty()) {
     AtomicFile file(arguments.svg);
@@ -81,8 +79,8 @@ void add_memory(CLI::App& program) {
       program.add_subcommand("memory", "what memory a training step takes, without training");
   const auto arguments = std::make_shared<MemoryArguments>();
   MemoryArguments& a = *arguments;
-  command->add_option("config", a.file, "TOML file, as plinth pretrain takes it")->required();
-  command->add_option("overrides", a.overrides, "key=value, in place of the file's");
+  command->add_option("config", a.file.path, "TOML file, as plinth pretrain takes it")->required();
+  command->add_option("overrides", a.file.overrides, "key=value, in place of the file's");
   command->add_option("--ranks", a.ranks, "ranks of the run")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();

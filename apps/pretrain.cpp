@@ -4,9 +4,8 @@
 #include <cstdio>
 #include <memory>
 
-#include "apps/cli.h"
 #include "apps/commands.h"
-#include "apps/profile.h"
+#include "apps/run_command.h"
 #include "core/error.h"
 #include "distributed/world.h"
 #include "train/logging/format.h"
@@ -15,15 +14,6 @@
 namespace plinth::apps {
 
 namespace {
-
-struct PretrainArguments {
-  std::string file;
-  std::vector<std::string> overrides;
-  bool resume = false;
-  bool show_keys = false;
-  DeviceOptions device;
-  ProfileOptions profile;
-};
 
 void report(const PretrainConfig& config, const PretrainResult& result) {
   const TrainResult& training = result.training;
@@ -58,17 +48,10 @@ std::string file_of_rank(const std::filesystem::path& file, int rank) {
   return own.string();
 }
 
-void run(const PretrainArguments& arguments) {
+void run(const TrainArguments& arguments) {
   PretrainConfig config;
   ConfigSchema schema = pretrain_schema(config);
-  if (arguments.show_keys) {
-    std::fputs(schema.help().c_str(), stdout);
-    return;
-  }
-  check(!arguments.file.empty(), ErrorKind::Argument, "pretrain", "takes a configuration file");
-  schema.load(arguments.file);
-  for (const std::string& assignment : arguments.overrides) schema.set(assignment);
-  schema.finish();
+  if (!arguments.load(schema, "pretrain")) return;
   const distributed::Rendezvous place = distributed::from_environment();
   DeviceOptions device_options = arguments.device;
   if (device_options.device == "cuda")  // each rank of a host has a GPU of its own
@@ -96,14 +79,8 @@ void run(const PretrainArguments& arguments) {
 
 void add_pretrain(CLI::App& program) {
   CLI::App* command = program.add_subcommand("pretrain", "train a language model on token shards");
-  const auto arguments = std::make_shared<PretrainArguments>();
-  command->add_option("config", arguments->file, "TOML file; --keys explains what it may hold");
-  command->add_option("overrides", arguments->overrides, "key=value, in place of the file's");
-  command->add_flag("--resume", arguments->resume,
-                    "go on from the run's latest checkpoint, if there is one");
-  command->add_flag("--keys", arguments->show_keys, "list every key of the configuration");
-  arguments->device.add_to(*command);
-  arguments->profile.add_to(*command, "training steps");
+  const auto arguments = std::make_shared<TrainArguments>();
+  arguments->add_to(*command);
   command->footer("\nExample: plinth pretrain examples/demo/kjv.toml optimizer.lr=1e-3 --resume");
   command->callback([arguments] { run(*arguments); });
 }

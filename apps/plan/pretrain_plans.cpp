@@ -22,10 +22,7 @@ struct Loaded {
   ConfigSchema schema = pretrain_schema(config);
 
   explicit Loaded(const RunFile& file, const std::vector<std::string>& more = {}) {
-    schema.load(file.path);
-    for (const std::string& assignment : file.overrides) schema.set(assignment);
-    for (const std::string& assignment : more) schema.set(assignment);
-    schema.finish();
+    file.load(schema, more);
   }
   Loaded(const Loaded&) = delete;
   Loaded& operator=(const Loaded&) = delete;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "apps/plan/question.h"
+#include "apps/run_command.h"
 #include "distributed/plan/search.h"
 
 namespace plinth::apps {
