@@ -117,15 +117,21 @@ void attention_forward(void* stream, const AttentionDesc& d, const T* q, const T
       {.dout = nullptr, .q = q, .k = k, .v = v, .out = out, .dq = {}, .dk = {}, .dv = {}});
   if constexpr (sizeof(T) == 2) tell_once(path, d.q_len);
   const AttentionKernels<T> kernels = kernels_of<T>(d);
-  auto* const forward = path.kernel == AttentionKernel::Hopper       ? kernels.hopper_forward
-                        : path.kernel == AttentionKernel::TensorCore ? kernels.tensor_core_forward
-                                                                     : kernels.plain_forward;
+  if (path.kernel == AttentionKernel::Hopper)
+    return kernels.hopper_forward(s, d, q, k, v, out, lse, workspace);
+  auto* const forward = path.kernel == AttentionKernel::TensorCore ? kernels.tensor_core_forward
+                                                                   : kernels.plain_forward;
   forward(s, d, q, k, v, out, lse);
 }
 
 template <class T>
 size_t attention_forward_workspace(const AttentionDesc& d) {
-  return attention::decode_takes<T>(d) ? attention::decode_workspace<T>(d) : 0;
+  if (attention::decode_takes<T>(d)) return attention::decode_workspace<T>(d);
+  if constexpr (sizeof(T) == 2) {
+    if (path_of<T>(d, false, {}).kernel == AttentionKernel::Hopper)
+      return attention::hopper_forward_workspace(d);
+  }
+  return 0;
 }
 
 template <class T>

@@ -44,11 +44,13 @@ struct AttentionPath {
 template <class T>
 AttentionPath attention_path(const AttentionDesc& desc, bool backward);
 
-// Bytes of workspace of the forward pass: 0 but for decode/ with more than one split.
+// Bytes of workspace of the forward pass: of decode/ with more than one split, and of hopper/ where
+// queries see keys in different number.
 template <class T>
 size_t attention_forward_workspace(const AttentionDesc& desc);
 
-// Without a workspace, another kernel serves what decode/ would need one for.
+// Without a workspace, another kernel serves what decode/ would need one for, and hopper/ divides
+// its work as it can.
 template <class T>
 void attention_forward(void* stream, const AttentionDesc& desc, const T* q, const T* k, const T* v,
                        T* out, compute_t<T>* lse, void* workspace = nullptr);

@@ -76,9 +76,9 @@ struct KernelsOfFunctor {
   using Rule = Custom<T, F>;
 
   static void hopper_forward(Stream stream, const AttentionDesc& d, const T* q, const T* k,
-                             const T* v, T* out, C* lse) {
+                             const T* v, T* out, C* lse, void* workspace) {
     with_columns_of<F, 0, 64, 96, 128, 256>(d.head_dim, [&]<int kColumns>() {
-      launch_hopper_forward<T, kColumns, Rule>(stream, d, q, k, v, out, lse);
+      launch_hopper_forward<T, kColumns, Rule>(stream, d, q, k, v, out, lse, workspace);
     });
   }
   static void hopper_backward(Stream stream, const AttentionDesc& d, const Gradients<T>& x,

@@ -19,7 +19,8 @@ struct AttentionKernels {
                        T* out, C* lse);
   using Backward = void(device::Stream, const AttentionDesc&, const T* dout, const T* q, const T* k,
                         const T* v, const C* lse, const C* delta, T* dq, T* dk, T* dv);
-  Forward* hopper_forward = nullptr;
+  void (*hopper_forward)(device::Stream, const AttentionDesc&, const T* q, const T* k, const T* v,
+                         T* out, C* lse, void* workspace) = nullptr;
   Forward* tensor_core_forward = nullptr;
   Forward* plain_forward = nullptr;
   void (*hopper_backward)(device::Stream, const AttentionDesc&, const attention::Gradients<T>&,

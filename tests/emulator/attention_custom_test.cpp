@@ -145,7 +145,9 @@ template <class T>
 Kernels<T> hopper() {
   return {[](const AttentionDesc& d, const T* q, const T* k, const T* v, T* out, float* lse) {
             ASSERT_EQ(attention::hopper_obstacle(d, q, k, v, out), nullptr);
-            table_of<T>(d).hopper_forward(nullptr, d, q, k, v, out, lse);
+            Buffer<int32_t> workspace(
+                static_cast<int64_t>(attention::hopper_forward_workspace(d) / sizeof(int32_t)));
+            table_of<T>(d).hopper_forward(nullptr, d, q, k, v, out, lse, workspace.data());
           },
           [](const AttentionDesc& d, const T* dout, const T* q, const T* k, const T* v,
              const T* out, const float* lse, T* dq, T* dk, T* dv) {

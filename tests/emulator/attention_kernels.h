@@ -18,7 +18,9 @@ Kernels<T> hopper() {
               EXPECT_STREQ(obstacle, "there is nothing to do");
               return attention::plain_forward<T>(nullptr, d, q, k, v, out, lse);
             }
-            attention::hopper_forward<T>(nullptr, d, q, k, v, out, lse);
+            Buffer<int32_t> workspace(
+                static_cast<int64_t>(attention::hopper_forward_workspace(d) / sizeof(int32_t)));
+            attention::hopper_forward<T>(nullptr, d, q, k, v, out, lse, workspace.data());
           },
           [](const AttentionDesc& d, const T* dout, const T* q, const T* k, const T* v,
              const T* out, const float* lse, T* dq, T* dk, T* dv) {

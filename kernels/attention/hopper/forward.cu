@@ -14,14 +14,18 @@ const char* hopper_obstacle(const AttentionDesc& d, const T* q, const T* k, cons
   return nullptr;
 }
 
+size_t hopper_forward_workspace(const AttentionDesc& d) {
+  return tiles_differ(d) ? sizeof(int32_t) : 0;
+}
+
 template <class T>
 void hopper_forward(Stream stream, const AttentionDesc& d, const T* q, const T* k, const T* v,
-                    T* out, float* lse) {
+                    T* out, float* lse, void* workspace) {
   with_hopper_columns(d.head_dim, [&]<int kColumns>() {
     if (scales_only(d) && d.scale > 0 && d.dropout == 0) {
-      launch_hopper_forward<T, kColumns, Scaled<T>>(stream, d, q, k, v, out, lse);
+      launch_hopper_forward<T, kColumns, Scaled<T>>(stream, d, q, k, v, out, lse, workspace);
     } else {
-      launch_hopper_forward<T, kColumns, Described<T>>(stream, d, q, k, v, out, lse);
+      launch_hopper_forward<T, kColumns, Described<T>>(stream, d, q, k, v, out, lse, workspace);
     }
   });
 }
@@ -30,7 +34,7 @@ void hopper_forward(Stream stream, const AttentionDesc& d, const T* q, const T* 
   template const char* hopper_obstacle<T>(const AttentionDesc&, const T*, const T*, const T*,     \
                                           const T*);                                              \
   template void hopper_forward<T>(Stream, const AttentionDesc&, const T*, const T*, const T*, T*, \
-                                  float*);
+                                  float*, void*);
 PLINTH_INSTANTIATE(BFloat16)
 PLINTH_INSTANTIATE(Float16)
 #undef PLINTH_INSTANTIATE

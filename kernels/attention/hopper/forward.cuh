@@ -24,6 +24,8 @@ struct ForwardSizes {
   static constexpr int kConsumers = plain && kColumns == 64 ? 3 : 2;
   static constexpr int kKeys = plain ? kColumns == 256 ? 80 : 128 : kColumns == 256 ? 48 : 64;
   static constexpr int kStages = 2;
+  // Queries are fetched, and results written, under the work on another tile of queries.
+  static constexpr int kQueryStages = kColumns == 256 ? 1 : 2;
   static constexpr int kProducerRegisters = kConsumers == 3 ? 32 : 24;
   static constexpr int kConsumerRegisters = kConsumers == 3 ? 160 : 240;
 };
@@ -31,7 +33,7 @@ struct ForwardSizes {
 template <class T, int kColumns_, bool plain>
 struct ForwardTile : ForwardSizes<kColumns_, plain> {
   using Sizes = ForwardSizes<kColumns_, plain>;
-  using Sizes::kConsumers, Sizes::kKeys, Sizes::kStages;
+  using Sizes::kConsumers, Sizes::kKeys, Sizes::kStages, Sizes::kQueryStages;
   static constexpr int kColumns = kColumns_;
   static constexpr int kThreads = 128 * (kConsumers + 1), kRows = 64 * kConsumers;
   static constexpr Swizzle kSwizzle = kColumns % 64 == 0 ? Swizzle::Bytes128 : Swizzle::Bytes64;
@@ -42,13 +44,20 @@ struct ForwardTile : ForwardSizes<kColumns_, plain> {
   using OwnRows = Boxes<64, kBoxColumns, kSwizzle>;  // of queries and results
 
   static constexpr uint32_t kQBytes = 64 * kColumns * 2, kTileBytes = kKeys * kColumns * 2;
-  static constexpr uint32_t kBarriers = kConsumers * kQBytes + 2 * kStages * kTileBytes;
-  // Queries: a stage for each warpgroup, which it also writes its results to.
-  using Queries = Ring<T, kConsumers, kQBytes, 0, kBarriers>;
+  static constexpr uint32_t kNumbersAt =
+      kConsumers * kQueryStages * kQBytes + 2 * kStages * kTileBytes;
+  static constexpr uint32_t kBarriers = kNumbersAt + (kConsumers * kQueryStages * 4 + 15) / 16 * 16;
+  // Queries: a stage for each warpgroup, which it also writes its results to, and where it finds
+  // the number of the tile, in the schedule's order.
+  using Queries = Ring<T, kConsumers * kQueryStages, kQBytes, 0, kBarriers>;
   using Keys = Ring<T, kStages, kTileBytes, Queries::kEnd, Queries::kBarriersEnd>;
   using Values = Ring<T, kStages, kTileBytes, Keys::kEnd, Keys::kBarriersEnd>;
   using Random = SharedDropout<Values::kBarriersEnd>;
   static constexpr uint32_t kSharedBytes = Random::kEnd;
+
+  PLINTH_DEVICE static Shared<int32_t> number(const typename Queries::Place& at) {
+    return shared_array<int32_t>(kNumbersAt + static_cast<uint32_t>(at.stage) * 4, 1);
+  }
 };
 
 // Named barriers; 0 is block_sync()'s.
@@ -93,9 +102,8 @@ PLINTH_DEVICE void fetch_forward(const TensorMap& q_map, const TensorMap& k_map,
   typename Queries::Place q;
   typename Keys::Place k;
   typename Values::Place v;
-  for (int32_t round = 0; round < a.schedule.rounds(); ++round) {
-    const int32_t number = a.schedule.number(round);
-    if (number >= a.schedule.count) continue;
+  int32_t number = a.schedule.after(-1);
+  for (; number < a.schedule.count; number = a.schedule.after(number)) {
     const QueryTile t(a.desc, a.lengths, a.schedule, number, Tile::kRows, Tile::kKeys);
     if (t.rows == 0) continue;
     const int32_t kv_head = t.head / static_cast<int32_t>(a.desc.heads / a.desc.kv_heads);
@@ -109,8 +117,10 @@ PLINTH_DEVICE void fetch_forward(const TensorMap& q_map, const TensorMap& k_map,
     int32_t tile = tile_below<Tile>(a, t, t.tile);
     if (tile >= t.tile_begin) load_keys(tile);
     for (int group = 0; group < Tile::kConsumers; ++group) {
-      load_rows<64, Tile::kColumns, Tile::kBoxColumns>(Queries::start(q), q_map, q_row + 64 * group,
-                                                       t.head, t.batch, Queries::full(q));
+      Queries::wait_free(q);
+      Tile::number(q)[0] = number;
+      load_rows<64, Tile::kColumns, Tile::kBoxColumns>(
+          Queries::start_free(q), q_map, q_row + 64 * group, t.head, t.batch, Queries::full(q));
       q.advance();
     }
     while (tile >= t.tile_begin) {
@@ -122,6 +132,12 @@ PLINTH_DEVICE void fetch_forward(const TensorMap& q_map, const TensorMap& k_map,
       v.advance();
       tile = next;
     }
+  }
+  for (int group = 0; group < Tile::kConsumers; ++group) {
+    Queries::wait_free(q);
+    Tile::number(q)[0] = number;
+    mbarrier_arrive(Queries::full(q));
+    q.advance();
   }
 }
 
@@ -231,9 +247,38 @@ struct ForwardConsumer {
     named_sync(kConsumersOnly, 128 * Tile::kConsumers);
   }
 
-  // The keys of a tile, the softmax of the tile before it, and its values; from `tile` down.
-  PLINTH_DEVICE void run_tile(const QueryTile& t, int32_t tile,
-                              Registers<float, Tile::kColumns / 2>& sums, OnlineSoftmax& softmax) {
+  // The tiles of keys of which the warpgroup's own queries see something: from `end` - 1 down to
+  // `begin`.
+  struct OwnTiles {
+    int32_t begin, end;
+
+    PLINTH_DEVICE OwnTiles(const QueryTile& t, int32_t first) : begin(t.tile), end(t.tile) {
+      const int32_t last = least(first + 63, t.q_len - 1);
+      if (first > last) return;
+      begin = t.sight.begin(first) / Tile::kKeys;
+      end = (t.sight.end(last) + Tile::kKeys - 1) / Tile::kKeys;
+    }
+  };
+
+  // A tile that other warpgroups work on.
+  PLINTH_DEVICE int32_t pass_over(const QueryTile& t, int32_t tile) {
+    Keys::wait(k);
+    take_turn();
+    pass_turn();
+    Keys::release(k);
+    k.advance();
+    clear_padding(t, tile);
+    Values::wait(v);
+    Values::release(v);
+    v.advance();
+    return tile_below<Tile>(a, t, tile);
+  }
+
+  // The keys of a tile, the softmax of the tile before it, and its values; from `tile` down to
+  // `begin`. Gives the tile below those.
+  PLINTH_DEVICE int32_t run_tiles(const QueryTile& t, int32_t tile, int32_t begin,
+                                  Registers<float, Tile::kColumns / 2>& sums,
+                                  OnlineSoftmax& softmax) {
     Registers<float, Tile::kKeys / 2> scores;
     Registers<uint32_t, 4> weights[kKeySteps];
     float decay[2];
@@ -248,8 +293,7 @@ struct ForwardConsumer {
     to_fragments(scores, weights);
     clear_padding(t, tile);
     bool accumulate = false;
-    for (tile = tile_below<Tile>(a, t, tile); tile >= t.tile_begin;
-         tile = tile_below<Tile>(a, t, tile)) {
+    for (tile = tile_below<Tile>(a, t, tile); tile >= begin; tile = tile_below<Tile>(a, t, tile)) {
       Keys::wait(k);
       take_turn();
       multiply_keys(scores);
@@ -274,6 +318,7 @@ struct ForwardConsumer {
     wgmma_wait<0>(sums, weights);
     Values::release(v);
     v.advance();
+    return tile;
   }
 
   // Scales the sums (which are unset where the queries see no key), writes lse, and the results to
@@ -347,18 +392,21 @@ struct ForwardConsumer {
 
   PLINTH_DEVICE void run(const TensorMap& out_map) {
     if (group == Tile::kConsumers - 1) pass_turn();
-    for (int32_t round = 0; round < a.schedule.rounds(); ++round) {
-      const int32_t number = a.schedule.number(round);
-      if (number >= a.schedule.count) continue;
+    for (;;) {
+      Queries::wait(q);
+      const int32_t number = Tile::number(q)[0];
+      if (number >= a.schedule.count) return;
       const QueryTile t(a.desc, a.lengths, a.schedule, number, Tile::kRows, Tile::kKeys);
-      if (t.rows == 0) continue;
+      const OwnTiles own(t, t.first + 64 * group);
       Registers<float, Tile::kColumns / 2> sums;
       OnlineSoftmax softmax;
-      Queries::wait(q);
-      const int32_t tile = tile_below<Tile>(a, t, t.tile);
-      if (tile >= t.tile_begin) run_tile(t, tile, sums, softmax);
+      int32_t tile = tile_below<Tile>(a, t, t.tile);
+      while (tile >= greatest(own.end, t.tile_begin)) tile = pass_over(t, tile);
+      if (tile >= own.begin) tile = run_tiles(t, tile, own.begin, sums, softmax);
+      while (tile >= t.tile_begin) tile = pass_over(t, tile);
       finish(out_map, t, sums, softmax);
-      q.parity ^= 1;
+      PLINTH_UNROLL
+      for (int i = 0; i < Tile::kConsumers; ++i) q.advance();
     }
   }
 };
@@ -394,25 +442,30 @@ PLINTH_KERNEL
   }
 }
 
+template <class = void>
+PLINTH_KERNEL void clear_ticket(Global<int32_t> ticket) {
+  ticket[0] = 0;
+}
+
 template <class T, int kColumns, class Rule>
 void launch_hopper_forward(Stream stream, const AttentionDesc& d, const T* q, const T* k,
-                           const T* v, T* out, float* lse) {
+                           const T* v, T* out, float* lse, void* workspace) {
   using Tile = ForwardTile<T, kColumns, Rule::kScaleOnly>;
-  const ForwardArguments<T, Rule> arguments{d,
-                                            {d.kv_lengths, d.cu_seqlens_q, d.cu_seqlens_k},
-                                            schedule_of(d, Tile::kRows, sizeof(T)),
-                                            Rule(d),
-                                            Dropout<float>(d),
-                                            out,
-                                            lse};
+  Schedule schedule = schedule_of(d, Tile::kRows, sizeof(T));
+  const int32_t blocks = std::min(schedule.count, device_limits().multiprocessors);
+  if (workspace && tiles_differ(d) && schedule.count > blocks) {
+    schedule.ticket = static_cast<int32_t*>(workspace);
+    launch("hopper_attention_ticket", clear_ticket<>, {{1}, {1}}, stream, schedule.ticket);
+  }
+  const ForwardArguments<T, Rule> arguments{
+      d,  {d.kv_lengths, d.cu_seqlens_q, d.cu_seqlens_k}, schedule, Rule(d), Dropout<float>(d), out,
+      lse};
   const auto map = [&](const T* p, const AttentionDesc::Strides& s, int64_t heads, int64_t length,
                        int64_t rows) {
     return head_map(p, s, d, heads, length, rows, Tile::kBoxColumns, Tile::kSwizzle);
   };
-  const auto blocks =
-      static_cast<uint32_t>(std::min(arguments.schedule.count, device_limits().multiprocessors));
   launch("hopper_attention_forward", hopper_forward_kernel<T, kColumns, Rule>,
-         {{blocks}, {Tile::kThreads}, Tile::kSharedBytes}, stream,
+         {{static_cast<uint32_t>(blocks)}, {Tile::kThreads}, Tile::kSharedBytes}, stream,
          map(q, d.q, d.heads, d.q_len, 64), map(k, d.k, d.kv_heads, d.kv_len, Tile::kKeys),
          map(v, d.v, d.kv_heads, d.kv_len, Tile::kKeys), map(out, d.out, d.heads, d.q_len, 64),
          arguments);

@@ -18,9 +18,12 @@ template <class T>
 const char* hopper_obstacle(const AttentionDesc& desc, const T* q, const T* k, const T* v,
                             const T* out);
 
+// Bytes of workspace with which the forward pass divides its work best; it does without.
+size_t hopper_forward_workspace(const AttentionDesc& desc);
+
 template <class T>
 void hopper_forward(device::Stream stream, const AttentionDesc& desc, const T* q, const T* k,
-                    const T* v, T* out, float* lse);
+                    const T* v, T* out, float* lse, void* workspace);
 
 // What the backward pass reads and writes.
 template <class T>

@@ -59,7 +59,8 @@ struct Ring {
     mbarrier_arrive_expect(full(at), bytes);
     return tile(at);
   }
-  // The same where another ring's stage, freed later, has been waited for.
+  // The same in two steps, or where another ring's stage, freed later, has been waited for.
+  PLINTH_DEVICE static void wait_free(const Place& at) { mbarrier_wait(empty(at), at.parity ^ 1); }
   PLINTH_DEVICE static Shared<T> start_free(const Place& at) {
     mbarrier_arrive_expect(full(at), kTileBytes);
     return tile(at);
