@@ -68,18 +68,23 @@ inline int64_t tiles_of(const AttentionDesc& d, int64_t length, int64_t rows) {
   return d.cu_seqlens_q != nullptr ? length / rows + d.sequences : d.batch * ceil_div(length, rows);
 }
 
+// Of a batch that is not packed, the tile of queries or of keys that begins at row `first`.
+PLINTH_DEVICE Problem problem_of(const AttentionDesc& d, const Lengths& lengths, int64_t batch,
+                                 int64_t first) {
+  int64_t visible = d.kv_len;
+  if (lengths.kv_lengths) {
+    const int64_t length = lengths.kv_lengths[batch];
+    visible = least(visible, greatest(0, length));
+  }
+  return {batch, batch, 0, 0, d.q_len, d.kv_len, visible, first};
+}
+
 // Tile `number` of those, of queries or of keys.
 PLINTH_DEVICE Problem problem_of(const AttentionDesc& d, const Lengths& lengths, int64_t number,
                                  int64_t rows, bool of_keys) {
   if (!lengths.cu_seqlens_q) {
     const int64_t tiles = ceil_div(of_keys ? d.kv_len : d.q_len, rows);
-    const int64_t batch = number / tiles;
-    int64_t visible = d.kv_len;
-    if (lengths.kv_lengths) {
-      const int64_t length = lengths.kv_lengths[batch];
-      visible = least(visible, greatest(0, length));
-    }
-    return {batch, batch, 0, 0, d.q_len, d.kv_len, visible, number % tiles * rows};
+    return problem_of(d, lengths, number / tiles, number % tiles * rows);
   }
   const Global<const int64_t> starts = of_keys ? lengths.cu_seqlens_k : lengths.cu_seqlens_q;
   const auto first_tile = [&](int64_t sequence) {

@@ -64,6 +64,23 @@ const Case kShort{.name = "short",
                   .kv_len = 150,
                   .head_dim = 64};
 
+// One tile of keys each: a block's tiles of queries follow each other closely.
+const Case kOneTile{.name = "one tile",
+                    .batch = 12,
+                    .heads = 1,
+                    .kv_heads = 1,
+                    .q_len = 4,
+                    .kv_len = 40,
+                    .head_dim = 64};
+// One warpgroup has queries, which see many tiles that the others pass over.
+const Case kFew{.name = "few queries",
+                .batch = 4,
+                .heads = 1,
+                .kv_heads = 1,
+                .q_len = 3,
+                .kv_len = 700,
+                .head_dim = 64};
+
 // The same for the backward kernel of 256 columns, whose tiles have 64 keys.
 const Case kWideShort{.name = "wide, short",
                       .batch = 3,
@@ -189,11 +206,11 @@ Kernels<BFloat16> backward_alone(const Case& c) {
 }
 
 TEST(AttentionHopper, FailsWithoutAnyOfItsBarriersWaitsAndFences) {
-  expect_none_idle({kShort, kPadded, kPacked, kCausal}, 80, {},
+  expect_none_idle({kShort, kPadded, kPacked, kCausal, kOneTile, kFew}, 80, {},
                    [](const Case&) { return hopper<BFloat16>(); });
 }
 TEST(AttentionHopper, FailsWithoutAnyOfThemWithDropoutAndSoftCap) {
-  std::vector<Case> cases{kShort, kPadded, kPacked, kCausal};
+  std::vector<Case> cases{kShort, kPadded, kPacked, kCausal, kOneTile, kFew};
   for (Case& c : cases) {
     c.heads = c.kv_heads = std::min(c.heads, int64_t{3});
     c.dropout = 0.2f;

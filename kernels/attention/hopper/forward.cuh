@@ -1,9 +1,10 @@
 #pragma once
 
 // The forward kernel for sm_90a, and its launch. Algorithm: Dao, arXiv 2307.08691, and Shah et al.,
-// arXiv 2407.08608 (FlashAttention-3), whose three ideas are here: loads by a warp of their own,
-// softmax of one warpgroup while another multiplies, and softmax of one tile while the same
-// warpgroup multiplies the next.
+// arXiv 2407.08608 (FlashAttention-3): loads by a warp of their own, softmax of one warpgroup while
+// another multiplies, and softmax of one tile while the same warpgroup multiplies the next. Here
+// warpgroups take no turns at the tensor cores, as they do there: measured, turns gain nothing in
+// long sequences and cost 4 to 7 % in short ones below a diagonal.
 
 #include "kernels/attention/custom_rule.cuh"
 #include "kernels/attention/hopper/hopper.h"
@@ -23,7 +24,7 @@ template <int kColumns, bool plain>
 struct ForwardSizes {
   static constexpr int kConsumers = plain && kColumns == 64 ? 3 : 2;
   static constexpr int kKeys = plain ? kColumns == 256 ? 80 : 128 : kColumns == 256 ? 48 : 64;
-  static constexpr int kStages = 2;
+  static constexpr int kStages = kColumns == 64 ? 4 : 2;
   // Queries are fetched, and results written, under the work on another tile of queries.
   static constexpr int kQueryStages = kColumns == 256 ? 1 : 2;
   static constexpr int kProducerRegisters = kConsumers == 3 ? 32 : 24;
@@ -61,7 +62,7 @@ struct ForwardTile : ForwardSizes<kColumns_, plain> {
 };
 
 // Named barriers; 0 is block_sync()'s.
-enum ForwardBarrier : uint32_t { kTurn = 1, kOneGroup = 4, kConsumersOnly = 7 };
+enum ForwardBarrier : uint32_t { kOneGroup = 1, kConsumersOnly = 4 };
 
 template <class T, class Rule>
 struct ForwardArguments {
@@ -106,7 +107,7 @@ PLINTH_DEVICE void fetch_forward(const TensorMap& q_map, const TensorMap& k_map,
   for (; number < a.schedule.count; number = a.schedule.after(number)) {
     const QueryTile t(a.desc, a.lengths, a.schedule, number, Tile::kRows, Tile::kKeys);
     if (t.rows == 0) continue;
-    const int32_t kv_head = t.head / static_cast<int32_t>(a.desc.heads / a.desc.kv_heads);
+    const int32_t kv_head = t.head / a.schedule.group;
     const int32_t q_row = t.q_begin + t.first;
     const auto load_keys = [&](int32_t tile) {
       load_rows<Tile::kKeys, Tile::kColumns, Tile::kBoxColumns>(
@@ -155,18 +156,14 @@ struct ForwardConsumer {
   typename Queries::Place q;
   typename Keys::Place k;
   typename Values::Place v;
+  int32_t writing = -1;  // the stage of queries from where TMA is writing results; -1: none
 
   PLINTH_DEVICE ForwardConsumer(const ForwardArguments<T, Rule>& arguments, int32_t number)
       : a(arguments), group(number) {
     q.stage = group;
   }
 
-  // Warpgroups start their products in turn, so that while one multiplies the others do softmax.
-  PLINTH_DEVICE void take_turn() const { named_sync(kTurn + static_cast<uint32_t>(group), 256); }
-  PLINTH_DEVICE void pass_turn() const {
-    const int32_t next = group + 1 < Tile::kConsumers ? group + 1 : 0;
-    named_arrive(kTurn + static_cast<uint32_t>(next), 256);
-  }
+  PLINTH_DEVICE void sync_own() const { named_sync(kOneGroup + static_cast<uint32_t>(group), 128); }
 
   // scores = q k^T
   PLINTH_DEVICE void multiply_keys(Registers<float, Tile::kKeys / 2>& scores) const {
@@ -260,15 +257,15 @@ struct ForwardConsumer {
     }
   };
 
-  // A tile that other warpgroups work on.
+  // A tile that other warpgroups work on. It is freed when all threads have seen it come: one that
+  // is late would take a later phase of the barrier for it.
   PLINTH_DEVICE int32_t pass_over(const QueryTile& t, int32_t tile) {
     Keys::wait(k);
-    take_turn();
-    pass_turn();
+    Values::wait(v);
+    clear_padding(t, tile);
+    sync_own();
     Keys::release(k);
     k.advance();
-    clear_padding(t, tile);
-    Values::wait(v);
     Values::release(v);
     v.advance();
     return tile_below<Tile>(a, t, tile);
@@ -283,9 +280,8 @@ struct ForwardConsumer {
     Registers<uint32_t, 4> weights[kKeySteps];
     float decay[2];
     Keys::wait(k);
-    take_turn();
     multiply_keys(scores);
-    pass_turn();
+    free_written();
     wgmma_wait<0>(scores);
     Keys::release(k);
     k.advance();
@@ -295,11 +291,9 @@ struct ForwardConsumer {
     bool accumulate = false;
     for (tile = tile_below<Tile>(a, t, tile); tile >= begin; tile = tile_below<Tile>(a, t, tile)) {
       Keys::wait(k);
-      take_turn();
       multiply_keys(scores);
       Values::wait(v);
       multiply_values(sums, weights, accumulate);
-      pass_turn();
       wgmma_wait<1>(scores);
       Keys::release(k);
       k.advance();
@@ -359,7 +353,7 @@ struct ForwardConsumer {
   PLINTH_DEVICE void write_rows(const TensorMap& out_map, const QueryTile& t, int32_t first,
                                 int32_t rows) {
     fence_async_shared();
-    named_sync(kOneGroup + static_cast<uint32_t>(group), 128);
+    sync_own();
     const Shared<T> from = Queries::tile(q);
     const int32_t row = t.q_begin + t.first + first;
     const bool leader = thread_index() % 128 == 0;
@@ -369,13 +363,21 @@ struct ForwardConsumer {
         for (int column = 0; column < Tile::kColumns; column += Tile::kBoxColumns)
           tma_store(out_map, {column, row, t.head, t.batch}, from + column * 64);
         bulk_commit();
-        bulk_wait_read<0>();
       }
     } else {
       copy_rows(from, row, rows, t);
-      named_sync(kOneGroup + static_cast<uint32_t>(group), 128);
+      sync_own();
     }
-    if (leader) mbarrier_arrive(Queries::empty(q));
+    writing = q.stage;
+  }
+  // Frees the place of the results before when they have left shared memory: with two stages, under
+  // the next tile's first product.
+  PLINTH_DEVICE void free_written() {
+    if (writing >= 0 && thread_index() % 128 == 0) {
+      bulk_wait_read<0>();
+      mbarrier_arrive(Queries::empty({writing, 0}));
+    }
+    writing = -1;
   }
 
   PLINTH_DEVICE void copy_rows(Shared<T> from, int32_t row, int32_t rows,
@@ -391,11 +393,10 @@ struct ForwardConsumer {
   }
 
   PLINTH_DEVICE void run(const TensorMap& out_map) {
-    if (group == Tile::kConsumers - 1) pass_turn();
     for (;;) {
       Queries::wait(q);
       const int32_t number = Tile::number(q)[0];
-      if (number >= a.schedule.count) return;
+      if (number >= a.schedule.count) break;
       const QueryTile t(a.desc, a.lengths, a.schedule, number, Tile::kRows, Tile::kKeys);
       const OwnTiles own(t, t.first + 64 * group);
       Registers<float, Tile::kColumns / 2> sums;
@@ -404,10 +405,13 @@ struct ForwardConsumer {
       while (tile >= greatest(own.end, t.tile_begin)) tile = pass_over(t, tile);
       if (tile >= own.begin) tile = run_tiles(t, tile, own.begin, sums, softmax);
       while (tile >= t.tile_begin) tile = pass_over(t, tile);
+      free_written();
       finish(out_map, t, sums, softmax);
+      if constexpr (Tile::kQueryStages == 1) free_written();
       PLINTH_UNROLL
       for (int i = 0; i < Tile::kConsumers; ++i) q.advance();
     }
+    free_written();
   }
 };
 

@@ -53,11 +53,12 @@ struct Sight {
 // third of the whole with 8192 queries of 64 columns below a diagonal (bench/attention_model.py).
 // What a tile gives does not depend on who makes it.
 struct Schedule {
-  int32_t tiles = 0;       // of one head (of a packed batch: of all sequences)
-  int32_t heads = 0;       // of the batch
-  int32_t section = 1;     // heads
-  int32_t count = 0;       // tiles of all heads
-  Global<int32_t> ticket;  // how many numbers were taken after each block's first; or null
+  int32_t tiles = 0;                       // of one head (of a packed batch: of all sequences)
+  int32_t heads = 0;                       // of the batch
+  int32_t section = 1;                     // heads
+  int32_t count = 0;                       // tiles of all heads
+  int32_t heads_of_sample = 1, group = 1;  // heads of queries; those that share keys
+  Global<int32_t> ticket = {};  // how many numbers were taken after each block's first; or null
 
   // The number that a block, whose last one was `before` (-1: none), works on next.
   PLINTH_DEVICE int32_t after(int32_t before) const {
@@ -94,6 +95,7 @@ inline Schedule schedule_of(const AttentionDesc& d, int64_t rows, int64_t elemen
   s.section =
       static_cast<int32_t>(std::min<int64_t>(s.heads, group * std::max<int64_t>(1, groups)));
   s.count = s.tiles * s.heads;
+  s.heads_of_sample = static_cast<int32_t>(d.heads), s.group = static_cast<int32_t>(group);
   return s;
 }
 
@@ -109,8 +111,7 @@ struct QueryTile {
 
   PLINTH_DEVICE QueryTile(const AttentionDesc& d, const Lengths& lengths, const Schedule& schedule,
                           int32_t number, int32_t tile_rows, int32_t tile_keys)
-      : QueryTile(d, at(d, lengths, schedule, number, tile_rows), schedule.place(number).head,
-                  tile_rows, tile_keys) {}
+      : QueryTile(d, lengths, schedule, schedule.place(number), tile_rows, tile_keys) {}
 
   // As the general parts of attention take it.
   PLINTH_DEVICE Problem problem() const {
@@ -118,13 +119,17 @@ struct QueryTile {
   }
 
  private:
+  PLINTH_DEVICE QueryTile(const AttentionDesc& d, const Lengths& lengths, const Schedule& schedule,
+                          const Schedule::Place& place, int32_t tile_rows, int32_t tile_keys)
+      : QueryTile(d, at(d, lengths, schedule, place, tile_rows),
+                  place.head % schedule.heads_of_sample, tile_rows, tile_keys) {}
   PLINTH_DEVICE static Problem at(const AttentionDesc& d, const Lengths& lengths,
-                                  const Schedule& schedule, int32_t number, int32_t tile_rows) {
-    const Schedule::Place place = schedule.place(number);
-    const int64_t batch = lengths.cu_seqlens_q ? 0 : place.head / d.heads;
-    return problem_of(d, lengths, batch * schedule.tiles + place.tile, tile_rows, false);
+                                  const Schedule& schedule, const Schedule::Place& place,
+                                  int32_t tile_rows) {
+    if (lengths.cu_seqlens_q) return problem_of(d, lengths, place.tile, tile_rows, false);
+    return problem_of(d, lengths, place.head / schedule.heads_of_sample, place.tile * tile_rows);
   }
-  PLINTH_DEVICE QueryTile(const AttentionDesc& d, const Problem& p, int32_t head_of_batch,
+  PLINTH_DEVICE QueryTile(const AttentionDesc& d, const Problem& p, int32_t head_of_sample,
                           int32_t tile_rows, int32_t tile_keys)
       : batch(static_cast<int32_t>(p.batch)),
         sample(static_cast<int32_t>(p.sample)),
@@ -133,7 +138,7 @@ struct QueryTile {
         q_len(static_cast<int32_t>(p.q_len)),
         kv_len(static_cast<int32_t>(p.kv_len)),
         sight(d, p),
-        head(head_of_batch % static_cast<int32_t>(d.heads)),
+        head(head_of_sample),
         first(static_cast<int32_t>(attention::least(p.first, int64_t{kFar}))) {
     rows = greatest(0, least(q_len - first, tile_rows));
     tile_begin = sight.begin(first) / tile_keys;
