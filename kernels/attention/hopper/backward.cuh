@@ -16,7 +16,8 @@ namespace plinth::kernels::cuda::attention {
 
 // ---- a consumer warpgroup ----
 
-// `group` is which 64 of the tile's keys it has, `half` which columns of dq it makes.
+// `group` is which 64 of the tile's keys it has, `half` which columns of dq it makes where both
+// make dq.
 template <class Tile_, class T, class Rule>
 struct BackwardConsumer {
   using Tile = Tile_;
@@ -34,6 +35,13 @@ struct BackwardConsumer {
   using DqPart = Registers<float, Tile::kDqColumns / 2>;
   using Fragments = Registers<uint32_t, 4>[Tile::kQueries / 16];
   static constexpr int kThreads = 128 * Tile::kConsumers;
+  // The warpgroup's rows of keys or of values as an operand: in registers where they fit, so that
+  // only queries are read for scores.
+  static constexpr bool kRowsInRegisters = Rule::kScaleOnly && Tile::kColumns == 64;
+  struct RowFragments {
+    Registers<uint32_t, 4> steps[Tile::kColumns / 16];
+  };
+  using OwnRows = std::conditional_t<kRowsInRegisters, RowFragments, Shared<T>>;
 
   const BackwardArguments<T, Rule>& a;
   const int32_t group, half;
@@ -68,6 +76,24 @@ struct BackwardConsumer {
                step > 0);
     wgmma_commit();
   }
+  PLINTH_DEVICE void multiply_rows(RowFragments& rows, Shared<T> queries, Scores& result) const {
+    const MatrixDescriptor columns = Tile::QueryRows::first(queries);
+    wgmma_fence(result, rows.steps);
+    PLINTH_UNROLL
+    for (uint32_t step = 0; step < Tile::kColumns / 16; ++step)
+      wgmma_from_registers<T, Major::K>(result, rows.steps[step],
+                                        columns + Tile::QueryRows::offset(step), step > 0);
+    wgmma_commit();
+  }
+  PLINTH_DEVICE void get_rows(Shared<T> tile, OwnRows& rows) const {
+    if constexpr (kRowsInRegisters) {
+      PLINTH_UNROLL
+      for (int step = 0; step < Tile::kColumns / 16; ++step)
+        Tile::OfKeys::load(tile, 64 * group, step, rows.steps[step]);
+    } else {
+      rows = tile;
+    }
+  }
   // gradient += fragments [keys, queries] times rows of queries
   PLINTH_DEVICE void multiply_queries(Fragments& fragments, Shared<T> queries, Gradient& gradient,
                                       bool accumulate) const {
@@ -80,13 +106,13 @@ struct BackwardConsumer {
                                          accumulate || step > 0);
     wgmma_commit();
   }
-  // A part of the warpgroup's half of the columns of a tile of dq: slopes, transposed, times keys.
+  // A piece of a tile of dq: slopes, transposed, times keys.
   PLINTH_DEVICE void multiply_slopes(DqPart& dq, int part = 0) const {
-    constexpr int kBoxes = Tile::kDqColumns / 64;  // of keys; 0: half of one
+    constexpr int kBoxes = Tile::kDqColumns / 64;  // of keys
     const MatrixDescriptor rows = Tile::Slopes::first(slope_tile());
     const MatrixDescriptor columns = not_ahead(Tile::KeyColumns::first(
-        Keys::tile(key_place()) + (half * Tile::kDqParts + part) *
-                                      (kBoxes > 0 ? kBoxes * Tile::kKeys * 64 : Tile::kDqColumns)));
+        Keys::tile(key_place()) +
+        ((Tile::kDqByTurns ? 0 : half) * Tile::kDqParts + part) * kBoxes * Tile::kKeys * 64));
     wgmma_fence(dq);
     PLINTH_UNROLL
     for (uint32_t step = 0; step < Tile::kKeys / 16; ++step)
@@ -272,10 +298,10 @@ struct BackwardConsumer {
                           Vector<float, 4>{sums[i], sums[i + 1], sums[i + 2], sums[i + 3]});
   }
 
-  // A part of a tile of dq to shared memory, from where it is added to the others'.
+  // A piece of a tile of dq to shared memory, from where it is added to the others'.
   PLINTH_DEVICE void hand_over(DqPart& dq, int part = 0) const {
-    const typename Sums::Place place{half,
-                                     static_cast<uint32_t>((steps * Tile::kDqParts + part) % 2)};
+    const auto place = Sums::Place::after(
+        Tile::kDqByTurns ? steps : (steps * Tile::kDqParts + part) * Tile::kDqMakers + half);
     mbarrier_wait(Sums::empty(place), place.parity ^ 1);
     put(Sums::tile(place), dq);
     fence_async_shared();
@@ -290,17 +316,19 @@ struct BackwardConsumer {
   }
 
   // One tile of queries of one head, of which a functor is asked whether pairs are seen or not.
-  PLINTH_DEVICE void run_tile(const Work& t, int32_t head, int32_t tile, bool asks, Gradient& dk,
-                              Gradient& dv, bool accumulate) {
+  // `makes_dq`: whether the warpgroup makes dq of it, or a half.
+  template <bool makes_dq>
+  PLINTH_DEVICE void run_tile(const Work& t, int32_t head, int32_t tile, bool asks, OwnRows& keys,
+                              OwnRows& values, Gradient& dk, Gradient& dv, bool accumulate) {
     Fragments weights, slope_fragments;
     clear_queries(t, tile);
     Queries::wait(query_place());
     const Shared<T> queries = Queries::tile(query_place()), douts = Douts::tile(dout_place());
     if constexpr (Rule::kScaleOnly) {
       Scores scores, slope_of;
-      multiply_rows(Keys::tile(key_place()), queries, scores);
+      multiply_rows(keys, queries, scores);
       Douts::wait(dout_place());
-      multiply_rows(Values::tile(key_place()), douts, slope_of);
+      multiply_rows(values, douts, slope_of);
       wgmma_wait<1>(scores);
       hide_pairs(t, tile, scores);
       weigh(scores);
@@ -314,8 +342,8 @@ struct BackwardConsumer {
       PLINTH_UNROLL
       for (int part = 0; part < Tile::kQueries; part += kPart) {
         Scores scores, slope_of;
-        multiply_rows(Keys::tile(key_place()), queries + part * Tile::kBoxColumns, scores);
-        multiply_rows(Values::tile(key_place()), douts + part * Tile::kBoxColumns, slope_of);
+        multiply_rows(keys, queries + part * Tile::kBoxColumns, scores);
+        multiply_rows(values, douts + part * Tile::kBoxColumns, slope_of);
         wgmma_wait<0>(scores, slope_of);
         weigh_all(t, head, asks, tile * Tile::kQueries + part, scores, slope_of,
                   weights + part / 16, slope_fragments + part / 16);
@@ -324,15 +352,37 @@ struct BackwardConsumer {
     }
     store_slopes(slope_fragments);
     fence_async_shared();
-    named_sync(kBothConsumers, kThreads);
-    DqPart dq;
-    multiply_slopes(dq);
-    multiply_queries(slope_fragments, Queries::tile(query_place()), dk, accumulate);
-    wgmma_wait<1>(dq, dv, weights);
-    hand_over(dq);
+    if constexpr (makes_dq) {
+      named_sync(slopes_made(), kThreads);
+      DqPart dq;
+      multiply_slopes(dq);
+      multiply_queries(slope_fragments, Queries::tile(query_place()), dk, accumulate);
+      wgmma_wait<1>(dq, dv, weights);
+      hand_over(dq);
+    } else {
+      // Whoever makes dq of the next tile has then made that of the tile before this one, whose
+      // slopes' place the next ones take.
+      named_arrive(slopes_made(), kThreads);
+      multiply_queries(slope_fragments, Queries::tile(query_place()), dk, accumulate);
+      wgmma_wait<1>(dv, weights);
+    }
     wgmma_wait<0>(dk, slope_fragments);
     Queries::release(query_place());
     ++steps;
+  }
+
+  // The barrier of a tile's slopes.
+  PLINTH_DEVICE uint32_t slopes_made() const {
+    return kSlopesMade + static_cast<uint32_t>(steps % Tile::kSlopeStages);
+  }
+  // A tile of queries, of whose dq a warpgroup makes half, or in its turn all.
+  PLINTH_DEVICE void run_turn(const Work& t, int32_t head, int32_t tile, bool asks, OwnRows& keys,
+                              OwnRows& values, Gradient& dk, Gradient& dv, bool accumulate) {
+    if (!Tile::kDqByTurns || steps % 2 == group) {
+      run_tile<true>(t, head, tile, asks, keys, values, dk, dv, accumulate);
+    } else {
+      run_tile<false>(t, head, tile, asks, keys, values, dk, dv, accumulate);
+    }
   }
 
   // Before the first tile under a functor's mask.
@@ -449,8 +499,11 @@ struct BackwardConsumer {
       Gradient dk, dv;
       clear(dk);
       clear(dv);
+      OwnRows keys, values;
+      get_rows(Keys::tile(key_place()), keys);
+      get_rows(Values::tile(key_place()), values);
       each_tile(t, [&](int32_t head, int32_t tile, bool asks, bool accumulate) {
-        run_tile(t, head, tile, asks, dk, dv, accumulate);
+        run_turn(t, head, tile, asks, keys, values, dk, dv, accumulate);
       });
       finish(dk_map, dv_map, again(number), dk, dv);
     });

@@ -83,7 +83,7 @@ struct DqAdder {
   static_assert(Tile::kConsumers == 2);
   static constexpr bool kTellsLate = Tile::leaves_registers(Rule::kScaleOnly);
   const BackwardArguments<T, Rule>& a;
-  int32_t parts = 0;      // that were added: places in the ring follow
+  int32_t pieces = 0;     // that were added: places in the ring follow
   int32_t told_rank = 0;  // of the tile that others have not been told of; 0: none
   int32_t told_index = 0;
 
@@ -104,11 +104,11 @@ struct DqAdder {
 
   PLINTH_DEVICE void add_part(int part, int32_t index, int32_t rank) {
     PLINTH_UNROLL
-    for (uint32_t half = 0; half < 2; ++half) {
+    for (int32_t maker = 0; maker < Tile::kDqMakers; ++maker) {
       const Global<float> to =
           a.workspace.dq +
-          ((int64_t{index} * 2 + half) * Tile::kDqParts + part) * (Tile::kDqBytes / 4);
-      const auto from = Sums::tile(Sums::Place::after(parts + static_cast<int32_t>(half)));
+          (int64_t{index} * Tile::kDqPieces + maker * Tile::kDqParts + part) * (Tile::kDqBytes / 4);
+      const auto from = Sums::tile(Sums::Place::after(pieces + maker));
       if (rank == 0) {
         bulk_store(to, from, Tile::kDqBytes);
       } else {
@@ -118,14 +118,16 @@ struct DqAdder {
     bulk_commit();
   }
   PLINTH_DEVICE void wait_for_part() const {
-    Sums::wait(Sums::Place::after(parts));
-    Sums::wait(Sums::Place::after(parts + 1));
+    PLINTH_UNROLL
+    for (int32_t maker = 0; maker < Tile::kDqMakers; ++maker)
+      Sums::wait(Sums::Place::after(pieces + maker));
   }
   PLINTH_DEVICE void free_part() {
     bulk_wait_read<0>();
-    mbarrier_arrive(Sums::empty(Sums::Place::after(parts)));
-    mbarrier_arrive(Sums::empty(Sums::Place::after(parts + 1)));
-    parts += 2;
+    PLINTH_UNROLL
+    for (int32_t maker = 0; maker < Tile::kDqMakers; ++maker)
+      mbarrier_arrive(Sums::empty(Sums::Place::after(pieces + maker)));
+    pieces += Tile::kDqMakers;
   }
 
   // The tile is made, and `ready` if its turn had come before.

@@ -89,7 +89,7 @@ PLINTH_KERNEL void backward_dq(const PLINTH_GRID_CONSTANT AttentionDesc d, Lengt
     const int32_t row = i / kUnits, column = i % kUnits * 8;
     if (column >= d.head_dim) continue;
     const int32_t part = column / Sizes::kDqColumns, thread = row / 16 * 32 + row % 8 * 4;
-    const int64_t from = (int64_t{t.index} * 2 * Sizes::kDqParts + part) * (Sizes::kDqBytes / 4) +
+    const int64_t from = (int64_t{t.index} * Sizes::kDqPieces + part) * (Sizes::kDqBytes / 4) +
                          column % Sizes::kDqColumns / 8 * 512 + thread * 4 + row % 16 / 8 * 2;
     Vector<T, 8> result;
     PLINTH_UNROLL

@@ -13,15 +13,19 @@ namespace plinth::kernels::cuda::attention {
 // A block has kKeys keys, and works through the tiles of kQueries queries that see them. Each of
 // two consumer warpgroups has half of the keys; of more than 128 columns (kWide) both have all
 // keys, and one gradient each, which fills as many registers.
+//
+// dq of a tile of queries is made in pieces: of 64 columns by one warpgroup, by turns, so that each
+// operand is read once and the other one goes on; of more by both, half of the columns each, which
+// kDqParts pieces hold.
 template <int kColumns>
 struct BackwardSizes {
   static constexpr bool kWide = kColumns > 128;
   static constexpr int kConsumers = 2, kKeys = kWide ? 64 : 64 * kConsumers;
   static constexpr int kQueries = 64;
-  // Each warpgroup makes half of the columns of dq, in kDqParts parts.
-  static constexpr int kDqParts = kWide ? 2 : 1;
-  static constexpr int kHalfDqColumns = kColumns / 2, kDqColumns = kHalfDqColumns / kDqParts;
-  static constexpr uint32_t kDqBytes = kQueries * kDqColumns * 4;  // of a part
+  static constexpr bool kDqByTurns = kColumns <= 64;
+  static constexpr int kDqMakers = kDqByTurns ? 1 : 2, kDqParts = kWide ? 2 : 1;
+  static constexpr int kDqPieces = kDqMakers * kDqParts, kDqColumns = kColumns / kDqPieces;
+  static constexpr uint32_t kDqBytes = kQueries * kDqColumns * 4;  // of a piece
   // Tiles of dout and of slopes.
   static constexpr int kDoutStages = kWide ? 1 : 2, kSlopeStages = kWide ? 1 : 2;
 };
@@ -64,7 +68,7 @@ struct BackwardWorkspaceSizes {
     const auto tiles =
         static_cast<size_t>(d.heads * BackwardWorkspace::tiles_of_head(d, Sizes::kQueries));
     statistics = BackwardWorkspace::aligned(tiles * 2 * Sizes::kQueries * sizeof(float));
-    dq = BackwardWorkspace::aligned(tiles * 2 * Sizes::kDqParts * Sizes::kDqBytes);
+    dq = BackwardWorkspace::aligned(tiles * Sizes::kDqPieces * Sizes::kDqBytes);
     done = BackwardWorkspace::aligned((tiles + 1) * sizeof(int32_t));
   }
   size_t total() const { return statistics + dq + done; }
@@ -230,6 +234,7 @@ enum BackwardBarrier : uint32_t {
   kBothConsumers = 1,
   kOneConsumer = 2,  // and 3
   kWeightsSent = 4,
+  kSlopesMade = 5,  // and 6
 };
 
 template <class T, class Rule>

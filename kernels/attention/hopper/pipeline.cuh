@@ -91,6 +91,17 @@ struct Boxes {
     row += static_cast<int32_t>(warp_index() % 4 * 16) + lane % 16;
     store_matrix(tile + place(row, 16 * step + lane / 16 * 8), four);
   }
+  // The same way back.
+  template <class T>
+  PLINTH_DEVICE static void load(Shared<T> tile, int32_t row, int step,
+                                 Registers<uint32_t, 4>& fragment) {
+    const auto lane = static_cast<int32_t>(lane_index());
+    row += static_cast<int32_t>(warp_index() % 4 * 16) + lane % 16;
+    uint32_t four[4];
+    load_matrix(four, tile + place(row, 16 * step + lane / 16 * 8));
+    PLINTH_UNROLL
+    for (int i = 0; i < 4; ++i) fragment[i] = four[i];
+  }
 };
 
 // Loads rows [row, row + kRows) of a head, in boxes of kBoxColumns, one box after another.
