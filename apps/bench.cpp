@@ -59,6 +59,10 @@ struct TrainArguments : BenchArguments {
   TrainBench train;
 };
 
+struct ModelArguments : BenchArguments {
+  ModelBench model;
+};
+
 struct OpArguments : BenchArguments {
   OpSizes shape;
   std::string pass = "both";
@@ -140,6 +144,22 @@ void report_train(const BenchArguments& arguments, const BenchCase& bench, const
               median(times), times.size(), least, most, format_count(tokens).c_str(), 1e-9 * flops);
   std::printf("peak memory of tensors: %s\n",
               format_bytes(static_cast<uint64_t>(peak_bytes(arguments))).c_str());
+}
+
+void report_model(const BenchArguments& arguments, const Series& series) {
+  const std::vector<double>& times = series.at("step_ms");
+  if (arguments.json) {
+    print({{"bench", arguments.name},
+           {"step_ms", times},
+           {"median_step_ms", median(times)},
+           {"device", to_string(arguments.placed)},
+           {"peak_bytes", peak_bytes(arguments)},
+           {"version", PLINTH_VERSION}});
+    return;
+  }
+  const auto [least, most] = std::ranges::minmax(times);
+  std::printf("train step: median %.3f ms of %zu, from %.3f to %.3f\n", median(times), times.size(),
+              least, most);
 }
 
 // ---- ops ----
@@ -271,6 +291,31 @@ void add_train(CLI::App& bench) {
   });
 }
 
+void add_model(CLI::App& bench) {
+  CLI::App* command =
+      bench.add_subcommand("model", "whole training steps of a model of any family");
+  const auto arguments = std::make_shared<ModelArguments>();
+  arguments->name = "model";
+  ModelBench& model = arguments->model;
+  command->add_option("config", model.config, "a config.json, or the directory that has it")
+      ->required();
+  command->add_option("--batch", model.batch, "examples of a step")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--seq", model.time, "tokens of a text")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  arguments->add_common(*command, {"float32"});
+  command->footer("\nExample: plinth bench model my-bert --batch 8 --seq 128");
+  command->callback([arguments] {
+    arguments->placed = arguments->device.apply();
+    arguments->model.device = arguments->placed;
+    const std::unique_ptr<BenchCase> bench = make_model_case(arguments->model);
+    if (arguments->serve) return serve(*bench);
+    report_model(*arguments, warm_series(*arguments, *bench));
+  });
+}
+
 void add_op(CLI::App& bench, const OpBench& op) {
   CLI::App* command = bench.add_subcommand(
       std::string(op.name), op.make ? "the op alone, forward and backward" : "the step alone");
@@ -313,11 +358,12 @@ void add_bench(CLI::App& program) {
   bench->add_flag("--list", *list, "name every op, with what --shape holds and its default");
   bench->footer("\nExample: plinth bench attention --shape 8,8,256,32 --json");
   add_train(*bench);
+  add_model(*bench);
   for (const OpBench& op : op_benches()) add_op(*bench, op);
   bench->callback([bench, list] {
     if (*list) return list_ops();
     check(!bench->get_subcommands().empty(), ErrorKind::Argument, "bench",
-          "takes a command: train, or an op of plinth bench --list");
+          "takes a command: train, model, or an op of plinth bench --list");
   });
 }
 

@@ -49,11 +49,19 @@ void ConfigJson::refuse(std::string_view key, std::string_view takes) const {
 }
 
 int64_t ConfigJson::size(std::string_view key, std::optional<int64_t> otherwise) const {
+  return integer(key, otherwise, std::numeric_limits<int32_t>::max());
+}
+
+int64_t ConfigJson::count(std::string_view key, std::optional<int64_t> otherwise) const {
+  return integer(key, otherwise, 10000);
+}
+
+int64_t ConfigJson::integer(std::string_view key, std::optional<int64_t> otherwise,
+                            int64_t most) const {
   const Json* value = find(key);
   if (!value && otherwise) return *otherwise;
-  constexpr int64_t most = std::numeric_limits<int32_t>::max();
   if (!value || !value->is_number_integer() || *value < 1 || *value > most)
-    refuse(key, "an integer from 1 to 2147483647");
+    refuse(key, detail::concat("an integer from 1 to ", most));
   return value->get<int64_t>();
 }
 

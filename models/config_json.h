@@ -30,6 +30,9 @@ class ConfigJson {
 
   // A size: an integer of at least 1 and at most 2^31 - 1. Without a default the key is required.
   int64_t size(std::string_view key, std::optional<int64_t> otherwise = std::nullopt) const;
+  // A number of layers or experts: likewise, but at most 10000. They are made before any weights
+  // are looked at, so a small file could ask for all memory.
+  int64_t count(std::string_view key, std::optional<int64_t> otherwise = std::nullopt) const;
   // A finite number, at least `least`.
   double number(std::string_view key, double otherwise, double least = 0) const;
   bool boolean(std::string_view key, bool otherwise) const;
@@ -54,6 +57,7 @@ class ConfigJson {
  private:
   ConfigJson(std::shared_ptr<const nlohmann::json> json, std::string subject, std::string prefix);
   const nlohmann::json* find(std::string_view key) const;
+  int64_t integer(std::string_view key, std::optional<int64_t> otherwise, int64_t most) const;
   std::string known_word(std::string_view key, const std::string& value,
                          std::span<const std::string_view> words) const;
   [[noreturn]] void refuse(std::string_view key, std::string_view takes) const;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian packages of scripts/packages.txt that are missing.
 #
-#   scripts/install_packages.sh GROUP...      groups: build test lint demo
+#   scripts/install_packages.sh GROUP...      groups: build test lint fuzz demo
 #
 # Asks nothing. Runs as root or through sudo; changes nothing when all is installed.
 set -euo pipefail

@@ -107,8 +107,8 @@ def measured_text(milliseconds, row):
 
 def load_results():
     """The CPU's result files that have PyTorch beside Plinth: whole models first, then ops by name."""
-    order = {"train": 0, "startup": 1}
-    paths = sorted(device.results_folder("cpu").glob("*.json"), key=lambda path: (order.get(path.stem, 2), path.stem))
+    order = {"train": 0, "families": 1, "startup": 2}
+    paths = sorted(device.results_folder("cpu").glob("*.json"), key=lambda path: (order.get(path.stem, 3), path.stem))
     results = [json.loads(path.read_text()) for path in paths]
     return [result for result in results if "torch" in result["versions"]]
 

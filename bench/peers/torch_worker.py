@@ -112,6 +112,11 @@ def make_case(mode, name, shape, device, dtype):
 
         step = torch_gpt.TrainingStep(torch_gpt.GPTShape(**shape), mode == "compile", dtype)
         return lambda count: measure_step(clock, step, count)
+    if name == "model":
+        import torch_families
+
+        step = torch_families.TrainingStep(**shape)
+        return lambda count: measure_step(clock, step, count)
     if mode in ("cudnn", "flash", "flex"):
         import torch_attention
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <span>
 
 #include "core/error.h"
 
@@ -16,18 +17,14 @@ struct Closer {
   void operator()(SNDFILE* file) const { sf_close(file); }
 };
 
-// The mean of the channels of `frames` frames.
-std::vector<float> mixed(const std::vector<float>& interleaved, int64_t channels) {
-  if (channels == 1) return interleaved;
-  std::vector<float> mono;
-  mono.reserve(interleaved.size() / static_cast<size_t>(channels));
+// Appends the mean of the channels of each frame.
+void append_mixed(std::span<const float> interleaved, int64_t channels, std::vector<float>& mono) {
   for (size_t i = 0; i < interleaved.size(); i += static_cast<size_t>(channels)) {
     double sum = 0;
     for (size_t c = 0; c < static_cast<size_t>(channels); ++c)
       sum += static_cast<double>(interleaved[i + c]);
     mono.push_back(static_cast<float>(sum / static_cast<double>(channels)));
   }
-  return mono;
 }
 
 std::vector<float> resampled(const std::vector<float>& sound, double ratio,
@@ -50,6 +47,7 @@ std::vector<float> resampled(const std::vector<float>& sound, double ratio,
 
 std::vector<float> read_audio(const std::filesystem::path& path, int64_t sample_rate) {
   constexpr int64_t kLongest = 3600;  // seconds
+  constexpr int64_t kMostFrames = int64_t{1} << 28;
   constexpr int kMostChannels = 64;
   const std::string subject = path.string();
   check(sample_rate > 0 && sample_rate <= 1'000'000, ErrorKind::Argument, "read_audio",
@@ -62,22 +60,21 @@ std::vector<float> read_audio(const std::filesystem::path& path, int64_t sample_
   check(info.samplerate > 0 && info.channels > 0 && info.channels <= kMostChannels,
         ErrorKind::Format, subject, "has ", info.channels, " channels at ", info.samplerate,
         " Hz, takes 1 to ", kMostChannels, " channels");
-  const int64_t most = kLongest * info.samplerate;
-  std::vector<float> interleaved;
+  // Silence can be packed a thousandfold, and a file can claim any rate.
+  const int64_t most = std::min(kLongest * info.samplerate, kMostFrames);
+  std::vector<float> sound;
   // What the header says of the length may be wrong: as much is read as is there.
   std::vector<float> block(static_cast<size_t>(65536 * info.channels));
   for (;;) {
     const sf_count_t frames = sf_readf_float(file.get(), block.data(), 65536);
     check(sf_error(file.get()) == SF_ERR_NO_ERROR, ErrorKind::Format, subject, "breaks off after ",
-          interleaved.size() / static_cast<size_t>(info.channels),
-          " frames: ", sf_strerror(file.get()));
+          sound.size(), " frames: ", sf_strerror(file.get()));
     if (frames <= 0) break;
-    interleaved.insert(interleaved.end(), block.begin(), block.begin() + frames * info.channels);
-    check(std::ssize(interleaved) <= most * info.channels, ErrorKind::Format, subject,
-          "lasts longer than ", kLongest, " seconds");
+    append_mixed({block.data(), static_cast<size_t>(frames * info.channels)}, info.channels, sound);
+    check(std::ssize(sound) <= most, ErrorKind::Format, subject, "lasts longer than ",
+          most / info.samplerate, " seconds at ", info.samplerate, " Hz");
   }
-  check(!interleaved.empty(), ErrorKind::Format, subject, "holds no samples");
-  std::vector<float> sound = mixed(interleaved, info.channels);
+  check(!sound.empty(), ErrorKind::Format, subject, "holds no samples");
   check(std::ranges::all_of(sound, [](float x) { return std::isfinite(x); }), ErrorKind::Format,
         subject, "holds a sample that is not finite");
   if (info.samplerate == sample_rate) return sound;

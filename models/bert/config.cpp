@@ -49,7 +49,7 @@ BertConfig read_bert_sizes(const ConfigJson& json) {
   config.context = json.size("max_position_embeddings", config.context);
   config.segments = json.size("type_vocab_size", config.segments);
   config.dim = json.size("hidden_size");
-  config.layers = json.size("num_hidden_layers");
+  config.layers = json.count("num_hidden_layers");
   config.heads = json.size("num_attention_heads");
   config.ffn_dim = json.size("intermediate_size");
   const bool exact = json.word("hidden_act", "gelu", kActivations) == "gelu";

@@ -15,7 +15,7 @@ constexpr std::array<std::string_view, 1> kArchitectures = {"CLIPModel"};
 
 void read_tower(const ConfigJson& json, std::string_view key, ClipTowerConfig& tower) {
   tower.dim = json.size("hidden_size", tower.dim);
-  tower.layers = json.size("num_hidden_layers", tower.layers);
+  tower.layers = json.count("num_hidden_layers", tower.layers);
   tower.heads = json.size("num_attention_heads", tower.heads);
   tower.ffn_dim = json.size("intermediate_size", tower.ffn_dim);
   const bool quick = json.word("hidden_act", kActivations[0], kActivations) == kActivations[0];

@@ -19,7 +19,7 @@ Gpt2Config Gpt2Config::from_json(const ConfigJson& json) {
   config.vocab_size = json.size("vocab_size");
   config.context = json.size("n_positions");
   config.dim = json.size("n_embd");
-  config.layers = json.size("n_layer");
+  config.layers = json.count("n_layer");
   config.heads = json.size("n_head");
   config.ffn_dim = json.size("n_inner", 4 * config.dim);
   const bool exact = json.word("activation_function", "gelu_new", kActivations) == "gelu";

@@ -64,7 +64,7 @@ LlamaConfig LlamaConfig::from_json(const ConfigJson& json, const LlamaConfig& de
   config.vocab_size = json.size("vocab_size");
   config.context = json.size("max_position_embeddings", defaults.context);
   config.dim = json.size("hidden_size");
-  config.layers = json.size("num_hidden_layers");
+  config.layers = json.count("num_hidden_layers");
   config.heads = json.size("num_attention_heads");
   config.kv_heads = json.size("num_key_value_heads", config.heads);
   config.head_dim = json.size("head_dim", std::max<int64_t>(1, config.dim / config.heads));

@@ -16,7 +16,7 @@ LlamaConfig MixtralConfig::from_json(const ConfigJson& json) {
         "sliding_window is shorter than max_position_embeddings, takes null");
   check(json.number("router_jitter_noise", 0) == 0, ErrorKind::Format, json.subject(),
         "router_jitter_noise is set, takes 0");
-  config.experts = {.count = json.size("num_local_experts", 8),
+  config.experts = {.count = json.count("num_local_experts", 8),
                     .per_token = json.size("num_experts_per_tok", 2),
                     .balance_coefficient = json.number("router_aux_loss_coef", 0.001),
                     .adds_balance_loss = json.boolean("output_router_logits", false)};

@@ -21,8 +21,8 @@ T5Config T5Config::from_json(const ConfigJson& json, const SafetensorsCheckpoint
   config.dim = json.size("d_model");
   config.head_dim = json.size("d_kv");
   config.ffn_dim = json.size("d_ff");
-  config.encoder_layers = json.size("num_layers");
-  config.decoder_layers = json.size("num_decoder_layers", config.encoder_layers);
+  config.encoder_layers = json.count("num_layers");
+  config.decoder_layers = json.count("num_decoder_layers", config.encoder_layers);
   config.heads = json.size("num_heads");
   config.buckets = json.size("relative_attention_num_buckets", config.buckets);
   config.max_distance = json.size("relative_attention_max_distance", config.max_distance);

@@ -23,7 +23,7 @@ ViTConfig read_vit_sizes(const ConfigJson& json) {
   config.patch_size = json.size("patch_size", config.patch_size);
   config.channels = json.size("num_channels", config.channels);
   config.dim = json.size("hidden_size", config.dim);
-  config.layers = json.size("num_hidden_layers", config.layers);
+  config.layers = json.count("num_hidden_layers", config.layers);
   config.heads = json.size("num_attention_heads", config.heads);
   config.ffn_dim = json.size("intermediate_size", config.ffn_dim);
   const bool exact = json.word("hidden_act", "gelu", kActivations) == "gelu";

@@ -23,7 +23,7 @@ ViTMaeConfig ViTMaeConfig::from_json(const ConfigJson& json) {
   ViTMaeConfig config;
   config.vit = read_vit_sizes(json);
   config.decoder_dim = json.size("decoder_hidden_size", config.decoder_dim);
-  config.decoder_layers = json.size("decoder_num_hidden_layers", config.decoder_layers);
+  config.decoder_layers = json.count("decoder_num_hidden_layers", config.decoder_layers);
   config.decoder_heads = json.size("decoder_num_attention_heads", config.decoder_heads);
   config.decoder_ffn_dim = json.size("decoder_intermediate_size", config.decoder_ffn_dim);
   config.mask_ratio = json.number("mask_ratio", config.mask_ratio);

@@ -31,10 +31,10 @@ WhisperConfig WhisperConfig::from_json(const ConfigJson& json) {
   config.source_positions = json.size("max_source_positions", config.source_positions);
   config.target_positions = json.size("max_target_positions", config.target_positions);
   config.dim = json.size("d_model");
-  config.encoder_layers = json.size("encoder_layers");
+  config.encoder_layers = json.count("encoder_layers");
   config.encoder_heads = json.size("encoder_attention_heads");
   config.encoder_ffn_dim = json.size("encoder_ffn_dim");
-  config.decoder_layers = json.size("decoder_layers");
+  config.decoder_layers = json.count("decoder_layers");
   config.decoder_heads = json.size("decoder_attention_heads");
   config.decoder_ffn_dim = json.size("decoder_ffn_dim");
   const bool exact = json.word("activation_function", "gelu", kActivations) == "gelu";

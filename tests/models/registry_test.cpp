@@ -178,6 +178,8 @@ TEST(LoadPretrained, NamesFileTensorAndShapeOfWhatIsWrong) {
       {"fewer layers", set("n_layer", 1), "belongs to no weight of this model"},
       {"a size of another type", set("n_embd", "32"), "n_embd is \"32\", takes an integer from 1"},
       {"a negative size", set("n_head", -4), "n_head is -4"},
+      {"layers that would take all memory", set("n_layer", 2000000000),
+       "n_layer is 2000000000, takes an integer from 1 to 10000"},
       {"heads that do not divide", set("n_head", 5), "n_embd is 32, takes a multiple of n_head 5"},
       {"an unknown activation", set("activation_function", "gelu_nwe"), "nearest: gelu_new"},
       {"cross-attention", set("add_cross_attention", true),

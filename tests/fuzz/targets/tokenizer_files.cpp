@@ -1,0 +1,27 @@
+// Folders of a tokenizer in older forms: w, vocab.txt; else vocab.json and merges.txt; each with
+// tokenizer_config.json. Bytes of 0 part the files.
+
+#include "data/tokenizer/tokenizer.h"
+#include "tests/fuzz/target.h"
+
+PLINTH_FUZZ_TARGET(tokenizer_files) {
+  using namespace plinth;
+  static const fuzz::Folder pieces, pairs;
+  const auto [kind, rest] = fuzz::take_kind(input);
+  const fuzz::Folder& folder = kind == 'w' ? pieces : pairs;
+  if (kind == 'w') {
+    const auto parts = fuzz::parts_of(rest, 2);
+    folder.write("vocab.txt", parts[0]);
+    folder.write("tokenizer_config.json", parts[1]);
+  } else {
+    const auto parts = fuzz::parts_of(rest, 3);
+    folder.write("vocab.json", parts[0]);
+    folder.write("merges.txt", parts[1]);
+    folder.write("tokenizer_config.json", parts[2]);
+  }
+  const Tokenizer tokenizer = Tokenizer::load(folder.path());
+  tokenizer.eos_id();
+  const std::vector<int32_t> ids =
+      tokenizer.encode("Hello, hello un\xC3\xA9", {.add_special = true});
+  tokenizer.decode(ids);
+}
