@@ -39,6 +39,8 @@ std::vector<float> resampled(const std::vector<float>& sound, double ratio,
   data.src_ratio = ratio;
   const int status = src_simple(&data, SRC_SINC_BEST_QUALITY, /*channels=*/1);
   check(status == 0, ErrorKind::Format, subject, "cannot be resampled: ", src_strerror(status));
+  check(data.output_frames_gen > 0, ErrorKind::Format, subject, "holds ", sound.size(),
+        " samples, too few to resample");
   out.resize(static_cast<size_t>(data.output_frames_gen));
   return out;
 }

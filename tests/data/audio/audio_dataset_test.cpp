@@ -92,6 +92,8 @@ TEST(AudioFile, RefusesWhatIsNoSound) {
   refused("empty.wav", ErrorKind::Format, "empty.wav: holds no samples");
   write_sound(folder / "nan.wav", SF_FORMAT_WAV | SF_FORMAT_FLOAT, 16000, 1, {0, NAN, 0});
   refused("nan.wav", ErrorKind::Format, "nan.wav: holds a sample that is not finite");
+  write_sound(folder / "short.wav", kWav, 600000, 1, std::vector<float>(8));
+  refused("short.wav", ErrorKind::Format, "short.wav: holds 8 samples, too few to resample");
   write_sound(folder / "long.wav", kWav, 10, 1, std::vector<float>(10 * 3601));
   refused("long.wav", ErrorKind::Format, "long.wav: lasts longer than 3600 seconds at 10 Hz");
   expect_error(ErrorKind::Argument, "sample_rate is 0", [&] { read_audio(folder / "nan.wav", 0); });
