@@ -51,6 +51,18 @@ struct TrainBench {
 // with decay on matrices only. Ids are random, and new for each step.
 std::unique_ptr<BenchCase> make_train_case(const TrainBench& bench);
 
+struct ModelBench {
+  std::string config;  // a config.json, or the directory that has it
+  int64_t batch = 8;
+  int64_t time = 128;  // tokens of a text
+  Device device;
+};
+
+// The same without clipping, of a model of any family with random weights, on what it takes: ids of
+// texts, images, or features of sound. Throws what reading the file does, Error(Argument) for a
+// family without one loss.
+std::unique_ptr<BenchCase> make_model_case(const ModelBench& bench);
+
 // ---- ops ----
 
 enum class BenchPass { Forward, Backward, Both };
