@@ -1,4 +1,4 @@
-// plinth bench on ops: what it prints, and the rows that scripts read.
+// plinth bench on ops and models: what it prints, and the rows that scripts read.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "tests/apps/plinth_program.h"
+#include "tests/fixtures.h"
 
 namespace plinth {
 namespace {
@@ -147,6 +148,19 @@ TEST(Bench, RefusesAPassThatAnOpHasNot) {
   outcome = bench({"linear_cross_entropy", "--shape", "4,4,4", "--pass", "backward"});
   EXPECT_EQ(outcome.status, 2);
   EXPECT_THAT(outcome.errors, HasSubstr("computes its gradients in the forward pass"));
+}
+
+TEST(Bench, TrainsAModelOfEachFamily) {
+  for (const std::string family : {"gpt2", "llama", "bert", "vit", "clip", "whisper", "t5"}) {
+    SCOPED_TRACE(family);
+    const Outcome outcome = bench({"model", PLINTH_FIXTURES "/" + family, "--batch", "2", "--seq",
+                                   "5", "--steps", "3", "--json"});
+    ASSERT_EQ(outcome.status, 0) << outcome.errors;
+    EXPECT_EQ(Json::parse(outcome.output)["step_ms"].size(), 1);  // two warmed up
+  }
+  const Outcome outcome = bench({"model", PLINTH_FIXTURES "/vit_mae"});
+  EXPECT_EQ(outcome.status, 2);
+  EXPECT_THAT(outcome.errors, HasSubstr("got a model of type vit_mae, takes vit and clip"));
 }
 
 TEST(Bench, CanBeProfiled) {
