@@ -58,7 +58,8 @@ void run(const ConvertArguments& arguments) {
   if (!arguments.dtype.empty()) options.dtype = kDTypes.at(arguments.dtype);
   AtomicDirectory out(arguments.out);
   const Written written = write_model(directory, out.path(), options, arguments.average);
-  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "preprocessor_config.json"}) {
+  for (const char* name : {"tokenizer.json", "tokenizer.model", "spiece.model",
+                           "tokenizer_config.json", "preprocessor_config.json"}) {
     if (fs::exists(directory / name))
       write_file_atomically(out.path() / name, read_text_file(directory / name));
   }

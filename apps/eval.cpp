@@ -105,8 +105,7 @@ void run(EvalArguments& arguments) {
   const std::unique_ptr<LanguageModel> model = load_model(directory, arguments.average);
   model->to(device);
   std::optional<Tokenizer> tokenizer;
-  const bool is_there = fs::exists(directory / "tokenizer.json");
-  if (!arguments.text.empty() || !arguments.tokenizer.empty() || is_there)
+  if (!arguments.text.empty() || !arguments.tokenizer.empty() || Tokenizer::is_in(directory))
     tokenizer = load_tokenizer(arguments.tokenizer, directory);
   arguments.options.tokenizer = tokenizer ? &*tokenizer : nullptr;
   std::optional<TokenMasker> masker;

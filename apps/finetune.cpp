@@ -60,7 +60,7 @@ void run(const TrainArguments& arguments) {
 
 void add_finetune(CLI::App& program) {
   CLI::App* command =
-      program.add_subcommand("finetune", "train a pretrained model for a task (bert, vit)");
+      program.add_subcommand("finetune", "train a pretrained model for a task (bert, vit, t5)");
   const auto arguments = std::make_shared<TrainArguments>();
   arguments->add_to(*command);
   command->footer("\nExample: plinth finetune examples/bert/finetune.toml optimizer.lr=3e-5");

@@ -31,10 +31,7 @@ std::unique_ptr<LanguageModel> load_model(const fs::path& directory, bool averag
 
 Tokenizer load_tokenizer(const std::string& named, const fs::path& model_directory) {
   if (!named.empty()) return Tokenizer::load(named);
-  const bool is_there = fs::exists(model_directory / "tokenizer.json") ||
-                        fs::exists(model_directory / "vocab.txt") ||
-                        fs::exists(model_directory / "vocab.json");
-  check(is_there, ErrorKind::Io, model_directory.string(),
+  check(Tokenizer::is_in(model_directory), ErrorKind::Io, model_directory.string(),
         "holds no tokenizer.json; --tokenizer names a folder that does");
   return Tokenizer::load(model_directory);
 }

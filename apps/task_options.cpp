@@ -14,6 +14,14 @@ void TaskOptions::add_lengths_to(CLI::App& command) {
                   "tokens that a window of a context shares with the last")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
+  command
+      .add_option("--target-length", settings.target_length,
+                  "the most tokens of a text that is written (seq2seq)")
+      ->check(CLI::Range(2, 1 << 16))
+      ->capture_default_str();
+  command.add_option("--beams", settings.beams, "of the search for it; 1: greedy")
+      ->check(CLI::Range(1, 1 << 10))
+      ->capture_default_str();
   command.add_flag("--no-answer", settings.no_answer, "a question may have no answer");
 }
 

@@ -51,8 +51,23 @@ void add_tokenize(CLI::App& program) {
                                  "train a tokenizer with this many tokens")
                     ->check(CLI::Range(257, 1 << 20));
   command
-      ->add_option("--tokenizer", options.tokenizer,
-                   "folder with a tokenizer.json, or BERT's vocab.txt, to use")
+      ->add_option(
+          "--kind", options.kind,
+          "what to train: byte pairs over bytes, or SentencePiece's unigram model (as T5's) "
+          "or byte pairs (as Llama 2's)")
+      ->check(CLI::IsMember({"byte-bpe", "unigram", "sentencepiece-bpe"}))
+      ->capture_default_str()
+      ->needs(train);
+  command
+      ->add_option("--sentinels", options.sentinels,
+                   "tokens <extra_id_N> of a SentencePiece model, for T5's pretraining")
+      ->check(CLI::Range(int64_t{0}, int64_t{1000}))
+      ->capture_default_str()
+      ->needs(train);
+  command
+      ->add_option(
+          "--tokenizer", options.tokenizer,
+          "folder with a tokenizer.json, a SentencePiece model, or BERT's vocab.txt, to use")
       ->excludes(train);
   command
       ->add_option("--documents", options.documents, "what a document is: file, line or paragraph")

@@ -29,5 +29,5 @@ write_basic_package_version_file(${PROJECT_BINARY_DIR}/PlinthConfigVersion.cmake
 install(FILES ${PROJECT_BINARY_DIR}/PlinthConfig.cmake ${PROJECT_BINARY_DIR}/PlinthConfigVersion.cmake
               ${PROJECT_SOURCE_DIR}/cmake/FindPCRE2.cmake ${PROJECT_SOURCE_DIR}/cmake/FindCudaRuntime.cmake
               ${PROJECT_SOURCE_DIR}/cmake/FindSndFile.cmake ${PROJECT_SOURCE_DIR}/cmake/FindSampleRate.cmake
-              ${PROJECT_SOURCE_DIR}/cmake/FindTurboJPEG.cmake
+              ${PROJECT_SOURCE_DIR}/cmake/FindTurboJPEG.cmake ${PROJECT_SOURCE_DIR}/cmake/FindSentencePiece.cmake
         DESTINATION ${package_dir})

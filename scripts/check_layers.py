@@ -38,6 +38,8 @@ HEAVY = {
     "pcre2.h": ["data"],
     "png.h": ["data"],
     "turbojpeg.h": ["data"],
+    "sentencepiece_processor.h": ["data"],
+    "sentencepiece_trainer.h": ["data"],
     "gloo/": ["distributed"],
     "kissfft/": ["data"],
     "samplerate.h": ["data"],

@@ -9,9 +9,13 @@ Checks (all of them if none is named):
     random       random strings, and random bytes as errors="replace" reads them
     train        the vocabulary and merges learned from the King James Bible
     speed        training and encoding the Bible, interleaved, medians, 2 threads
+    pieces       SentencePiece's models, as the package sentencepiece reads them, and as tokenizers reads
+                 what transformers makes of them: the text in lines, encoded and decoded, random tokens,
+                 and every code point
 
-Prints the first difference of each check and exits 1 if there is one. Needs the package tokenizers and,
-for the last two, the command `bible` (Debian's bible-kjv).
+Prints the first difference of each check and exits 1 if there is one. Needs the package tokenizers and, for
+`train` and `speed`, the command `bible` (Debian's bible-kjv); for `pieces`, the packages transformers and
+sentencepiece up to 0.2.1: later ones choose otherwise among segmentations that are equally likely.
 """
 
 import argparse
@@ -55,8 +59,21 @@ class Tool:
             sys.exit(f"{self.path} {arguments[0]}: {done.stderr.decode()}")
         return done.stdout, float(done.stderr)
 
-    def encode(self, tokenizer_file, documents):
-        output, seconds = self.run(["encode", str(tokenizer_file)], documents)
+    def decode(self, tokenizer_file, documents):
+        """Texts of lists of ids."""
+        data = b"".join(struct.pack(f"<I{len(ids)}i", len(ids), *ids) for ids in documents)
+        done = subprocess.run([self.path, "decode", str(tokenizer_file)], input=data, capture_output=True)
+        if done.returncode != 0:
+            sys.exit(f"{self.path} decode: {done.stderr.decode()}")
+        texts, at = [], 0
+        while at < len(done.stdout):
+            (size,) = struct.unpack_from("<I", done.stdout, at)
+            texts.append(done.stdout[at + 4 : at + 4 + size].decode())
+            at += 4 + size
+        return texts
+
+    def encode(self, tokenizer_file, documents, command="encode"):
+        output, seconds = self.run([command, str(tokenizer_file)], documents)
         ids, at = [], 0
         while at < len(output):
             (count,) = struct.unpack_from("<I", output, at)
@@ -195,12 +212,72 @@ def check_speed(tool, folder):
     return True
 
 
+def piece_texts():
+    """Lines of the text, and every code point among others."""
+    lines = []
+    for number in range(tokenizer_text.BLOCKS):
+        lines += tokenizer_text.block(number).split("\n")
+    characters = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]
+    for start in range(0, len(characters), 64):
+        part = characters[start : start + 64]
+        lines += ["".join(form.format(c) for c in part) for form in ("a{0}b {0}{0} ", "\uff45{0}x\u00aa{0}", "{0}\u0301")]
+    return lines + list(fixtures.TEXTS)
+
+
+def first_difference(label, inputs, theirs, ours):
+    for given, expected, got in zip(inputs, theirs, ours):
+        if expected != got:
+            print(f"{label}: DIFFERENT on {given!r:.200}\n  theirs: {expected!r:.300}\n  ours:   {got!r:.300}")
+            return False
+    return len(theirs) == len(ours)
+
+
+def compare_pieces(label, texts, tool, path, command, encode, decode, tokens):
+    chance = random.Random(7)
+    theirs = encode(texts)
+    ours, _ = tool.encode(path, [text.encode() for text in texts], command)
+    same = first_difference(f"{label}, encoded", texts, theirs, ours)
+    guesses = [[chance.randrange(tokens) for _ in range(chance.randrange(1, 12))] for _ in range(20000)]
+    for name, ids in (("decoded", theirs), ("random tokens decoded", guesses)):
+        same = first_difference(f"{label}, {name}", ids, decode(ids), tool.decode(path, ids)) and same
+    if same:
+        print(f"{label}: {sum(map(len, texts)):,} characters, {sum(map(len, ours)):,} tokens, no difference")
+    return same
+
+
+def check_pieces(tool, folder):
+    import sentencepiece
+    from transformers import LlamaTokenizerFast, T5TokenizerFast
+
+    import make_sentence_piece_fixtures as pieces
+
+    texts = piece_texts()
+    same = True
+    for name, options in pieces.KINDS.items():
+        model = folder / name / options["file"]
+        model.parent.mkdir()
+        model.write_bytes(pieces.train(texts[: tokenizer_text.BLOCKS * 50], name, 8000))
+        package = sentencepiece.SentencePieceProcessor(model_file=str(model))
+        same &= compare_pieces(f"{name}, sentencepiece {sentencepiece.__version__}", texts, tool, model, "plain",
+                               package.encode, package.decode, package.get_piece_size())
+        family = T5TokenizerFast if name == "unigram" else LlamaTokenizerFast
+        family.from_pretrained(str(model.parent)).save_pretrained(str(folder / f"{name}_json"))
+        for variant, path in pieces.json_variants(folder / f"{name}_json" / "tokenizer.json", folder / f"{name}_json"):
+            theirs = Tokenizer.from_file(str(path))
+            same &= compare_pieces(f"{name}, tokenizers, {variant}", texts, tool, path, "encode",
+                                   lambda batch: [encoding.ids for encoding in theirs.encode_batch(batch)],
+                                   lambda batch: theirs.decode_batch(batch, skip_special_tokens=False),
+                                   theirs.get_vocab_size())
+    return bool(same)
+
+
 CHECKS = {
     "blocks": check_blocks,
     "code-points": check_code_points,
     "random": check_random,
     "train": check_train,
     "speed": check_speed,
+    "pieces": check_pieces,
 }
 
 

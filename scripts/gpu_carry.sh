@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 folder=${1:-build/gpu_carry}
 packages=(libpcre2-dev libicu-dev libxxhash-dev nlohmann-json3-dev libtomlplusplus-dev libtomlplusplus3 libcli11-dev
           libgtest-dev libgmock-dev libgloo-dev libkissfft-dev libsndfile1-dev libsamplerate0-dev
-          libpng-dev zlib1g-dev libturbojpeg0-dev)
+          libpng-dev zlib1g-dev libturbojpeg0-dev libsentencepiece-dev)
 
 scripts/install_packages.sh build test demo
 rm -rf "$folder"
@@ -29,8 +29,8 @@ dpkg-query -L "${packages[@]}" | grep -E '^/usr/(include|lib|share/cmake)/' | so
 # Gloo has no static library: what it needs goes along, and its CMake package names it where it lies.
 ldd /usr/lib/libgloo.so.0 | grep -oE '/[^ ]*/lib(hiredis|ibverbs|nl)[^ ]*' | xargs -I FILE cp -L FILE "$folder/usr/lib"
 cp -L /usr/lib/libgloo.so.0* "$folder/usr/lib"
-# Nor have the libraries of sound: they go along as the program finds them, with the codecs behind them.
-for library in sndfile samplerate; do
+# Nor have the libraries of sound, and SentencePiece: they go along as the program finds them, with the codecs behind them.
+for library in sndfile samplerate sentencepiece sentencepiece_train; do
   file=$(ldconfig -p | grep -oE "/[^ ]*/lib$library\.so$" | head -n 1)
   cp -L "$file" "$folder/usr/lib/lib$library.so"
   cp -L "$(readlink -f "$file")" "$folder/usr/lib/$(objdump -p "$file" | awk '/SONAME/ { print $2 }')"

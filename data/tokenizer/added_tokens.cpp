@@ -8,17 +8,11 @@
 namespace plinth {
 namespace {
 
-bool is_space(char32_t c) {
-  return (c >= 0x09 && c <= 0x0D) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 ||
-         (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F ||
-         c == 0x3000;
-}
-
 size_t leading_space(std::string_view text) {
   size_t length = 0;
   while (length < text.size()) {
     const Utf8Step step = next_utf8(text.substr(length));
-    if (!is_space(step.code_point)) break;
+    if (!is_white_space(step.code_point)) break;
     length += static_cast<size_t>(step.length);
   }
   return length;
@@ -35,7 +29,7 @@ size_t trailing_space_start(std::string_view text) {
   size_t end = text.size();
   while (end > 0) {
     const size_t at = last_character(text, end);
-    if (!is_space(next_utf8(text.substr(at)).code_point)) break;
+    if (!is_white_space(next_utf8(text.substr(at)).code_point)) break;
     end = at;
   }
   return end;

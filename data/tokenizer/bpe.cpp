@@ -103,8 +103,6 @@ void Bpe::encode_uncached(std::string_view word, BpeScratch& scratch,
                           std::vector<int32_t>& ids) const {
   const auto whole = whole_words_.find(word);
   if (whole != whole_words_.end()) return ids.push_back(whole->second);
-  check(word.size() < kNoPosition, ErrorKind::Argument, "tokenizer", "a piece of text of ",
-        word.size(), " bytes that the pattern does not cut is too long, at most ", kNoPosition - 1);
   scratch.parts.clear();
   for (const char c : word) {
     const uint8_t byte = static_cast<uint8_t>(c);
@@ -112,7 +110,14 @@ void Bpe::encode_uncached(std::string_view word, BpeScratch& scratch,
           "the vocabulary has no token for byte ", int{byte});
     scratch.parts.push_back(byte_ids_[byte]);
   }
-  if (word.size() <= kShortWord) {
+  merge(scratch, ids);
+}
+
+void Bpe::merge(BpeScratch& scratch, std::vector<int32_t>& ids) const {
+  check(scratch.parts.size() < kNoPosition, ErrorKind::Argument, "tokenizer", "a piece of text of ",
+        scratch.parts.size(), " bytes that the pattern does not cut is too long, at most ",
+        kNoPosition - 1);
+  if (scratch.parts.size() <= kShortWord) {
     merge_short(scratch);
   } else {
     merge_long(scratch);

@@ -106,6 +106,9 @@ class Bpe {
   // vocabulary lacks. O(n log n).
   void encode(std::string_view word, BpeScratch& scratch, std::vector<int32_t>& ids) const;
 
+  // Joins the tokens that scratch.parts holds, at least one, and appends what they become.
+  void merge(BpeScratch& scratch, std::vector<int32_t>& ids) const;
+
  private:
   void encode_uncached(std::string_view word, BpeScratch& scratch, std::vector<int32_t>& ids) const;
   void merge_short(BpeScratch& scratch) const;

@@ -6,7 +6,7 @@ namespace plinth {
 std::string StreamDecoder::push(int32_t id) {
   if (options_.skip_special && tokenizer_->is_special(id)) return "";
   pending_ += tokenizer_->token_text(id, is_first_);
-  is_first_ = false;
+  is_first_ = is_first_ && tokenizer_->stays_first(id);
   const size_t incomplete = incomplete_utf8_suffix(pending_);
   const std::string whole = pending_.substr(0, pending_.size() - incomplete);
   pending_.erase(0, whole.size());

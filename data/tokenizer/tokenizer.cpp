@@ -1,6 +1,7 @@
 #include "data/tokenizer/tokenizer.h"
 
 #include <algorithm>
+#include <array>
 #include <mutex>
 
 #include "core/error.h"
@@ -11,8 +12,11 @@
 #include "data/tokenizer/bpe.h"
 #include "data/tokenizer/bpe_trainer.h"
 #include "data/tokenizer/byte_alphabet.h"
+#include "data/tokenizer/metaspace.h"
 #include "data/tokenizer/parallel_tasks.h"
+#include "data/tokenizer/piece_decoder.h"
 #include "data/tokenizer/pre_tokenizer.h"
+#include "data/tokenizer/sentence_piece.h"
 #include "data/tokenizer/tokenizer_spec.h"
 #include "data/tokenizer/utf8.h"
 #include "data/tokenizer/word_counter.h"
@@ -72,22 +76,39 @@ TokenRoles read_roles(const std::filesystem::path& folder) {
   return {};
 }
 
-TokenizerSpec read_spec(const std::filesystem::path& path) {
-  if (!std::filesystem::is_directory(path)) {
-    return parse_tokenizer_json(read_text_file(path, kMostFileBytes), path.string());
+bool is_model_file(const std::filesystem::path& path) {
+  return path.extension() == ".model";
+}
+
+constexpr std::array<const char*, 4> kFiles = {"tokenizer.json", "tokenizer.model", "spiece.model",
+                                               "vocab.txt"};
+
+// The first of them that is in a folder; empty if none is.
+std::filesystem::path file_in(const std::filesystem::path& folder) {
+  for (const char* file : kFiles) {
+    if (std::filesystem::exists(folder / file)) return folder / file;
   }
-  const std::filesystem::path json = path / "tokenizer.json";
-  if (std::filesystem::exists(json))
-    return parse_tokenizer_json(read_text_file(json, kMostFileBytes), json.string());
-  const std::filesystem::path pieces = path / "vocab.txt";
-  if (std::filesystem::exists(pieces))
-    return parse_word_pieces(read_text_file(pieces, kMostFileBytes),
-                             read_beside(path / "tokenizer_config.json"), path.string());
+  return {};
+}
+
+TokenizerSpec read_spec(const std::filesystem::path& path) {
+  const bool is_folder = std::filesystem::is_directory(path);
+  const std::filesystem::path file = is_folder ? file_in(path) : path;
+  if (!file.empty()) {
+    std::string text = read_text_file(file, kMostFileBytes);
+    const std::string config = read_beside(file.parent_path() / "tokenizer_config.json");
+    if (is_model_file(file))
+      return read_sentence_piece(file.filename().string(), std::move(text), config, file.string());
+    if (is_folder && file.extension() == ".txt")
+      return parse_word_pieces(text, config, path.string());
+    return parse_tokenizer_json(text, file.string());
+  }
   const std::filesystem::path vocab = path / "vocab.json";
   const std::filesystem::path merges = path / "merges.txt";
   check(std::filesystem::exists(vocab) && std::filesystem::exists(merges), ErrorKind::Io,
         path.string(),
-        "no tokenizer here: expected tokenizer.json, vocab.txt, or vocab.json and merges.txt");
+        "no tokenizer here: expected tokenizer.json, tokenizer.model, spiece.model, vocab.txt, or "
+        "vocab.json and merges.txt");
   return parse_vocab_and_merges(read_text_file(vocab, kMostFileBytes),
                                 read_text_file(merges, kMostFileBytes), path.string());
 }
@@ -102,6 +123,9 @@ struct Tokenizer::State {
                       std::vector<int32_t>& ids) const;
   void encode_pieces(const PieceBlock& pieces, const RepairedText& text, size_t offset,
                      std::vector<int32_t>& ids) const;
+  void make_byte_pairs();
+  void take_spellings();
+  Bpe make_merges() const;
   std::optional<int32_t> find(std::string_view token) const;
   std::optional<int32_t> first_of(std::initializer_list<std::string_view> tokens) const;
   const std::string& token_bytes(int32_t id) const;
@@ -113,7 +137,11 @@ struct Tokenizer::State {
   std::vector<std::string> bytes;  // of each token, by id; "" where there is none
   WordMap ids;                     // by bytes; added tokens first
   Bpe bpe;
-  std::optional<WordPiece> word_piece;  // in place of pre_tokenizer and bpe
+  // In place of pre_tokenizer and bpe, one of:
+  std::optional<WordPiece> word_piece;
+  std::optional<Metaspace> metaspace;
+  std::optional<SentencePiece> sentence_piece;
+  std::optional<PieceDecoder> pieces;  // with the last two
   mutable ScratchPool scratch;
 };
 
@@ -131,12 +159,21 @@ Tokenizer::State::State(TokenizerSpec parsed, TokenRoles token_roles, std::strin
   }
   if (spec.word_piece) {
     word_piece.emplace(*spec.word_piece, spec.vocabulary, name);
-    for (size_t i = 0; i < spec.vocabulary.size(); ++i) {
-      if (bytes[i].empty()) bytes[i] = spec.vocabulary[i];
-      if (!bytes[i].empty()) ids.emplace(bytes[i], static_cast<int32_t>(i));
-    }
-    return;
+    take_spellings();
+  } else if (spec.metaspace) {
+    metaspace.emplace(*spec.metaspace, make_merges());
+    pieces.emplace(spec.metaspace->decoder);
+    take_spellings();
+  } else if (spec.sentence_piece) {
+    sentence_piece.emplace(spec.sentence_piece->bytes, name);
+    pieces.emplace(spec.sentence_piece->decoder);
+    take_spellings();
+  } else {
+    make_byte_pairs();
   }
+}
+
+void Tokenizer::State::make_byte_pairs() {
   Bpe::Spec parts;
   parts.byte_ids.fill(-1);
   for (size_t i = 0; i < spec.vocabulary.size(); ++i) {
@@ -152,6 +189,23 @@ Tokenizer::State::State(TokenizerSpec parsed, TokenRoles token_roles, std::strin
   parts.merges = spec.merges;
   parts.merged_ids = spec.merged_ids;
   bpe = Bpe(std::move(parts));
+}
+
+// Of a vocabulary that is spelled as texts are.
+void Tokenizer::State::take_spellings() {
+  for (size_t i = 0; i < spec.vocabulary.size(); ++i) {
+    if (bytes[i].empty()) bytes[i] = spec.vocabulary[i];
+    if (!bytes[i].empty()) ids.emplace(bytes[i], static_cast<int32_t>(i));
+  }
+}
+
+// Of byte pairs that begin with characters.
+Bpe Tokenizer::State::make_merges() const {
+  Bpe::Spec parts;
+  parts.byte_ids.fill(-1);
+  parts.merges = spec.merges;
+  parts.merged_ids = spec.merged_ids;
+  return Bpe(std::move(parts));
 }
 
 void Tokenizer::State::encode_pieces(const PieceBlock& pieces, const RepairedText& text,
@@ -192,10 +246,17 @@ std::vector<int32_t> Tokenizer::State::encode(std::string_view text,
   std::vector<int32_t> out;
   if (options.add_special) out = spec.before;
   for (const AddedTokens::Segment& segment : added.split(repaired.text(), options.allow_special)) {
+    const std::string_view part =
+        repaired.text().substr(segment.begin, segment.end - segment.begin);
     if (segment.id >= 0) {
       out.push_back(segment.id);
     } else if (word_piece) {
-      word_piece->encode(repaired.text().substr(segment.begin, segment.end - segment.begin), out);
+      word_piece->encode(part, out);
+    } else if (metaspace) {
+      const ScratchPool::Lease lease = scratch.take();
+      metaspace->encode(part, segment.begin == 0, options.allow_special, *lease, out);
+    } else if (sentence_piece) {
+      sentence_piece->encode(part, out);
     } else {
       encode_segment(repaired, segment, out);
     }
@@ -242,7 +303,26 @@ Tokenizer Tokenizer::parse(std::string_view tokenizer_json, std::string_view nam
       std::make_unique<State>(parse_tokenizer_json(tokenizer_json, name), TokenRoles{}, name));
 }
 
+Tokenizer Tokenizer::train_pieces(std::span<const std::string_view> texts,
+                                  const TrainOptions& options) {
+  const bool is_bpe = options.kind == TokenizerKind::SentencePieceBpe;
+  const int64_t least = options.sentinels + (is_bpe ? 3 + 256 : 3) + 1;
+  check(options.sentinels >= 0 && options.sentinels <= 1000, ErrorKind::Argument,
+        "Tokenizer::train", "sentinels is ", options.sentinels, ", expected 0 to 1000");
+  check(options.vocab_size >= least && options.vocab_size <= kMostTokens, ErrorKind::Argument,
+        "Tokenizer::train", "vocab_size is ", options.vocab_size, ", expected ", least,
+        " (special tokens, bytes, sentinels, and one more) to ", kMostTokens);
+  std::string bytes = train_sentence_piece(
+      texts, {.is_bpe = is_bpe, .vocab_size = options.vocab_size - options.sentinels});
+  TokenizerSpec spec = read_sentence_piece(is_bpe ? "tokenizer.model" : "spiece.model",
+                                           std::move(bytes), "", "Tokenizer::train");
+  add_sentinels(options.sentinels, spec, "Tokenizer::train");
+  TokenRoles roles{.eos = "</s>", .bos = is_bpe ? "<s>" : "", .pad = is_bpe ? "" : "<pad>"};
+  return Tokenizer(std::make_unique<State>(std::move(spec), std::move(roles), "Tokenizer::train"));
+}
+
 Tokenizer Tokenizer::train(std::span<const std::string_view> texts, const TrainOptions& options) {
+  if (options.kind != TokenizerKind::ByteLevelBpe) return train_pieces(texts, options);
   const int64_t least = 256 + static_cast<int64_t>(options.special_tokens.size());
   check(options.vocab_size >= least && options.vocab_size <= kMostTokens, ErrorKind::Argument,
         "Tokenizer::train", "vocab_size is ", options.vocab_size, ", expected ", least,
@@ -272,23 +352,35 @@ Tokenizer Tokenizer::train(std::span<const std::string_view> texts, const TrainO
 }
 
 std::string Tokenizer::to_json() const {
+  check(!state_->sentence_piece, ErrorKind::Argument, "tokenizer",
+        "is a SentencePiece model, which has no tokenizer.json");
   return write_tokenizer_json(state_->spec);
+}
+
+bool Tokenizer::is_in(const std::filesystem::path& folder) {
+  return !file_in(folder).empty() || std::filesystem::exists(folder / "vocab.json");
+}
+
+std::map<std::string, std::string> Tokenizer::files() const {
+  const auto name = [&](std::optional<int32_t> id) {
+    return id ? state_->token_bytes(*id) : std::string();
+  };
+  TokenRoles roles{.eos = name(eos_id()), .bos = name(bos_id()), .pad = name(pad_id())};
+  if (const std::optional<SentencePieceSpec>& model = state_->spec.sentence_piece) {
+    roles.unknown = name(id("<unk>"));
+    return {{model->file, model->bytes},
+            {"tokenizer_config.json", write_sentence_piece_config(state_->spec, roles)}};
+  }
+  roles.unknown = name(id("[UNK]"));
+  roles.first = name(id("[CLS]"));
+  roles.last = name(id("[SEP]"));
+  roles.mask = name(id("[MASK]"));
+  return {{"tokenizer.json", to_json()}, {"tokenizer_config.json", write_tokenizer_config(roles)}};
 }
 
 void Tokenizer::save(const std::filesystem::path& folder) const {
   make_directories(folder);
-  const auto name = [&](std::optional<int32_t> id) {
-    return id ? state_->token_bytes(*id) : std::string();
-  };
-  write_file_atomically(folder / "tokenizer.json", to_json());
-  write_file_atomically(folder / "tokenizer_config.json",
-                        write_tokenizer_config({.eos = name(eos_id()),
-                                                .bos = name(bos_id()),
-                                                .pad = name(pad_id()),
-                                                .unknown = name(id("[UNK]")),
-                                                .first = name(id("[CLS]")),
-                                                .last = name(id("[SEP]")),
-                                                .mask = name(id("[MASK]"))}));
+  for (const auto& [file, text] : files()) write_file_atomically(folder / file, text);
 }
 
 std::vector<int32_t> Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
@@ -327,20 +419,31 @@ std::vector<TokenSpan> Tokenizer::encode_spans(std::string_view text) const {
 
 std::string Tokenizer::decode(std::span<const int32_t> ids, const DecodeOptions& options) const {
   std::string text;
+  std::vector<int32_t> shown;
   for (const int32_t id : ids) {
     if (options.skip_special && is_special(id)) continue;
-    text += token_text(id, text.empty());
+    if (state_->pieces) {
+      state_->token_bytes(id);  // throws unless it is a token's
+      shown.push_back(id);
+    } else {
+      text += token_text(id, text.empty());
+    }
   }
-  return text;
+  return state_->pieces ? state_->pieces->decode(shown) : text;
+}
+
+bool Tokenizer::stays_first(int32_t id) const {
+  return state_->pieces && state_->pieces->stays_first(id);
 }
 
 std::string Tokenizer::token_text(int32_t id, bool is_first) const {
   const std::string& bytes = state_->token_bytes(id);
+  if (state_->pieces) return state_->pieces->text_of(id, is_first);
   return state_->word_piece ? state_->word_piece->decoded(bytes, is_first) : bytes;
 }
 
 bool Tokenizer::is_byte_level() const {
-  return !state_->word_piece;
+  return !state_->word_piece && !state_->pieces;
 }
 
 std::string_view Tokenizer::token_bytes(int32_t id) const {

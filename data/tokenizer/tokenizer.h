@@ -1,17 +1,23 @@
 #pragma once
 
-// Byte-level byte pair encoding, as GPT-2 and Llama 3 have it: load, train, save, encode, decode;
-// and BERT's WordPiece, which is not trained here.
+// Byte-level byte pair encoding, as GPT-2 and Llama 3 have it, and SentencePiece's unigram models
+// and byte pairs, as T5 and Llama 2 have them: load, train, save, encode, decode; and BERT's
+// WordPiece, which is not trained here.
 //
 //   Tokenizer tokenizer = Tokenizer::load("gpt2");            // a folder, or a tokenizer.json
 //   std::vector<int32_t> ids = tokenizer.encode("Hello");
 //   std::string text = tokenizer.decode(ids);                 // "Hello"
 //
 // Token ids are those of Hugging Face's `tokenizers` on the same file and text, checked on every
-// code point; a file that asks for something else than these two, or for a step that Plinth does
+// code point; a file that asks for something else than these, or for a step that Plinth does
 // not take (another normalizer, ...), is refused by name rather than read differently. Lengths that
 // a file cuts or fills texts to are passed over, as by transformers: they belong to who makes
 // batches.
+//
+// A model file of SentencePiece's ("tokenizer.model", "spiece.model") is read by libsentencepiece,
+// and gives what the package sentencepiece gives; a tokenizer.json that came from one gives what
+// `tokenizers` gives, which differs in places. Both normalize a text, so that decoding gives it
+// back but for that, and a character that has no tokens is unknown.
 //
 // WordPiece keeps the words of a text, not the text: it may drop case and accents, and a word that
 // no tokens make up is [UNK]. With byte pairs, any bytes can be encoded, and decode gives them
@@ -22,6 +28,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -46,18 +53,24 @@ struct DecodeOptions {
   bool skip_special = false;
 };
 
+enum class TokenizerKind { ByteLevelBpe, Unigram, SentencePieceBpe };
+
 struct TrainOptions {
+  TokenizerKind kind = TokenizerKind::ByteLevelBpe;
   int64_t vocab_size = 32768;  // special tokens and the 256 bytes included
   int64_t min_frequency = 2;   // of a pair that is merged
   std::vector<std::string> special_tokens = {"<|endoftext|>"};  // ids 0, 1, ...
   std::string pattern = std::string(kGpt2Pattern);              // as in tokenizer.json's Split
   bool add_prefix_space = false;
+  // In place of min_frequency and the rest, for SentencePiece's kinds (train_sentence_piece()):
+  // T5's sentinels, <extra_id_0> the last token of all.
+  int64_t sentinels = 0;
 };
 
 class Tokenizer {
  public:
-  // Reads a tokenizer.json, or a folder with tokenizer.json, with vocab.txt, or with vocab.json and
-  // merges.txt.
+  // Reads a tokenizer.json or a SentencePiece .model, or a folder with the first that there is of
+  // tokenizer.json, tokenizer.model, spiece.model, vocab.txt, and vocab.json with merges.txt.
   // Beside it, tokenizer_config.json or special_tokens_map.json may name the end-of-text token.
   // Throws Error(Io) or Error(Format) naming the file.
   static Tokenizer load(const std::filesystem::path& path);
@@ -74,10 +87,15 @@ class Tokenizer {
   Tokenizer& operator=(Tokenizer&&) noexcept;
   ~Tokenizer();
 
-  // Writes tokenizer.json and tokenizer_config.json, which Hugging Face's libraries load, into the
-  // folder; makes it if need be.
+  // Writes tokenizer.json, or a SentencePiece model, and tokenizer_config.json, which Hugging
+  // Face's libraries load, into the folder; makes it if need be.
   void save(const std::filesystem::path& folder) const;
+  // The same files by name.
+  std::map<std::string, std::string> files() const;
+  // Throws Error(Argument) for a model of SentencePiece's.
   std::string to_json() const;
+  // Whether load() finds a tokenizer in the folder.
+  static bool is_in(const std::filesystem::path& folder);
 
   // Const members may be called from several threads at once. A text of 1 MiB or more is encoded by
   // all threads, with the same result.
@@ -96,6 +114,8 @@ class Tokenizer {
   std::string_view token_bytes(int32_t id) const;
   // What it adds to a decoded text: a word piece also the space before a word, unless it is first.
   std::string token_text(int32_t id, bool is_first) const;
+  // Whether the next token is first still behind a first one, which may give no text.
+  bool stays_first(int32_t id) const;
   // Whether the bytes of a text's tokens are the text.
   bool is_byte_level() const;
   bool is_special(int32_t id) const;
@@ -115,6 +135,8 @@ class Tokenizer {
  private:
   struct State;
   explicit Tokenizer(std::unique_ptr<State> state);
+  static Tokenizer train_pieces(std::span<const std::string_view> texts,
+                                const TrainOptions& options);
   std::unique_ptr<State> state_;
 };
 

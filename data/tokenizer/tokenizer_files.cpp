@@ -111,6 +111,7 @@ std::string role(const Json& json, std::string_view key, std::string_view name) 
 }  // namespace
 
 std::string write_tokenizer_json(const TokenizerSpec& spec) {
+  if (spec.metaspace) return spec.metaspace->source;
   const Json decoder = byte_level(true, true);
   std::string out = "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\n\"added_tokens\":";
   out += write_added_tokens(spec.added).dump();

@@ -6,6 +6,7 @@
 #include "core/io/json.h"
 #include "core/io/text.h"
 #include "data/json_fields.h"
+#include "data/tokenizer/metaspace_read.h"
 #include "data/tokenizer/tokenizer_spec.h"
 #include "data/tokenizer/vocabulary.h"
 
@@ -210,6 +211,7 @@ void read_bert_steps(const Json& json, TokenizerSpec& spec, std::string_view nam
 void read_model(const Json& model, TokenizerSpec& spec, std::string_view name) {
   const Json& type = json_fields::get(model, "type", name);
   if (type == "WordPiece") return read_word_pieces(model, spec, name);
+  if (type == "Unigram") return read_unigram(model, spec, name);
   if (!type.is_null() && type != "BPE") refuse(name, "model type", type.dump());
   for (const std::string_view affix : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     const Json& value = json_fields::get(model, affix, name);
@@ -251,6 +253,7 @@ std::vector<AddedToken> read_added_tokens(const Json& json, std::string_view nam
 TokenizerSpec parse_tokenizer_json(std::string_view text, std::string_view name) {
   const Json json = parse_json(text, name);
   TokenizerSpec spec;
+  if (is_metaspace(json, name)) spec.metaspace.emplace();
   read_model(json_fields::at(json, "model", name), spec, name);
   spec.added = read_added_tokens(json_fields::get(json, "added_tokens", name), name);
   const Json& post_processor = json_fields::get(json, "post_processor", name);
@@ -259,6 +262,10 @@ TokenizerSpec parse_tokenizer_json(std::string_view text, std::string_view name)
   check_added_ids(spec, name);
   if (spec.word_piece) {
     read_bert_steps(json, spec, name);
+    return spec;
+  }
+  if (spec.metaspace) {
+    read_metaspace(json, spec, name);
     return spec;
   }
   require_null(json, "normalizer", name);

@@ -62,6 +62,12 @@ size_t incomplete_utf8_suffix(std::string_view text) {
   return 0;
 }
 
+bool is_white_space(char32_t c) {
+  return (c >= 0x09 && c <= 0x0D) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 ||
+         (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F ||
+         c == 0x3000;
+}
+
 void append_utf8(std::string& out, char32_t code_point) {
   const auto put = [&](char32_t byte) { out.push_back(static_cast<char>(byte)); };
   if (code_point < 0x80) {

@@ -26,6 +26,9 @@ Utf8Step next_utf8(std::string_view text);
 // The bytes at the end that begin a character which more bytes could complete: 0 to 3.
 size_t incomplete_utf8_suffix(std::string_view text);
 
+// White_Space of Unicode 16; Rust's char::is_whitespace.
+bool is_white_space(char32_t code_point);
+
 void append_utf8(std::string& out, char32_t code_point);
 
 // Text with one U+FFFD for each ill-formed part, and the way back to the original, which must

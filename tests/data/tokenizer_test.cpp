@@ -168,11 +168,11 @@ TEST(Tokenizer, ReadsRolesFromTheFilesBesideIt) {
 
 TEST(Tokenizer, LoadErrorsNameTheFile) {
   const TemporaryDirectory dir;
-  expect_error(
-      ErrorKind::Io,
-      dir.path().string() +
-          ": no tokenizer here: expected tokenizer.json, vocab.txt, or vocab.json and merges.txt",
-      [&] { Tokenizer::load(dir.path()); });
+  expect_error(ErrorKind::Io,
+               dir.path().string() +
+                   ": no tokenizer here: expected tokenizer.json, tokenizer.model, spiece.model, "
+                   "vocab.txt, or vocab.json and merges.txt",
+               [&] { Tokenizer::load(dir.path()); });
   expect_error(ErrorKind::Io, "absent.json", [&] { Tokenizer::load(dir / "absent.json"); });
   write_file_atomically(dir / "vocab.json", R"({"a": 0, "b": 1})");
   write_file_atomically(dir / "merges.txt", "a b\n");
@@ -192,7 +192,7 @@ TEST(Tokenizer, RefusesByNameWhatItDoesNotSupport) {
     Json value;
     std::string message;
   } cases[] = {
-      {"/model/type", "Unigram", "model type is '\"Unigram\"'"},
+      {"/model/type", "WordLevel", "model type is '\"WordLevel\"'"},
       {"/model/dropout", 0.1, "dropout is '0.1', which is not supported"},
       {"/model/end_of_word_suffix", "</w>", "end_of_word_suffix is"},
       {"/model/continuing_subword_prefix", "##", "continuing_subword_prefix is"},

@@ -1,10 +1,12 @@
 // Encodes and trains from the command line, for scripts/check_tokenizer_parity.py.
 //
 //   tokenizer_tool encode TOKENIZER < documents > ids
+//   tokenizer_tool plain TOKENIZER < documents > ids       without special tokens
+//   tokenizer_tool decode TOKENIZER < ids > documents
 //   tokenizer_tool train VOCAB_SIZE MIN_FREQUENCY PATTERN FOLDER < documents
 //
 // Documents are a little-endian uint32 of their bytes, then the bytes; ids are a uint32 of their
-// number, then int32 each. Both print to standard error the seconds that the work took.
+// number, then int32 each. All print to standard error the seconds that the work took.
 
 #include <chrono>
 #include <cstdint>
@@ -46,14 +48,14 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-int encode(const std::string& path) {
+int encode(const std::string& path, const EncodeOptions& options) {
   const Tokenizer tokenizer = Tokenizer::load(path);
   const std::string input = read_input();
   const std::vector<std::string_view> documents = split_documents(input);
   std::vector<std::vector<int32_t>> encoded;
   {
     const Stopwatch stopwatch;
-    encoded = tokenizer.encode_batch(documents, {.allow_special = true, .add_special = true});
+    encoded = tokenizer.encode_batch(documents, options);
   }
   for (const std::vector<int32_t>& ids : encoded) {
     const auto count = static_cast<uint32_t>(ids.size());
@@ -61,6 +63,28 @@ int encode(const std::string& path) {
     std::cout.write(reinterpret_cast<const char*>(ids.data()),
                     static_cast<std::streamsize>(4 * ids.size()));
   }
+  return 0;
+}
+
+int decode(const std::string& path) {
+  const Tokenizer tokenizer = Tokenizer::load(path);
+  const std::string input = read_input();
+  std::vector<std::vector<int32_t>> documents;
+  for (size_t at = 0; at + 4 <= input.size();) {
+    uint32_t count;
+    std::memcpy(&count, input.data() + at, 4);
+    std::vector<int32_t>& ids = documents.emplace_back(count);
+    std::memcpy(ids.data(), input.data() + at + 4, size_t{4} * count);
+    at += 4 + size_t{4} * count;
+  }
+  std::string output;
+  const Stopwatch stopwatch;
+  for (const std::vector<int32_t>& ids : documents) {
+    const std::string text = tokenizer.decode(ids);
+    const auto size = static_cast<uint32_t>(text.size());
+    output.append(reinterpret_cast<const char*>(&size), 4).append(text);
+  }
+  std::cout.write(output.data(), static_cast<std::streamsize>(output.size()));
   return 0;
 }
 
@@ -81,10 +105,13 @@ int train(char** arguments) {
 int main(int argc, char** argv) {
   const std::string_view command = argc > 1 ? argv[1] : "";
   try {
-    if (command == "encode" && argc == 3) return plinth::encode(argv[2]);
+    if (command == "encode" && argc == 3)
+      return plinth::encode(argv[2], {.allow_special = true, .add_special = true});
+    if (command == "plain" && argc == 3) return plinth::encode(argv[2], {});
+    if (command == "decode" && argc == 3) return plinth::decode(argv[2]);
     if (command == "train" && argc == 6) return plinth::train(argv + 2);
-    std::cerr << "usage: tokenizer_tool encode TOKENIZER | train VOCAB_SIZE MIN_FREQUENCY PATTERN "
-                 "FOLDER\n";
+    std::cerr << "usage: tokenizer_tool encode|plain|decode TOKENIZER | "
+                 "train VOCAB_SIZE MIN_FREQUENCY PATTERN FOLDER\n";
     return 2;
   } catch (const std::exception& error) {
     std::cerr << error.what() << '\n';

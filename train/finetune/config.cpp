@@ -23,6 +23,12 @@ void declare_task(ConfigSchema& schema, FinetuneConfig& config) {
   schema.field("task.answer_length", &task.answer_length)
       .range(1, 1 << 16)
       .help("the most tokens of an answer (question-answering)");
+  schema.field("task.target_length", &task.target_length)
+      .range(2, 1 << 16)
+      .help("the most tokens of a text that is written (seq2seq)");
+  schema.field("task.beams", &task.beams)
+      .range(1, 1 << 10)
+      .help("of the search for it in validation; 1: greedy (seq2seq)");
 }
 
 void declare_data(ConfigSchema& schema, FinetuneConfig& config) {

@@ -22,6 +22,8 @@ struct TaskSettings {
   int64_t max_length = 128;                // tokens of a sample
   int64_t stride = 32;                     // tokens that a window of a context shares with the last
   int64_t answer_length = 30;              // the most tokens of an answer
+  int64_t target_length = 64;              // the most tokens of a text that is written (seq2seq)
+  int64_t beams = 1;                       // of the search for it; 1: greedy
   bool no_answer = false;                  // a question may have none, as in SQuAD 2.0
 
   std::string text_column = "text";
@@ -40,6 +42,7 @@ struct TaskSettings {
 };
 
 inline constexpr const char* kImageTask = "image-classification";
+inline constexpr const char* kSequenceTask = "seq2seq";
 
 std::vector<std::string> task_names();
 

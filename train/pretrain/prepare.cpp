@@ -58,6 +58,11 @@ Tokenizer make_tokenizer(const PrepareOptions& options, const Documents& texts) 
         "takes either --tokenizer or --train-vocab");
   TrainOptions training;
   training.vocab_size = options.train_vocab;
+  training.sentinels = options.sentinels;
+  if (options.kind == "unigram") training.kind = TokenizerKind::Unigram;
+  if (options.kind == "sentencepiece-bpe") training.kind = TokenizerKind::SentencePieceBpe;
+  check(options.sentinels == 0 || training.kind != TokenizerKind::ByteLevelBpe, ErrorKind::Argument,
+        "tokenize", "--sentinels takes a SentencePiece --kind");
   return Tokenizer::train(texts, training);
 }
 

@@ -15,6 +15,8 @@ struct PrepareOptions {
   std::filesystem::path out;        // folder of the tokenizer and the shards
   std::filesystem::path tokenizer;  // a folder with a tokenizer.json; or else
   int64_t train_vocab = 0;          // how many tokens to learn from the training documents
+  std::string kind = "byte-bpe";    // of those: or "unigram", "sentencepiece-bpe"
+  int64_t sentinels = 0;            // T5's, of the last two
   std::string documents = "file";   // what a document is: "file", "line" or "paragraph"
   double validation_share = 0;      // of the documents
   uint64_t seed = 0;                // which ones
@@ -33,7 +35,7 @@ struct PreparedCorpus {
 // says. Those of white space alone are left out.
 std::vector<std::string_view> split_documents(std::string_view text, std::string_view documents);
 
-// Writes tokenizer.json, train_NNNNN.bin and, if any documents are held out, validation_NNNNN.bin.
+// Writes the tokenizer, train_NNNNN.bin and, if any documents are held out, validation_NNNNN.bin.
 // Each document ends with the end-of-text token, if the tokenizer has one. Which documents are held
 // out is drawn by the seed; a corpus of a single document is cut at a line end, and the end held
 // out. Throws Error(Io) or Error(Format) naming the file that is missing or empty, Error(Argument)

@@ -249,7 +249,7 @@ TrainerHooks build_hooks(const PretrainConfig& config, const ConfigSchema& schem
   const auto describe = [&](CheckpointContents& contents) {
     contents.texts["config.json"] = model.config_json(model.head_weight().dtype());
     if (!data.tokenizer) return;
-    contents.texts["tokenizer.json"] = data.tokenizer->to_json();
+    contents.texts.merge(data.tokenizer->files());
     const fs::path roles = config.data.tokenizer / "tokenizer_config.json";
     if (fs::exists(roles)) contents.texts["tokenizer_config.json"] = read_text_file(roles);
   };
