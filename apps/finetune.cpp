@@ -59,8 +59,8 @@ void run(const TrainArguments& arguments) {
 }  // namespace
 
 void add_finetune(CLI::App& program) {
-  CLI::App* command =
-      program.add_subcommand("finetune", "train a pretrained model for a task (bert, vit, t5)");
+  CLI::App* command = program.add_subcommand(
+      "finetune", "train a pretrained model for a task (bert, vit, t5, whisper)");
   const auto arguments = std::make_shared<TrainArguments>();
   arguments->add_to(*command);
   command->footer("\nExample: plinth finetune examples/bert/finetune.toml optimizer.lr=3e-5");

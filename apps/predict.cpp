@@ -105,11 +105,11 @@ void run(const PredictArguments& arguments) {
 
 void add_predict(CLI::App& program) {
   CLI::App* command = program.add_subcommand(
-      "predict", "what a fine-tuned model says of texts or images: a line of JSON each");
+      "predict", "what a fine-tuned model says of texts, images or sounds: a line of JSON each");
   const auto arguments = std::make_shared<PredictArguments>();
   command->add_option("model", arguments->model, "model or run directory")->required();
   command->add_option("texts", arguments->texts,
-                      "texts, or files of images; none: lines of --file, or of stdin");
+                      "texts, or files of images or sounds; none: lines of --file, or of stdin");
   command->add_option("--second", arguments->second,
                       "the second text of each pair, or the context of each question");
   command->add_option("--file", arguments->file, "a file with a text a line");

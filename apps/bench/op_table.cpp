@@ -8,6 +8,7 @@
 #include "apps/bench/bench_case.h"
 #include "core/ops/activation.h"
 #include "core/ops/conv.h"
+#include "core/ops/ctc_loss.h"
 #include "core/ops/dropout.h"
 #include "core/ops/factories.h"
 #include "core/ops/index.h"
@@ -122,6 +123,22 @@ DifferentiableOp linear_cross_entropy_op(const OpSizes& s, TensorOptions options
           {}};
 }
 
+// Targets of a fifth as many labels as there are steps, none twice in a row.
+DifferentiableOp ctc_loss_op(const OpSizes& s, TensorOptions options) {
+  const int64_t most = std::max<int64_t>(1, s[0] / 5);
+  std::vector<int64_t> labels;
+  for (int64_t i = 0; i < s[1] * most; ++i) labels.push_back(1 + i % (s[2] - 1));
+  const Tensor targets = from_values(labels, {s[1], most});
+  const Tensor steps = full({s[1]}, static_cast<double>(s[0]), {DType::Int64, {}});
+  const Tensor lengths = full({s[1]}, static_cast<double>(most), {DType::Int64, {}});
+  const double states = static_cast<double>(s[0] * s[1] * (2 * most + 1));
+  const double bytes = elements(s) * size(options);
+  return {[=](const Tensors& in) -> Tensors { return {ctc_loss(in[0], targets, steps, lengths)}; },
+          {log_softmax(randn({s[0], s[1], s[2]}, options), -1)},
+          {bytes, 80 * states},
+          {3 * bytes, 200 * states}};
+}
+
 DifferentiableOp embedding_op(const OpSizes& s, TensorOptions options) {
   const Tensor ids = random_classes(s[0], s[1], options.device);
   const std::vector<double> drawn = to_vector(ids);
@@ -233,6 +250,7 @@ std::vector<OpBench> model_benches() {
       {"matmul", "m,n,k", {1024, 1024, 1024}, matmul_op},
       {"cross_entropy", "rows,vocab", {2048, 8192}, cross_entropy_op},
       {"linear_cross_entropy", "rows,dim,vocab", {2048, 256, 8192}, linear_cross_entropy_op},
+      {"ctc_loss", "time,batch,classes", {150, 32, 64}, ctc_loss_op},
       {"embedding", "tokens,vocab,dim", {2048, 8192, 256}, embedding_op},
       {"rope", "batch,time,heads,head_dim", {8, 256, 8, 64}, rope_op},
   };

@@ -8,6 +8,7 @@
 #include "core/io/json.h"
 #include "data/audio/audio_file.h"
 #include "data/json_fields.h"
+#include "data/tokenizer/parallel_tasks.h"
 
 namespace plinth {
 
@@ -45,9 +46,18 @@ std::optional<AudioSample> AudioDataset::sample(int64_t i) {
     // A wrong rate is not the file's fault.
     if (error.kind() == ErrorKind::Argument) throw;
     const std::lock_guard lock(mutex_);
-    skipped_.insert({i, {entry.file, error.what()}});
+    skipped_.insert({i, {i, entry.file, error.what()}});
     return std::nullopt;
   }
+}
+
+void AudioDataset::visit(
+    std::span<const int64_t> entries,
+    const std::function<void(size_t, const std::optional<AudioSample>&)>& visit) {
+  parallel_tasks(std::ssize(entries), [&](int64_t i) {
+    const auto place = static_cast<size_t>(i);
+    visit(place, sample(entries[place]));
+  });
 }
 
 std::vector<SkippedAudio> AudioDataset::skipped() const {

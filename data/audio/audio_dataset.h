@@ -4,9 +4,11 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -29,6 +31,7 @@ struct AudioSample {
 
 // A sound that could not be read.
 struct SkippedAudio {
+  int64_t entry = 0;
   std::filesystem::path file;
   std::string reason;
 };
@@ -38,6 +41,9 @@ class AudioDataset {
  public:
   // Throws what read_audio_manifest() does, Error(Format) for a manifest without entries.
   explicit AudioDataset(const std::filesystem::path& manifest, int64_t sample_rate = 16000);
+  // Of these, in their order; none are allowed.
+  explicit AudioDataset(std::vector<AudioEntry> entries, int64_t sample_rate = 16000)
+      : entries_(std::move(entries)), sample_rate_(sample_rate) {}
 
   int64_t size() const { return static_cast<int64_t>(entries_.size()); }
   const std::vector<AudioEntry>& entries() const { return entries_; }
@@ -45,6 +51,10 @@ class AudioDataset {
   // Entry i; nothing where its file cannot be read, or is no sound: then it is one of skipped().
   // Throws Error(Argument) for an entry that there is not.
   std::optional<AudioSample> sample(int64_t i);
+  // sample() of each of `entries`, from several threads, in any order; `visit` is also told the
+  // place among them. What it throws is thrown on.
+  void visit(std::span<const int64_t> entries,
+             const std::function<void(size_t, const std::optional<AudioSample>&)>& visit);
   // Entries that were skipped so far, each once, in their order in the manifest.
   std::vector<SkippedAudio> skipped() const;
 

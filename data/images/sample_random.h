@@ -24,6 +24,7 @@ enum class RandomPurpose : uint32_t {
   RandAugment,
   Mix,
   Mask,
+  SpecAugment,
 };
 
 class SampleRandom {

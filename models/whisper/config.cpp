@@ -18,40 +18,46 @@ void check_heads(const ConfigJson& json, int64_t dim, int64_t heads, const char*
 
 }  // namespace
 
-WhisperConfig WhisperConfig::from_json(const ConfigJson& json) {
-  json.expect("is_encoder_decoder", true);
+WhisperConfig WhisperConfig::encoder_from_json(const ConfigJson& json) {
   json.expect("scale_embedding", false);
   json.expect("apply_spec_augment", false);
-  for (const char* key : {"encoder_layerdrop", "decoder_layerdrop"})
-    check(json.number(key, 0) == 0, ErrorKind::Format, json.subject(), key, " is ",
-          json.number(key, 0), ", takes 0 only");
+  check(json.number("encoder_layerdrop", 0) == 0, ErrorKind::Format, json.subject(),
+        "encoder_layerdrop is ", json.number("encoder_layerdrop", 0), ", takes 0 only");
   WhisperConfig config;
-  config.vocab_size = json.size("vocab_size");
   config.mel_bins = json.size("num_mel_bins", config.mel_bins);
   config.source_positions = json.size("max_source_positions", config.source_positions);
-  config.target_positions = json.size("max_target_positions", config.target_positions);
   config.dim = json.size("d_model");
   config.encoder_layers = json.count("encoder_layers");
   config.encoder_heads = json.size("encoder_attention_heads");
   config.encoder_ffn_dim = json.size("encoder_ffn_dim");
-  config.decoder_layers = json.count("decoder_layers");
-  config.decoder_heads = json.size("decoder_attention_heads");
-  config.decoder_ffn_dim = json.size("decoder_ffn_dim");
   const bool exact = json.word("activation_function", "gelu", kActivations) == "gelu";
   config.gelu = exact ? GeluForm::Exact : GeluForm::Tanh;
   config.dropout = json.number("dropout", config.dropout);
   config.attention_dropout = json.number("attention_dropout", config.attention_dropout);
   config.activation_dropout = json.number("activation_dropout", config.activation_dropout);
   config.init_std = json.number("init_std", config.init_std);
+  check_heads(json, config.dim, config.encoder_heads, "encoder_attention_heads");
+  check(config.dim % 2 == 0 && config.dim > 2, ErrorKind::Format, json.subject(), "d_model is ",
+        config.dim, ", takes an even number above 2: half are sines, half cosines");
+  return config;
+}
+
+WhisperConfig WhisperConfig::from_json(const ConfigJson& json) {
+  json.expect("is_encoder_decoder", true);
+  check(json.number("decoder_layerdrop", 0) == 0, ErrorKind::Format, json.subject(),
+        "decoder_layerdrop is ", json.number("decoder_layerdrop", 0), ", takes 0 only");
+  WhisperConfig config = encoder_from_json(json);
+  config.vocab_size = json.size("vocab_size");
+  config.target_positions = json.size("max_target_positions", config.target_positions);
+  config.decoder_layers = json.count("decoder_layers");
+  config.decoder_heads = json.size("decoder_attention_heads");
+  config.decoder_ffn_dim = json.size("decoder_ffn_dim");
   config.tied = json.boolean("tie_word_embeddings", true);
   config.pad_token = json.token("pad_token_id").value_or(config.pad_token);
   config.start_token = json.token("decoder_start_token_id").value_or(config.start_token);
   config.bos_token = json.token("bos_token_id");
   config.eos_token = json.token("eos_token_id");
-  check_heads(json, config.dim, config.encoder_heads, "encoder_attention_heads");
   check_heads(json, config.dim, config.decoder_heads, "decoder_attention_heads");
-  check(config.dim % 2 == 0 && config.dim > 2, ErrorKind::Format, json.subject(), "d_model is ",
-        config.dim, ", takes an even number above 2: half are sines, half cosines");
   return config;
 }
 

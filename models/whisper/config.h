@@ -39,6 +39,8 @@ struct WhisperConfig {
   // Throws Error(Format) naming file and key for what is malformed, or what Plinth's Whisper does
   // not compute (scaled embeddings, layers dropped in training, masked features).
   static WhisperConfig from_json(const ConfigJson& json);
+  // The sizes of the encoder alone; what is said of a decoder is passed over. Throws the same.
+  static WhisperConfig encoder_from_json(const ConfigJson& json);
   std::string to_json(DType dtype) const;
 };
 

@@ -100,6 +100,16 @@ Tensor WhisperEncoder::forward(const Tensor& features, bool checkpointing) {
       blocks_(dropout_(x + positions_), EncoderDecoderStackInputs{.checkpointing = checkpointing}));
 }
 
+void check_whisper_features(const Tensor& features, const WhisperConfig& config,
+                            std::string_view subject) {
+  check(features.dim() == 3 && features.size(1) == config.mel_bins &&
+            features.size(2) == 2 * config.source_positions,
+        ErrorKind::Shape, subject, "features have shape ", features.shape(), ", expected [batch, ",
+        config.mel_bins, ", ", 2 * config.source_positions, "]");
+  check(is_floating_point(features.dtype()), ErrorKind::DType, subject, "features are ",
+        name(features.dtype()), ", takes floating-point ones");
+}
+
 WhisperDecoder::WhisperDecoder(const WhisperConfig& config) : pad_token_(config.pad_token) {
   const auto weight = normal(0, config.init_std);
   token_embedding_ = make<nn::Embedding>("token_embedding", config.vocab_size, config.dim, weight);
@@ -131,12 +141,7 @@ Whisper::Whisper(const WhisperConfig& config) : config_(config), info_(info_of(c
 EncoderStates Whisper::encode(const Tensor& features, const Tensor& lengths) {
   check(!lengths.defined(), ErrorKind::Argument, kName,
         "takes no lengths: what is behind a shorter sound is silence");
-  check(features.dim() == 3 && features.size(1) == config_.mel_bins &&
-            features.size(2) == 2 * config_.source_positions,
-        ErrorKind::Shape, kName, "features have shape ", features.shape(), ", expected [batch, ",
-        config_.mel_bins, ", ", 2 * config_.source_positions, "]");
-  check(is_floating_point(features.dtype()), ErrorKind::DType, kName, "features are ",
-        name(features.dtype()), ", takes floating-point ones");
+  check_whisper_features(features, config_, kName);
   return {encoder_(features.to(head_weight_.dtype()), activation_checkpointing())};
 }
 
@@ -146,20 +151,22 @@ Tensor Whisper::decode_ids(const Tensor& ids, const EncoderStates& source, Decod
                .source = source, .caches = caches, .checkpointing = activation_checkpointing()});
 }
 
-std::vector<WeightSlice> Whisper::weight_slices() const {
-  std::vector<WeightSlice> slices;
-  const auto add_weight = [&](const std::string& file, const std::string& ours) {
-    slices.push_back({"model." + file + ".weight", ours});
-  };
-  const auto add = [&](const std::string& file, const std::string& ours) {
+namespace {
+
+// How one side's parameters lie in a Hugging Face file.
+struct Slices {
+  void add_weight(const std::string& file, const std::string& ours) {
+    all.push_back({"model." + file + ".weight", ours});
+  }
+  void add(const std::string& file, const std::string& ours) {
     for (const char* kind : {".weight", ".bias"})
-      slices.push_back({"model." + file + kind, ours + kind});
-  };
-  const auto add_attention = [&](const std::string& file, const std::string& ours) {
+      all.push_back({"model." + file + kind, ours + kind});
+  }
+  void add_attention(const std::string& file, const std::string& ours) {
     add_weight(file + ".k_proj", ours + ".k.weight");
     for (const char* part : {"q", "v", "out"}) add(file + "." + part + "_proj", ours + "." + part);
-  };
-  const auto add_blocks = [&](const std::string& stack, int64_t layers, bool decoder) {
+  }
+  void add_blocks(const std::string& stack, int64_t layers, bool decoder) {
     for (int64_t i = 0; i < layers; ++i) {
       const std::string file = stack + ".layers." + std::to_string(i) + ".";
       const std::string block = stack + ".blocks.block" + std::to_string(i) + ".";
@@ -174,16 +181,29 @@ std::vector<WeightSlice> Whisper::weight_slices() const {
       add(file + "final_layer_norm", block + "mlp_norm");
     }
     add(stack + ".layer_norm", stack + ".norm");
-  };
-  add("encoder.conv1", "encoder.conv1");
-  add("encoder.conv2", "encoder.conv2");
-  add_weight("encoder.embed_positions", "encoder.positions");
-  add_blocks("encoder", config_.encoder_layers, false);
-  add_weight("decoder.embed_tokens", "decoder.token_embedding.weight");
-  add_weight("decoder.embed_positions", "decoder.position_embedding.weight");
-  add_blocks("decoder", config_.decoder_layers, true);
-  if (!config_.tied) slices.push_back({"proj_out.weight", "head"});
-  return slices;
+  }
+
+  std::vector<WeightSlice> all;
+};
+
+}  // namespace
+
+std::vector<WeightSlice> whisper_encoder_slices(const WhisperConfig& config) {
+  Slices slices;
+  slices.add("encoder.conv1", "encoder.conv1");
+  slices.add("encoder.conv2", "encoder.conv2");
+  slices.add_weight("encoder.embed_positions", "encoder.positions");
+  slices.add_blocks("encoder", config.encoder_layers, false);
+  return slices.all;
+}
+
+std::vector<WeightSlice> Whisper::weight_slices() const {
+  Slices slices{.all = whisper_encoder_slices(config_)};
+  slices.add_weight("decoder.embed_tokens", "decoder.token_embedding.weight");
+  slices.add_weight("decoder.embed_positions", "decoder.position_embedding.weight");
+  slices.add_blocks("decoder", config_.decoder_layers, true);
+  if (!config_.tied) slices.all.push_back({"proj_out.weight", "head"});
+  return slices.all;
 }
 
 }  // namespace plinth

@@ -4,6 +4,7 @@
 // (data/audio/log_mel.h), two convolutions before its blocks, and a decoder of text.
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "models/encoder_decoder.h"
@@ -27,6 +28,12 @@ class WhisperEncoder final : public nn::ModuleOf<WhisperEncoder> {
   nn::Handle<EncoderDecoderStack> blocks_;
   nn::Handle<nn::LayerNorm> norm_;
 };
+
+// Throws Error(Shape) or Error(DType) unless the encoder takes these features.
+void check_whisper_features(const Tensor& features, const WhisperConfig& config,
+                            std::string_view subject);
+// How the encoder, a module's "encoder", lies in a Hugging Face file.
+std::vector<WeightSlice> whisper_encoder_slices(const WhisperConfig& config);
 
 // Learned positions, blocks, norm.
 class WhisperDecoder final : public nn::ModuleOf<WhisperDecoder> {

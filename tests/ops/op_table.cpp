@@ -22,6 +22,7 @@ const std::vector<Family>& families() {
       {"Normalization", normalization_rows()},
       {"Activations", activation_rows()},
       {"Losses", loss_rows()},
+      {"CtcLoss", ctc_loss_rows()},
       {"Attention", attention_rows()},
       {"Rope", rope_rows()},
   };

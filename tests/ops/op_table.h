@@ -87,6 +87,7 @@ std::vector<Row> conv_rows();
 std::vector<Row> normalization_rows();
 std::vector<Row> activation_rows();
 std::vector<Row> loss_rows();
+std::vector<Row> ctc_loss_rows();
 std::vector<Row> attention_rows();
 std::vector<Row> rope_rows();
 

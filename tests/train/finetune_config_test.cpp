@@ -11,7 +11,8 @@ namespace {
 TEST(FinetuneConfig, ExamplesAreWhatItTakes) {
   const std::filesystem::path examples =
       std::filesystem::path(PLINTH_FIXTURES) / ".." / ".." / "examples";
-  for (const char* file : {"bert/finetune.toml", "bert/chinese_finetune.toml"}) {
+  for (const char* file :
+       {"bert/finetune.toml", "bert/chinese_finetune.toml", "speech/digits.toml"}) {
     FinetuneConfig config;
     ConfigSchema schema = finetune_schema(config);
     schema.load(examples / file);

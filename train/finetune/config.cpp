@@ -34,7 +34,8 @@ void declare_task(ConfigSchema& schema, FinetuneConfig& config) {
 void declare_data(ConfigSchema& schema, FinetuneConfig& config) {
   TaskSettings& task = config.task;
   schema.section("data",
-                 "labelled examples: .csv, .tsv or .jsonl; CoNLL; SQuAD's JSON; folders of images");
+                 "labelled examples: .csv, .tsv or .jsonl; CoNLL; SQuAD's JSON; folders of images; "
+                 "manifests of sounds");
   schema.field("data.train", &config.data.train).required().help("files");
   schema.field("data.validation", &config.data.validation).help("files; none: no validation");
   schema.field("data.text_column", &task.text_column)
@@ -69,6 +70,27 @@ void declare_images(ConfigSchema& schema, FinetuneConfig& config) {
       .help("alpha of the share that a box of another image leaves; 0: none is put in");
 }
 
+void declare_speech(ConfigSchema& schema, FinetuneConfig& config) {
+  SpecAugmentOptions& masks = config.task.spec_augment;
+  schema.section("speech",
+                 "transcripts, and how sounds are changed in training (speech-recognition)");
+  schema.field("speech.units", &config.task.units)
+      .words({"characters", "words"})
+      .help("what of a transcript is told one by one");
+  schema.field("speech.frequency_masks", &masks.frequency_masks)
+      .range(0, 64)
+      .help("bands of frequency that are hidden (SpecAugment)");
+  schema.field("speech.frequency_width", &masks.frequency_width)
+      .range(0, 1024)
+      .help("the most bins of one");
+  schema.field("speech.time_masks", &masks.time_masks)
+      .range(0, 64)
+      .help("spans of time that are hidden");
+  schema.field("speech.time_width", &masks.time_width)
+      .range(0, 1 << 20)
+      .help("the most frames of one");
+}
+
 void declare_training(ConfigSchema& schema, FinetuneConfig& config) {
   auto& train = config.train;
   schema.section("train", "the loop");
@@ -95,7 +117,7 @@ void declare_outputs(ConfigSchema& schema, FinetuneConfig& config) {
   schema.section("validation", "scores on data not trained on");
   schema.field("validation.every", &config.validation.every).at_least(0).help("steps; 0: an epoch");
   schema.field("validation.metric", &config.validation.metric)
-      .help("what the best weights have the least loss or the most of: loss, accuracy, f1, ...");
+      .help("what the best weights have the most of, or of loss, wer and cer the least");
   schema.field("validation.patience", &config.validation.patience)
       .at_least(0)
       .help("validations without a better one that end the run; 0: none do");
@@ -152,6 +174,7 @@ ConfigSchema finetune_schema(FinetuneConfig& config) {
   declare_task(schema, config);
   declare_data(schema, config);
   declare_images(schema, config);
+  declare_speech(schema, config);
   declare_training(schema, config);
   declare_optimizer(schema, config.optimizer);
   declare_schedule(schema, config.schedule);

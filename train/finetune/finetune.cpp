@@ -123,7 +123,9 @@ void keep_config(const FinetuneConfig& config, const ConfigSchema& schema, bool 
 }
 
 Validation judged(const TaskEvaluation& found, const std::string& metric) {
-  return {found.loss, metric == "loss" ? found.loss : -found.score(metric)};
+  if (metric == "loss") return {found.loss, found.loss};
+  const auto score = std::ranges::find(found.scores, metric, &TaskScore::name);
+  return {found.loss, score->less_is_better ? score->value : -score->value};
 }
 
 std::string text_of(const TaskEvaluation& found) {

@@ -25,7 +25,8 @@ using TaskOutputs = std::vector<std::vector<double>>;
 
 struct TaskScore {
   std::string name;  // "accuracy"
-  double value = 0;  // the larger, the better
+  double value = 0;
+  bool less_is_better = false;  // else the larger, the better
 };
 
 // Examples, as samples that the model is given: one an example, or, of long texts, several.

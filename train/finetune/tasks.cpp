@@ -8,6 +8,7 @@
 #include "train/finetune/bert_tasks.h"
 #include "train/finetune/image_task.h"
 #include "train/finetune/sequence_task.h"
+#include "train/finetune/speech_task.h"
 
 namespace plinth {
 namespace {
@@ -57,10 +58,11 @@ std::unique_ptr<Bert> load_bert(const fs::path& directory) {
 
 std::vector<std::string> task_names() {
   std::vector<std::string> names;
-  names.reserve(kBertTasks.size() + 2);
+  names.reserve(kBertTasks.size() + 3);
   for (const BertTaskKind& kind : kBertTasks) names.emplace_back(kind.name);
   names.emplace_back(kImageTask);
   names.emplace_back(kSequenceTask);
+  names.emplace_back(kSpeechTask);
   return names;
 }
 
@@ -69,6 +71,7 @@ std::unique_ptr<FinetuneTask> make_task(const TaskSettings& settings, const fs::
                                         const std::function<void(const std::string&)>& tell) {
   if (settings.name == kImageTask) return make_image_task(settings, directory, train, seed, tell);
   if (settings.name == kSequenceTask) return make_sequence_task(settings, directory, seed, tell);
+  if (settings.name == kSpeechTask) return make_speech_task(settings, directory, train, seed, tell);
   const auto* const kind = std::ranges::find(kBertTasks, settings.name, &BertTaskKind::name);
   check(kind != kBertTasks.end(), ErrorKind::Config, "task.name", "got ", settings.name,
         ", which is no task");
@@ -96,7 +99,8 @@ std::unique_ptr<FinetuneTask> make_task(const TaskSettings& settings, const fs::
 
 bool is_fine_tuned(const fs::path& directory) {
   const ConfigJson json = ConfigJson::read(directory / "config.json");
-  return bert_task_of(json).has_value() || is_image_classifier(json) || is_sequence_model(json);
+  return bert_task_of(json).has_value() || is_image_classifier(json) || is_sequence_model(json) ||
+         is_speech_recogniser(json);
 }
 
 std::unique_ptr<FinetuneTask> load_task(const TaskSettings& settings, const fs::path& directory) {
@@ -104,6 +108,8 @@ std::unique_ptr<FinetuneTask> load_task(const TaskSettings& settings, const fs::
     return load_image_task(settings, directory);
   if (is_sequence_model(ConfigJson::read(directory / "config.json")))
     return load_sequence_task(settings, directory);
+  if (is_speech_recogniser(ConfigJson::read(directory / "config.json")))
+    return load_speech_task(settings, directory);
   std::unique_ptr<BertClassifier> model = load_classifier(directory);
   const auto* const kind = std::ranges::find(kBertTasks, model->config().task, &BertTaskKind::head);
   check(settings.name.empty() || settings.name == kind->name, ErrorKind::Config, "task.name",

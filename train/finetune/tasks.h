@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "data/audio/spec_augment.h"
 #include "train/finetune/task.h"
 
 namespace plinth {
@@ -39,10 +40,15 @@ struct TaskSettings {
   bool flip = false;
   int64_t rand_augment = 0;      // operations of RandAugment
   double mixup = 0, cutmix = 0;  // alpha of Beta(alpha, alpha); 0: not mixed
+
+  // Of sounds.
+  std::string units = "characters";  // of a transcript; or "words"
+  SpecAugmentOptions spec_augment = {};
 };
 
 inline constexpr const char* kImageTask = "image-classification";
 inline constexpr const char* kSequenceTask = "seq2seq";
+inline constexpr const char* kSpeechTask = "speech-recognition";
 
 std::vector<std::string> task_names();
 
