@@ -245,31 +245,38 @@ struct ForwardConsumer {
   }
 
   // The tiles of keys of which the warpgroup's own queries see something: from `end` - 1 down to
-  // `begin`.
+  // `begin`. All of the block's, where warpgroups' ends may be as many tiles apart as a ring has
+  // stages: threads that did not wait for these would take one phase of a stage for another.
   struct OwnTiles {
+    static constexpr bool kFewer = 64 * (Tile::kConsumers - 1) <= (Tile::kStages - 1) * Tile::kKeys;
     int32_t begin, end;
 
-    PLINTH_DEVICE OwnTiles(const QueryTile& t, int32_t first) : begin(t.tile), end(t.tile) {
+    PLINTH_DEVICE OwnTiles(const QueryTile& t, int32_t first) : begin(t.tile_begin), end(t.tile) {
+      if constexpr (!kFewer) return;
       const int32_t last = least(first + 63, t.q_len - 1);
-      if (first > last) return;
-      begin = t.sight.begin(first) / Tile::kKeys;
-      end = (t.sight.end(last) + Tile::kKeys - 1) / Tile::kKeys;
+      begin = first > last ? end : t.sight.begin(first) / Tile::kKeys;
+      if (first <= last) end = (t.sight.end(last) + Tile::kKeys - 1) / Tile::kKeys;
     }
   };
 
-  // A tile that other warpgroups work on. It is freed when all threads have seen it come: one that
-  // is late would take a later phase of the barrier for it.
-  PLINTH_DEVICE int32_t pass_over(const QueryTile& t, int32_t tile) {
-    Keys::wait(k);
-    Values::wait(v);
-    clear_padding(t, tile);
-    sync_own();
-    Keys::release(k);
-    k.advance();
-    Values::release(v);
-    v.advance();
-    return tile_below<Tile>(a, t, tile);
+  // Passes over tiles that only other warpgroups work on, from `tile` down to `end`; gives the tile
+  // below. One thread waits for them, and frees them.
+  PLINTH_DEVICE int32_t pass_over(const QueryTile& t, int32_t tile, int32_t end) {
+    while (tile >= end) {
+      if (thread_index() % 128 == 0) {
+        wait_for_keys();
+        wait_for_values();
+      }
+      Keys::release(k);
+      k.advance();
+      Values::release(v);
+      v.advance();
+      tile = tile_below<Tile>(a, t, tile);
+    }
+    return tile;
   }
+  PLINTH_ONE_COPY PLINTH_DEVICE void wait_for_keys() const { Keys::wait(k); }
+  PLINTH_ONE_COPY PLINTH_DEVICE void wait_for_values() const { Values::wait(v); }
 
   // The keys of a tile, the softmax of the tile before it, and its values; from `tile` down to
   // `begin`. Gives the tile below those.
@@ -279,7 +286,7 @@ struct ForwardConsumer {
     Registers<float, Tile::kKeys / 2> scores;
     Registers<uint32_t, 4> weights[kKeySteps];
     float decay[2];
-    Keys::wait(k);
+    wait_for_keys();
     multiply_keys(scores);
     free_written();
     wgmma_wait<0>(scores);
@@ -287,7 +294,6 @@ struct ForwardConsumer {
     k.advance();
     soften(t, tile, scores, softmax, decay);
     to_fragments(scores, weights);
-    clear_padding(t, tile);
     bool accumulate = false;
     for (tile = tile_below<Tile>(a, t, tile); tile >= begin; tile = tile_below<Tile>(a, t, tile)) {
       Keys::wait(k);
@@ -307,7 +313,7 @@ struct ForwardConsumer {
       to_fragments(scores, weights);
       accumulate = true;
     }
-    Values::wait(v);
+    wait_for_values();
     multiply_values(sums, weights, accumulate);
     wgmma_wait<0>(sums, weights);
     Values::release(v);
@@ -402,9 +408,10 @@ struct ForwardConsumer {
       Registers<float, Tile::kColumns / 2> sums;
       OnlineSoftmax softmax;
       int32_t tile = tile_below<Tile>(a, t, t.tile);
-      while (tile >= greatest(own.end, t.tile_begin)) tile = pass_over(t, tile);
+      if (tile >= t.tile_begin) clear_padding(t, tile);
+      tile = pass_over(t, tile, greatest(own.end, t.tile_begin));
       if (tile >= own.begin) tile = run_tiles(t, tile, own.begin, sums, softmax);
-      while (tile >= t.tile_begin) tile = pass_over(t, tile);
+      pass_over(t, tile, t.tile_begin);
       free_written();
       finish(out_map, t, sums, softmax);
       if constexpr (Tile::kQueryStages == 1) free_written();

@@ -9,6 +9,14 @@ namespace plinth::kernels::cuda::attention {
 
 using namespace plinth::device;
 
+// Before a function that several places call and that the emulator is to leave out of, or keep, in
+// all of them at once (emulate/omission.h).
+#if defined(PLINTH_EMULATE) && !defined(__CUDACC__)
+#define PLINTH_ONE_COPY [[gnu::noinline]]
+#else
+#define PLINTH_ONE_COPY
+#endif
+
 // A place in a ring, and the parity of its phase. The producer starts with parity 1: the wait for
 // the end of the phase before the first returns at once.
 template <int kStages>
