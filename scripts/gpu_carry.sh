@@ -34,7 +34,8 @@ for library in sndfile samplerate sentencepiece sentencepiece_train; do
   file=$(ldconfig -p | grep -oE "/[^ ]*/lib$library\.so$" | head -n 1)
   cp -L "$file" "$folder/usr/lib/lib$library.so"
   cp -L "$(readlink -f "$file")" "$folder/usr/lib/$(objdump -p "$file" | awk '/SONAME/ { print $2 }')"
-  ldd "$file" | grep -oE '/[^ ]*/lib(FLAC|mp3lame|mpg123|ogg|opus|vorbis)[^ ]*' | xargs -rI FILE cp -L FILE "$folder/usr/lib"
+  ldd "$file" | { grep -oE '/[^ ]*/lib(FLAC|mp3lame|mpg123|ogg|opus|vorbis)[^ ]*' || true; } |
+    xargs -rI FILE cp -L FILE "$folder/usr/lib"
 done
 sed -i 's|"/usr/lib/|"${_IMPORT_PREFIX}/lib/|' "$folder"/usr/share/cmake/Gloo/GlooTargets-*.cmake
 examples/demo/kjv_corpus.sh "$folder/kjv.txt"
