@@ -15,7 +15,7 @@ namespace {
 using sentencepiece::util::Status;
 
 // The lines of texts, one after the other.
-class Lines : public sentencepiece::SentenceIterator {
+class Lines final : public sentencepiece::SentenceIterator {
  public:
   explicit Lines(std::span<const std::string_view> texts) : texts_(texts) { Next(); }
 
