@@ -64,6 +64,9 @@ void Communicator::call(const std::string& what, const Call& call) {
 
 int Communicator::settle(int result, Milliseconds patience) {
   const auto deadline = Clock::now() + patience;
+  // A call may say that all is well while its work goes on, as ncclCommWindowRegister of 2.28 does:
+  // only the communicator knows.
+  if (result == kSuccess) result = kInProgress;
   while (result == kInProgress && Clock::now() < deadline) {
     {
       const std::lock_guard lock(mutex_);

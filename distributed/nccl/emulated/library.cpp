@@ -270,8 +270,10 @@ int comm_register(const void* comm, void* memory, size_t bytes, void** handle) {
 }
 int window_register(void* comm, void* memory, size_t bytes, void** window, int flags) {
   const auto* const name = "ncclCommWindowRegister";
-  return add_registration(flags == kSymmetricWindow ? "ncclCommWindowRegister symmetric" : name,
-                          comm, memory, bytes, window);
+  const int result =
+      add_registration(flags == kSymmetricWindow ? "ncclCommWindowRegister symmetric" : name, comm,
+                       memory, bytes, window);
+  return result == kInProgress ? kSuccess : result;  // as NCCL 2.28 has it
 }
 
 // ---- messages ----
