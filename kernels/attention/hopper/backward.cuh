@@ -9,8 +9,8 @@
 // queries sets: tile of keys after tile of keys. Blocks take their work in that order (KeyOrder),
 // so that one which waits waits only for work that a running block has.
 
+#include "kernels/attention/hopper/backward_pairs.cuh"
 #include "kernels/attention/hopper/backward_producer.cuh"
-#include "kernels/attention/hopper/softmax.cuh"
 
 namespace plinth::kernels::cuda::attention {
 
@@ -138,10 +138,11 @@ struct BackwardConsumer {
       return;
     clear_rows<Tile::kKeys>(Keys::tile(key_place()), begin);
     clear_rows<Tile::kKeys>(Values::tile(key_place()), begin);
-    fence_async_shared();
+    // From registers, the first product that reads them comes after that of store_slopes().
+    if constexpr (!kRowsInRegisters) fence_async_shared();
     named_sync(kBothConsumers, kThreads);
   }
-  PLINTH_DEVICE void clear_queries(const Work& t, int32_t tile) const {
+  PLINTH_ONE_COPY PLINTH_DEVICE void clear_queries(const Work& t, int32_t tile) const {
     const int32_t begin = t.q_len - tile * Tile::kQueries;
     if (begin >= Tile::kQueries || t.q_begin + t.q_len >= static_cast<int32_t>(a.desc.q_len))
       return;
@@ -203,16 +204,6 @@ struct BackwardConsumer {
         slope_of[i + e] = weights[i + e] * (slope_of[i + e] - delta[e % 2]);
     }
   }
-  // The score of a product, -inf where the pair is not seen.
-  template <class ScoreOf>
-  PLINTH_DEVICE static Score<float> score_of(const Work& t, const ScoreOf& score, float product,
-                                             int32_t query, int32_t key) {
-    const bool seen = query < t.q_len && key >= t.sight.begin(query) && key < t.sight.end(query) &&
-                      score.sees(query, key);
-    Score<float> s{kNever, 0};
-    if (seen) s = score.at(product, query, key);
-    return s;
-  }
   // Both at once, of all that a description can ask for: products and slopes of weights become
   // weights, with their dropout, and slopes of products, of queries `first` and on. Each pair is
   // rounded and put away at once, as registers are few.
@@ -249,53 +240,17 @@ struct BackwardConsumer {
     }
   }
 
-  // The factors of the thread's pairs of its two keys, own_row(h), and queries `query`, `query` +
-  // 1. Four lanes have four keys in turn, of one Philox block: each draws a block, and gives the
-  // others their words.
-  PLINTH_DEVICE static void draw_factors(const Dropout<float>& dropout, const Problem& p,
-                                         int32_t head, int32_t query, int32_t first_key,
-                                         float (&factors)[4]) {
-    const uint32_t phase = lane_index() / 4 % 4;
-    const int32_t key = first_key + own_row(static_cast<int>(phase / 2)) / 4 * 4;
-    const Philox4 words = dropout.block(p, head, query + static_cast<int32_t>(phase % 2), key);
-    uint32_t mine[4];  // by the distance of the lane that drew it
-    PLINTH_UNROLL
-    for (uint32_t distance = 0; distance < 4; ++distance) {
-      const uint32_t wanted = phase ^ distance;
-      const uint32_t low = wanted % 2 == 0 ? words[0] : words[1];
-      const uint32_t high = wanted % 2 == 0 ? words[2] : words[3];
-      mine[distance] = shuffle_xor(wanted < 2 ? low : high, 4 * distance);
-    }
-    PLINTH_UNROLL
-    for (uint32_t e = 0; e < 4; ++e) {
-      const uint32_t distance = e ^ phase;
-      const uint32_t near = distance % 2 == 0 ? mine[0] : mine[1];
-      const uint32_t far = distance % 2 == 0 ? mine[2] : mine[3];
-      factors[e] = dropout.factor(distance < 2 ? near : far);
-    }
-  }
-
-  // Fragments of [keys, queries] to the warpgroup's rows of the tile of slopes.
-  PLINTH_DEVICE void store_slopes(Fragments& fragments) const {
+  // Fragments of [keys, queries] to the warpgroup's rows of the tile of slopes, for products to
+  // read.
+  PLINTH_ONE_COPY PLINTH_DEVICE void store_slopes(Fragments& fragments) const {
     PLINTH_UNROLL
     for (int step = 0; step < Tile::kQueries / 16; ++step)
       Tile::OfKeys::store(slope_tile(), 64 * group, step, fragments[step]);
+    fence_async_shared();
   }
 
   PLINTH_DEVICE void sync_own() const {
     named_sync(kOneConsumer + static_cast<uint32_t>(half), 128);
-  }
-
-  // Where the warpgroup's threads put accumulators i to i + 3, one thread's beside the next's.
-  PLINTH_DEVICE static Shared<float> four_of(Shared<float> tile, int i) {
-    return tile + (i / 4 * 512 + static_cast<int32_t>(thread_index() % 128) * 4);
-  }
-  template <int n>
-  PLINTH_DEVICE static void put(Shared<float> tile, Registers<float, n>& sums) {
-    PLINTH_UNROLL
-    for (int i = 0; i < n; i += 4)
-      store_shared_vector(four_of(tile, i),
-                          Vector<float, 4>{sums[i], sums[i + 1], sums[i + 2], sums[i + 3]});
   }
 
   // A piece of a tile of dq to shared memory, from where it is added to the others'.
@@ -351,7 +306,6 @@ struct BackwardConsumer {
       multiply_queries(weights, douts, dv, accumulate);
     }
     store_slopes(slope_fragments);
-    fence_async_shared();
     if constexpr (makes_dq) {
       named_sync(slopes_made(), kThreads);
       DqPart dq;

@@ -51,7 +51,7 @@ struct WideBackwardConsumer : BackwardConsumer<Tile_, T, Rule> {
   PLINTH_DEVICE static void receive(Scores& weights) {
     PLINTH_UNROLL
     for (int i = 0; i < Tile::kQueries / 2; i += 4) {
-      const auto four = load_vector<Vector<float, 4>>(Base::four_of(sent_weights(), i));
+      const auto four = load_vector<Vector<float, 4>>(four_of(sent_weights(), i));
       PLINTH_UNROLL
       for (int e = 0; e < 4; ++e) weights[i + e] = four[e];
     }
@@ -69,19 +69,19 @@ struct WideBackwardConsumer : BackwardConsumer<Tile_, T, Rule> {
       const Vector<float, 2> lse = this->statistic(0, 0, i);
       float factors[4] = {1, 1, 1, 1};
       if (a.dropout.active())
-        Base::draw_factors(Tile::Random::of(a.dropout), p, head, first_query + own_column(i),
-                           t.first, factors);
+        draw_factors(Tile::Random::of(a.dropout), p, head, first_query + own_column(i), t.first,
+                     factors);
       Vector<float, 4> sent;
       PLINTH_UNROLL
       for (int e = 0; e < 4; ++e) {
-        const Score<float> s = Base::score_of(
-            t, score, scores[i + e], first_query + own_column(i + e), t.first + own_row(e / 2));
+        const Score<float> s = score_of(t, score, scores[i + e], first_query + own_column(i + e),
+                                        t.first + own_row(e / 2));
         const float weight = fast_exp2(s.value - lse[e % 2]);
         scores[i + e] = weight * factors[e];
         const auto bits = std::bit_cast<uint32_t>(weight * s.slope) & ~1u;
         sent[e] = std::bit_cast<float>(bits | (factors[e] != 0 ? 1u : 0u));
       }
-      store_shared_vector(Base::four_of(sent_weights(), i), sent);
+      store_shared_vector(four_of(sent_weights(), i), sent);
     }
   }
   // Slopes of weights become slopes of products, by what weigh_and_send() sent.
@@ -107,7 +107,7 @@ struct WideBackwardConsumer : BackwardConsumer<Tile_, T, Rule> {
     if constexpr (Rule::kScaleOnly) {
       this->hide_pairs(t, tile, scores);
       this->weigh(scores);
-      Base::put(sent_weights(), scores);
+      put(sent_weights(), scores);
     } else {
       weigh_and_send(t, head, tile, scores);
     }
@@ -146,7 +146,6 @@ struct WideBackwardConsumer : BackwardConsumer<Tile_, T, Rule> {
     }
     Base::to_fragments(slope_of, slopes);
     this->store_slopes(slopes);
-    fence_async_shared();
     named_sync(kBothConsumers, kThreads);
     DqPart dq, dq_rest;
     this->multiply_slopes(dq, 0);

@@ -227,7 +227,7 @@ struct ForwardConsumer {
   // Makes zeros of the values beyond the problem's keys, which are another sequence's or padding:
   // their weight is 0, but 0 times what lies there may be NaN. Only the last tile has such rows,
   // which is the first to be worked on. (Beyond the tensor there are zeros already.)
-  PLINTH_DEVICE void clear_padding(const QueryTile& t, int32_t tile) const {
+  PLINTH_ONE_COPY PLINTH_DEVICE void clear_padding(const QueryTile& t, int32_t tile) const {
     const int32_t begin = t.sight.visible % Tile::kKeys;
     if (begin == 0 || (tile + 1) * Tile::kKeys < t.sight.visible ||
         t.k_begin + t.sight.visible >= static_cast<int32_t>(a.desc.kv_len))
@@ -294,6 +294,7 @@ struct ForwardConsumer {
     k.advance();
     soften(t, tile, scores, softmax, decay);
     to_fragments(scores, weights);
+    clear_padding(t, tile);
     bool accumulate = false;
     for (tile = tile_below<Tile>(a, t, tile); tile >= begin; tile = tile_below<Tile>(a, t, tile)) {
       Keys::wait(k);
@@ -408,8 +409,10 @@ struct ForwardConsumer {
       Registers<float, Tile::kColumns / 2> sums;
       OnlineSoftmax softmax;
       int32_t tile = tile_below<Tile>(a, t, t.tile);
-      if (tile >= t.tile_begin) clear_padding(t, tile);
-      tile = pass_over(t, tile, greatest(own.end, t.tile_begin));
+      const int32_t own_end = greatest(own.end, t.tile_begin);
+      const bool runs_first = tile < own_end && tile >= own.begin;  // and helps to clear it there
+      if (!runs_first && tile >= t.tile_begin) clear_padding(t, tile);
+      tile = pass_over(t, tile, own_end);
       if (tile >= own.begin) tile = run_tiles(t, tile, own.begin, sums, softmax);
       pass_over(t, tile, t.tile_begin);
       free_written();
