@@ -48,10 +48,10 @@ struct Sight {
 // The order of work: sections of as many heads as have their keys and values in the second cache
 // together; within a section the last tiles, which see the most keys where there is a diagonal,
 // before the first; within a tile the heads, those of a group together. Where tiles differ in
-// length, a block takes the next number of that order whenever it is free: it then ends within a
-// short tile's time of the others. Dealt beforehand, blocks end up to a long tile's time apart: a
-// third of the whole with 8192 queries of 64 columns below a diagonal (bench/attention_model.py).
-// What a tile gives does not depend on who makes it.
+// length, a block takes the next number of that order whenever it is free, and so ends within a
+// short tile's time of the others. Dealt beforehand, blocks end up to a long tile's time apart: by
+// bench/attention_model.py 28 % of the whole with 8192 queries of 64 columns below a diagonal. What
+// a tile gives does not depend on who makes it.
 struct Schedule {
   int32_t tiles = 0;                       // of one head (of a packed batch: of all sequences)
   int32_t heads = 0;                       // of the batch
