@@ -40,6 +40,11 @@ std::string type_of(const Json& object, std::string_view name) {
   return object.is_null() ? "null" : string(object, "type", name);
 }
 
+void refuse(std::string_view name, std::string_view field, std::string_view value) {
+  throw Error(ErrorKind::Format, name,
+              detail::concat(field, " is ", printable(value), ", which is not supported"));
+}
+
 std::string json_text(std::string_view text) {
   return Json(text).dump();
 }

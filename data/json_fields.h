@@ -25,6 +25,9 @@ const std::string& string(const Json& object, std::string_view key, std::string_
 // The object's "type"; "null" for null.
 std::string type_of(const Json& object, std::string_view name);
 
+// Throws the error of a field whose value Plinth does not support.
+[[noreturn]] void refuse(std::string_view name, std::string_view field, std::string_view value);
+
 // Text between quotes, as JSON. It must be UTF-8.
 std::string json_text(std::string_view text);
 

@@ -17,11 +17,7 @@ namespace plinth {
 namespace {
 
 using json_fields::Json;
-
-[[noreturn]] void refuse(std::string_view name, std::string_view field, std::string_view value) {
-  throw Error(ErrorKind::Format, name,
-              detail::concat(field, " is ", printable(value), ", which is not supported"));
-}
+using json_fields::refuse;
 
 const Json& list(const Json& object, std::string_view key, std::string_view name) {
   const Json& steps = json_fields::at(object, key, name);

@@ -14,11 +14,7 @@ namespace plinth {
 namespace {
 
 using json_fields::Json;
-
-[[noreturn]] void refuse(std::string_view name, std::string_view field, std::string_view value) {
-  throw Error(ErrorKind::Format, name,
-              detail::concat(field, " is ", printable(value), ", which is not supported"));
-}
+using json_fields::refuse;
 
 void require_null(const Json& object, std::string_view key, std::string_view name) {
   const Json& value = json_fields::get(object, key, name);
