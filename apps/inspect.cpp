@@ -1,4 +1,4 @@
-// plinth inspect: what is in a model, a run, a checkpoint, a safetensors file or a token shard.
+// plinth inspect: what is in a model, a run, a checkpoint, a file of tensors or a token shard.
 
 #include <CLI/CLI.hpp>
 #include <cmath>
@@ -10,10 +10,14 @@
 #include "apps/model_directory.h"
 #include "core/error.h"
 #include "core/io/checkpoint_files.h"
+#include "core/io/gguf.h"
 #include "core/io/text.h"
 #include "data/shards/token_shard.h"
 #include "models/encoder_decoder_registry.h"
+#include "models/formats/llmc_file.h"
+#include "models/formats/model_file.h"
 #include "models/vision/image_model.h"
+#include "models/whisper/ctc.h"
 #include "train/checkpoint/sharded.h"
 #include "train/checkpoint/train_state.h"
 #include "train/logging/format.h"
@@ -29,32 +33,83 @@ struct InspectArguments {
   bool tensors = false;
 };
 
-std::string shape_text(const TensorRecord& record) {
+std::string shape_text(std::span<const int64_t> shape) {
   std::string text;
-  for (const int64_t size : record.shape)
-    text += (text.empty() ? "" : " x ") + std::to_string(size);
+  for (const int64_t size : shape) text += (text.empty() ? "" : " x ") + std::to_string(size);
   return text.empty() ? "scalar" : text;
 }
 
-void print_tensors(const std::vector<TensorRecord>& records, bool each) {
+// A tensor of whatever file.
+struct TensorRow {
+  std::string_view name, type;
+  std::span<const int64_t> shape;
+  uint64_t bytes;
+};
+
+void print_rows(const std::vector<TensorRow>& rows, bool each) {
   uint64_t bytes = 0;
   double elements = 0;
   size_t width = 0;
-  for (const TensorRecord& record : records) {
-    bytes += record.end - record.begin;
-    elements +=
-        static_cast<double>(record.end - record.begin) / static_cast<double>(size_of(record.dtype));
-    width = std::max(width, printable(record.name).size() - 2);
+  for (const TensorRow& row : rows) {
+    bytes += row.bytes;
+    double count = 1;
+    for (const int64_t size : row.shape) count *= static_cast<double>(size);
+    elements += count;
+    width = std::max(width, printable(row.name).size() - 2);
   }
-  std::printf("tensors     %zu, %s elements, %s\n", records.size(), format_count(elements).c_str(),
+  std::printf("tensors     %zu, %s elements, %s\n", rows.size(), format_count(elements).c_str(),
               format_bytes(bytes).c_str());
   if (!each) return;
-  for (const TensorRecord& record : records) {
-    const std::string quoted = printable(record.name, 200);
+  for (const TensorRow& row : rows) {
+    const std::string quoted = printable(row.name, 200);
     const std::string name = quoted.substr(1, quoted.size() - 2);
     std::printf("  %-*s  %-9s  %s\n", static_cast<int>(width), name.c_str(),
-                std::string(plinth::name(record.dtype)).c_str(), shape_text(record).c_str());
+                std::string(row.type).c_str(), shape_text(row.shape).c_str());
   }
+}
+
+void print_tensors(const std::vector<TensorRecord>& records, bool each) {
+  std::vector<TensorRow> rows;
+  rows.reserve(records.size());
+  for (const TensorRecord& record : records)
+    rows.push_back({record.name, name(record.dtype), record.shape, record.end - record.begin});
+  print_rows(rows, each);
+}
+
+// A list by its length, a text cut short.
+std::string value_text(const GgufValue& value) {
+  if (value.is_list) return detail::concat("list of ", value.size(), " ", name(value.type));
+  if (value.type == GgufType::String) return printable(value.texts[0]);
+  if (value.type == GgufType::Bool) return value.numbers[0] != 0 ? "true" : "false";
+  return detail::concat(value.numbers[0]);
+}
+
+void inspect_gguf(const fs::path& path, bool tensors) {
+  const GgufFile file = GgufFile::open(path);
+  std::printf("gguf        %s, version %u\n", path.c_str(), file.version());
+  for (const auto& [key, value] : file.fields()) {
+    const std::string quoted = printable(key);
+    std::printf("  %s: %s\n", quoted.substr(1, quoted.size() - 2).c_str(),
+                value_text(value).c_str());
+  }
+  std::vector<TensorRow> rows;
+  rows.reserve(file.tensors().size());
+  for (const GgufTensor& tensor : file.tensors())
+    rows.push_back({tensor.name, tensor.type.name, tensor.shape, tensor.end - tensor.begin});
+  print_rows(rows, tensors);
+}
+
+void inspect_llmc(const fs::path& path, bool tensors) {
+  const LlmcFile file = LlmcFile::open(path);
+  const LlmcHeader& header = file.header();
+  std::printf("llm.c       gpt2 in %s, %s\n", path.c_str(),
+              std::string(name(header.dtype)).c_str());
+  std::printf("layers      %lld of width %lld, %lld heads\n", static_cast<long long>(header.layers),
+              static_cast<long long>(header.dim), static_cast<long long>(header.heads));
+  std::printf("vocabulary  %lld, padded to %lld\n", static_cast<long long>(header.vocab_size),
+              static_cast<long long>(header.padded_vocab));
+  std::printf("context     %lld\n", static_cast<long long>(header.context));
+  print_tensors(file.records(), tensors);
 }
 
 void inspect_shard(const fs::path& path) {
@@ -116,8 +171,22 @@ void inspect_encoder_decoder(const fs::path& directory, const ConfigJson& config
   print_tensors(weights.records(), tensors);
 }
 
+void inspect_recogniser(const fs::path& directory, const ConfigJson& config, bool tensors) {
+  const nn::SkipInit skip;
+  const WhisperCtc model(WhisperCtcConfig::from_json(config));
+  const WhisperConfig& encoder = model.config().whisper;
+  print_model(config.text("model_type", ""), model, directory);
+  std::printf("layers      %lld of the encoder, of width %lld, %lld heads\n",
+              static_cast<long long>(encoder.encoder_layers), static_cast<long long>(encoder.dim),
+              static_cast<long long>(encoder.encoder_heads));
+  std::printf("labels      %zu, %s\n", model.config().labels.size(),
+              model.config().words ? "words" : "characters");
+  print_tensors(SafetensorsCheckpoint::open(directory).records(), tensors);
+}
+
 void inspect_model(const fs::path& directory, bool tensors) {
   const ConfigJson config = ConfigJson::read(directory / "config.json");
+  if (is_whisper_ctc(config)) return inspect_recogniser(directory, config, tensors);
   if (is_image_model(config)) return inspect_image_model(directory, config, tensors);
   if (is_encoder_decoder(config)) return inspect_encoder_decoder(directory, config, tensors);
   const std::unique_ptr<LanguageModel> model = make_model(config);
@@ -153,14 +222,18 @@ void run(const InspectArguments& arguments) {
   if (fs::is_directory(path)) return inspect_model(model_directory(path), arguments.tensors);
   if (path.extension() == ".safetensors" || path.filename().string().ends_with(".index.json"))
     return print_tensors(SafetensorsCheckpoint::open(path).records(), true);
-  inspect_shard(path);
+  switch (model_file_of(path)) {
+    case ModelFile::Gguf: return inspect_gguf(path, arguments.tensors);
+    case ModelFile::Llmc: return inspect_llmc(path, arguments.tensors);
+    case ModelFile::None: return inspect_shard(path);
+  }
 }
 
 }  // namespace
 
 void add_inspect(CLI::App& program) {
   CLI::App* command =
-      program.add_subcommand("inspect", "what is in a model, run, safetensors file or token shard");
+      program.add_subcommand("inspect", "what is in a model, run, file of tensors or token shard");
   const auto arguments = std::make_shared<InspectArguments>();
   command->add_option("path", arguments->path, "file or directory")->required();
   command->add_flag("--tensors", arguments->tensors, "list the tensors of a model too");

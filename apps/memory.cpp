@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "core/io/file.h"
 #include "train/logging/format.h"
+#include "train/pretrain/objectives.h"
 #include "train/pretrain/pretrain.h"
 
 namespace plinth::apps {
@@ -50,7 +51,7 @@ MemoryAnswer answer_to(const MemoryArguments& arguments, const PretrainConfig& c
     if (last > 0) less.tensors.clear(), less.samples.clear();
   }
   answer.title = detail::concat(
-      config.init_from.empty() ? config.model.type : config.init_from.string(), ", ",
+      config.init_from.empty() ? trained_type(config) : config.init_from.string(), ", ",
       format_count(static_cast<double>(answer.ranks[0].report.parameters)), " parameters, ",
       arguments.ranks, arguments.ranks == 1 ? " rank" : " ranks", ", a step of ",
       config.train.batch, " sequences in micro-batches of ", config.micro_batch());

@@ -13,6 +13,7 @@
 #include "apps/model_directory.h"
 #include "apps/task_options.h"
 #include "core/error.h"
+#include "core/io/file.h"
 #include "core/io/json.h"
 #include "data/tokenizer/utf8.h"
 #include "train/finetune/evaluate.h"
@@ -26,6 +27,7 @@ struct PredictArguments {
   std::vector<std::string> texts;
   std::string second;
   std::string file;
+  std::string picture;
   bool json = false;
   TaskOptions task;
   DeviceOptions device;
@@ -59,9 +61,11 @@ TaskInput input_of_object(const std::string& line, const std::string& place) {
 void predict(FinetuneTask& task, const PredictArguments& arguments,
              const std::vector<TaskInput>& inputs) {
   const std::unique_ptr<TaskData> data = task.inputs(inputs);
-  for (const std::string& line : data->predictions(task_outputs(task, *data, arguments.task.batch)))
-    std::printf("%s\n", line.c_str());
+  const TaskOutputs outputs = task_outputs(task, *data, arguments.task.batch);
+  for (const std::string& line : data->predictions(outputs)) std::printf("%s\n", line.c_str());
   std::fflush(stdout);
+  if (!arguments.picture.empty())
+    write_file_atomically(arguments.picture, data->picture(outputs, 0));
 }
 
 // Some lines at a time, so that there is no limit to their number.
@@ -84,6 +88,8 @@ void predict_lines(FinetuneTask& task, const PredictArguments& arguments, std::i
 void run(const PredictArguments& arguments) {
   check(arguments.texts.empty() || (arguments.file.empty() && !arguments.json), ErrorKind::Argument,
         "predict", "takes texts, or a file, or lines on standard input");
+  check(arguments.picture.empty() || arguments.texts.size() == 1, ErrorKind::Argument, "--picture",
+        "got ", arguments.texts.size(), " images, takes one");
   const Device device = arguments.device.apply();
   const std::filesystem::path directory = model_directory(arguments.model);
   const std::unique_ptr<FinetuneTask> task = load_task(arguments.task.settings, directory);
@@ -115,10 +121,14 @@ void add_predict(CLI::App& program) {
   command->add_option("--file", arguments->file, "a file with a text a line");
   command->add_flag("--json", arguments->json,
                     "lines are objects with text and second, question and context, or words");
+  command->add_option("--picture", arguments->picture,
+                      "a PNG to write: the image with the boxes that were found, or the mask in "
+                      "colours (object-detection, semantic-segmentation)");
   command->add_option("--batch", arguments->task.batch, "samples at once")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   arguments->task.add_lengths_to(*command);
+  arguments->task.add_threshold_to(*command);
   arguments->device.add_to(*command);
   command->footer("\nExample: plinth predict runs/reviews/model 'a fine film'");
   command->callback([arguments] { run(*arguments); });

@@ -15,6 +15,24 @@ namespace plinth::apps {
 
 namespace {
 
+// Commands that take what was trained.
+void print_next(const PretrainConfig& config, const PretrainResult& result) {
+  const std::string run = config.run.directory.string();
+  if (result.type == "t5")
+    std::printf("  plinth finetune run.toml task.name=seq2seq model.directory=%s\n", run.c_str());
+  if (result.type == "vit_mae")
+    std::printf("  plinth finetune run.toml task.name=image-classification model.directory=%s\n",
+                run.c_str());
+  if (!result.unigram_entropy) return;
+  if (result.causal) std::printf("  plinth generate %s --prompt 'Once'\n", run.c_str());
+  if (config.data.validation.empty()) return;
+  const std::string mask = result.causal || config.masking.token < 0
+                               ? ""
+                               : " --mask-token " + std::to_string(config.masking.token);
+  std::printf("  plinth eval %s --data %s%s\n", run.c_str(), config.data.validation.front().c_str(),
+              mask.c_str());
+}
+
 void report(const PretrainConfig& config, const PretrainResult& result) {
   const TrainResult& training = result.training;
   const std::string run = config.run.directory.string();
@@ -26,17 +44,11 @@ void report(const PretrainConfig& config, const PretrainResult& result) {
   if (training.skipped_steps)
     std::printf(" (%lld skipped)", static_cast<long long>(training.skipped_steps));
   if (!std::isnan(training.validation_loss))
-    std::printf(", validation loss %.4f nats per token", training.validation_loss);
-  std::printf(", unigram entropy %.4f\n", result.unigram_entropy);
-  std::printf("\nnext:\n");
-  if (result.causal) std::printf("  plinth generate %s --prompt 'Once'\n", run.c_str());
-  if (!config.data.validation.empty()) {
-    const std::string mask = result.causal || config.masking.token < 0
-                                 ? ""
-                                 : " --mask-token " + std::to_string(config.masking.token);
-    std::printf("  plinth eval %s --data %s%s\n", run.c_str(),
-                config.data.validation.front().c_str(), mask.c_str());
-  }
+    std::printf(", validation loss %.4f%s", training.validation_loss,
+                result.unigram_entropy ? " nats per token" : "");
+  if (result.unigram_entropy) std::printf(", unigram entropy %.4f", *result.unigram_entropy);
+  std::printf("\n\nnext:\n");
+  print_next(config, result);
   std::printf("  plinth inspect %s\n", run.c_str());
   if (config.log.report) std::printf("  open %s/report.html\n", run.c_str());
 }
@@ -78,7 +90,8 @@ void run(const TrainArguments& arguments) {
 }  // namespace
 
 void add_pretrain(CLI::App& program) {
-  CLI::App* command = program.add_subcommand("pretrain", "train a language model on token shards");
+  CLI::App* command =
+      program.add_subcommand("pretrain", "train a model by its family's own objective");
   const auto arguments = std::make_shared<TrainArguments>();
   arguments->add_to(*command);
   command->footer("\nExample: plinth pretrain examples/demo/kjv.toml optimizer.lr=1e-3 --resume");

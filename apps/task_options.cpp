@@ -25,6 +25,14 @@ void TaskOptions::add_lengths_to(CLI::App& command) {
   command.add_flag("--no-answer", settings.no_answer, "a question may have no answer");
 }
 
+void TaskOptions::add_threshold_to(CLI::App& command) {
+  command
+      .add_option("--threshold", settings.threshold,
+                  "the least score of an object that is named (object-detection)")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+}
+
 void TaskOptions::add_columns_to(CLI::App& command) {
   command.add_option("--text-column", settings.text_column, "the text in a labelled file")
       ->capture_default_str();
@@ -32,6 +40,8 @@ void TaskOptions::add_columns_to(CLI::App& command) {
   command.add_option("--label-column", settings.label_column, "the label")->capture_default_str();
   command.add_flag("!--no-header", settings.header,
                    "the file begins with a row of data, and columns are 1, 2, ...");
+  command.add_option("--image-folder", settings.image_folder,
+                     "where the images of COCO's JSON lie; none: beside it");
   command
       .add_option("--max-bad-lines", settings.max_bad_lines, "so many malformed lines are left out")
       ->check(CLI::NonNegativeNumber)

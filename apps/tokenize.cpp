@@ -51,11 +51,10 @@ void add_tokenize(CLI::App& program) {
                                  "train a tokenizer with this many tokens")
                     ->check(CLI::Range(257, 1 << 20));
   command
-      ->add_option(
-          "--kind", options.kind,
-          "what to train: byte pairs over bytes, or SentencePiece's unigram model (as T5's) "
-          "or byte pairs (as Llama 2's)")
-      ->check(CLI::IsMember({"byte-bpe", "unigram", "sentencepiece-bpe"}))
+      ->add_option("--kind", options.kind,
+                   "what to train: byte pairs over bytes, SentencePiece's unigram model (as T5's) "
+                   "or byte pairs (as Llama 2's), or BERT's word pieces")
+      ->check(CLI::IsMember({"byte-bpe", "unigram", "sentencepiece-bpe", "wordpiece"}))
       ->capture_default_str()
       ->needs(train);
   command
@@ -64,6 +63,7 @@ void add_tokenize(CLI::App& program) {
       ->check(CLI::Range(int64_t{0}, int64_t{1000}))
       ->capture_default_str()
       ->needs(train);
+  command->add_flag("--cased", options.cased, "word pieces keep case and accents")->needs(train);
   command
       ->add_option(
           "--tokenizer", options.tokenizer,

@@ -65,6 +65,20 @@ int64_t ConfigJson::integer(std::string_view key, std::optional<int64_t> otherwi
   return value->get<int64_t>();
 }
 
+std::array<int64_t, 2> ConfigJson::sides(std::string_view key,
+                                         std::array<int64_t, 2> otherwise) const {
+  const Json* value = find(key);
+  if (!value) return otherwise;
+  if (!value->is_array()) return {size(key), size(key)};
+  constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
+  const auto is_size = [](const Json& side) {
+    return side.is_number_integer() && side >= 1 && side <= kMost;
+  };
+  if (value->size() != 2 || !is_size((*value)[0]) || !is_size((*value)[1]))
+    refuse(key, detail::concat("a height and a width from 1 to ", kMost));
+  return {(*value)[0].get<int64_t>(), (*value)[1].get<int64_t>()};
+}
+
 double ConfigJson::number(std::string_view key, double otherwise, double least) const {
   const Json* value = find(key);
   if (!value) return otherwise;

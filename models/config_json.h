@@ -2,6 +2,7 @@
 
 // Reading the config.json of a Hugging Face model directory, with errors that name file and key.
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -33,6 +34,8 @@ class ConfigJson {
   // A number of layers or experts: likewise, but at most 10000. They are made before any weights
   // are looked at, so a small file could ask for all memory.
   int64_t count(std::string_view key, std::optional<int64_t> otherwise = std::nullopt) const;
+  // A height and a width: a list of two sizes, or one that is both.
+  std::array<int64_t, 2> sides(std::string_view key, std::array<int64_t, 2> otherwise) const;
   // A finite number, at least `least`.
   double number(std::string_view key, double otherwise, double least = 0) const;
   bool boolean(std::string_view key, bool otherwise) const;

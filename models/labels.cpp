@@ -7,7 +7,7 @@
 
 namespace plinth {
 
-std::vector<std::string> read_labels(const ConfigJson& json) {
+std::vector<std::string> read_labels(const ConfigJson& json, size_t least) {
   constexpr std::array<std::string_view, 1> kProblems = {"single_label_classification"};
   json.word("problem_type", kProblems[0], kProblems);
   std::vector<std::string> labels;
@@ -15,7 +15,7 @@ std::vector<std::string> read_labels(const ConfigJson& json) {
   while (names.has(std::to_string(labels.size())))
     labels.push_back(names.text(std::to_string(labels.size()), ""));
   if (labels.empty()) labels = {"LABEL_0", "LABEL_1"};
-  check(labels.size() >= 2, ErrorKind::Format, json.subject(),
+  check(labels.size() >= least, ErrorKind::Format, json.subject(),
         "id2label has 1 label, takes 2 or more: Plinth's classifiers do no regression");
   return labels;
 }

@@ -23,7 +23,6 @@ PreNormBlock::PreNormBlock(const PreNormBlockOptions& options) {
   mlp_norm_ = make<nn::LayerNorm>("mlp_norm", options.dim, norm);
   mlp_ = make<nn::MLP>("mlp", options.dim, options.ffn_dim,
                        nn::MLPOptions{.gelu = options.gelu,
-                                      .activation = options.activation,
                                       .dropout = options.dropout,
                                       .up_init = options.up_init,
                                       .down_init = options.down_init,
@@ -42,10 +41,16 @@ PreNormStack::PreNormStack(int64_t layers, const PreNormBlockOptions& options) {
 }
 
 Tensor PreNormStack::forward(const Tensor& x) {
+  return forward(x, [](const Tensor& y, int64_t) { return y; });
+}
+
+Tensor PreNormStack::forward(const Tensor& x,
+                             const std::function<Tensor(const Tensor&, int64_t)>& change) {
   Tensor y = x;
+  int64_t i = 0;
   for (const nn::Handle<PreNormBlock>& block : blocks_) {
     const auto run = [block](const Tensors& in) { return block(in[0]); };
-    y = checkpointing_ ? checkpoint(run, {y}) : run({y});
+    y = change(checkpointing_ ? checkpoint(run, {y}) : run({y}), i++);
   }
   return y;
 }

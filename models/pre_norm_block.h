@@ -3,6 +3,7 @@
 // The transformer block with layer norm before each part that GPT-2, ViT and CLIP share, and blocks
 // one after the other.
 
+#include <functional>
 #include <vector>
 
 #include "nn/layers.h"
@@ -17,7 +18,6 @@ struct PreNormBlockOptions {
   bool causal = false;
   bool qkv_bias = true;
   GeluForm gelu = GeluForm::Exact;
-  nn::TensorMap activation = {};  // of the MLP in place of GELU, if given
   double norm_eps = 1e-5;
   double dropout = 0;            // of what each part adds
   double attention_dropout = 0;  // of attention weights
@@ -46,6 +46,8 @@ class PreNormStack final : public nn::Layer {
   // Throws what PreNormBlock does.
   PreNormStack(int64_t layers, const PreNormBlockOptions& options);
   Tensor forward(const Tensor& x) override;
+  // The same, but what block i gives is handed on as change(it, i); the last block's, too.
+  Tensor forward(const Tensor& x, const std::function<Tensor(const Tensor&, int64_t)>& change);
 
   // Runs each block's forward pass again in backward rather than keep what it computed.
   void set_activation_checkpointing(bool on) { checkpointing_ = on; }

@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/io/text.h"
 #include "models/tensor_files.h"
+#include "models/weight_source.h"
 
 namespace plinth {
 
@@ -56,10 +57,10 @@ std::vector<std::string> names_of(const std::string& name) {
 }
 
 // The tensor of a name, or of one that it also goes by.
-const TensorRecord* find_record(const SafetensorsCheckpoint& checkpoint, const std::string& name) {
+const TensorRecord* find_record(const WeightSource& source, const std::string& name) {
   for (const std::string& known : names_of(name)) {
-    if (const TensorRecord* record = checkpoint.find(known)) return record;
-    if (const TensorRecord* record = checkpoint.find(without_first_part(known))) return record;
+    if (const TensorRecord* record = source.find(known)) return record;
+    if (const TensorRecord* record = source.find(without_first_part(known))) return record;
   }
   return nullptr;
 }
@@ -87,6 +88,22 @@ std::string list(const std::vector<std::string>& faults) {
 
 }  // namespace
 
+WeightSource::WeightSource(std::vector<TensorRecord> records,
+                           std::function<Tensor(const TensorRecord&)> read)
+    : records_(std::move(records)), read_(std::move(read)) {
+  for (size_t i = 0; i < records_.size(); ++i) index_[records_[i].name] = i;
+}
+
+WeightSource::WeightSource(const SafetensorsCheckpoint& checkpoint)
+    : WeightSource(checkpoint.records(), [&checkpoint](const TensorRecord& record) {
+        return tensor_of(record, checkpoint.data(record.name));
+      }) {}
+
+const TensorRecord* WeightSource::find(std::string_view name) const {
+  const auto found = index_.find(name);
+  return found == index_.end() ? nullptr : &records_[found->second];
+}
+
 void read_weights(nn::Module& model, const std::vector<WeightSlice>& slices,
                   const SafetensorsCheckpoint& checkpoint, const std::filesystem::path& path) {
   read_weights(model.state_dict(), slices, checkpoint, path);
@@ -94,13 +111,18 @@ void read_weights(nn::Module& model, const std::vector<WeightSlice>& slices,
 
 void read_weights(const nn::StateDict& values, const std::vector<WeightSlice>& slices,
                   const SafetensorsCheckpoint& checkpoint, const std::filesystem::path& path) {
+  read_weights(values, slices, WeightSource(checkpoint), path);
+}
+
+void read_weights(const nn::StateDict& values, const std::vector<WeightSlice>& slices,
+                  const WeightSource& source, const std::filesystem::path& path) {
   const NoGradGuard no_grad;
   const Parameters parameters = by_name(values);
   std::vector<std::string> faults;
   std::set<std::string, std::less<>> used;
   std::vector<std::pair<Tensor, const TensorRecord*>> copies;
   for (const WeightSlice& slice : slices) {
-    const TensorRecord* record = find_record(checkpoint, slice.file_name);
+    const TensorRecord* record = find_record(source, slice.file_name);
     if (!record) {
       faults.push_back(slice.file_name + " is missing");
       continue;
@@ -118,13 +140,12 @@ void read_weights(const nn::StateDict& values, const std::vector<WeightSlice>& s
       copies.emplace_back(target, record);
     }
   }
-  for (const TensorRecord& record : checkpoint.records()) {
+  for (const TensorRecord& record : source.records()) {
     if (!used.contains(record.name) && !is_known_buffer(record.name))
       faults.push_back(printable(record.name) + " belongs to no weight of this model");
   }
   check(faults.empty(), ErrorKind::Format, path.string(), list(faults));
-  for (auto& [target, record] : copies)
-    target.copy_(tensor_of(*record, checkpoint.data(record->name)));
+  for (auto& [target, record] : copies) target.copy_(source.read(*record));
 }
 
 nn::StateDict export_weights(const nn::Module& model, const std::vector<WeightSlice>& slices,

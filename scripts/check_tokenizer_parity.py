@@ -8,13 +8,14 @@ Checks (all of them if none is named):
     code-points  every Unicode code point in several surroundings
     random       random strings, and random bytes as errors="replace" reads them
     train        the vocabulary and merges learned from the King James Bible
+    words        the word pieces learned from it, but for ties, which theirs break as they come
     speed        training and encoding the Bible, interleaved, medians, 2 threads
     pieces       SentencePiece's models, as the package sentencepiece reads them, and as tokenizers reads
                  what transformers makes of them: the text in lines, encoded and decoded, random tokens,
                  and every code point
 
 Prints the first difference of each check and exits 1 if there is one. Needs the package tokenizers and, for
-`train` and `speed`, the command `bible` (Debian's bible-kjv); for `pieces`, the packages transformers and
+`train`, `words` and `speed`, the command `bible` (Debian's bible-kjv); for `pieces`, the packages transformers and
 sentencepiece up to 0.2.1: later ones choose otherwise among segmentations that are equally likely.
 """
 
@@ -36,7 +37,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "fixtures"))
 
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers  # noqa: E402
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers  # noqa: E402
 
 import make_tokenizer_fixtures as fixtures  # noqa: E402
 import make_word_piece_fixtures as word_pieces  # noqa: E402
@@ -181,6 +182,36 @@ def check_train(tool, folder):
     return same
 
 
+def train_their_words(text, vocab_size):
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocab_size, min_frequency=2, special_tokens=special, show_progress=False
+    )
+    tokenizer.train_from_iterator([text], trainer)
+    return set(tokenizer.get_vocab())
+
+
+def check_words(tool, folder):
+    """Their choice between equally frequent pairs varies from run to run: ours may differ from one by as much."""
+    text = bible()
+    same = True
+    for vocab_size in (2000, 4000, 8000):
+        theirs = [train_their_words(text, vocab_size) for _ in range(5)]
+        tool.run(["train-words", str(vocab_size), str(folder)], [text.encode()])
+        loaded = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        ours = set(loaded.get_vocab())
+        spread = max(len(a - b) for a in theirs for b in theirs)
+        differing = min(len(ours - their) for their in theirs)
+        print(f"word pieces, {vocab_size}: {differing} tokens differ; among five runs of theirs up to {spread}")
+        label = f"word pieces, {vocab_size}, encoded"
+        same = compare(label, text.splitlines(), tool, loaded, folder / "tokenizer.json") and same
+        same = same and len(ours) == vocab_size and differing <= max(spread, 2)
+    return same
+
+
 def check_speed(tool, folder):
     text = bible()
     lines = text.splitlines(keepends=True)
@@ -276,6 +307,7 @@ CHECKS = {
     "code-points": check_code_points,
     "random": check_random,
     "train": check_train,
+    "words": check_words,
     "speed": check_speed,
     "pieces": check_pieces,
 }

@@ -230,6 +230,8 @@ std::vector<OpBench> pointwise_benches() {
                    [](const Tensors& in) -> Tensors { return {gelu(in[0])}; }),
       matrix_bench("gelu_tanh", 1, 0, {2, 20}, {3, 40},
                    [](const Tensors& in) -> Tensors { return {gelu(in[0], GeluForm::Tanh)}; }),
+      matrix_bench("gelu_quick", 1, 0, {2, 11}, {3, 16},
+                   [](const Tensors& in) -> Tensors { return {gelu(in[0], GeluForm::Quick)}; }),
       matrix_bench("silu", 1, 0, {2, 10}, {3, 15},
                    [](const Tensors& in) -> Tensors { return {silu(in[0])}; }),
       matrix_bench("relu", 1, 0, {2, 2}, {3, 2},

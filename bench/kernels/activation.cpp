@@ -31,6 +31,7 @@ void backward(benchmark::State& state, void (*kernel)(int64_t, const T*, const T
   BENCHMARK_CAPTURE(backward, name##_bfloat16, cpu::name##_backward<BFloat16>)->Apply(matrix_shapes)
 ROWS(gelu);
 ROWS(gelu_tanh);
+ROWS(gelu_quick);
 ROWS(silu);
 ROWS(relu);
 #undef ROWS

@@ -47,6 +47,21 @@ Tensor gelu_tanh_slope(const Tensor& x) {
   return (t + 1.0) * 0.5 + x * (1.0 - square(t)) * slope_of_argument * 0.5;
 }
 
+Tensor gelu_quick_slope(const Tensor& x) {
+  constexpr double kSlope = 1.702;
+  const Tensor scaled = x * kSlope;
+  const Tensor s = sigmoid(scaled);
+  return s * (scaled * (1.0 - s) + 1.0);
+}
+
+Tensor gelu_slope_of(GeluForm form, const Tensor& x) {
+  switch (form) {
+    case GeluForm::Exact: return gelu_slope(x);
+    case GeluForm::Tanh: return gelu_tanh_slope(x);
+    default: return gelu_quick_slope(x);
+  }
+}
+
 // ---- functions of one tensor ----
 
 // Runs a kernel (x, n, inputs..., out).
@@ -99,6 +114,13 @@ Tensor gelu(const Tensor& x, GeluForm form) {
         []<class T>(const Tensor& x, auto... a) { PLINTH_RUN(x, gelu_tanh_forward<T>, a...); },
         []<class T>(const Tensor& x, auto... a) { PLINTH_RUN(x, gelu_tanh_backward<T>, a...); },
         gelu_tanh_slope);
+  }
+  if (form == GeluForm::Quick) {
+    return activation(
+        "gelu", x,
+        []<class T>(const Tensor& x, auto... a) { PLINTH_RUN(x, gelu_quick_forward<T>, a...); },
+        []<class T>(const Tensor& x, auto... a) { PLINTH_RUN(x, gelu_quick_backward<T>, a...); },
+        gelu_quick_slope);
   }
   return activation(
       "gelu", x, []<class T>(const Tensor& x, auto... a) { PLINTH_RUN(x, gelu_forward<T>, a...); },
@@ -160,8 +182,7 @@ Tensors bias_gelu_gradients(const BackwardContext& c, const Tensor& dy, GeluForm
   const Tensor &x = c.saved(0), &bias = c.saved(1);
   if (grad_enabled()) {
     const Tensor shifted = x + bias;
-    const Tensor dx =
-        dy * (form == GeluForm::Tanh ? gelu_tanh_slope(shifted) : gelu_slope(shifted));
+    const Tensor dx = dy * gelu_slope_of(form, shifted);
     return {dx, sum_to(dx, bias.shape())};
   }
   const auto [rows, cols] = rows_of(x, "bias_gelu_backward");
@@ -172,6 +193,9 @@ Tensors bias_gelu_gradients(const BackwardContext& c, const Tensor& dy, GeluForm
     const auto backward = [&](auto... arguments) {
       if (form == GeluForm::Tanh) {
         PLINTH_RUN_WITH(x, bias_gelu_backward_workspace<T>(rows, cols), bias_gelu_tanh_backward<T>,
+                        arguments...);
+      } else if (form == GeluForm::Quick) {
+        PLINTH_RUN_WITH(x, bias_gelu_backward_workspace<T>(rows, cols), bias_gelu_quick_backward<T>,
                         arguments...);
       } else {
         PLINTH_RUN_WITH(x, bias_gelu_backward_workspace<T>(rows, cols), bias_gelu_backward<T>,
@@ -197,6 +221,8 @@ Tensor bias_gelu(const Tensor& x, const Tensor& bias, GeluForm form) {
   dispatch_floating(x.dtype(), "bias_gelu", [&, rows = rows, cols = cols]<class T>() {
     if (form == GeluForm::Tanh) {
       PLINTH_RUN(x, bias_gelu_tanh_forward<T>, rows, cols, in.data<T>(), b.data<T>(), y.data<T>());
+    } else if (form == GeluForm::Quick) {
+      PLINTH_RUN(x, bias_gelu_quick_forward<T>, rows, cols, in.data<T>(), b.data<T>(), y.data<T>());
     } else {
       PLINTH_RUN(x, bias_gelu_forward<T>, rows, cols, in.data<T>(), b.data<T>(), y.data<T>());
     }

@@ -12,6 +12,7 @@ namespace plinth {
 enum class GeluForm {
   Exact,  // x Phi(x), by erf (Hendrycks & Gimpel 2016, arXiv 1606.08415)
   Tanh,   // x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2: that of GPT-2
+  Quick,  // x sigmoid(1.702 x), the same paper's: that of CLIP
 };
 
 Tensor gelu(const Tensor& x, GeluForm form = GeluForm::Exact);

@@ -24,9 +24,10 @@ struct CtcLossOptions {
 // The gradient is that by log_probs as free numbers. PyTorch's adds their exponentials, which
 // log_softmax then takes away: behind it the two are the same. A second derivative is refused.
 //
-// Errors: Device on a GPU, for which there is no kernel; Shape; DType for log_probs that are not
-// floating point or other numbers that are not int64; Argument, naming sample and value, for a
-// length out of range, and a target that is blank or no class.
+// Errors: Device for operands on two devices; Shape; DType for log_probs that are not floating
+// point or other numbers that are not int64; Argument, naming sample and value, for a length out of
+// range, and a target that is blank or no class. On a GPU, where nobody waits for that
+// (index_check.h), a blank among the targets is not found: it is one blank more.
 Tensor ctc_loss(const Tensor& log_probs, const Tensor& targets, const Tensor& input_lengths,
                 const Tensor& target_lengths, CtcLossOptions options = {});
 

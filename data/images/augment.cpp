@@ -11,48 +11,28 @@ namespace plinth {
 
 namespace {
 
-struct Box {
-  int64_t top, left, height, width;
-};
-
 void check_crop(const CropOptions& options) {
   check(options.min_area > 0 && options.min_area <= options.max_area && options.max_area <= 1,
-        ErrorKind::Argument, "random_resized_crop", "areas are ", options.min_area, " to ",
+        ErrorKind::Argument, "random_part", "areas are ", options.min_area, " to ",
         options.max_area, ", takes a range inside (0, 1]");
   check(options.min_aspect > 0 && options.min_aspect <= options.max_aspect &&
             std::isfinite(options.max_aspect),
-        ErrorKind::Argument, "random_resized_crop", "aspects are ", options.min_aspect, " to ",
+        ErrorKind::Argument, "random_part", "aspects are ", options.min_aspect, " to ",
         options.max_aspect, ", takes a range above 0");
 }
 
 // The whole image but for what its aspect has too much, in the middle.
-Box middle(const Image& image, const CropOptions& options) {
-  const double aspect = static_cast<double>(image.width) / static_cast<double>(image.height);
-  int64_t height = image.height, width = image.width;
+PixelBox middle(int64_t rows, int64_t columns, const CropOptions& options) {
+  const double aspect = static_cast<double>(columns) / static_cast<double>(rows);
+  int64_t height = rows, width = columns;
   if (aspect < options.min_aspect) {
     height = std::llround(static_cast<double>(width) / options.min_aspect);
   } else if (aspect > options.max_aspect) {
     width = std::llround(static_cast<double>(height) * options.max_aspect);
   }
-  height = std::clamp<int64_t>(height, 1, image.height);
-  width = std::clamp<int64_t>(width, 1, image.width);
-  return {(image.height - height) / 2, (image.width - width) / 2, height, width};
-}
-
-Box random_box(const Image& image, SampleRandom& random, const CropOptions& options) {
-  const double area = static_cast<double>(image.height) * static_cast<double>(image.width);
-  constexpr int kTries = 10;
-  for (int i = 0; i < kTries; ++i) {
-    const double part = area * random.uniform(options.min_area, options.max_area);
-    const double aspect =
-        std::exp(random.uniform(std::log(options.min_aspect), std::log(options.max_aspect)));
-    const int64_t width = std::llround(std::sqrt(part * aspect));
-    const int64_t height = std::llround(std::sqrt(part / aspect));
-    if (width < 1 || width > image.width || height < 1 || height > image.height) continue;
-    return {random.below(image.height - height + 1), random.below(image.width - width + 1), height,
-            width};
-  }
-  return middle(image, options);
+  height = std::clamp<int64_t>(height, 1, rows);
+  width = std::clamp<int64_t>(width, 1, columns);
+  return {(rows - height) / 2, (columns - width) / 2, height, width};
 }
 
 // Of a batch that is to be mixed; its targets are not yet.
@@ -86,18 +66,27 @@ std::pair<int64_t, int64_t> box_side(int64_t size, double part, SampleRandom& ra
 
 }  // namespace
 
-Image random_resized_crop(const Image& image, int64_t height, int64_t width, const SampleKey& key,
-                          const CropOptions& options) {
+PixelBox random_part(int64_t height, int64_t width, const SampleKey& key,
+                     const CropOptions& options) {
   check_crop(options);
   SampleRandom random(key, RandomPurpose::Crop);
-  const Box box = random_box(image, random, options);
-  return resized(cropped(image, box.top, box.left, box.height, box.width), height, width,
-                 options.filter);
+  const double area = static_cast<double>(height) * static_cast<double>(width);
+  constexpr int kTries = 10;
+  for (int i = 0; i < kTries; ++i) {
+    const double part = area * random.uniform(options.min_area, options.max_area);
+    const double aspect =
+        std::exp(random.uniform(std::log(options.min_aspect), std::log(options.max_aspect)));
+    const int64_t columns = std::llround(std::sqrt(part * aspect));
+    const int64_t rows = std::llround(std::sqrt(part / aspect));
+    if (columns < 1 || columns > width || rows < 1 || rows > height) continue;
+    return {random.below(height - rows + 1), random.below(width - columns + 1), rows, columns};
+  }
+  return middle(height, width, options);
 }
 
-Image random_flip(const Image& image, const SampleKey& key, double p) {
+bool draws_flip(const SampleKey& key, double p) {
   SampleRandom random(key, RandomPurpose::Flip);
-  return random.uniform() < p ? flipped(image) : image;
+  return random.uniform() < p;
 }
 
 MixedBatch mixup(const Tensor& pixels, const Tensor& labels, std::span<const SampleKey> keys,

@@ -5,7 +5,7 @@
 
 #include <span>
 
-#include "data/images/resize.h"
+#include "core/tensor.h"
 #include "data/images/sample_random.h"
 
 namespace plinth {
@@ -13,17 +13,23 @@ namespace plinth {
 struct CropOptions {
   double min_area = 0.08, max_area = 1;               // of the image's
   double min_aspect = 3.0 / 4, max_aspect = 4.0 / 3;  // width over height
-  ResizeFilter filter = ResizeFilter::Bilinear;
 };
 
-// A part of the image, of random area, aspect and place, at `height` x `width` (Szegedy et al.
-// 2015, arXiv 1409.4842, section 6; tries and fallback are torchvision's). Throws Error(Argument)
-// for areas outside (0, 1] or aspects that are not above 0, or a least above its most.
-Image random_resized_crop(const Image& image, int64_t height, int64_t width, const SampleKey& key,
-                          const CropOptions& options = {});
+// A part of an image: rows [top, top + height) and columns [left, left + width).
+struct PixelBox {
+  int64_t top, left, height, width;
 
-// The image or, with probability `p`, its mirror image.
-Image random_flip(const Image& image, const SampleKey& key, double p = 0.5);
+  bool operator==(const PixelBox&) const = default;
+};
+
+// A part of an image of height x width, of random area, aspect and place (Szegedy et al. 2015,
+// arXiv 1409.4842, section 6; tries and fallback are torchvision's). Throws Error(Argument) for
+// areas outside (0, 1] or aspects that are not above 0, or a least above its most.
+PixelBox random_part(int64_t height, int64_t width, const SampleKey& key,
+                     const CropOptions& options = {});
+
+// Whether an image is to be mirrored, which it is with probability `p`.
+bool draws_flip(const SampleKey& key, double p = 0.5);
 
 // A batch whose images are mixed in pairs, and what its loss is made of.
 struct MixedBatch {

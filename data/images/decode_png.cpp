@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "data/images/decode.h"
+#include "data/images/mask.h"
 
 namespace plinth {
 
@@ -53,6 +54,25 @@ class PngReader {
     return true;
   }
 
+  // Makes rows of a byte a pixel, the place in the palette or the value of grey, and fills those
+  // that `rows` points to.
+  bool read_indices(uint8_t** rows) {
+    if (setjmp(png_jmpbuf(png_))) return false;
+    png_set_packing(png_);
+    png_set_interlace_handling(png_);
+    png_read_update_info(png_, info_);
+    if (png_get_rowbytes(png_, info_) != static_cast<size_t>(width())) return false;
+    png_read_image(png_, rows);
+    png_read_end(png_, nullptr);
+    return true;
+  }
+
+  bool has_indices() const {
+    const int kind = png_get_color_type(png_, info_);
+    return (kind == PNG_COLOR_TYPE_PALETTE || kind == PNG_COLOR_TYPE_GRAY) &&
+           png_get_bit_depth(png_, info_) <= 8;
+  }
+
   std::string fault() const { return message_[0] ? message_ : "cannot be decoded"; }
 
  private:
@@ -87,6 +107,21 @@ Image decode_png(std::span<const std::byte> file, std::string_view subject,
   check(reader.read_rows(rows.data()), ErrorKind::Format, subject,
         "is a damaged PNG: ", reader.fault());
   return image;
+}
+
+Mask decode_mask(std::span<const std::byte> file, std::string_view subject,
+                 const ImageLimits& limits) {
+  PngReader reader(file);
+  check(reader.read_header(), ErrorKind::Format, subject, "is no PNG: ", reader.fault());
+  check(reader.has_indices(), ErrorKind::Format, subject,
+        "is a PNG of colours or of 16 bits, takes one with a palette or of grey as a mask");
+  check_claim(reader.height(), reader.width(), subject, limits);
+  Mask mask(reader.height(), reader.width());
+  std::vector<uint8_t*> rows;
+  for (int64_t y = 0; y < mask.height; ++y) rows.push_back(&mask.at(y, 0));
+  check(reader.read_indices(rows.data()), ErrorKind::Format, subject,
+        "is a damaged PNG: ", reader.fault());
+  return mask;
 }
 
 }  // namespace plinth

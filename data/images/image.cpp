@@ -22,11 +22,16 @@ Image::Image(int64_t rows, int64_t columns) : height(rows), width(columns) {
   bytes.resize(static_cast<size_t>(3 * rows * columns));
 }
 
-Image claimed_image(int64_t height, int64_t width, std::string_view subject,
-                    const ImageLimits& limits) {
+void check_claim(int64_t height, int64_t width, std::string_view subject,
+                 const ImageLimits& limits) {
   check(height > 0 && width > 0 && height <= limits.max_pixels / width, ErrorKind::Format, subject,
         "is an image of ", height, " x ", width, " pixels, takes at most ", limits.max_pixels,
         " in all");
+}
+
+Image claimed_image(int64_t height, int64_t width, std::string_view subject,
+                    const ImageLimits& limits) {
+  check_claim(height, width, subject, limits);
   return Image(height, width);
 }
 

@@ -5,8 +5,7 @@
 #include <optional>
 
 #include "core/error.h"
-#include "core/ops/factories.h"
-#include "data/images/csv_rows.h"
+#include "data/images/image_files.h"
 #include "data/tokenizer/parallel_tasks.h"
 
 namespace plinth {
@@ -16,28 +15,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::string_view kName = "ImageDataset";
-
-bool is_image_file(const fs::path& path) {
-  std::string extension = path.extension().string();
-  std::ranges::transform(extension, extension.begin(),
-                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return extension == ".png" || extension == ".jpg" || extension == ".jpeg";
-}
-
-template <class Iterator, class Accept>
-std::vector<fs::path> sorted_entries(const fs::path& folder, Accept&& accept) {
-  std::vector<fs::path> paths;
-  try {
-    for (const fs::directory_entry& entry : Iterator(folder)) {
-      if (accept(entry)) paths.push_back(entry.path());
-    }
-  } catch (const fs::filesystem_error& error) {
-    throw Error(ErrorKind::Io, folder.string(),
-                detail::concat("cannot be listed: ", error.code().message()));
-  }
-  std::ranges::sort(paths);
-  return paths;
-}
 
 bool is_whole_number(const std::string& text) {
   constexpr size_t kDigits = 18;  // fit an int64
@@ -56,13 +33,6 @@ std::vector<std::string> classes_of(std::vector<std::string> labels) {
   return labels;
 }
 
-size_t column(const CsvRow& names, std::string_view wanted, const fs::path& file) {
-  const auto found = std::ranges::find(names.fields, wanted);
-  check(found != names.fields.end(), ErrorKind::Format, file.string(), "has no column \"", wanted,
-        "\" in its first row; takes path and label");
-  return static_cast<size_t>(found - names.fields.begin());
-}
-
 }  // namespace
 
 ImageDataset::ImageDataset(std::vector<ImageSample> samples, std::vector<std::string> classes)
@@ -77,11 +47,8 @@ ImageDataset ImageDataset::from_folder(const fs::path& folder) {
   std::vector<ImageSample> samples;
   std::vector<std::string> classes;
   const auto is_folder = [](const fs::directory_entry& entry) { return entry.is_directory(); };
-  const auto is_image = [](const fs::directory_entry& entry) {
-    return entry.is_regular_file() && is_image_file(entry.path());
-  };
   for (const fs::path& group : sorted_entries<fs::directory_iterator>(folder, is_folder)) {
-    for (fs::path& path : sorted_entries<fs::recursive_directory_iterator>(group, is_image))
+    for (fs::path& path : image_files(group))
       samples.push_back({std::move(path), std::ssize(classes)});
     classes.push_back(group.filename().string());
   }
@@ -92,25 +59,17 @@ ImageDataset ImageDataset::from_folder(const fs::path& folder) {
 }
 
 ImageDataset ImageDataset::from_csv(const fs::path& file) {
-  const std::vector<CsvRow> rows = read_csv_rows(file);
-  check(rows.size() > 1, ErrorKind::Format, file.string(), "has ", rows.size(),
-        " rows, takes one of names and those of images");
-  const size_t path_column = column(rows[0], "path", file);
-  const size_t label_column = column(rows[0], "label", file);
+  const auto rows = read_two_columns(file, "path", "label");
   std::vector<std::string> labels;
-  for (size_t i = 1; i < rows.size(); ++i) {
-    check(rows[i].fields.size() == rows[0].fields.size(), ErrorKind::Format, file.string(), "line ",
-          rows[i].line, " has ", rows[i].fields.size(), " fields, takes ", rows[0].fields.size());
-    check(!rows[i].fields[path_column].empty() && !rows[i].fields[label_column].empty(),
-          ErrorKind::Format, file.string(), "line ", rows[i].line, " has an empty path or label");
-    labels.push_back(rows[i].fields[label_column]);
-  }
+  labels.reserve(rows.size());
+  for (const auto& [path, label] : rows) labels.push_back(label);
   const std::vector<std::string> classes = classes_of(labels);
   std::map<std::string, int64_t> ids;
   for (const std::string& name : classes) ids.emplace(name, std::ssize(ids));
   std::vector<ImageSample> samples;
-  for (size_t i = 1; i < rows.size(); ++i)
-    samples.push_back({file.parent_path() / rows[i].fields[path_column], ids.at(labels[i - 1])});
+  samples.reserve(rows.size());
+  for (const auto& [path, label] : rows)
+    samples.push_back({file.parent_path() / path, ids.at(label)});
   return {std::move(samples), classes};
 }
 
@@ -148,39 +107,61 @@ std::string BadFiles::report(int64_t all) const {
   return bad.size() > named ? text + detail::concat("; and ", bad.size() - named, " more") : text;
 }
 
-std::vector<SampleKey> ImageBatch::keys(uint64_t seed, int64_t epoch) const {
-  std::vector<SampleKey> all;
-  for (const int64_t sample : samples)
-    all.push_back({.seed = seed, .epoch = epoch, .sample = sample});
-  return all;
-}
-
-ImageBatch read_images(const ImageDataset& data, std::span<const int64_t> samples,
-                       const std::function<Image(const Image&, int64_t sample)>& transform,
-                       BadFiles& bad, const ImageLimits& limits) {
-  std::vector<std::optional<Image>> read(samples.size());
-  parallel_tasks(std::ssize(samples), [&](int64_t i) {
-    const int64_t number = samples[static_cast<size_t>(i)];
-    const ImageSample& sample = data.sample(number);
+std::vector<std::optional<Image>> read_image_files(
+    std::span<const fs::path> paths,
+    const std::function<Image(const Image&, int64_t place)>& transform, BadFiles& bad,
+    const ImageLimits& limits) {
+  std::vector<std::optional<Image>> read(paths.size());
+  parallel_tasks(std::ssize(paths), [&](int64_t i) {
+    const fs::path& path = paths[static_cast<size_t>(i)];
     Image image;
     try {
-      image = read_image(sample.path, limits);
+      image = read_image(path, limits);
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::Io && error.kind() != ErrorKind::Format) throw;
-      return bad.add(sample.path, error.what());
+      return bad.add(path, error.what());
     }
-    read[static_cast<size_t>(i)] = transform ? transform(image, number) : std::move(image);
+    read[static_cast<size_t>(i)] = transform ? transform(image, i) : std::move(image);
   });
-  ImageBatch batch;
-  std::vector<int64_t> labels;
-  for (size_t i = 0; i < samples.size(); ++i) {
-    if (!read[i]) continue;
-    batch.images.push_back(std::move(*read[i]));
-    batch.samples.push_back(samples[i]);
-    labels.push_back(data.sample(samples[i]).label);
+  return read;
+}
+
+std::vector<int64_t> usable_images(
+    std::span<const fs::path> paths,
+    const std::function<void(const Image& image, int64_t place)>& inspect, BadFiles& bad) {
+  constexpr size_t kAtOnce = 1024;
+  std::vector<int64_t> usable;
+  for (size_t first = 0; first < paths.size(); first += kAtOnce) {
+    const auto some = paths.subspan(first, std::min(kAtOnce, paths.size() - first));
+    std::vector<char> refused(some.size(), 0);
+    const auto look = [&](const Image& image, int64_t place) {
+      try {
+        if (inspect) inspect(image, static_cast<int64_t>(first) + place);
+      } catch (const Error& error) {
+        if (error.kind() != ErrorKind::Io && error.kind() != ErrorKind::Format) throw;
+        bad.add(some[static_cast<size_t>(place)], error.what());
+        refused[static_cast<size_t>(place)] = 1;
+      }
+      return Image(1, 1);
+    };
+    const auto read = read_image_files(some, look, bad);
+    for (size_t i = 0; i < some.size(); ++i) {
+      if (read[i] && refused[i] == 0) usable.push_back(static_cast<int64_t>(first + i));
+    }
   }
-  batch.labels = from_values(labels, {std::ssize(labels)});
-  return batch;
+  return usable;
+}
+
+std::vector<Image> read_whole_images(
+    std::span<const fs::path> paths,
+    const std::function<Image(const Image& image, int64_t place)>& transform) {
+  BadFiles bad;
+  std::vector<std::optional<Image>> read = read_image_files(paths, transform, bad);
+  for (const auto& [path, fault] : bad.faults()) throw Error(ErrorKind::Format, path, fault);
+  std::vector<Image> images;
+  images.reserve(read.size());
+  for (std::optional<Image>& image : read) images.push_back(std::move(*image));
+  return images;
 }
 
 }  // namespace plinth

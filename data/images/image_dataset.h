@@ -1,19 +1,18 @@
 #pragma once
 
-// Labelled images in files, and batches of them.
+// Labelled images in files.
 
 #include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
-#include "core/tensor.h"
 #include "data/images/image.h"
-#include "data/images/sample_random.h"
 
 namespace plinth {
 
@@ -65,21 +64,25 @@ class BadFiles {
   std::map<std::string, std::string> faults_;
 };
 
-struct ImageBatch {
-  std::vector<Image> images;
-  std::vector<int64_t> samples;  // their numbers in the data set
-  Tensor labels;                 // int64 [images]
+// Decodes files, from several threads, and gives each image to `transform` with its place among
+// them, which may be called from several at once. Bad files give nothing, and are added to `bad`:
+// the same on any number of threads. Throws whatever `transform` does.
+std::vector<std::optional<Image>> read_image_files(
+    std::span<const std::filesystem::path> paths,
+    const std::function<Image(const Image&, int64_t place)>& transform, BadFiles& bad,
+    const ImageLimits& limits = {});
 
-  // What augmentations draw by.
-  std::vector<SampleKey> keys(uint64_t seed, int64_t epoch) const;
-};
+// The places of the files that hold whole images, in their order. Each is decoded once, so that
+// what is trained on and scored is known before, and given to `inspect` with its place, from
+// several threads; that may refuse it by an Error(Format) or Error(Io) that names a file. The
+// others go to `bad`.
+std::vector<int64_t> usable_images(
+    std::span<const std::filesystem::path> paths,
+    const std::function<void(const Image& image, int64_t place)>& inspect, BadFiles& bad);
 
-// Decodes these samples, from several threads, and gives each to `transform`, which may be called
-// from several at once. Those whose files are bad are left out, and added to `bad`: the batch may
-// be smaller, and empty, but is the same on any number of threads. Throws Error(Argument) for a
-// sample that there is not, and whatever `transform` does.
-ImageBatch read_images(const ImageDataset& data, std::span<const int64_t> samples,
-                       const std::function<Image(const Image&, int64_t sample)>& transform,
-                       BadFiles& bad, const ImageLimits& limits = {});
+// What `transform` makes of each file's image. Throws Error(Format) for a file that is bad.
+std::vector<Image> read_whole_images(
+    std::span<const std::filesystem::path> paths,
+    const std::function<Image(const Image& image, int64_t place)>& transform);
 
 }  // namespace plinth

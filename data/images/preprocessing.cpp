@@ -50,11 +50,11 @@ ImagePreprocessing ImagePreprocessing::of(const fs::path& directory) {
   return result;
 }
 
-std::string ImagePreprocessing::to_json(int64_t size) const {
+std::string ImagePreprocessing::to_json(Size2d size, std::string_view processor) const {
   nlohmann::ordered_json json;
-  json["image_processor_type"] = "ViTImageProcessor";
+  json["image_processor_type"] = processor;
   json["do_resize"] = json["do_rescale"] = json["do_normalize"] = true;
-  json["size"] = {{"height", size}, {"width", size}};
+  json["size"] = {{"height", size.height}, {"width", size.width}};
   json["resample"] = filter == ResizeFilter::Bicubic ? 3 : 2;
   json["rescale_factor"] = 1.0 / 255;
   json["image_mean"] = normalization.mean;

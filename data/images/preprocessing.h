@@ -5,7 +5,9 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 
+#include "core/ops/conv.h"
 #include "data/images/image.h"
 #include "data/images/resize.h"
 
@@ -21,8 +23,8 @@ struct ImagePreprocessing {
   // naming file and key for what is malformed, and for what Plinth does not do: other filters, or
   // leaving out a step.
   static ImagePreprocessing of(const std::filesystem::path& directory);
-  // The file's text, for images of `size` pixels each side.
-  std::string to_json(int64_t size) const;
+  // The file's text, for images of `size` pixels, by the name of transformers' class.
+  std::string to_json(Size2d size, std::string_view processor = "ViTImageProcessor") const;
 };
 
 }  // namespace plinth

@@ -17,6 +17,7 @@
 
 #include "data/loader/prefetcher.h"
 #include "data/loader/sample_source.h"
+#include "data/loader/step_order.h"
 
 namespace plinth {
 
@@ -24,16 +25,15 @@ struct LoaderOptions {
   SampleOptions samples = {};
   int64_t rows = 8;  // of a batch
 
-  // Data parallel: a step's samples are rows * micro_batches * ranks consecutive ones. Of each step
-  // this loader gives micro_batches batches: those that rank `rank` computes. They lie one behind
-  // the other, or, where `turns` neighbouring ranks take turns, which divide the ranks, every
-  // turns-th in the run of these ranks.
+  // Data parallel: what this loader gives of each step, as StepShare has it.
   int64_t rank = 0;
   int64_t ranks = 1;
   int64_t micro_batches = 1;
   int64_t turns = 1;
 
   int64_t prefetch = 2;  // batches made ahead by a thread; 0: next() makes them
+
+  StepShare share() const { return {rows, rank, ranks, micro_batches, turns}; }
 };
 
 // Where a run stands. The same on all ranks.
@@ -69,7 +69,7 @@ class TokenLoader {
   TokenBatch read(int64_t first_sample) const;
 
   int64_t samples_per_epoch() const { return source_.samples_per_epoch(); }
-  int64_t samples_per_step() const;
+  int64_t samples_per_step() const { return order_.samples_per_step(); }
 
   // Counts batches that next() gave, not those made ahead.
   LoaderPosition position() const;
@@ -80,13 +80,11 @@ class TokenLoader {
   void restore(const LoaderPosition& position);
 
  private:
-  int64_t first_sample_of(int64_t batch) const;
   void start_prefetch();
 
   const SampleSource source_;
   const LoaderOptions options_;
-  int64_t origin_ = 0;  // sample where the counting of batches starts
-  int64_t taken_ = 0;   // batches since
+  StepOrder order_;
   std::unique_ptr<Prefetcher<TokenBatch>> prefetcher_;
 };
 

@@ -63,6 +63,8 @@ bool is_punctuation(char32_t c) {
   return (U_MASK(category(c)) & U_GC_P_MASK) != 0;
 }
 
+}  // namespace
+
 bool is_chinese(char32_t c) {
   constexpr std::array<Range, 7> kRanges = {{{0x3400, 0x4DBF},
                                              {0x4E00, 0x9FFF},
@@ -73,6 +75,8 @@ bool is_chinese(char32_t c) {
                                              {0x2F800, 0x2FA1F}}};
   return is_in(kRanges, c);
 }
+
+namespace {
 
 // Calls visit(code point, its bytes) for each character.
 template <class Visit>

@@ -33,6 +33,9 @@ struct AlignedText {
 };
 AlignedText align_bert(std::string_view text, const BertNormalizerSpec& spec);
 
+// Whether handle_chinese_chars sets the character apart: those of the CJK blocks that BERT names.
+bool is_chinese(char32_t c);
+
 // The words of valid UTF-8: what stands between white space, with each mark of punctuation a word
 // of its own. Views of the text.
 std::vector<std::string_view> split_bert_words(std::string_view text);

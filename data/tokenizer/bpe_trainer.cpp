@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <queue>
+#include <set>
 #include <unordered_map>
 
 #include "data/tokenizer/byte_alphabet.h"
@@ -51,7 +52,25 @@ class Trainer {
           std::span<const std::string> special_tokens) {
     for (const std::string& token : special_tokens) token_id(token);
     add_alphabet();
-    add_words(words);
+    for (const auto& [word, count] : words) {
+      begin_word(count);
+      for (const char byte : word) add_symbol(byte_ids_[static_cast<uint8_t>(byte)]);
+    }
+    count_pairs();
+  }
+
+  // Of characters; those that do not begin a word are spelled with the prefix.
+  Trainer(std::span<const std::pair<std::string, int64_t>> words,
+          std::span<const std::string> special_tokens, std::string_view prefix)
+      : prefix_(prefix) {
+    for (const std::string& token : special_tokens) token_id(token);
+    add_characters(words);
+    for (const auto& [word, count] : words) {
+      begin_word(count);
+      for_characters(word, [&](std::string_view character, bool is_first) {
+        add_symbol(token_id(spelled(character, is_first)));
+      });
+    }
     count_pairs();
   }
 
@@ -92,13 +111,39 @@ class Trainer {
     }
   }
 
-  void add_words(std::span<const std::pair<std::string, int64_t>> words) {
-    for (const auto& [word, count] : words) {
-      begins_.push_back(symbols_.size());
-      lengths_.push_back(static_cast<uint32_t>(word.size()));
-      word_counts_.push_back(count);
-      for (const char byte : word) symbols_.push_back(byte_ids_[static_cast<uint8_t>(byte)]);
+  template <class Body>
+  static void for_characters(std::string_view word, Body&& body) {
+    for (size_t at = 0; at < word.size();) {
+      const auto length = static_cast<size_t>(next_utf8(word.substr(at)).length);
+      body(word.substr(at, length), at == 0);
+      at += length;
     }
+  }
+
+  std::string spelled(std::string_view character, bool is_first) const {
+    return (is_first ? "" : prefix_) + std::string(character);
+  }
+
+  void add_characters(std::span<const std::pair<std::string, int64_t>> words) {
+    std::set<std::string> alone, inside;  // the order of bytes is that of code points
+    for (const auto& [word, count] : words) {
+      for_characters(word, [&](std::string_view character, bool is_first) {
+        alone.emplace(character);
+        if (!is_first) inside.insert(spelled(character, false));
+      });
+    }
+    for (const std::string& character : alone) token_id(character);
+    for (const std::string& character : inside) token_id(character);
+  }
+
+  void begin_word(int64_t count) {
+    begins_.push_back(symbols_.size());
+    lengths_.push_back(0);
+    word_counts_.push_back(count);
+  }
+  void add_symbol(int32_t symbol) {
+    symbols_.push_back(symbol);
+    ++lengths_.back();
   }
 
   void count_pairs() {
@@ -131,8 +176,9 @@ class Trainer {
   void merge(const Candidate& candidate) {
     const int32_t left = left_of(candidate.pair);
     const int32_t right = right_of(candidate.pair);
-    const int32_t merged = token_id(result_.spellings[static_cast<size_t>(left)] +
-                                    result_.spellings[static_cast<size_t>(right)]);
+    // What is joined to the right does not begin a word.
+    const std::string added = result_.spellings[static_cast<size_t>(right)].substr(prefix_.size());
+    const int32_t merged = token_id(result_.spellings[static_cast<size_t>(left)] + added);
     result_.merges.emplace_back(left, right);
     result_.merged_ids.push_back(merged);
     const std::vector<WordIndex> words = std::move(word_lists_[candidate.words]);
@@ -169,6 +215,7 @@ class Trainer {
   BpeVocabulary result_;
   std::unordered_map<std::string, int32_t> ids_;
   std::array<int32_t, 256> byte_ids_{};
+  std::string prefix_;
 
   // Word w is symbols_[begins_[w]] and the lengths_[w] - 1 behind it.
   std::vector<int32_t> symbols_;
@@ -188,6 +235,13 @@ BpeVocabulary train_bpe(std::span<const std::pair<std::string, int64_t>> words,
                         std::span<const std::string> special_tokens, int64_t vocab_size,
                         int64_t min_frequency) {
   return Trainer(words, special_tokens).run(vocab_size, min_frequency);
+}
+
+std::vector<std::string> train_word_pieces(std::span<const std::pair<std::string, int64_t>> words,
+                                           std::span<const std::string> special_tokens,
+                                           std::string_view prefix, int64_t vocab_size,
+                                           int64_t min_frequency) {
+  return Trainer(words, special_tokens, prefix).run(vocab_size, min_frequency).spellings;
 }
 
 }  // namespace plinth

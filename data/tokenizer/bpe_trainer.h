@@ -1,10 +1,11 @@
 #pragma once
 
-// Learning the merges of byte pair encoding from counted words.
+// Learning the merges of byte pair encoding, and the pieces of words, from counted words.
 
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -24,5 +25,15 @@ struct BpeVocabulary {
 BpeVocabulary train_bpe(std::span<const std::pair<std::string, int64_t>> words,
                         std::span<const std::string> special_tokens, int64_t vocab_size,
                         int64_t min_frequency);
+
+// The same from characters in place of bytes, where what does not begin a word is spelled with the
+// prefix ("##"): the tokens of a WordPiece, by id. Characters come first, those that begin a word
+// or not, then those with the prefix, in the order of their code points. There are more tokens than
+// vocab_size if these alone are more. Gives the tokens of Hugging Face's WordPieceTrainer, whose
+// numbers and choice between pairs of equal counts vary from run to run.
+std::vector<std::string> train_word_pieces(std::span<const std::pair<std::string, int64_t>> words,
+                                           std::span<const std::string> special_tokens,
+                                           std::string_view prefix, int64_t vocab_size,
+                                           int64_t min_frequency);
 
 }  // namespace plinth

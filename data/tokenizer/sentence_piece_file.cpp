@@ -91,9 +91,11 @@ SentencePieceFile::Piece read_piece(std::string_view message, std::string_view n
 void read_trainer(std::string_view message, SentencePieceFile& file, std::string_view name) {
   Fields fields(message, name);
   for (Field field; fields.next(field);) {
-    if (field.number == 3)
+    if (field.number == 3) {
       check(field.value == 1 || field.value == 2, ErrorKind::Format, name, "model_type is ",
             field.value, ", which is not supported; 1 (unigram) and 2 (bpe) are");
+      file.is_unigram = field.value == 1;
+    }
     if (field.number == 24)
       check(field.value == 0, ErrorKind::Format, name,
             "treat_whitespace_as_suffix is set, which is not supported");
@@ -104,7 +106,10 @@ void read_trainer(std::string_view message, SentencePieceFile& file, std::string
 void read_normalizer(std::string_view message, SentencePieceFile& file, std::string_view name) {
   Fields fields(message, name);
   for (Field field; fields.next(field);) {
-    if (field.number == 2 && !field.bytes.empty()) CharMap(field.bytes, name);
+    if (field.number == 2 && !field.bytes.empty()) {
+      const CharMap refused_if_damaged(field.bytes, name);
+      file.maps_characters = true;
+    }
     if (field.number == 3) file.adds_dummy_prefix = field.value != 0;
     if (field.number == 4) file.removes_extra_spaces = field.value != 0;
   }

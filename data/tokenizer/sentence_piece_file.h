@@ -19,6 +19,8 @@ struct SentencePieceFile {
     Type type = Type::Normal;
   };
   std::vector<Piece> pieces;  // by id
+  bool is_unigram = true;     // else byte pairs
+  bool maps_characters = false;
   bool adds_dummy_prefix = true;
   bool removes_extra_spaces = true;
   std::string unknown_surface = " \xE2\x81\x87 ";  // what an unknown token is as text

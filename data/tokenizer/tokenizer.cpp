@@ -10,7 +10,6 @@
 #include "core/io/text.h"
 #include "data/tokenizer/added_tokens.h"
 #include "data/tokenizer/bpe.h"
-#include "data/tokenizer/bpe_trainer.h"
 #include "data/tokenizer/byte_alphabet.h"
 #include "data/tokenizer/metaspace.h"
 #include "data/tokenizer/parallel_tasks.h"
@@ -18,8 +17,8 @@
 #include "data/tokenizer/pre_tokenizer.h"
 #include "data/tokenizer/sentence_piece.h"
 #include "data/tokenizer/tokenizer_spec.h"
+#include "data/tokenizer/train_tokenizer.h"
 #include "data/tokenizer/utf8.h"
-#include "data/tokenizer/word_counter.h"
 
 namespace plinth {
 namespace {
@@ -303,52 +302,10 @@ Tokenizer Tokenizer::parse(std::string_view tokenizer_json, std::string_view nam
       std::make_unique<State>(parse_tokenizer_json(tokenizer_json, name), TokenRoles{}, name));
 }
 
-Tokenizer Tokenizer::train_pieces(std::span<const std::string_view> texts,
-                                  const TrainOptions& options) {
-  const bool is_bpe = options.kind == TokenizerKind::SentencePieceBpe;
-  const int64_t least = options.sentinels + (is_bpe ? 3 + 256 : 3) + 1;
-  check(options.sentinels >= 0 && options.sentinels <= 1000, ErrorKind::Argument,
-        "Tokenizer::train", "sentinels is ", options.sentinels, ", expected 0 to 1000");
-  check(options.vocab_size >= least && options.vocab_size <= kMostTokens, ErrorKind::Argument,
-        "Tokenizer::train", "vocab_size is ", options.vocab_size, ", expected ", least,
-        " (special tokens, bytes, sentinels, and one more) to ", kMostTokens);
-  std::string bytes = train_sentence_piece(
-      texts, {.is_bpe = is_bpe, .vocab_size = options.vocab_size - options.sentinels});
-  TokenizerSpec spec = read_sentence_piece(is_bpe ? "tokenizer.model" : "spiece.model",
-                                           std::move(bytes), "", "Tokenizer::train");
-  add_sentinels(options.sentinels, spec, "Tokenizer::train");
-  TokenRoles roles{.eos = "</s>", .bos = is_bpe ? "<s>" : "", .pad = is_bpe ? "" : "<pad>"};
-  return Tokenizer(std::make_unique<State>(std::move(spec), std::move(roles), "Tokenizer::train"));
-}
-
 Tokenizer Tokenizer::train(std::span<const std::string_view> texts, const TrainOptions& options) {
-  if (options.kind != TokenizerKind::ByteLevelBpe) return train_pieces(texts, options);
-  const int64_t least = 256 + static_cast<int64_t>(options.special_tokens.size());
-  check(options.vocab_size >= least && options.vocab_size <= kMostTokens, ErrorKind::Argument,
-        "Tokenizer::train", "vocab_size is ", options.vocab_size, ", expected ", least,
-        " (the bytes and the special tokens) to ", kMostTokens);
-  TokenizerSpec spec;
-  for (const std::string& token : options.special_tokens) {
-    check(!token.empty() && !first_invalid_utf8(token), ErrorKind::Argument, "Tokenizer::train",
-          "a special token is empty or not UTF-8");
-    const auto id = static_cast<int32_t>(spec.added.size());
-    for (const AddedToken& other : spec.added) {
-      check(other.content != token, ErrorKind::Argument, "Tokenizer::train", "special token ",
-            printable(token), " is given twice");
-    }
-    spec.added.push_back({.content = token, .id = id, .special = true});
-  }
-  const bool is_gpt2 = options.pattern == kGpt2Pattern;
-  if (!is_gpt2) spec.pre_tokenizer.splits = {options.pattern};
-  spec.pre_tokenizer.use_gpt2_pattern = is_gpt2;
-  spec.pre_tokenizer.add_prefix_space = options.add_prefix_space;
-  const PreTokenizer pre_tokenizer(spec.pre_tokenizer, "Tokenizer::train");
-  BpeVocabulary learned = train_bpe(count_words(texts, pre_tokenizer), options.special_tokens,
-                                    options.vocab_size, options.min_frequency);
-  spec.vocabulary = std::move(learned.spellings);
-  spec.merges = std::move(learned.merges);
-  spec.merged_ids = std::move(learned.merged_ids);
-  return Tokenizer(std::make_unique<State>(std::move(spec), TokenRoles{}, "Tokenizer::train"));
+  TrainedTokenizer trained = train_tokenizer(texts, options);
+  return Tokenizer(std::make_unique<State>(std::move(trained.spec), std::move(trained.roles),
+                                           "Tokenizer::train"));
 }
 
 std::string Tokenizer::to_json() const {
@@ -415,6 +372,14 @@ std::vector<TokenSpan> Tokenizer::encode_spans(std::string_view text) const {
     }
   }
   return tokens;
+}
+
+std::vector<bool> Tokenizer::word_continuations() const {
+  std::vector<bool> continues;
+  if (!state_->word_piece) return continues;
+  for (const std::string& token : state_->bytes)
+    continues.push_back(state_->word_piece->continues(token));
+  return continues;
 }
 
 std::string Tokenizer::decode(std::span<const int32_t> ids, const DecodeOptions& options) const {

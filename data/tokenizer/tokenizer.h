@@ -1,8 +1,8 @@
 #pragma once
 
 // Byte-level byte pair encoding, as GPT-2 and Llama 3 have it, and SentencePiece's unigram models
-// and byte pairs, as T5 and Llama 2 have them: load, train, save, encode, decode; and BERT's
-// WordPiece, which is not trained here.
+// and byte pairs, as T5 and Llama 2 have them, and BERT's WordPiece: load, train, save, encode,
+// decode.
 //
 //   Tokenizer tokenizer = Tokenizer::load("gpt2");            // a folder, or a tokenizer.json
 //   std::vector<int32_t> ids = tokenizer.encode("Hello");
@@ -53,11 +53,11 @@ struct DecodeOptions {
   bool skip_special = false;
 };
 
-enum class TokenizerKind { ByteLevelBpe, Unigram, SentencePieceBpe };
+enum class TokenizerKind { ByteLevelBpe, Unigram, SentencePieceBpe, WordPiece };
 
 struct TrainOptions {
   TokenizerKind kind = TokenizerKind::ByteLevelBpe;
-  int64_t vocab_size = 32768;  // special tokens and the 256 bytes included
+  int64_t vocab_size = 32768;  // special tokens and the 256 bytes, or the characters, included
   int64_t min_frequency = 2;   // of a pair that is merged
   std::vector<std::string> special_tokens = {"<|endoftext|>"};  // ids 0, 1, ...
   std::string pattern = std::string(kGpt2Pattern);              // as in tokenizer.json's Split
@@ -65,6 +65,8 @@ struct TrainOptions {
   // In place of min_frequency and the rest, for SentencePiece's kinds (train_sentence_piece()):
   // T5's sentinels, <extra_id_0> the last token of all.
   int64_t sentinels = 0;
+  // WordPiece has BERT's special tokens, and no more of the rest than min_frequency.
+  bool lowercase = true;  // which also strips accents
 };
 
 class Tokenizer {
@@ -79,8 +81,9 @@ class Tokenizer {
   static Tokenizer parse(std::string_view tokenizer_json, std::string_view name = "tokenizer.json");
 
   // Learns a vocabulary, the same as Hugging Face's BpeTrainer with ByteLevel's alphabet does from
-  // these texts. It is smaller than asked for if the texts have too few pairs. Uses all threads,
-  // the result does not depend on their number. Throws Error(Argument).
+  // these texts, or its WordPieceTrainer (bpe_trainer.h). It is smaller than asked for if the texts
+  // have too few pairs. Uses all threads, the result does not depend on their number. Throws
+  // Error(Argument).
   static Tokenizer train(std::span<const std::string_view> texts, const TrainOptions& options = {});
 
   Tokenizer(Tokenizer&&) noexcept;
@@ -119,6 +122,9 @@ class Tokenizer {
   // Whether the bytes of a text's tokens are the text.
   bool is_byte_level() const;
   bool is_special(int32_t id) const;
+  // By id, whether a token goes on with the word before it (WordPiece::continues); empty unless
+  // these are word pieces.
+  std::vector<bool> word_continuations() const;
 
   // One more than the highest id: the rows that an embedding needs.
   int64_t vocab_size() const;
@@ -135,8 +141,6 @@ class Tokenizer {
  private:
   struct State;
   explicit Tokenizer(std::unique_ptr<State> state);
-  static Tokenizer train_pieces(std::span<const std::string_view> texts,
-                                const TrainOptions& options);
   std::unique_ptr<State> state_;
 };
 

@@ -108,6 +108,23 @@ std::string role(const Json& json, std::string_view key, std::string_view name) 
   return value.is_string() ? value.get<std::string>() : "";
 }
 
+// [CLS] before and [SEP] behind a text, if the vocabulary has both.
+void add_bert_tokens(TokenizerSpec& spec) {
+  for (const std::string token : {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"}) {
+    const auto found = std::ranges::find(spec.vocabulary, token);
+    if (found == spec.vocabulary.end()) continue;
+    const auto id = static_cast<int32_t>(found - spec.vocabulary.begin());
+    spec.added.push_back({.content = token, .id = id, .special = true});
+    if (token == "[CLS]") spec.before = {id};
+    if (token == "[SEP]") spec.after = {id};
+  }
+  if (spec.before.size() + spec.after.size() != 2) return;
+  spec.post_processor = Json{{"type", "BertProcessing"},
+                             {"cls", {"[CLS]", spec.before[0]}},
+                             {"sep", {"[SEP]", spec.after[0]}}}
+                            .dump();
+}
+
 }  // namespace
 
 std::string write_tokenizer_json(const TokenizerSpec& spec) {
@@ -176,20 +193,18 @@ TokenizerSpec parse_word_pieces(std::string_view vocab, std::string_view config,
     if (!line.empty()) vocabulary.add(std::string(line), id);
   }
   vocabulary.move_to(spec);
-  for (const std::string token : {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"}) {
-    const auto found = std::ranges::find(spec.vocabulary, token);
-    if (found == spec.vocabulary.end()) continue;
-    const auto id = static_cast<int32_t>(found - spec.vocabulary.begin());
-    spec.added.push_back({.content = token, .id = id, .special = true});
-    if (token == "[CLS]") spec.before = {id};
-    if (token == "[SEP]") spec.after = {id};
-  }
+  add_bert_tokens(spec);
   check(spec.before.size() + spec.after.size() == 2, ErrorKind::Format, name,
         "vocab.txt lacks [CLS] or [SEP]");
-  spec.post_processor = Json{{"type", "BertProcessing"},
-                             {"cls", {"[CLS]", spec.before[0]}},
-                             {"sep", {"[SEP]", spec.after[0]}}}
-                            .dump();
+  return spec;
+}
+
+TokenizerSpec word_piece_spec(std::vector<std::string> vocabulary,
+                              const BertNormalizerSpec& normalizer) {
+  TokenizerSpec spec;
+  spec.word_piece.emplace().normalizer = normalizer;
+  spec.vocabulary = std::move(vocabulary);
+  add_bert_tokens(spec);
   return spec;
 }
 

@@ -63,6 +63,9 @@ TokenizerSpec parse_vocab_and_merges(std::string_view vocab, std::string_view me
 // strip_accents counts.
 TokenizerSpec parse_word_pieces(std::string_view vocab, std::string_view config,
                                 std::string_view name);
+// The same of tokens by id.
+TokenizerSpec word_piece_spec(std::vector<std::string> vocabulary,
+                              const BertNormalizerSpec& normalizer);
 
 // A model of SentencePiece's. Tokens that are its control pieces, or that tokenizer_config.json,
 // "" if there is none, adds behind its pieces (extra_ids, added_tokens_decoder), are special. Its

@@ -89,34 +89,69 @@ void count_pieces(const PieceBlock& pieces, const RepairedText& text, Counts& co
   }
 }
 
+// Counts of each thread, which are one in the end.
+class SharedCounts {
+ public:
+  SharedCounts() : by_thread_(static_cast<size_t>(omp_get_max_threads())) {}
+
+  Counts& mine() { return by_thread_[static_cast<size_t>(omp_get_thread_num())]; }
+  std::vector<std::pair<std::string, int64_t>> sorted() {
+    for (size_t thread = 1; thread < by_thread_.size(); ++thread)
+      by_thread_[0].add_all(by_thread_[thread]);
+    return by_thread_[0].sorted();
+  }
+
+ private:
+  std::vector<Counts> by_thread_;
+};
+
+// Appends parts of about kLongText bytes at most, which end with lines.
+void cut_at_lines(std::string_view text, std::vector<std::string_view>& parts) {
+  while (text.size() > kLongText) {
+    const size_t line_end = text.find('\n', kLongText);
+    if (line_end == std::string_view::npos) break;
+    parts.push_back(text.substr(0, line_end + 1));
+    text.remove_prefix(line_end + 1);
+  }
+  parts.push_back(text);
+}
+
 }  // namespace
 
 std::vector<std::pair<std::string, int64_t>> count_words(std::span<const std::string_view> texts,
                                                          const PreTokenizer& pre_tokenizer) {
-  std::vector<Counts> by_thread(static_cast<size_t>(omp_get_max_threads()));
-  const auto mine = [&]() -> Counts& {
-    return by_thread[static_cast<size_t>(omp_get_thread_num())];
-  };
+  SharedCounts counts;
   parallel_tasks(static_cast<int64_t>(texts.size()), [&](int64_t i) {
     const std::string_view text = texts[static_cast<size_t>(i)];
     if (text.size() >= kLongText) return;
     const RepairedText repaired(text);
     PieceBlock pieces;
     pre_tokenizer.split(repaired.text(), pieces);
-    count_pieces(pieces, repaired, mine());
+    count_pieces(pieces, repaired, counts.mine());
   });
   for (const std::string_view text : texts) {
     if (text.size() < kLongText) continue;
     const RepairedText repaired(text);
     pre_tokenizer.split_long(repaired.text(), [&](std::span<const PieceBlock> blocks) {
       parallel_tasks(static_cast<int64_t>(blocks.size()), [&](int64_t b) {
-        count_pieces(blocks[static_cast<size_t>(b)], repaired, mine());
+        count_pieces(blocks[static_cast<size_t>(b)], repaired, counts.mine());
       });
     });
   }
-  for (size_t thread = 1; thread < by_thread.size(); ++thread)
-    by_thread[0].add_all(by_thread[thread]);
-  return by_thread[0].sorted();
+  return counts.sorted();
+}
+
+std::vector<std::pair<std::string, int64_t>> count_bert_words(
+    std::span<const std::string_view> texts, const BertNormalizerSpec& spec) {
+  std::vector<std::string_view> parts;
+  for (const std::string_view text : texts) cut_at_lines(text, parts);
+  SharedCounts counts;
+  parallel_tasks(std::ssize(parts), [&](int64_t i) {
+    const RepairedText repaired(parts[static_cast<size_t>(i)]);
+    const std::string text = normalize_bert(repaired.text(), spec);
+    for (const std::string_view word : split_bert_words(text)) counts.mine().add(word, 1);
+  });
+  return counts.sorted();
 }
 
 }  // namespace plinth

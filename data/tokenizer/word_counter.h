@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "data/tokenizer/bert_text.h"
 #include "data/tokenizer/pre_tokenizer.h"
 
 namespace plinth {
@@ -17,5 +18,9 @@ namespace plinth {
 // as in encoding. Several threads count; the result does not depend on how many.
 std::vector<std::pair<std::string, int64_t>> count_words(std::span<const std::string_view> texts,
                                                          const PreTokenizer& pre_tokenizer);
+
+// The same of BERT's words, of normalized text.
+std::vector<std::pair<std::string, int64_t>> count_bert_words(
+    std::span<const std::string_view> texts, const BertNormalizerSpec& spec);
 
 }  // namespace plinth

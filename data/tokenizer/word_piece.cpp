@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/io/text.h"
 #include "data/tokenizer/parallel_tasks.h"
+#include "data/tokenizer/utf8.h"
 
 namespace plinth {
 namespace {
@@ -137,6 +138,11 @@ std::string WordPiece::decoded(std::string_view token, bool is_first) const {
     text = goes_on ? text.substr(spec_.prefix.size()) : " " + text;
   }
   return spec_.cleanup ? cleaned_up(std::move(text)) : text;
+}
+
+bool WordPiece::continues(std::string_view token) const {
+  return token.size() > spec_.prefix.size() && token.starts_with(spec_.prefix) &&
+         !is_chinese(next_utf8(token.substr(spec_.prefix.size())).code_point);
 }
 
 }  // namespace plinth

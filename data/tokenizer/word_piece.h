@@ -40,6 +40,9 @@ class WordPiece {
   void encode(std::string_view text, size_t offset, std::vector<TokenSpan>& tokens) const;
   // What a token adds to a text: it goes on with the word before it, or begins a new one.
   std::string decoded(std::string_view token, bool is_first) const;
+  // Whether a token goes on with the word before it, for masking of whole words. A Chinese
+  // character never does: it is a word of its own.
+  bool continues(std::string_view token) const;
 
  private:
   void encode_part(std::string_view text, std::vector<int32_t>& ids) const;

@@ -3,9 +3,9 @@
 
     examples/bert/chinese_quotes.py FOLDER [FORTUNES]
 
-FOLDER/vocab/vocab.txt is a vocabulary of characters; corpus.txt has a quotation a line; train.csv and
-validation.csv have quotations from four books, labelled with the book. No quotation of validation.csv is in
-corpus.txt, nor one that is a part of another.
+FOLDER/vocab/vocab.txt is a vocabulary of characters; corpus.txt has a quotation a line; train.csv,
+validation.csv and test.csv have quotations from four books, labelled with the book. No quotation of the last two
+is in corpus.txt, nor one that is a part of another; nor is one of test.csv in validation.csv.
 """
 
 import csv
@@ -53,9 +53,11 @@ def main():
         sys.exit(f"chinese_quotes.py: no {path}; run scripts/install_packages.sh demo")
     every = list(dict.fromkeys(quotations(path)))
     labelled = list(dict.fromkeys((text, label_of(source)) for text, source in every if label_of(source)))
-    validation = labelled[::4]
-    held_out = {text for text, _ in validation}
-    train = [row for i, row in enumerate(labelled) if i % 4 and row[0] not in held_out]
+    test, validation = labelled[::4], labelled[1::8]
+    held_out = {text for text, _ in test}
+    validation = [row for row in validation if row[0] not in held_out]
+    held_out |= {text for text, _ in validation}
+    train = [row for row in labelled if row[0] not in held_out]
     corpus = [text for text, _ in every if not any(text in other or other in text for other in held_out)]
     counts = Counter("".join(corpus))
     (folder / "vocab").mkdir(parents=True, exist_ok=True)
@@ -64,7 +66,9 @@ def main():
     (folder / "corpus.txt").write_text("\n".join(corpus) + "\n", encoding="utf-8")
     write_csv(folder / "train.csv", train)
     write_csv(folder / "validation.csv", validation)
-    print(f"{len(corpus)} quotations, {len(characters)} characters; {len(train)} and {len(validation)} labelled")
+    write_csv(folder / "test.csv", test)
+    print(f"{len(corpus)} quotations, {len(characters)} characters; "
+          f"{len(train)}, {len(validation)} and {len(test)} labelled")
 
 
 if __name__ == "__main__":

@@ -118,6 +118,14 @@ void gelu_tanh_backward(void* stream, int64_t n, const T* dy, const T* x, T* dx)
   map<ChainRule<T, GeluTanh>>(stream, n, dy, x, dx);
 }
 template <class T>
+void gelu_quick_forward(void* stream, int64_t n, const T* x, T* y) {
+  map<GeluQuick<T>>(stream, n, x, y);
+}
+template <class T>
+void gelu_quick_backward(void* stream, int64_t n, const T* dy, const T* x, T* dx) {
+  map<ChainRule<T, GeluQuick>>(stream, n, dy, x, dx);
+}
+template <class T>
 void silu_forward(void* stream, int64_t n, const T* x, T* y) {
   map<Silu<T>>(stream, n, x, y);
 }
@@ -153,12 +161,13 @@ void tanh_backward(void* stream, int64_t n, const T* dy, const T* y, T* dx) {
 #define PLINTH_INSTANTIATE_ONE(name, T)                          \
   template void name##_forward<T>(void*, int64_t, const T*, T*); \
   template void name##_backward<T>(void*, int64_t, const T*, const T*, T*);
-#define PLINTH_INSTANTIATE(T)          \
-  PLINTH_INSTANTIATE_ONE(gelu, T)      \
-  PLINTH_INSTANTIATE_ONE(gelu_tanh, T) \
-  PLINTH_INSTANTIATE_ONE(silu, T)      \
-  PLINTH_INSTANTIATE_ONE(relu, T)      \
-  PLINTH_INSTANTIATE_ONE(sigmoid, T)   \
+#define PLINTH_INSTANTIATE(T)           \
+  PLINTH_INSTANTIATE_ONE(gelu, T)       \
+  PLINTH_INSTANTIATE_ONE(gelu_tanh, T)  \
+  PLINTH_INSTANTIATE_ONE(gelu_quick, T) \
+  PLINTH_INSTANTIATE_ONE(silu, T)       \
+  PLINTH_INSTANTIATE_ONE(relu, T)       \
+  PLINTH_INSTANTIATE_ONE(sigmoid, T)    \
   PLINTH_INSTANTIATE_ONE(tanh, T)
 PLINTH_FOR_EACH_FLOAT(PLINTH_INSTANTIATE)
 #undef PLINTH_INSTANTIATE

@@ -4,14 +4,15 @@
 //
 //   gelu       x Phi(x), Phi the normal distribution function, by erf (Hendrycks & Gimpel 2016)
 //   gelu_tanh  x (1 + tanh(u)) / 2, u = sqrt(2 / pi) (x + 0.044715 x^3): GPT-2's form
+//   gelu_quick x sigmoid(1.702 x): CLIP's form (Hendrycks & Gimpel 2016, section 2)
 //   silu       x sigmoid(x)
 //   relu       max(x, 0); its gradient at 0 is 0; NaN stays NaN
 //   sigmoid    1 / (1 + exp(-x))
 //   tanh
 //
-// T: double, float, BFloat16, Float16; computed in compute_t<T>. Backward of gelu, gelu_tanh, silu
-// and relu takes the input x; of sigmoid and tanh the output y, from which their gradients follow:
-// y (1 - y) and 1 - y^2.
+// T: double, float, BFloat16, Float16; computed in compute_t<T>. Backward of sigmoid
+// and tanh takes the output y, from which their gradients follow, y (1 - y) and 1 - y^2; of the
+// others the input x.
 // Accuracy (float): gelu within 1e-6 of the exact value (its negative tail, as in the usual formula
 // with erf, has no relative accuracy), the others a few ulp. bfloat16 results below 2^-126 may
 // become zero, here and in the other fused kernels. Aliasing: y may be x; dx may be either input.
@@ -30,6 +31,11 @@ template <class T>
 void gelu_tanh_forward(int64_t n, const T* x, T* y);
 template <class T>
 void gelu_tanh_backward(int64_t n, const T* dy, const T* x, T* dx);
+
+template <class T>
+void gelu_quick_forward(int64_t n, const T* x, T* y);
+template <class T>
+void gelu_quick_backward(int64_t n, const T* dy, const T* x, T* dx);
 
 template <class T>
 void silu_forward(int64_t n, const T* x, T* y);

@@ -25,6 +25,15 @@ void gelu_tanh_backward(int64_t n, const T* dy, const T* x, T* dx) {
 }
 
 template <class T>
+void gelu_quick_forward(int64_t n, const T* x, T* y) {
+  map(n, x, y, [](auto v) PLINTH_INLINE_LAMBDA { return GeluQuick::value(v); });
+}
+template <class T>
+void gelu_quick_backward(int64_t n, const T* dy, const T* x, T* dx) {
+  map(n, dy, x, dx, [](auto g, auto v) PLINTH_INLINE_LAMBDA { return g * GeluQuick::gradient(v); });
+}
+
+template <class T>
 void silu_forward(int64_t n, const T* x, T* y) {
   map(n, x, y, [](auto v) PLINTH_INLINE_LAMBDA { return Silu::value(v); });
 }
@@ -62,20 +71,19 @@ void tanh_backward(int64_t n, const T* dy, const T* y, T* dx) {
   map(n, dy, y, dx, [](auto g, auto t) PLINTH_INLINE_LAMBDA { return g * (1 - t * t); });
 }
 
-#define INSTANTIATE(T)                                               \
-  template void gelu_forward(int64_t, const T*, T*);                 \
-  template void gelu_backward(int64_t, const T*, const T*, T*);      \
-  template void gelu_tanh_forward(int64_t, const T*, T*);            \
-  template void gelu_tanh_backward(int64_t, const T*, const T*, T*); \
-  template void silu_forward(int64_t, const T*, T*);                 \
-  template void silu_backward(int64_t, const T*, const T*, T*);      \
-  template void relu_forward(int64_t, const T*, T*);                 \
-  template void relu_backward(int64_t, const T*, const T*, T*);      \
-  template void sigmoid_forward(int64_t, const T*, T*);              \
-  template void sigmoid_backward(int64_t, const T*, const T*, T*);   \
-  template void tanh_forward(int64_t, const T*, T*);                 \
-  template void tanh_backward(int64_t, const T*, const T*, T*);
+#define INSTANTIATE_ONE(name, T)                       \
+  template void name##_forward(int64_t, const T*, T*); \
+  template void name##_backward(int64_t, const T*, const T*, T*);
+#define INSTANTIATE(T)           \
+  INSTANTIATE_ONE(gelu, T)       \
+  INSTANTIATE_ONE(gelu_tanh, T)  \
+  INSTANTIATE_ONE(gelu_quick, T) \
+  INSTANTIATE_ONE(silu, T)       \
+  INSTANTIATE_ONE(relu, T)       \
+  INSTANTIATE_ONE(sigmoid, T)    \
+  INSTANTIATE_ONE(tanh, T)
 PLINTH_FOR_EACH_FLOAT(INSTANTIATE)
 #undef INSTANTIATE
+#undef INSTANTIATE_ONE
 
 }  // namespace plinth::kernels::cpu

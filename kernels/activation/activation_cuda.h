@@ -24,6 +24,11 @@ template <class T>
 void gelu_tanh_backward(void* stream, int64_t n, const T* dy, const T* x, T* dx);
 
 template <class T>
+void gelu_quick_forward(void* stream, int64_t n, const T* x, T* y);
+template <class T>
+void gelu_quick_backward(void* stream, int64_t n, const T* dy, const T* x, T* dx);
+
+template <class T>
 void silu_forward(void* stream, int64_t n, const T* x, T* y);
 template <class T>
 void silu_backward(void* stream, int64_t n, const T* dy, const T* x, T* dx);

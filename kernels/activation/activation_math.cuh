@@ -68,6 +68,18 @@ struct GeluTanh {
 };
 
 template <class T>
+struct GeluQuick {
+  using C = compute_t<T>;
+  static constexpr C kSlope = C(1.702);
+
+  PLINTH_DEVICE static C value(C x) { return x * sigmoid_as<T>(x * kSlope); }
+  PLINTH_DEVICE static C gradient(C x) {
+    const C s = sigmoid_as<T>(x * kSlope);
+    return s + s * (1 - s) * (x * kSlope);
+  }
+};
+
+template <class T>
 struct Silu {
   using C = compute_t<T>;
   PLINTH_DEVICE static C value(C x) { return x * sigmoid_as<T>(x); }

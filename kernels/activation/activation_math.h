@@ -44,6 +44,22 @@ struct GeluTanh {
   }
 };
 
+struct GeluQuick {
+  static constexpr double kSlope = 1.702;
+
+  template <class V>
+  PLINTH_INLINE static V value(V x) {
+    using C = std::remove_cvref_t<decltype(x[0])>;
+    return x * sigmoid(x * C(kSlope));
+  }
+  template <class V>
+  PLINTH_INLINE static V gradient(V x) {
+    using C = std::remove_cvref_t<decltype(x[0])>;
+    const V s = sigmoid(x * C(kSlope));
+    return s + s * (1 - s) * (x * C(kSlope));
+  }
+};
+
 struct Silu {
   template <class V>
   PLINTH_INLINE static V value(V x) {

@@ -22,14 +22,17 @@ class Backward {
   Backward(const AttentionDesc& d, const GradientInputs<T>& in, const Outputs& out)
       : d_(d), out_(out), tile_(d, in), padded_(tile_.padded()) {}
 
-  // All gradients of one key/value head and of the query heads that share it.
-  void run(const Problem& p, int64_t kv_head) {
+  // All gradients of one key/value head and of the query heads that share it. Adds to the sums of a
+  // part of dbias, if there are any.
+  void run(const Problem& p, int64_t kv_head, const BiasParts<T>& bias, int64_t part) {
     p_ = p;
     kv_head_ = kv_head;
     reserve();
     const int64_t group = d_.heads / d_.kv_heads;
     for (head_ = kv_head * group; head_ < (kv_head + 1) * group; ++head_) {
       tile_.start(p_, head_);
+      bias_sums_ = bias.count() ? bias.sums(part, head_) : nullptr;
+      bias_stride_ = bias.stride();
       tile_.read_queries(0, p_.q_len, queries_, keys_.k);
       std::fill(dq_, dq_ + (p_.q_len + kGroup) * padded_, C(0));
       for (int64_t key = 0; key < p_.kv_visible; key += kKeys<C>) key_tile(key);
@@ -37,6 +40,12 @@ class Backward {
     }
     write_keys(dk_, d_.dk, out_.dk, std::numbers::ln2_v<C>);  // undoes log2(e) in the queries
     write_keys(dv_, d_.dv, out_.dv, C(1));
+  }
+
+  // The sums of dbias that run() adds to.
+  void clear(const BiasParts<T>& bias, int64_t part, int64_t kv_head) const {
+    const int64_t group = d_.heads / d_.kv_heads;
+    std::fill_n(bias.sums(part, kv_head * group), group * d_.q_len * bias.stride(), C(0));
   }
 
  private:
@@ -84,10 +93,17 @@ class Backward {
     zero_columns(slopes, v);
     if (v.begin >= v.end) return;
     const int first = v.begin * kLanes<C>, count = (v.end - v.begin) * kLanes<C>;
+    if (bias_sums_)
+      add_to_bias(bias_sums_ + i * bias_stride_ + key + first, end - i, count, slopes + first);
     for_columns([&](int64_t x, auto n) {
       add_product<kGroup, n()>(count, slopes + first, kKeys<C>, 1, keys_.k + first * padded_ + x,
                                dq_ + i * padded_ + x);
     });
+  }
+
+  void add_to_bias(C* sums, int64_t rows, int count, const C* slopes) const {
+    for (int64_t r = 0; r < rows; ++r, sums += bias_stride_, slopes += kKeys<C>)
+      for (int j = 0; j < count; j += kLanes<C>) store(sums + j, load(sums + j) + load(slopes + j));
   }
 
   // Zeros in a group's tile outside vectors v.
@@ -155,7 +171,9 @@ class Backward {
   QueryRows<C> queries_;  // of the query head
   C *dq_, *dk_, *dv_;     // of the query head; of the key/value head
   KeyTile<C> keys_;
-  C *weights_, *slopes_;  // [kQueryTile][kKeys]: p and dx
+  C *weights_, *slopes_;    // [kQueryTile][kKeys]: p and dx
+  C* bias_sums_ = nullptr;  // of the query head
+  int64_t bias_stride_ = 0;
 };
 
 }  // namespace
@@ -166,12 +184,28 @@ void attention_backward(const AttentionDesc& d, const T* dout, const T* q, const
                         const T* out, const compute_t<T>* lse, T* dq, T* dk, T* dv) {
   using namespace attention;
   const GradientInputs<T> in{dout, q, k, v, out, lse};
-  parallel_for(problem_count(d) * d.kv_heads, 1, [&](int64_t begin, int64_t end) {
+  const BiasParts<T> bias(d, Score<T>(d).bends());
+  // A task is a key/value head of a problem, or of all problems whose dbias is one part.
+  const int64_t pieces = bias.count() ? bias.count() : problem_count(d);
+  parallel_for(pieces * d.kv_heads, 1, [&](int64_t begin, int64_t end) {
     Backward<T> backward(d, in, {dq, dk, dv});
-    for (int64_t t = begin; t < end; ++t)
-      backward.run(problem_at(d, t / d.kv_heads), t % d.kv_heads);
+    for (int64_t t = begin; t < end; ++t) {
+      const int64_t piece = t / d.kv_heads, kv_head = t % d.kv_heads;
+      if (bias.count() == 0) {
+        backward.run(problem_at(d, piece), kv_head, bias, 0);
+        continue;
+      }
+      backward.clear(bias, piece, kv_head);
+      const Range batches = bias.batches(piece);
+      for (int64_t b = batches.begin; b < batches.end; ++b)
+        backward.run(problem_at(d, b), kv_head, bias, piece);
+    }
   });
-  if (d.dbias) bias_gradient(d, in);
+  if (bias.count()) {
+    bias.join();
+  } else if (d.dbias) {
+    bias_gradient(d, in);
+  }
   if (d.dsinks) sink_gradient(d, in);
 }
 

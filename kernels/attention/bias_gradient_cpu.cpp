@@ -7,6 +7,11 @@
 namespace plinth::kernels::cpu::attention {
 namespace {
 
+// At most so many parts, and so many bytes of all: enough tasks for many threads.
+constexpr int64_t kMostParts = 8, kMostPartBytes = int64_t{1} << 26;
+// With fewer tasks than this the pass of its own has more to share among threads.
+constexpr int64_t kLeastTasks = 16;
+
 // Pieces of one dimension of dbias: one of the whole where bias is broadcast along it, else of at
 // most `size`.
 struct Cut {
@@ -139,6 +144,40 @@ compute_t<T> sink_slope(const AttentionDesc& d, const GradientInputs<T>& in, int
 }  // namespace
 
 template <class T>
+BiasParts<T>::BiasParts(const AttentionDesc& d, bool bends)
+    : desc_(d), stride_((d.kv_len + kKeys<C> - 1) / kKeys<C> * kKeys<C>) {
+  const auto& s = d.dbias_strides;
+  const bool is_whole = s.batch == 0 && (s.head != 0 || d.heads == 1) && s.query != 0 && s.key != 0;
+  if (!d.dbias || !is_whole || bends || d.cu_seqlens_q) return;
+  const int64_t elements = d.heads * d.q_len * stride_;
+  if (elements == 0) return;
+  const int64_t most = kMostPartBytes / static_cast<int64_t>(sizeof(C)) / elements;
+  const int64_t parts = std::min({d.batch, kMostParts, most});
+  if (parts * d.kv_heads < kLeastTasks) return;
+  static thread_local Scratch scratch;
+  sums_ = scratch.get<C>(parts * elements);
+  count_ = parts;
+}
+
+template <class T>
+void BiasParts<T>::join() const {
+  const auto& s = desc_.dbias_strides;
+  const int64_t rows = desc_.heads * desc_.q_len;
+  parallel_for(rows, grain_for(desc_.kv_len * count_), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      T* const to =
+          static_cast<T*>(desc_.dbias) + i / desc_.q_len * s.head + i % desc_.q_len * s.query;
+      C* const first = sums_ + i * stride_;
+      for (int64_t part = 1; part < count_; ++part) {
+        const C* next = first + part * rows * stride_;
+        for (int64_t j = 0; j < desc_.kv_len; ++j) first[j] += next[j];
+      }
+      for (int64_t j = 0; j < desc_.kv_len; ++j) to[j * s.key] = static_cast<T>(first[j]);
+    }
+  });
+}
+
+template <class T>
 void bias_gradient(const AttentionDesc& d, const GradientInputs<T>& in) {
   const auto& s = d.dbias_strides;
   const Cut batches(d.batch, s.batch, 1), heads(d.heads, s.head, 1);
@@ -167,6 +206,7 @@ void sink_gradient(const AttentionDesc& d, const GradientInputs<T>& in) {
 }
 
 #define PLINTH_INSTANTIATE(T)                                                     \
+  template class BiasParts<T>;                                                    \
   template void bias_gradient<T>(const AttentionDesc&, const GradientInputs<T>&); \
   template void sink_gradient<T>(const AttentionDesc&, const GradientInputs<T>&);
 PLINTH_FOR_EACH_FLOAT(PLINTH_INSTANTIATE)

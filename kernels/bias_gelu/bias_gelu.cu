@@ -105,6 +105,11 @@ void bias_gelu_tanh_forward(void* stream, int64_t rows, int64_t cols, const T* x
                             T* y) {
   forward<GeluTanh<T>>(stream, rows, cols, x, bias, y);
 }
+template <class T>
+void bias_gelu_quick_forward(void* stream, int64_t rows, int64_t cols, const T* x, const T* bias,
+                             T* y) {
+  forward<GeluQuick<T>>(stream, rows, cols, x, bias, y);
+}
 
 template <class T>
 size_t bias_gelu_backward_workspace(int64_t rows, int64_t cols) {
@@ -121,16 +126,23 @@ void bias_gelu_tanh_backward(void* stream, int64_t rows, int64_t cols, const T* 
                              const T* bias, T* dx, T* dbias, void* workspace) {
   backward<GeluTanh<T>>(stream, rows, cols, dy, x, bias, dx, dbias, workspace);
 }
+template <class T>
+void bias_gelu_quick_backward(void* stream, int64_t rows, int64_t cols, const T* dy, const T* x,
+                              const T* bias, T* dx, T* dbias, void* workspace) {
+  backward<GeluQuick<T>>(stream, rows, cols, dy, x, bias, dx, dbias, workspace);
+}
 
-#define PLINTH_INSTANTIATE(T)                                                                     \
-  template void bias_gelu_forward<T>(void*, int64_t, int64_t, const T*, const T*, T*);            \
-  template void bias_gelu_tanh_forward<T>(void*, int64_t, int64_t, const T*, const T*, T*);       \
-  template size_t bias_gelu_backward_workspace<T>(int64_t, int64_t);                              \
-  template void bias_gelu_backward<T>(void*, int64_t, int64_t, const T*, const T*, const T*, T*,  \
-                                      T*, void*);                                                 \
-  template void bias_gelu_tanh_backward<T>(void*, int64_t, int64_t, const T*, const T*, const T*, \
-                                           T*, T*, void*);
+#define PLINTH_INSTANTIATE_ONE(name, T)                                                           \
+  template void name##_forward<T>(void*, int64_t, int64_t, const T*, const T*, T*);               \
+  template void name##_backward<T>(void*, int64_t, int64_t, const T*, const T*, const T*, T*, T*, \
+                                   void*);
+#define PLINTH_INSTANTIATE(T)                                        \
+  template size_t bias_gelu_backward_workspace<T>(int64_t, int64_t); \
+  PLINTH_INSTANTIATE_ONE(bias_gelu, T)                               \
+  PLINTH_INSTANTIATE_ONE(bias_gelu_tanh, T)                          \
+  PLINTH_INSTANTIATE_ONE(bias_gelu_quick, T)
 PLINTH_FOR_EACH_FLOAT(PLINTH_INSTANTIATE)
 #undef PLINTH_INSTANTIATE
+#undef PLINTH_INSTANTIATE_ONE
 
 }  // namespace plinth::kernels::cuda

@@ -1,6 +1,6 @@
 #pragma once
 
-// y = gelu(x + bias) in one pass, in both forms of GELU (kernels/activation/activation.h).
+// y = gelu(x + bias) in one pass, in all forms of GELU (kernels/activation/activation.h).
 //
 //   dx = dy gelu'(x + bias),   dbias_j = sum_rows dx_j
 //
@@ -18,6 +18,8 @@ template <class T>
 void bias_gelu_forward(int64_t rows, int64_t cols, const T* x, const T* bias, T* y);
 template <class T>
 void bias_gelu_tanh_forward(int64_t rows, int64_t cols, const T* x, const T* bias, T* y);
+template <class T>
+void bias_gelu_quick_forward(int64_t rows, int64_t cols, const T* x, const T* bias, T* y);
 
 // dbias may be null: it is then not computed.
 template <class T>
@@ -26,5 +28,8 @@ void bias_gelu_backward(int64_t rows, int64_t cols, const T* dy, const T* x, con
 template <class T>
 void bias_gelu_tanh_backward(int64_t rows, int64_t cols, const T* dy, const T* x, const T* bias,
                              T* dx, T* dbias);
+template <class T>
+void bias_gelu_quick_backward(int64_t rows, int64_t cols, const T* dy, const T* x, const T* bias,
+                              T* dx, T* dbias);
 
 }  // namespace plinth::kernels::cpu

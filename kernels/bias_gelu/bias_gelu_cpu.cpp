@@ -50,6 +50,11 @@ void bias_gelu_tanh_forward(int64_t rows, int64_t cols, const T* x, const T* bia
 }
 
 template <class T>
+void bias_gelu_quick_forward(int64_t rows, int64_t cols, const T* x, const T* bias, T* y) {
+  forward<GeluQuick>(rows, cols, x, bias, y);
+}
+
+template <class T>
 void bias_gelu_backward(int64_t rows, int64_t cols, const T* dy, const T* x, const T* bias, T* dx,
                         T* dbias) {
   backward<Gelu>(rows, cols, dy, x, bias, dx, dbias);
@@ -61,12 +66,21 @@ void bias_gelu_tanh_backward(int64_t rows, int64_t cols, const T* dy, const T* x
   backward<GeluTanh>(rows, cols, dy, x, bias, dx, dbias);
 }
 
-#define INSTANTIATE(T)                                                                      \
-  template void bias_gelu_forward(int64_t, int64_t, const T*, const T*, T*);                \
-  template void bias_gelu_tanh_forward(int64_t, int64_t, const T*, const T*, T*);           \
-  template void bias_gelu_backward(int64_t, int64_t, const T*, const T*, const T*, T*, T*); \
-  template void bias_gelu_tanh_backward(int64_t, int64_t, const T*, const T*, const T*, T*, T*);
+template <class T>
+void bias_gelu_quick_backward(int64_t rows, int64_t cols, const T* dy, const T* x, const T* bias,
+                              T* dx, T* dbias) {
+  backward<GeluQuick>(rows, cols, dy, x, bias, dx, dbias);
+}
+
+#define INSTANTIATE_ONE(name, T)                                          \
+  template void name##_forward(int64_t, int64_t, const T*, const T*, T*); \
+  template void name##_backward(int64_t, int64_t, const T*, const T*, const T*, T*, T*);
+#define INSTANTIATE(T)               \
+  INSTANTIATE_ONE(bias_gelu, T)      \
+  INSTANTIATE_ONE(bias_gelu_tanh, T) \
+  INSTANTIATE_ONE(bias_gelu_quick, T)
 PLINTH_FOR_EACH_FLOAT(INSTANTIATE)
 #undef INSTANTIATE
+#undef INSTANTIATE_ONE
 
 }  // namespace plinth::kernels::cpu

@@ -18,8 +18,11 @@ void bias_gelu_forward(void* stream, int64_t rows, int64_t cols, const T* x, con
 template <class T>
 void bias_gelu_tanh_forward(void* stream, int64_t rows, int64_t cols, const T* x, const T* bias,
                             T* y);
+template <class T>
+void bias_gelu_quick_forward(void* stream, int64_t rows, int64_t cols, const T* x, const T* bias,
+                             T* y);
 
-// Bytes of workspace that either backward pass needs where dbias is not null.
+// Bytes of workspace that each backward pass needs where dbias is not null.
 template <class T>
 size_t bias_gelu_backward_workspace(int64_t rows, int64_t cols);
 
@@ -29,5 +32,8 @@ void bias_gelu_backward(void* stream, int64_t rows, int64_t cols, const T* dy, c
 template <class T>
 void bias_gelu_tanh_backward(void* stream, int64_t rows, int64_t cols, const T* dy, const T* x,
                              const T* bias, T* dx, T* dbias, void* workspace);
+template <class T>
+void bias_gelu_quick_backward(void* stream, int64_t rows, int64_t cols, const T* dy, const T* x,
+                              const T* bias, T* dx, T* dbias, void* workspace);
 
 }  // namespace plinth::kernels::cuda

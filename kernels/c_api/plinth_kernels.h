@@ -181,7 +181,8 @@ enum {
   PLINTH_SILU = 2,
   PLINTH_RELU = 3,
   PLINTH_SIGMOID = 4,
-  PLINTH_TANH = 5
+  PLINTH_TANH = 5,
+  PLINTH_GELU_QUICK = 6 /* x sigmoid(1.702 x), CLIP's form */
 };
 
 /* n elements of dtype (FLOATING). `saved` is the input x; for sigmoid and tanh the output y. */
@@ -200,8 +201,8 @@ plinth_status plinth_swiglu_backward(plinth_device device, void* stream, plinth_
                                      int64_t rows, int64_t cols, int64_t stride, const void* dy,
                                      const void* gate, const void* up, void* dgate, void* dup);
 
-/* y = gelu(x + bias), form PLINTH_GELU or PLINTH_GELU_TANH: [rows, cols] of dtype (FLOATING), bias
- * and dbias [cols]. dbias may be NULL. */
+/* y = gelu(x + bias), form PLINTH_GELU, PLINTH_GELU_TANH or PLINTH_GELU_QUICK: [rows, cols] of
+ * dtype (FLOATING), bias and dbias [cols]. dbias may be NULL. */
 plinth_status plinth_bias_gelu_forward(plinth_device device, void* stream, plinth_dtype dtype,
                                        plinth_activation form, int64_t rows, int64_t cols,
                                        const void* x, const void* bias, void* y);

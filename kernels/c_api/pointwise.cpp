@@ -31,12 +31,19 @@ void check_stride(int64_t rows, int64_t cols, int64_t stride) {
     case PLINTH_SILU: return PLINTH_CALL(silu_##direction, __VA_ARGS__);           \
     case PLINTH_RELU: return PLINTH_CALL(relu_##direction, __VA_ARGS__);           \
     case PLINTH_SIGMOID: return PLINTH_CALL(sigmoid_##direction, __VA_ARGS__);     \
-    default: return PLINTH_CALL(tanh_##direction, __VA_ARGS__);                    \
+    case PLINTH_TANH: return PLINTH_CALL(tanh_##direction, __VA_ARGS__);           \
+    default: return PLINTH_CALL(gelu_quick_##direction, __VA_ARGS__);              \
   }
 
-void check_kind(plinth_activation kind, plinth_activation last) {
-  require(kind >= PLINTH_GELU && kind <= last,
-          "activation is " + std::to_string(kind) + ", takes 0 to " + std::to_string(last));
+void check_kind(plinth_activation kind) {
+  require(kind >= PLINTH_GELU && kind <= PLINTH_GELU_QUICK,
+          "activation is " + std::to_string(kind) + ", takes 0 to " +
+              std::to_string(PLINTH_GELU_QUICK));
+}
+
+void check_form(plinth_activation form) {
+  require(form == PLINTH_GELU || form == PLINTH_GELU_TANH || form == PLINTH_GELU_QUICK,
+          "form is " + std::to_string(form) + ", takes PLINTH_GELU, _TANH or _QUICK");
 }
 
 size_t bias_gelu_bytes(plinth_device device, plinth_dtype dtype, int64_t rows, int64_t cols) {
@@ -51,7 +58,7 @@ plinth_status plinth_activation_forward(plinth_device device, void* stream, plin
   return guarded(__func__, device, [&] {
     check_floating(dtype);
     product({{"n", n}});
-    check_kind(kind, PLINTH_TANH);
+    check_kind(kind);
     check_pointers(n, size_of(dtype), {{"x", x}, {"y", y}});
     with_floating(dtype,
                   [&]<class T>() { PLINTH_ACTIVATION(kind, forward, n, in<T>(x), out<T>(y)) });
@@ -64,7 +71,7 @@ plinth_status plinth_activation_backward(plinth_device device, void* stream, pli
   return guarded(__func__, device, [&] {
     check_floating(dtype);
     product({{"n", n}});
-    check_kind(kind, PLINTH_TANH);
+    check_kind(kind);
     check_pointers(n, size_of(dtype), {{"dy", dy}, {"saved", saved}, {"dx", dx}});
     with_floating(dtype, [&]<class T>() {
       PLINTH_ACTIVATION(kind, backward, n, in<T>(dy), in<T>(saved), out<T>(dx))
@@ -105,13 +112,15 @@ plinth_status plinth_bias_gelu_forward(plinth_device device, void* stream, plint
                                        const void* x, const void* bias, void* y) {
   return guarded(__func__, device, [&] {
     const int64_t n = check_matrix(dtype, rows, cols);
-    check_kind(form, PLINTH_GELU_TANH);
+    check_form(form);
     check_pointers(n, size_of(dtype), {{"x", x}, {"bias", bias}, {"y", y}});
     with_floating(dtype, [&]<class T>() {
       if (form == PLINTH_GELU) {
         PLINTH_CALL(bias_gelu_forward, rows, cols, in<T>(x), in<T>(bias), out<T>(y));
-      } else {
+      } else if (form == PLINTH_GELU_TANH) {
         PLINTH_CALL(bias_gelu_tanh_forward, rows, cols, in<T>(x), in<T>(bias), out<T>(y));
+      } else {
+        PLINTH_CALL(bias_gelu_quick_forward, rows, cols, in<T>(x), in<T>(bias), out<T>(y));
       }
     });
   });
@@ -132,7 +141,7 @@ plinth_status plinth_bias_gelu_backward(plinth_device device, void* stream, plin
                                         void* dbias, void* workspace, size_t workspace_bytes) {
   return guarded(__func__, device, [&] {
     const int64_t n = check_matrix(dtype, rows, cols);
-    check_kind(form, PLINTH_GELU_TANH);
+    check_form(form);
     check_pointers(n, size_of(dtype), {{"dy", dy}, {"x", x}, {"bias", bias}, {"dx", dx}});
     check_optional(size_of(dtype), {{"dbias", dbias}});
     if (dbias)
@@ -141,8 +150,11 @@ plinth_status plinth_bias_gelu_backward(plinth_device device, void* stream, plin
       if (form == PLINTH_GELU) {
         PLINTH_CALL_WITH(bias_gelu_backward, rows, cols, in<T>(dy), in<T>(x), in<T>(bias),
                          out<T>(dx), out<T>(dbias));
-      } else {
+      } else if (form == PLINTH_GELU_TANH) {
         PLINTH_CALL_WITH(bias_gelu_tanh_backward, rows, cols, in<T>(dy), in<T>(x), in<T>(bias),
+                         out<T>(dx), out<T>(dbias));
+      } else {
+        PLINTH_CALL_WITH(bias_gelu_quick_backward, rows, cols, in<T>(dy), in<T>(x), in<T>(bias),
                          out<T>(dx), out<T>(dbias));
       }
     });

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "core/autograd.h"
 #include "core/error.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
@@ -27,9 +28,7 @@ PreNormBlockOptions block_options(const ClipTowerConfig& config, bool causal) {
           .heads = config.heads,
           .ffn_dim = config.ffn_dim,
           .causal = causal,
-          .activation = config.activation == ClipActivation::QuickGelu
-                            ? nn::TensorMap(nn::quick_gelu)
-                            : nn::TensorMap(),
+          .gelu = config.gelu,
           .norm_eps = config.norm_eps,
           .attention_dropout = config.attention_dropout,
           .qkv_init = normal(0, residual),
@@ -161,6 +160,11 @@ Tensor Clip::loss(const Tensor& pixels, const Tensor& ids) {
   const Tensor logits = forward(pixels, ids);
   const Tensor pairs = arange(0, static_cast<double>(ids.size(0))).to(logits.device());
   return (cross_entropy(logits, pairs) + cross_entropy(logits.transpose(0, 1), pairs)) * 0.5;
+}
+
+void Clip::limit_scale() {
+  const NoGradGuard no_grad;
+  logit_scale_.copy_(clamp(logit_scale_, -100, std::log(100.0)));
 }
 
 Tensor Clip::zero_shot_classes(const Tensors& prompts) {

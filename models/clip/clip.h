@@ -68,6 +68,9 @@ class Clip final : public ImageModel {
   // images.
   Tensor loss(const Tensor& pixels, const Tensor& ids);
 
+  // Keeps exp(logit_scale) at most 100, as the paper's training does (section 2.5).
+  void limit_scale();
+
   // A classifier without training (section 3.1.4): for each class its prompts, ids int64 [prompts,
   // time]; gives [classes, projection_dim], the direction of the mean of each class's features.
   // similarity(image_features(pixels), that) are logits of the classes. Throws Error(Argument) for

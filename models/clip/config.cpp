@@ -9,8 +9,7 @@ namespace plinth {
 
 namespace {
 
-constexpr std::array<std::string_view, 2> kActivations = {"quick_gelu",
-                                                          "gelu"};  // by ClipActivation
+constexpr std::array<std::string_view, 2> kActivations = {"quick_gelu", "gelu"};
 constexpr std::array<std::string_view, 1> kArchitectures = {"CLIPModel"};
 
 void read_tower(const ConfigJson& json, std::string_view key, ClipTowerConfig& tower) {
@@ -19,7 +18,7 @@ void read_tower(const ConfigJson& json, std::string_view key, ClipTowerConfig& t
   tower.heads = json.size("num_attention_heads", tower.heads);
   tower.ffn_dim = json.size("intermediate_size", tower.ffn_dim);
   const bool quick = json.word("hidden_act", kActivations[0], kActivations) == kActivations[0];
-  tower.activation = quick ? ClipActivation::QuickGelu : ClipActivation::Gelu;
+  tower.gelu = quick ? GeluForm::Quick : GeluForm::Exact;
   tower.norm_eps = json.number("layer_norm_eps", tower.norm_eps);
   tower.attention_dropout = json.number("attention_dropout", tower.attention_dropout);
   check(tower.dim % tower.heads == 0, ErrorKind::Format, json.subject(), key, ".hidden_size is ",
@@ -34,15 +33,16 @@ nlohmann::ordered_json write_tower(const ClipTowerConfig& tower, const char* mod
   json["num_hidden_layers"] = tower.layers;
   json["num_attention_heads"] = tower.heads;
   json["intermediate_size"] = tower.ffn_dim;
-  json["hidden_act"] = kActivations[static_cast<size_t>(tower.activation)];
+  json["hidden_act"] = kActivations[tower.gelu == GeluForm::Quick ? 0 : 1];
   json["layer_norm_eps"] = tower.norm_eps;
   json["attention_dropout"] = tower.attention_dropout;
   json["projection_dim"] = projection_dim;
   return json;
 }
 
-nlohmann::ordered_json or_null(std::optional<int64_t> token) {
-  return token ? nlohmann::ordered_json(*token) : nullptr;
+// -1 is read as none, where null would mean the default.
+int64_t or_none(std::optional<int64_t> token) {
+  return token.value_or(-1);
 }
 
 }  // namespace
@@ -80,8 +80,8 @@ std::string ClipConfig::to_json(DType dtype) const {
   json["text_config"] = write_tower(text, "clip_text_model", projection_dim);
   json["text_config"]["vocab_size"] = text.vocab_size;
   json["text_config"]["max_position_embeddings"] = text.context;
-  json["text_config"]["pad_token_id"] = or_null(text.pad_token);
-  json["text_config"]["bos_token_id"] = or_null(text.bos_token);
+  json["text_config"]["pad_token_id"] = or_none(text.pad_token);
+  json["text_config"]["bos_token_id"] = or_none(text.bos_token);
   json["text_config"]["eos_token_id"] = text.eos_token;
   json["vision_config"] = write_tower(vision, "clip_vision_model", projection_dim);
   json["vision_config"]["image_size"] = vision.image_size;

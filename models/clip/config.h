@@ -6,12 +6,11 @@
 #include <optional>
 #include <string>
 
+#include "core/ops/activation.h"
 #include "kernels/dtype.h"
 #include "models/config_json.h"
 
 namespace plinth {
-
-enum class ClipActivation { QuickGelu, Gelu };
 
 // What both towers have.
 struct ClipTowerConfig {
@@ -19,7 +18,7 @@ struct ClipTowerConfig {
   int64_t layers = 12;     // num_hidden_layers
   int64_t heads = 8;       // num_attention_heads
   int64_t ffn_dim = 2048;  // intermediate_size
-  ClipActivation activation = ClipActivation::QuickGelu;
+  GeluForm gelu = GeluForm::Quick;
   double norm_eps = 1e-5;
   double attention_dropout = 0;
 };

@@ -41,6 +41,24 @@ T5Config T5Config::from_json(const ConfigJson& json, const SafetensorsCheckpoint
   return config;
 }
 
+T5Config T5Config::from_size(const ModelSize& size) {
+  check(size.kv_heads == 0 || size.kv_heads == size.heads, ErrorKind::Config, "model.kv_heads",
+        "t5 has as many keys and values as heads (", size.heads, "), got ", size.kv_heads);
+  check(size.dim % size.heads == 0, ErrorKind::Config, "model.dim", "got ", size.dim,
+        ", takes a multiple of heads (", size.heads, ")");
+  T5Config config;
+  config.vocab_size = size.vocab_size;
+  config.dim = size.dim;
+  config.head_dim = size.dim / size.heads;
+  config.ffn_dim = size.ffn_dim ? size.ffn_dim : 4 * size.dim;
+  config.encoder_layers = config.decoder_layers = size.layers;
+  config.heads = size.heads;
+  config.dropout = size.dropout;
+  config.tied = config.scaled_head = size.tied;
+  if (size.eos_token) config.eos_token = size.eos_token;
+  return config;
+}
+
 std::string T5Config::to_json(DType dtype) const {
   nlohmann::ordered_json json;
   json["architectures"] = {"T5ForConditionalGeneration"};

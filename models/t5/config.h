@@ -9,6 +9,7 @@
 #include "core/io/checkpoint_files.h"
 #include "kernels/dtype.h"
 #include "models/config_json.h"
+#include "models/model_size.h"
 
 namespace plinth {
 
@@ -38,6 +39,9 @@ struct T5Config {
   // have an lm_head, or, without them, it is not scaled. Throws Error(Format) naming file and key
   // for what is malformed, or what Plinth's T5 does not compute.
   static T5Config from_json(const ConfigJson& json, const SafetensorsCheckpoint* weights);
+  // As many layers in the decoder as in the encoder, by the defaults' kind of MLP. Throws
+  // Error(Config).
+  static T5Config from_size(const ModelSize& size);
   std::string to_json(DType dtype) const;
 };
 

@@ -1,7 +1,8 @@
 #pragma once
 
 // Images as sequences of vectors (Dosovitskiy et al. 2021, arXiv 2010.11929, section 3.1): a vector
-// for each patch, a class token before them, and a learned position added to each.
+// for each patch, a class token before them, and a learned position added to each. Behind them
+// there may be more learned tokens (Fang et al. 2021, arXiv 2106.00666).
 
 #include <string>
 #include <vector>
@@ -13,12 +14,13 @@
 namespace plinth {
 
 struct ImageEmbeddingOptions {
-  int64_t image_size = 0;  // pixels of each side that the positions are for
+  Size2d image_size = 0;   // pixels that the positions are for
   int64_t patch_size = 0;  // pixels of each side
   int64_t channels = 3;
   int64_t dim = 0;
+  int64_t more_tokens = 0;  // "more_tokens" behind the patches
   bool patch_bias = true;
-  nn::Initializer patch_init = {}, class_init = {}, position_init = {};
+  nn::Initializer patch_init = {}, class_init = {}, more_init = {}, position_init = {};
   bool fixed_positions = false;  // they take no gradient
 };
 
@@ -27,8 +29,8 @@ class ImageEmbedding final : public nn::ModuleOf<ImageEmbedding> {
   // Throws Error(Argument) for sizes below 1, and patches larger than the image.
   explicit ImageEmbedding(const ImageEmbeddingOptions& options);
 
-  // pixels [batch, channels, height, width] to [batch, 1 + patches, dim], the class token first.
-  // Throws what patches() does.
+  // pixels [batch, channels, height, width] to [batch, 1 + patches + more_tokens, dim], the class
+  // token first. Throws what patches() does.
   Tensor forward(const Tensor& pixels, bool interpolate = false);
 
   // ---- what forward() is made of ----
@@ -38,30 +40,27 @@ class ImageEmbedding final : public nn::ModuleOf<ImageEmbedding> {
   // [batch, channels, height, width], an image smaller than a patch, and where `interpolate` is
   // false for another size.
   Tensor patches(const Tensor& pixels, bool interpolate = false);
-  // The class token with its position before x [batch, count, dim].
-  Tensor with_class_token(const Tensor& x) const;
+  // The class token with its position before x [batch, count, dim], and more tokens with theirs
+  // behind it.
+  Tensor with_tokens(const Tensor& x) const;
 
   // Patches of an image of image_size pixels.
-  int64_t patch_count() const { return grid_ * grid_; }
-  const Tensor& position() const { return position_; }  // [1 + patches, dim]
+  Size2d grid() const { return grid_; }
+  int64_t patch_size() const { return options_.patch_size; }
+  int64_t patch_count() const { return grid_.height * grid_.width; }
+  const Tensor& position() const { return position_; }  // [1 + patches + more_tokens, dim]
 
  private:
   void check_pixels(const Tensor& pixels, bool interpolate) const;
   Tensor positions(int64_t rows, int64_t columns) const;
 
   ImageEmbeddingOptions options_;
-  int64_t grid_;  // patches of each side
+  Size2d grid_ = 0;
   nn::Handle<nn::Conv2d> patches_;
-  Tensor class_token_, position_;
+  Tensor class_token_, more_tokens_, position_;
 };
 
 // "224 x 224, 3 channels, in patches of 16 x 16", for who looks at a model.
-std::string image_text(int64_t size, int64_t channels, int64_t patch_size);
-
-// Weights by which values on a grid of from x from give those on one of
-// rows x columns: cubic convolution with a = -0.75 along each side, edges repeated, corners not
-// aligned, as PyTorch's interpolate(mode="bicubic") does it (Keys 1981, "Cubic convolution
-// interpolation for digital image processing"). float32 [rows * columns, from * from].
-Tensor bicubic_weights(int64_t from, int64_t rows, int64_t columns);
+std::string image_text(Size2d size, int64_t channels, int64_t patch_size);
 
 }  // namespace plinth

@@ -5,8 +5,10 @@
 
 #include "models/clip/clip.h"
 #include "models/family.h"
+#include "models/segmenter/segmenter.h"
 #include "models/vit/vit.h"
 #include "models/vit_mae/vit_mae.h"
+#include "models/yolos/yolos.h"
 
 namespace plinth {
 
@@ -19,9 +21,10 @@ constexpr ImageModelFamily family(std::string_view type) {
   return {type, from_config<ImageModel, Model, Config>};
 }
 
-constexpr std::array kFamilies = {family<ViT, ViTConfig>("vit"),
-                                  family<ViTMae, ViTMaeConfig>("vit_mae"),
-                                  family<Clip, ClipConfig>("clip")};
+constexpr std::array kFamilies = {
+    family<ViT, ViTConfig>("vit"), family<ViTMae, ViTMaeConfig>("vit_mae"),
+    family<Yolos, YolosConfig>("yolos"), family<Segmenter, SegmenterConfig>("vit_segmenter"),
+    family<Clip, ClipConfig>("clip")};
 
 const ImageModelFamily& family_of(const ConfigJson& config) {
   std::vector<std::string_view> types;

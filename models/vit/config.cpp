@@ -17,9 +17,8 @@ constexpr std::array<std::string_view, 2> kArchitectures = {"ViTForImageClassifi
 
 }  // namespace
 
-ViTConfig read_vit_sizes(const ConfigJson& json) {
+ViTConfig read_vit_layers(const ConfigJson& json) {
   ViTConfig config;
-  config.image_size = json.size("image_size", config.image_size);
   config.patch_size = json.size("patch_size", config.patch_size);
   config.channels = json.size("num_channels", config.channels);
   config.dim = json.size("hidden_size", config.dim);
@@ -35,6 +34,12 @@ ViTConfig read_vit_sizes(const ConfigJson& json) {
   config.initializer_range = json.number("initializer_range", config.initializer_range);
   check(config.dim % config.heads == 0, ErrorKind::Format, json.subject(), "hidden_size is ",
         config.dim, ", takes a multiple of num_attention_heads ", config.heads);
+  return config;
+}
+
+ViTConfig read_vit_sizes(const ConfigJson& json) {
+  ViTConfig config = read_vit_layers(json);
+  config.image_size = json.size("image_size", config.image_size);
   check(config.patch_size <= config.image_size, ErrorKind::Format, json.subject(), "patch_size is ",
         config.patch_size, ", takes at most image_size ", config.image_size);
   return config;

@@ -44,8 +44,9 @@ struct ViTConfig {
   std::string to_json(DType dtype) const;
 };
 
-// What the config.json files of ViT and of its relatives share.
+// What the config.json files of ViT and of its relatives share; and that but for the image's size.
 ViTConfig read_vit_sizes(const ConfigJson& json);
+ViTConfig read_vit_layers(const ConfigJson& json);
 nlohmann::ordered_json write_vit_sizes(const ViTConfig& config, const std::string& architecture,
                                        const std::string& model_type);
 

@@ -53,7 +53,7 @@ Tensor ViTEncoder::forward(const Tensor& pixels, bool interpolate) {
 }
 
 Tensor ViTEncoder::encode(const Tensor& patches) {
-  return norm_(blocks_(dropout_(embedding_->with_class_token(patches))));
+  return norm_(blocks_(dropout_(embedding_->with_tokens(patches))));
 }
 
 ViT::ViT(const ViTConfig& config) : config_(config) {
@@ -160,6 +160,13 @@ std::vector<WeightSlice> ViT::weight_slices() const {
   return slices;
 }
 
+void load_encoder(nn::Module& model, nn::StateDict pretrained) {
+  model.to(pretrained.front().tensor.dtype());
+  model.to(pretrained.front().tensor.device());
+  std::erase_if(pretrained, [](const auto& entry) { return !entry.name.starts_with("encoder."); });
+  model.load_state_dict(pretrained, /*strict=*/false);
+}
+
 std::unique_ptr<ViT> make_classifier(const nn::Module& pretrained, ViTConfig config,
                                      std::vector<std::string> labels, uint64_t seed) {
   check(labels.size() >= 2, ErrorKind::Argument, kName, "got ", labels.size(),
@@ -168,11 +175,7 @@ std::unique_ptr<ViT> make_classifier(const nn::Module& pretrained, ViTConfig con
   config.pooler = false;
   auto model = std::make_unique<ViT>(config);
   model->reset_parameters(seed);
-  nn::StateDict encoder = pretrained.state_dict();
-  model->to(encoder.front().tensor.dtype());
-  model->to(encoder.front().tensor.device());
-  std::erase_if(encoder, [](const auto& entry) { return !entry.name.starts_with("encoder."); });
-  model->load_state_dict(encoder, /*strict=*/false);
+  load_encoder(*model, pretrained.state_dict());
   return model;
 }
 

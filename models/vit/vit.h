@@ -91,6 +91,10 @@ class ViT final : public ImageModel {
   nn::Handle<nn::Linear> pooler_, head_;
 };
 
+// Gives `model` the encoder of `pretrained`, another model's state, and its dtype and device.
+// Throws Error(Shape) for an encoder of other sizes.
+void load_encoder(nn::Module& model, nn::StateDict pretrained);
+
 // A classifier that begins with the encoder of `pretrained`, a ViT or a masked autoencoder, whose
 // sizes `config` has; its head is drawn from the seed. Throws Error(Argument) for fewer than two
 // labels, Error(Shape) for an encoder of other sizes.

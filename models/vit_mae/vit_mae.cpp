@@ -33,17 +33,21 @@ nn::Initializer patch_init(const ViTConfig& config) {
 }
 
 // The rows of x [images, count, dim] at index [images, some]: [images, some, dim]. An index of
-// `count` means row `filler` [dim], if that is given.
+// `count` means row `filler` [dim], if that is given. The host reads no index, which may be a
+// GPU's.
 Tensor rows_at(const Tensor& x, const Tensor& index, const Tensor& filler = {}) {
   const int64_t images = x.size(0), count = x.size(1), some = index.size(1), dim = x.size(2);
-  std::vector<int64_t> at;
-  const auto* places = index.data<int64_t>();
-  for (int64_t i = 0; i < images * some; ++i)
-    at.push_back(places[i] < count ? i / some * count + places[i] : images * count);
+  const Tensor first = arange(0, static_cast<double>(images * count), static_cast<double>(count),
+                              {DType::Int64, x.device()});
+  const Tensor places = index.to(x.device());
+  Tensor at = places + first.unsqueeze(1);
   Tensor rows = x.reshape({images * count, dim});
-  if (filler.defined()) rows = cat({rows, filler.unsqueeze(0).to(x.dtype())}, 0);
-  const Tensor flat = from_values(at, {images * some}).to(x.device());
-  return index_select(rows, 0, flat).reshape({images, some, dim});
+  if (filler.defined()) {
+    at = masked_fill(at, ge(places, static_cast<double>(count)),
+                     static_cast<double>(images * count));
+    rows = cat({rows, filler.unsqueeze(0).to(x.dtype())}, 0);
+  }
+  return index_select(rows, 0, at.flatten(0, 1)).reshape({images, some, dim});
 }
 
 void check_mask(const ViTMaeConfig& config, const Tensor& pixels, const MaeMask& mask) {

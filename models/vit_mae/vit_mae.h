@@ -14,7 +14,7 @@
 
 namespace plinth {
 
-// Which patches of each image are seen: int64 tensors on the CPU.
+// Which patches of each image are seen: int64 tensors, on the CPU or the model's device.
 struct MaeMask {
   Tensor kept;      // [images, kept], in the order in which the encoder gets them
   Tensor restored;  // [images, patches]: each patch's place among all, those that are kept first

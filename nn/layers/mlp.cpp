@@ -20,11 +20,6 @@ Tensor dropped(const Handle<Dropout>& dropout, const Tensor& x) {
 
 }  // namespace
 
-Tensor quick_gelu(const Tensor& x) {
-  constexpr double kSlope = 1.702;
-  return silu(x * kSlope) * (1 / kSlope);
-}
-
 MLP::MLP(int64_t dim, int64_t hidden, const MLPOptions& options)
     : gelu_(options.gelu), activation_(options.activation) {
   const auto linear_options = [&](const Initializer& weight_init) {

@@ -9,10 +9,6 @@
 
 namespace plinth::nn {
 
-// x sigmoid(1.702 x), the approximation of GELU that CLIP was trained with (Hendrycks & Gimpel
-// 2016, arXiv 1606.08415, section 2). Errors are silu's.
-Tensor quick_gelu(const Tensor& x);
-
 struct MLPOptions {
   GeluForm gelu = GeluForm::Exact;
   TensorMap activation = {};  // in place of GELU, if given

@@ -100,7 +100,8 @@ TEST(FinetuneSequences, LearnsToTranslate) {
   EXPECT_THAT(trained.output,
               AllOf(HasSubstr("all begin at random"), HasSubstr("t5, seq2seq"),
                     HasSubstr("1 bad line left out"), HasSubstr("has an empty spanish"),
-                    HasSubstr("bleu 100.0000"), HasSubstr("chrf 100.0000")));
+                    HasSubstr("bleu 100.0000"), HasSubstr("chrf 100.0000"),
+                    HasSubstr("rouge1 1.0000, rouge2 1.0000, rougeL 1.0000")));
   for (const char* beams : {"1", "3"}) {
     const Outcome scored = here.run(
         joined({"eval", "run", "--data", "pairs.tsv", "--json", "--beams", beams}, kColumns));

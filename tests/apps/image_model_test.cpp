@@ -32,7 +32,7 @@ TEST(Plinth, InspectsAndConvertsModelsOfImages) {
   EXPECT_EQ(SafetensorsCheckpoint::open(here / "copy").records()[0].dtype, DType::BFloat16);
   const Outcome averaged = run({"convert", fixture("vit").string(), "other", "--average"});
   EXPECT_EQ(averaged.status, 2);
-  EXPECT_THAT(averaged.errors, HasSubstr("--average: got a model of images, which has none"));
+  EXPECT_THAT(averaged.errors, HasSubstr("--average: got a vit, takes a language model"));
 }
 
 }  // namespace

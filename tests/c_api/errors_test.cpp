@@ -190,8 +190,8 @@ TEST(CApiErrors, OptionsOutOfRange) {
   expect_refused(
       plinth_matmul(kTested, nullptr, PLINTH_FLOAT32, &product, some(), some(), nullptr, some()),
       "c has a negative stride");
-  expect_refused(plinth_activation_forward(kTested, nullptr, PLINTH_FLOAT32, 6, 1, some(), some()),
-                 "activation is 6, takes 0 to 5");
+  expect_refused(plinth_activation_forward(kTested, nullptr, PLINTH_FLOAT32, 7, 1, some(), some()),
+                 "activation is 7, takes 0 to 6");
   expect_refused(
       plinth_swiglu_forward(kTested, nullptr, PLINTH_FLOAT32, 2, 4, 3, some(), some(), some()),
       "stride is 3, takes 4 (cols) or more");

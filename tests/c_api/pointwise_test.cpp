@@ -18,6 +18,7 @@ double activation(plinth_activation kind, double x) {
     case PLINTH_GELU: return x / 2 * (1 + std::erf(x / std::sqrt(2)));
     case PLINTH_GELU_TANH:
       return x / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+    case PLINTH_GELU_QUICK: return x * sigmoid(1.702 * x);
     case PLINTH_SILU: return x * sigmoid(x);
     case PLINTH_RELU: return std::max(x, 0.0);
     case PLINTH_SIGMOID: return sigmoid(x);
@@ -26,7 +27,7 @@ double activation(plinth_activation kind, double x) {
 }
 
 TEST(CApi, Activations) {
-  for (plinth_activation kind = PLINTH_GELU; kind <= PLINTH_TANH; ++kind) {
+  for (plinth_activation kind = PLINTH_GELU; kind <= PLINTH_GELU_QUICK; ++kind) {
     SCOPED_TRACE(kind);
     Array<float> x(kCount, 1), dy(kCount, 2), y(kCount), dx(kCount);
     EXPECT_OK(plinth_activation_forward(kTested, nullptr, PLINTH_FLOAT32, kind, kCount, x.data(),
@@ -64,8 +65,16 @@ TEST(CApi, SwiGluOfTheHalvesOfABuffer) {
   expect_near(d_both.values(), d_both2.values());
 }
 
-TEST(CApi, BiasGeluInBothForms) {
-  for (const plinth_activation form : {PLINTH_GELU, PLINTH_GELU_TANH}) {
+TEST(CApi, BiasGeluInAllForms) {
+  struct Form {
+    plinth_activation name;
+    decltype(&cpu::bias_gelu_forward<float>) forward;
+    decltype(&cpu::bias_gelu_backward<float>) backward;
+  };
+  for (const auto& [form, forward, backward] :
+       {Form{PLINTH_GELU, cpu::bias_gelu_forward, cpu::bias_gelu_backward},
+        Form{PLINTH_GELU_TANH, cpu::bias_gelu_tanh_forward, cpu::bias_gelu_tanh_backward},
+        Form{PLINTH_GELU_QUICK, cpu::bias_gelu_quick_forward, cpu::bias_gelu_quick_backward}}) {
     Array<float> x(kCount, 1), bias(kCols, 2), dy(kCount, 3), y(kCount), dx(kCount), dbias(kCols);
     EXPECT_OK(plinth_bias_gelu_forward(kTested, nullptr, PLINTH_FLOAT32, form, kRows, kCols,
                                        x.data(), bias.data(), y.data()));
@@ -76,15 +85,8 @@ TEST(CApi, BiasGeluInBothForms) {
                                         dy.data(), x.data(), bias.data(), dx.data(), dbias.data(),
                                         workspace.data(), workspace.bytes()));
     Array<float> y2(kCount), dx2(kCount), dbias2(kCols);
-    if (form == PLINTH_GELU) {
-      cpu::bias_gelu_forward<float>(kRows, kCols, x.data(), bias.data(), y2.data());
-      cpu::bias_gelu_backward<float>(kRows, kCols, dy.data(), x.data(), bias.data(), dx2.data(),
-                                     dbias2.data());
-    } else {
-      cpu::bias_gelu_tanh_forward<float>(kRows, kCols, x.data(), bias.data(), y2.data());
-      cpu::bias_gelu_tanh_backward<float>(kRows, kCols, dy.data(), x.data(), bias.data(),
-                                          dx2.data(), dbias2.data());
-    }
+    forward(kRows, kCols, x.data(), bias.data(), y2.data());
+    backward(kRows, kCols, dy.data(), x.data(), bias.data(), dx2.data(), dbias2.data());
     expect_near(y.values(), y2.values());
     expect_near(dx.values(), dx2.values());
     expect_near(dbias.values(), dbias2.values());

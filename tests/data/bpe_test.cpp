@@ -161,5 +161,23 @@ TEST(TrainBpe, CountsBillions) {
   EXPECT_EQ(train_bpe(words, {}, 257, 2).spellings[256], "ab");
 }
 
+// The example of Hugging Face's course, chapter 6, on byte pair encoding.
+TEST(TrainWordPieces, JoinsCharactersAndKeepsThePrefixOnce) {
+  const std::vector<std::pair<std::string, int64_t>> words = {
+      {"hug", 10}, {"pug", 5}, {"pun", 12}, {"bun", 4}, {"hugs", 5}};
+  const std::vector<std::string> special = {"[UNK]"};
+  EXPECT_EQ(train_word_pieces(words, special, "##", 100, 6),
+            (std::vector<std::string>{"[UNK]", "b", "g", "h", "n", "p", "s", "u", "##g", "##n",
+                                      "##s", "##u", "##ug", "##un", "hug", "pun"}));
+  EXPECT_EQ(train_word_pieces(words, special, "##", 13, 1).back(), "##ug");
+}
+
+TEST(TrainWordPieces, TakesCharactersOfSeveralBytesWhole) {
+  const std::vector<std::pair<std::string, int64_t>> words = {{"\u00e9t\u00e9", 2}, {"\u4e2d", 9}};
+  EXPECT_EQ(train_word_pieces(words, {}, "##", 100, 2),
+            (std::vector<std::string>{"t", "\u00e9", "\u4e2d", "##t", "##\u00e9", "\u00e9t",
+                                      "\u00e9t\u00e9"}));
+}
+
 }  // namespace
 }  // namespace plinth

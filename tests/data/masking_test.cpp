@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <numeric>
 #include <vector>
@@ -107,6 +108,57 @@ TEST(TokenMasker, PutsTokensAroundASequenceAndPredictsNoSpecialOne) {
   EXPECT_EQ(predicted(mask(options, 0, {7, 7})), 0);
 }
 
+// Words of one to three tokens: 0 to 9 begin one, 10 to 19 go on with it, and 20 is kept.
+MaskingOptions of_words() {
+  MaskingOptions options{.share = 0.3, .mask_token = 29, .vocab_size = 30, .kept = {20}, .seed = 3};
+  for (int64_t id = 0; id < 20; ++id) options.continues.push_back(id >= 10);
+  return options;
+}
+
+TEST(TokenMasker, MasksWholeWords) {
+  const MaskingOptions options = of_words();
+  std::vector<int64_t> tokens = {11};  // what began before the sequence is a word, too
+  while (tokens.size() < 200) {
+    const int64_t i = std::ssize(tokens);
+    tokens.push_back(i % 10);
+    for (int64_t more = 0; more < i * 7 % 3; ++more) tokens.push_back(10 + (i + more) % 10);
+    if (i % 11 == 0) tokens.insert(tokens.end(), {20, 12});  // a word behind a kept token
+  }
+  const auto most = std::llround(0.3 * static_cast<double>(tokens.size()));
+  std::vector<int> times(tokens.size());
+  constexpr int kSamples = 400;
+  for (int64_t sample = 0; sample < kSamples; ++sample) {
+    const Masked masked = mask(options, sample, tokens);
+    // Single tokens fill what longer words leave.
+    ASSERT_EQ(predicted(masked), most);
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      const bool is_predicted = masked.targets[i] != kIgnoredTarget;
+      times[i] += is_predicted ? 1 : 0;
+      if (tokens[i] == 20) {
+        ASSERT_FALSE(is_predicted);
+      }
+      const bool goes_on = i > 0 && tokens[i] >= 10 && tokens[i] < 20 && tokens[i - 1] != 20;
+      if (goes_on) {
+        ASSERT_EQ(is_predicted, masked.targets[i - 1] != kIgnoredTarget) << i;
+      }
+    }
+  }
+  // Any word about as often as another, whatever its length.
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i] != 20) {
+      EXPECT_NEAR(times[i], 0.32 * kSamples, 0.1 * kSamples) << i;
+    }
+  }
+  EXPECT_EQ(mask(options, 7, tokens), mask(options, 7, tokens));
+  EXPECT_NE(mask(options, 7, tokens), mask(options, 8, tokens));
+}
+
+TEST(TokenMasker, MasksOneWordAtLeastHoweverLong) {
+  const MaskingOptions options = of_words();
+  for (int64_t sample = 0; sample < 20; ++sample)
+    EXPECT_EQ(predicted(mask(options, sample, {1, 11, 12, 20})), 3);
+}
+
 TEST(TokenMasker, RefusesOptionsOutOfRange) {
   const auto refused = [](const MaskingOptions& options, const char* message) {
     expect_error(ErrorKind::Argument, message, [&] { TokenMasker{options}; });
@@ -115,6 +167,8 @@ TEST(TokenMasker, RefusesOptionsOutOfRange) {
   refused({.share = 1, .vocab_size = 5}, "share is 1");
   refused({.mask_token = 5, .vocab_size = 5}, "token is 5, takes an id below the 5");
   refused({.vocab_size = 5, .first = -1}, "token is -1");
+  refused({.vocab_size = 1, .continues = {true, false}},
+          "continues has 2 ids, takes at most the 1");
 }
 
 }  // namespace

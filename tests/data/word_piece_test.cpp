@@ -33,6 +33,18 @@ Tokenizer variant(const json& one) {
   return Tokenizer::parse(file.dump());
 }
 
+TEST(WordPiece, TellsWhichTokensGoOnWithAWord) {
+  const TemporaryDirectory here;
+  write_file_atomically(here / "vocab.txt",
+                        "[UNK]\n[CLS]\n[SEP]\n##\n##ing\nplay\n\u4e2d\n##\u4e2d\n##,\n");
+  const Tokenizer tokenizer = Tokenizer::load(here.path());
+  EXPECT_THAT(tokenizer.word_continuations(),
+              ::testing::ElementsAre(false, false, false, false, true, false, false, false, true));
+  const std::string_view text = "ab ab";
+  EXPECT_TRUE(
+      Tokenizer::train(std::span(&text, 1), {.vocab_size = 258}).word_continuations().empty());
+}
+
 TEST(WordPiece, EncodesEveryBlockAsHuggingFace) {
   for (const json& one : cases()) {
     SCOPED_TRACE(one["name"].get<std::string>());
@@ -175,6 +187,41 @@ TEST(WordPiece, RefusesByNameWhatItWouldDoDifferently) {
   write_file_atomically(folder / "vocab.txt", "[UNK]\n[CLS]\n[SEP]\n\xff\n");
   expect_error(ErrorKind::Format, "vocab.txt is not UTF-8",
                [&] { Tokenizer::load(folder.path()); });
+}
+
+// What scripts/check_tokenizer_parity.py words says of a corpus, on the fixtures' text.
+TEST(WordPiece, TrainsWhatItThenReads) {
+  const std::vector<std::string_view> texts = testing::views_of(testing::tokenizer_text());
+  const TrainOptions options{.kind = TokenizerKind::WordPiece, .vocab_size = 9000};
+  const Tokenizer trained = Tokenizer::train(texts, options);
+  EXPECT_LE(trained.vocab_size(), 9000);
+  EXPECT_EQ(trained.id("[PAD]"), 0);
+  EXPECT_EQ(trained.id("[MASK]"), 4);
+  const Tokenizer read = Tokenizer::parse(trained.to_json());
+  for (const std::string_view text : texts) {
+    const Ids ids = trained.encode(text);
+    EXPECT_EQ(read.encode(text), ids);
+    EXPECT_THAT(ids, ::testing::Not(::testing::Contains(*trained.id("[UNK]"))));
+  }
+}
+
+TEST(WordPiece, TrainingKeepsCaseIfTold) {
+  const std::string text = "Ros\u00e9 Ros\u00e9 rose rose";
+  const TrainOptions lower{.kind = TokenizerKind::WordPiece, .vocab_size = 100};
+  TrainOptions cased = lower;
+  cased.lowercase = false;
+  const std::string_view view = text;
+  EXPECT_TRUE(Tokenizer::train(std::span(&view, 1), lower).id("rose").has_value());
+  const Tokenizer tokenizer = Tokenizer::train(std::span(&view, 1), cased);
+  EXPECT_TRUE(tokenizer.id("Ros\u00e9").has_value());
+  EXPECT_EQ(tokenizer.decode(tokenizer.encode(text)), text);
+}
+
+TEST(WordPiece, TrainingNeedsRoomForTheCharacters) {
+  const std::string_view text = "abc";
+  expect_error(ErrorKind::Argument, "Tokenizer::train: vocab_size is 9, expected at least 10", [&] {
+    Tokenizer::train(std::span(&text, 1), {.kind = TokenizerKind::WordPiece, .vocab_size = 9});
+  });
 }
 
 }  // namespace

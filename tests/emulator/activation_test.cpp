@@ -59,6 +59,8 @@ void expect_activations() {
                        cpu::gelu_backward<double>);
   expect_activation<T>("gelu_tanh", false, gelu_tanh_forward<T>, gelu_tanh_backward<T>,
                        cpu::gelu_tanh_forward<double>, cpu::gelu_tanh_backward<double>);
+  expect_activation<T>("gelu_quick", false, gelu_quick_forward<T>, gelu_quick_backward<T>,
+                       cpu::gelu_quick_forward<double>, cpu::gelu_quick_backward<double>);
   expect_activation<T>("silu", false, silu_forward<T>, silu_backward<T>, cpu::silu_forward<double>,
                        cpu::silu_backward<double>);
   expect_activation<T>("relu", false, relu_forward<T>, relu_backward<T>, cpu::relu_forward<double>,

@@ -16,58 +16,68 @@ struct Case {
 const Case kCases[] = {{1, 1},    {3, 8},    {70, 64},  {5, 77},    {33, 264},
                        {2, 2056}, {140, 13}, {2, 4100}, {40, 32, 1}};
 
-// Both forms against the CPU's float64 kernels, on the numbers that T holds.
+// A form's kernels, and the CPU's.
 template <class T>
-void expect_bias_gelu(const Case& c, bool tanh) {
-  SCOPED_TRACE(testing::Message() << c.rows << " x " << c.cols << " shift " << c.shift << " tanh "
-                                  << tanh);
+struct Form {
+  const char* name;
+  decltype(&bias_gelu_forward<T>) forward;
+  decltype(&bias_gelu_backward<T>) backward;
+  decltype(&cpu::bias_gelu_forward<double>) forward64;
+  decltype(&cpu::bias_gelu_backward<double>) backward64;
+};
+
+// Against the CPU's float64 kernels, on the numbers that T holds.
+template <class T>
+void expect_bias_gelu(const Case& c, const Form<T>& form) {
+  SCOPED_TRACE(testing::Message() << c.rows << " x " << c.cols << " shift " << c.shift << " "
+                                  << form.name);
   const int64_t n = c.rows * c.cols;
   Buffer<T> x(n, c.shift), y(n, c.shift), dy(n, c.shift), dx(n, c.shift), bias(c.cols, c.shift),
       dbias(c.cols);
   Buffer<uint8_t> workspace(bias_gelu_backward_workspace<T>(c.rows, c.cols));
   uint64_t seed = 0;
   for (auto* buffer : {&x, &dy, &bias}) buffer->fill_random(++seed);
-  const auto forward = tanh ? bias_gelu_tanh_forward<T> : bias_gelu_forward<T>;
-  const auto backward = tanh ? bias_gelu_tanh_backward<T> : bias_gelu_backward<T>;
-  const auto forward64 =
-      tanh ? cpu::bias_gelu_tanh_forward<double> : cpu::bias_gelu_forward<double>;
-  const auto backward64 =
-      tanh ? cpu::bias_gelu_tanh_backward<double> : cpu::bias_gelu_backward<double>;
-  forward(nullptr, c.rows, c.cols, x.data(), bias.data(), y.data());
-  backward(nullptr, c.rows, c.cols, dy.data(), x.data(), bias.data(), dx.data(), dbias.data(),
-           workspace.data());
+  form.forward(nullptr, c.rows, c.cols, x.data(), bias.data(), y.data());
+  form.backward(nullptr, c.rows, c.cols, dy.data(), x.data(), bias.data(), dx.data(), dbias.data(),
+                workspace.data());
 
   const std::vector<double> in = x.values(), b = bias.values(), slopes = dy.values();
   std::vector<double> y64(n), dx64(n), dbias64(c.cols);
-  forward64(c.rows, c.cols, in.data(), b.data(), y64.data());
-  backward64(c.rows, c.cols, slopes.data(), in.data(), b.data(), dx64.data(), dbias64.data());
+  form.forward64(c.rows, c.cols, in.data(), b.data(), y64.data());
+  form.backward64(c.rows, c.cols, slopes.data(), in.data(), b.data(), dx64.data(), dbias64.data());
   expect_each<T>(y.values(), y64);
   expect_each<T>(dx.values(), dx64);
   expect_close<T>(dbias.values(), dbias64, 2);
 
-  backward(nullptr, c.rows, c.cols, dy.data(), x.data(), bias.data(), x.data(), nullptr, nullptr);
+  form.backward(nullptr, c.rows, c.cols, dy.data(), x.data(), bias.data(), x.data(), nullptr,
+                nullptr);
   EXPECT_EQ(x.values(), dx.values());
 }
 
 template <class T>
-void expect_both_forms() {
-  for (const Case& c : kCases) {
-    expect_bias_gelu<T>(c, false);
-    expect_bias_gelu<T>(c, true);
-  }
+void expect_all_forms() {
+  const Form<T> forms[] = {
+      {"exact", bias_gelu_forward<T>, bias_gelu_backward<T>, cpu::bias_gelu_forward<double>,
+       cpu::bias_gelu_backward<double>},
+      {"tanh", bias_gelu_tanh_forward<T>, bias_gelu_tanh_backward<T>,
+       cpu::bias_gelu_tanh_forward<double>, cpu::bias_gelu_tanh_backward<double>},
+      {"quick", bias_gelu_quick_forward<T>, bias_gelu_quick_backward<T>,
+       cpu::bias_gelu_quick_forward<double>, cpu::bias_gelu_quick_backward<double>}};
+  for (const Case& c : kCases)
+    for (const Form<T>& form : forms) expect_bias_gelu<T>(c, form);
 }
 
 TEST(BiasGeluKernel, Float32MatchesFloat64) {
-  expect_both_forms<float>();
+  expect_all_forms<float>();
 }
 TEST(BiasGeluKernel, BFloat16MatchesFloat64) {
-  expect_both_forms<BFloat16>();
+  expect_all_forms<BFloat16>();
 }
 TEST(BiasGeluKernel, Float16MatchesFloat64) {
-  expect_both_forms<Float16>();
+  expect_all_forms<Float16>();
 }
 TEST(BiasGeluKernel, Float64MatchesFloat64) {
-  expect_both_forms<double>();
+  expect_all_forms<double>();
 }
 
 TEST(BiasGeluKernel, GradientOfNoRowsIsZero) {

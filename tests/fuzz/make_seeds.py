@@ -135,6 +135,10 @@ def write_examples():
                  {"id": "2", "question": "Who?", "answers": [], "is_impossible": True}]
     paragraph = {"context": "It was in été 1066.", "qas": questions}
     write("examples", "squad", "s" + compact({"version": "v2.0", "data": [{"title": "t", "paragraphs": [paragraph]}]}))
+    entries = [{"image_id": 7, "category_id": 5, "bbox": [1, 2, 3.5, 4], "area": 9.5, "iscrowd": 0}]
+    boxes = {"images": [{"id": 7, "file_name": "a.png", "height": 20, "width": 30}], "annotations": entries,
+             "categories": [{"id": 5, "name": "dog"}]}
+    write("examples", "boxes", "o" + compact(boxes))
     write("examples", "images", 'ipath,label\na.png,cat\n"b,c.png",dog\n')
     write("examples", "sounds", 'a{"audio":"1.flac","text":"hello"}\n\n{"audio":"2.wav","text":""}\n')
 
@@ -156,6 +160,71 @@ def write_checkpoints():
     write("checkpoint", "state", "s" + compact(state))
 
 
+def gguf_file(fields, tensors):
+    """A GGUF file of version 3. A field is (key, type, value), a list's type ("list", type); a tensor is (name,
+    sizes, type, bytes)."""
+    codes = {"u32": (4, "<I"), "i32": (5, "<i"), "f32": (6, "<f"), "bool": (7, "<?"), "text": (8, None)}
+
+    def text(value):
+        return struct.pack("<Q", len(value.encode())) + value.encode()
+
+    def element(kind, value):
+        return text(value) if kind == "text" else struct.pack(codes[kind][1], value)
+
+    out = struct.pack("<4sIQQ", b"GGUF", 3, len(tensors), len(fields))
+    for key, kind, value in fields:
+        out += text(key)
+        if isinstance(kind, tuple):
+            out += struct.pack("<IIQ", 9, codes[kind[1]][0], len(value)) + b"".join(element(kind[1], v) for v in value)
+        else:
+            out += struct.pack("<I", codes[kind][0]) + element(kind, value)
+    data = b""
+    for name, sizes, code, content in tensors:
+        out += text(name) + struct.pack(f"<I{len(sizes)}QIQ", len(sizes), *sizes, code, len(data))
+        data += content + bytes(-len(content) % 32)
+    return out + bytes(-len(out) % 32) + data
+
+
+def write_ggufs():
+    def settings(architecture, **values):
+        fields = [("general.architecture", "text", architecture)]
+        return fields + [(f"{architecture}.{k.replace('__', '.')}", "u32", v) for k, v in values.items()]
+
+    vocabulary = ["<|endoftext|>", "h", "e", "l", "o", "Ġ", "he", "ll", "hell", "hello"]
+    gpt2 = settings("gpt2", context_length=8, embedding_length=32, block_count=1, feed_forward_length=64,
+                    attention__head_count=2)
+    gpt2 += [("gpt2.attention.layer_norm_epsilon", "f32", 1e-5), ("tokenizer.ggml.model", "text", "gpt2"),
+             ("tokenizer.ggml.tokens", ("list", "text"), vocabulary),
+             ("tokenizer.ggml.token_type", ("list", "i32"), [3] + [1] * 9),
+             ("tokenizer.ggml.merges", ("list", "text"), ["h e", "l l", "he ll", "hell o"]),
+             ("tokenizer.ggml.eos_token_id", "u32", 0), ("tokenizer.ggml.add_bos_token", "bool", False)]
+    tensors = [("token_embd.weight", [32, 10], 8, bytes(340)), ("output_norm.weight", [32], 0, bytes(128)),
+               ("blk.0.ffn_up.weight", [32, 2], 2, bytes(36)), ("position_embd.weight", [32, 1], 1, bytes(64)),
+               ("blk.0.ffn_down.weight", [2], 30, bytes(4)), ("k", [256, 1], 12, bytes(144))]
+    write("gguf", "gpt2", gguf_file(gpt2, tensors))
+    pieces = ["<unk>", "<s>", "</s>", "<0x0A>", "▁", "h", "i", "hi", "▁hi"]
+    llama = settings("llama", context_length=8, embedding_length=4, block_count=1, feed_forward_length=8,
+                     attention__head_count=2, attention__head_count_kv=1)
+    llama += [("llama.attention.layer_norm_rms_epsilon", "f32", 1e-6), ("llama.rope.freq_base", "f32", 1e4),
+              ("llama.rope.scaling.type", "text", "linear"), ("llama.rope.scaling.factor", "f32", 2),
+              ("tokenizer.ggml.model", "text", "llama"), ("tokenizer.ggml.tokens", ("list", "text"), pieces),
+              ("tokenizer.ggml.scores", ("list", "f32"), [0, 0, 0, 0, -3, -4, -5, 0, -1]),
+              ("tokenizer.ggml.token_type", ("list", "i32"), [2, 3, 3, 1, 1, 1, 1, 1, 1]),
+              ("tokenizer.ggml.bos_token_id", "u32", 1), ("tokenizer.ggml.eos_token_id", "u32", 2),
+              ("tokenizer.ggml.unknown_token_id", "u32", 0)]
+    write("gguf", "llama", gguf_file(llama, [("token_embd.weight", [4, 9], 0, bytes(144))]))
+
+
+def write_llmc_models():
+    def model(version, context, vocabulary, layers, heads, dim, padded):
+        elements = (padded + context) * dim + layers * (12 * dim * dim + 13 * dim) + 2 * dim
+        header = struct.pack("<256i", 20240326, version, context, vocabulary, layers, heads, dim, padded, *[0] * 248)
+        return header + bytes(elements * (4 if version == 3 else 2))
+
+    write("llmc_model", "float32", model(3, 2, 3, 1, 1, 2, 4))
+    write("llmc_model", "bfloat16", model(5, 1, 2, 2, 2, 2, 3))
+
+
 def main():
     for seed in HERE.glob("corpus/*/seed-*"):
         seed.unlink()
@@ -168,6 +237,8 @@ def main():
     write_examples()
     write_run_configs()
     write_checkpoints()
+    write_ggufs()
+    write_llmc_models()
 
 
 if __name__ == "__main__":

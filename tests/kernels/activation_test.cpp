@@ -17,6 +17,10 @@ double gelu_tanh_of(double x) {
   return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
 }
 
+double gelu_quick_of(double x) {
+  return x * logistic(1.702 * x);
+}
+
 template <class T>
 using Forward = void (*)(int64_t, const T*, T*);
 template <class T>
@@ -37,6 +41,7 @@ std::vector<Activation<T>> activations() {
   return {
       {"gelu", gelu_forward<T>, gelu_backward<T>, false, gelu_of, 10},
       {"gelu_tanh", gelu_tanh_forward<T>, gelu_tanh_backward<T>, false, gelu_tanh_of, 4},
+      {"gelu_quick", gelu_quick_forward<T>, gelu_quick_backward<T>, false, gelu_quick_of, 4},
       {"silu", silu_forward<T>, silu_backward<T>, false, [](double x) { return x * logistic(x); },
        4},
       {"relu", relu_forward<T>, relu_backward<T>, false, [](double x) { return x > 0 ? x : 0; }, 0},
@@ -97,6 +102,7 @@ TYPED_TEST(Activations, LimitsAndSpecialValues) {
   const double infinity = std::numeric_limits<double>::infinity();
   const auto x = cast_vector<TypeParam>({-60000, 60000, infinity, std::nan("")});
   const std::vector<std::vector<double>> expected = {{0, 60000, infinity},
+                                                     {0, 60000, infinity},
                                                      {0, 60000, infinity},
                                                      {0, 60000, infinity},
                                                      {0, 60000, infinity},
@@ -194,23 +200,38 @@ TEST(ActivationGradient, SwigluMatchesFiniteDifferences) {
 // Bias and GELU
 
 template <class T>
-void expect_bias_gelu(const Shape& s, bool tanh_form) {
+struct BiasGeluForm {
+  const char* name;
+  void (*forward)(int64_t, int64_t, const T*, const T*, T*);
+  void (*backward)(int64_t, int64_t, const T*, const T*, const T*, T*, T*);
+  double (*reference)(double);
+  Backward<double> gradient;
+};
+
+template <class T>
+std::vector<BiasGeluForm<T>> bias_gelu_forms() {
+  return {{"exact", bias_gelu_forward<T>, bias_gelu_backward<T>, gelu_of, gelu_backward<double>},
+          {"tanh", bias_gelu_tanh_forward<T>, bias_gelu_tanh_backward<T>, gelu_tanh_of,
+           gelu_tanh_backward<double>},
+          {"quick", bias_gelu_quick_forward<T>, bias_gelu_quick_backward<T>, gelu_quick_of,
+           gelu_quick_backward<double>}};
+}
+
+template <class T>
+void expect_bias_gelu(const Shape& s, const BiasGeluForm<T>& form) {
+  SCOPED_TRACE(form.name);
   const int64_t n = s.rows * s.cols;
   const auto x = random_values<T>(n, 1, 2), dy = random_values<T>(n, 2);
   const auto bias = random_values<T>(s.cols, 3);
   std::vector<T> y(n), dx(n), dbias(s.cols);
-  (tanh_form ? bias_gelu_tanh_forward<T> : bias_gelu_forward<T>)(s.rows, s.cols, x.data(),
-                                                                 bias.data(), y.data());
-  (tanh_form ? bias_gelu_tanh_backward<T> : bias_gelu_backward<T>)(s.rows, s.cols, dy.data(),
-                                                                   x.data(), bias.data(), dx.data(),
-                                                                   dbias.data());
+  form.forward(s.rows, s.cols, x.data(), bias.data(), y.data());
+  form.backward(s.rows, s.cols, dy.data(), x.data(), bias.data(), dx.data(), dbias.data());
   std::vector<double> sum(n), expected_y(n), expected_dx(n), expected_dbias(s.cols);
   for (int64_t i = 0; i < n; ++i) {
     sum[i] = as_double(x[i]) + as_double(bias[i % s.cols]);
-    expected_y[i] = tanh_form ? gelu_tanh_of(sum[i]) : gelu_of(sum[i]);
+    expected_y[i] = form.reference(sum[i]);
   }
-  (tanh_form ? gelu_tanh_backward<double> : gelu_backward<double>)(n, as_doubles(dy).data(),
-                                                                   sum.data(), expected_dx.data());
+  form.gradient(n, as_doubles(dy).data(), sum.data(), expected_dx.data());
   for (int64_t i = 0; i < n; ++i) expected_dbias[i % s.cols] += expected_dx[i];
   expect_close(y, expected_y, 10, "y of " + text(s));
   expect_close(dx, expected_dx, 16, "dx of " + text(s), 2);
@@ -218,10 +239,8 @@ void expect_bias_gelu(const Shape& s, bool tanh_form) {
 }
 
 TYPED_TEST(Activations, BiasGeluMatchesFloat64) {
-  for (const Shape& s : kShapes) {
-    expect_bias_gelu<TypeParam>(s, false);
-    expect_bias_gelu<TypeParam>(s, true);
-  }
+  for (const Shape& s : kShapes)
+    for (const auto& form : bias_gelu_forms<TypeParam>()) expect_bias_gelu<TypeParam>(s, form);
 }
 
 TEST(BiasGelu, BiasGradientHasTheSameBitsOnAnyNumberOfThreads) {

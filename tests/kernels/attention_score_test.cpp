@@ -51,6 +51,29 @@ TYPED_TEST(AttentionScore, BiasIsBroadcastAlongAnyDimension) {
                                    .bias = bias});
 }
 
+// Batches of which each part adds up a dbias of its own, and one too small for parts.
+TYPED_TEST(AttentionScore, BiasIsAddedUpAlongTheBatch) {
+  for (const int64_t batch : {3, 8, 11})
+    expect_attention<TypeParam>({.batch = batch,
+                                 .heads = 4,
+                                 .kv_heads = 2,
+                                 .q_len = 55,
+                                 .kv_len = 70,
+                                 .causal = batch == 11,
+                                 .dropout = 0.2f,
+                                 .bias = "hqk",
+                                 .bias_step = 2});
+  expect_attention<TypeParam>(
+      {.batch = 16,
+       .heads = 2,
+       .kv_heads = 2,
+       .q_len = 20,
+       .kv_len = 40,
+       .kv_lengths = {0, 40, 33, 1, 7, 9, 30, 40, 40, 2, 40, 40, 5, 6, 7, 8},
+       .alibi = true,
+       .bias = "hqk"});
+}
+
 TYPED_TEST(AttentionScore, BiasGoesWithMasksAndDropout) {
   expect_attention<TypeParam>({.batch = 2,
                                .heads = 2,

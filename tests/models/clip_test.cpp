@@ -4,8 +4,10 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "core/autograd.h"
 #include "core/io/file.h"
 #include "core/io/json.h"
 #include "core/ops/views.h"
@@ -109,6 +111,26 @@ TEST(Clip, IsDrawnFromASeed) {
   expect_same_state(one, same);
   EXPECT_NE(to_vector(one.parameters().back()), to_vector(other.parameters().back()));
   EXPECT_NEAR(nn::find(one.state_dict(), "logit_scale").item(), 2.6592, 1e-6);
+}
+
+TEST(Clip, MayHaveNoTokenThatBeginsATextOrFillsItUp) {
+  ClipConfig config = load_clip(fixture("clip"))->config();
+  config.text.bos_token = config.text.pad_token = std::nullopt;
+  const ClipConfig read =
+      ClipConfig::from_json(ConfigJson::parse(config.to_json(DType::Float32), "config.json"));
+  EXPECT_EQ(read.text.bos_token, std::nullopt);
+  EXPECT_EQ(read.text.pad_token, std::nullopt);
+}
+
+TEST(Clip, LimitsItsScale) {
+  Clip model(load_clip(fixture("clip"))->config());
+  Tensor scale = nn::find(model.state_dict(), "logit_scale");
+  for (const auto& [set, expected] : {std::pair(3.0, 3.0), {9.0, std::log(100.0)}}) {
+    const NoGradGuard no_grad;
+    scale.fill_(set);
+    model.limit_scale();
+    EXPECT_NEAR(scale.item(), expected, 1e-6);
+  }
 }
 
 TEST(Clip, RefusesWhatItDoesNotTake) {

@@ -11,6 +11,7 @@
 #include "core/io/json.h"
 #include "core/ops/loss.h"
 #include "models/vision/image_model.h"
+#include "models/vision/interpolation.h"
 #include "models/vision/mixed_loss.h"
 #include "tests/core/io/expect_error.h"
 #include "tests/core/io/temporary_directory.h"
@@ -147,13 +148,13 @@ TEST(ViT, DropsNothingInEvaluation) {
 // Constants stay constant, and the same size is the same.
 TEST(ImageEmbedding, BicubicWeightsAddUpToOne) {
   for (const auto& [rows, columns] : {std::pair{3, 3}, {7, 2}, {1, 5}}) {
-    const std::vector<double> weights = to_vector(bicubic_weights(3, rows, columns));
+    const std::vector<double> weights = to_vector(bicubic_weights(3, {rows, columns}));
     for (size_t i = 0; i < weights.size(); i += 9)
       EXPECT_NEAR(std::accumulate(weights.begin() + static_cast<std::ptrdiff_t>(i),
                                   weights.begin() + static_cast<std::ptrdiff_t>(i) + 9, 0.0),
                   1, 1e-6);
   }
-  EXPECT_EQ(to_vector(bicubic_weights(3, 3, 3)), to_vector(eye(9)));
+  EXPECT_EQ(to_vector(bicubic_weights(3, 3)), to_vector(eye(9)));
 }
 
 TEST(MixedCrossEntropy, WeighsBothLabels) {

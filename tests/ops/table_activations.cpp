@@ -24,6 +24,19 @@ double silu_of(double x) {
   return x / (1 + std::exp(-x));
 }
 
+double gelu_quick_of(double x) {
+  return x / (1 + std::exp(-1.702 * x));
+}
+
+struct NamedForm {
+  GeluForm form;
+  const char* name;
+  double (*formula)(double);
+};
+constexpr NamedForm kGeluForms[] = {{GeluForm::Exact, "", gelu_of},
+                                    {GeluForm::Tanh, ", tanh", gelu_tanh_of},
+                                    {GeluForm::Quick, ", quick", gelu_quick_of}};
+
 const Shape kShapes[] = {{}, {0, 3}, {7}, {3, 5}, {2, 3, 4}};
 
 template <class Op>
@@ -59,19 +72,20 @@ Row row(const std::string& name, Tensor (*op)(const Tensor&), double (*formula)(
 }
 
 Row gelu_row() {
-  const auto exact = [](const Tensor& x) { return gelu(x); };
-  const auto by_tanh = [](const Tensor& x) { return gelu(x, GeluForm::Tanh); };
   return {.name = "gelu",
           .cases =
-              [=](Sampler& sample) {
-                std::vector<Case> cases = cases_of(sample, exact, gelu_of);
-                for (Case& c : cases_of(sample, by_tanh, gelu_tanh_of)) {
-                  c.label += ", tanh";
-                  cases.push_back(std::move(c));
+              [](Sampler& sample) {
+                std::vector<Case> cases;
+                for (const NamedForm& form : kGeluForms) {
+                  const auto op = [form](const Tensor& x) { return gelu(x, form.form); };
+                  for (Case& c : cases_of(sample, op, form.formula)) {
+                    c.label += form.name;
+                    cases.push_back(std::move(c));
+                  }
                 }
                 return cases;
               },
-          .errors = errors_of("gelu", exact),
+          .errors = errors_of("gelu", [](const Tensor& x) { return gelu(x); }),
           .tolerance = kTolerance};
 }
 
@@ -120,14 +134,14 @@ Row swiglu_row() {
           .tolerance = kTolerance};
 }
 
-Case bias_gelu_case(Sampler& sample, const Shape& shape, GeluForm form, bool gradcheck = true) {
-  return {detail::concat(shape, form == GeluForm::Tanh ? ", tanh" : ""),
+Case bias_gelu_case(Sampler& sample, const Shape& shape, const NamedForm& form,
+                    bool gradcheck = true) {
+  return {detail::concat(shape, form.name),
           {sample(shape, -3, 3), sample({shape.back()})},
-          [form](const Tensors& in) { return Tensors{bias_gelu(in[0], in[1], form)}; },
+          [form](const Tensors& in) { return Tensors{bias_gelu(in[0], in[1], form.form)}; },
           [form](const Tensors& in) {
-            return Tensors{naive::map(in[0], in[1], [form](double x, double bias) {
-              return form == GeluForm::Tanh ? gelu_tanh_of(x + bias) : gelu_of(x + bias);
-            })};
+            return Tensors{naive::map(
+                in[0], in[1], [form](double x, double bias) { return form.formula(x + bias); })};
           },
           gradcheck};
 }
@@ -137,7 +151,7 @@ Row bias_gelu_row() {
           .cases =
               [](Sampler& s) {
                 std::vector<Case> cases;
-                for (GeluForm form : {GeluForm::Exact, GeluForm::Tanh}) {
+                for (const NamedForm& form : kGeluForms) {
                   for (const Shape& shape : {Shape{3, 5}, {2, 2, 3}, {4}, {0, 3}})
                     cases.push_back(bias_gelu_case(s, shape, form));
                   cases.push_back(bias_gelu_case(s, {300, 129}, form, false));

@@ -18,7 +18,9 @@ struct Problem {
   CtcLossOptions options = {};
 
   Tensor operator()(const Tensor& log_probs) const {
-    return ctc_loss(log_probs, targets, input_lengths, target_lengths, options);
+    const Device device = log_probs.device();
+    return ctc_loss(log_probs, targets.to(device), input_lengths.to(device),
+                    target_lengths.to(device), options);
   }
 };
 
@@ -173,7 +175,6 @@ std::vector<Row> ctc_loss_rows() {
       // The gradient of bfloat16 is rounded, and so are what it is made of.
       .tolerance = {.units = 4, .gradient_units = 8},
       .second = Second::Refused,
-      .on_gpu = false,
   }};
 }
 

@@ -99,6 +99,15 @@ int train(char** arguments) {
   return 0;
 }
 
+int train_words(char** arguments) {
+  const std::string input = read_input();
+  const TrainOptions options{.kind = TokenizerKind::WordPiece,
+                             .vocab_size = std::stoll(arguments[0])};
+  const Stopwatch stopwatch;
+  Tokenizer::train(split_documents(input), options).save(arguments[1]);
+  return 0;
+}
+
 }  // namespace
 }  // namespace plinth
 
@@ -110,8 +119,9 @@ int main(int argc, char** argv) {
     if (command == "plain" && argc == 3) return plinth::encode(argv[2], {});
     if (command == "decode" && argc == 3) return plinth::decode(argv[2]);
     if (command == "train" && argc == 6) return plinth::train(argv + 2);
+    if (command == "train-words" && argc == 4) return plinth::train_words(argv + 2);
     std::cerr << "usage: tokenizer_tool encode|plain|decode TOKENIZER | "
-                 "train VOCAB_SIZE MIN_FREQUENCY PATTERN FOLDER\n";
+                 "train VOCAB_SIZE MIN_FREQUENCY PATTERN FOLDER | train-words VOCAB_SIZE FOLDER\n";
     return 2;
   } catch (const std::exception& error) {
     std::cerr << error.what() << '\n';

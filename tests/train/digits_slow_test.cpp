@@ -11,6 +11,7 @@
 #include "core/ops/factories.h"
 #include "core/ops/reduce.h"
 #include "data/images/augment.h"
+#include "data/images/resize.h"
 #include "data/loader/permutation.h"
 #include "models/vit/vit.h"
 #include "nn/clip.h"
@@ -68,8 +69,10 @@ void train(ViT& model, const Digits& digits, uint64_t seed) {
     for (int64_t i = 0; i < kBatch; ++i)
       samples.push_back(digits.trained[static_cast<size_t>(order(step % batches * kBatch + i))]);
     const Tensor pixels = pixels_of(digits, samples, [&](const Image& image, int64_t sample) {
-      return random_resized_crop(
-          image, kSize, kSize, {.seed = seed, .epoch = epoch, .sample = sample}, {.min_area = 0.6});
+      const PixelBox part =
+          random_part(image.height, image.width, {.seed = seed, .epoch = epoch, .sample = sample},
+                      {.min_area = 0.6});
+      return resized(cropped(image, part.top, part.left, part.height, part.width), kSize, kSize);
     });
     model.zero_grad();
     model.loss(pixels, labels_of(digits, samples)).backward();

@@ -11,8 +11,9 @@ namespace {
 TEST(FinetuneConfig, ExamplesAreWhatItTakes) {
   const std::filesystem::path examples =
       std::filesystem::path(PLINTH_FIXTURES) / ".." / ".." / "examples";
-  for (const char* file :
-       {"bert/finetune.toml", "bert/chinese_finetune.toml", "speech/digits.toml"}) {
+  for (const char* file : {"bert/finetune.toml", "bert/transfer_finetune.toml",
+                           "speech/digits.toml", "t5/translation.toml", "detection/detector.toml",
+                           "detection/segmenter.toml", "vit/digits.toml"}) {
     FinetuneConfig config;
     ConfigSchema schema = finetune_schema(config);
     schema.load(examples / file);

@@ -35,8 +35,9 @@ TEST(PretrainConfig, WrittenOutIsReadBackTheSame) {
 TEST(PretrainConfig, ExamplesAreWhatItTakes) {
   const std::filesystem::path examples =
       std::filesystem::path(PLINTH_FIXTURES) / ".." / ".." / "examples";
-  for (const char* file : {"demo/kjv.toml", "bert/bert-base.toml", "bert/bert-tiny.toml",
-                           "bert/chinese_pretrain.toml"}) {
+  for (const char* file :
+       {"demo/kjv.toml", "bert/bert-base.toml", "bert/bert-tiny.toml",
+        "bert/transfer_pretrain.toml", "t5/kjv.toml", "vit/mae.toml", "clip/digits.toml"}) {
     PretrainConfig config;
     ConfigSchema schema = pretrain_schema(config);
     schema.load(examples / file);
@@ -85,6 +86,8 @@ TEST(PretrainConfig, RefusesValuesThatDoNotFitTogether) {
           "takes at most train.steps (1000)");
   refused([](PretrainConfig& c) { c.model.vocab_size = 0; }, "model.vocab_size: is missing");
   refused([](PretrainConfig& c) { c.data.train.clear(); }, "data.train: is empty");
+  refused([](PretrainConfig& c) { c.init_from = "a", c.model_config = "b"; },
+          "model.config: got b, takes none beside model.init_from");
 }
 
 }  // namespace

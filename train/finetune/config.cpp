@@ -26,6 +26,9 @@ void declare_task(ConfigSchema& schema, FinetuneConfig& config) {
   schema.field("task.target_length", &task.target_length)
       .range(2, 1 << 16)
       .help("the most tokens of a text that is written (seq2seq)");
+  schema.field("task.detection_tokens", &task.detection_tokens)
+      .range(1, 1 << 14)
+      .help("that a ViT gets which becomes a detector: the most objects it finds in an image");
   schema.field("task.beams", &task.beams)
       .range(1, 1 << 10)
       .help("of the search for it in validation; 1: greedy (seq2seq)");
@@ -34,8 +37,8 @@ void declare_task(ConfigSchema& schema, FinetuneConfig& config) {
 void declare_data(ConfigSchema& schema, FinetuneConfig& config) {
   TaskSettings& task = config.task;
   schema.section("data",
-                 "labelled examples: .csv, .tsv or .jsonl; CoNLL; SQuAD's JSON; folders of images; "
-                 "manifests of sounds");
+                 "labelled examples: .csv, .tsv or .jsonl; CoNLL; SQuAD's JSON; COCO's; folders of "
+                 "images; manifests of sounds");
   schema.field("data.train", &config.data.train).required().help("files");
   schema.field("data.validation", &config.data.validation).help("files; none: no validation");
   schema.field("data.text_column", &task.text_column)
@@ -47,6 +50,8 @@ void declare_data(ConfigSchema& schema, FinetuneConfig& config) {
       .range(-1000, 1000)
       .help("of CoNLL's columns, from 1; from the last, -1 (token-classification)");
   schema.field("data.tag_column", &task.tag_column).range(-1000, 1000).help("likewise");
+  schema.field("data.image_folder", &task.image_folder)
+      .help("where the images of COCO's JSON lie; none: beside it (object-detection)");
   schema.field("data.max_bad_lines", &task.max_bad_lines)
       .at_least(0)
       .help("so many lines may be left out because they are malformed");
@@ -54,20 +59,25 @@ void declare_data(ConfigSchema& schema, FinetuneConfig& config) {
 
 void declare_images(ConfigSchema& schema, FinetuneConfig& config) {
   TaskSettings& task = config.task;
-  schema.section("image", "how images are changed at random in training (image-classification)");
+  schema.section("image",
+                 "how images, and boxes and masks with them, are changed at random in training");
   schema.field("image.min_crop_area", &task.min_crop_area)
       .range(0.01, 1)
       .help("the least share of an image that a random part shows; 1: images are whole");
   schema.field("image.flip", &task.flip).help("half of them are mirrored");
   schema.field("image.rand_augment", &task.rand_augment)
       .range(0, 16)
-      .help("operations of RandAugment on each");
+      .help("operations of RandAugment on each (image-classification)");
   schema.field("image.mixup", &task.mixup)
       .range(0, 100)
-      .help("alpha of the share in which an image and another are added; 0: none are");
+      .help(
+          "alpha of the share in which an image and another are added; 0: none are "
+          "(image-classification)");
   schema.field("image.cutmix", &task.cutmix)
       .range(0, 100)
-      .help("alpha of the share that a box of another image leaves; 0: none is put in");
+      .help(
+          "alpha of the share that a box of another image leaves; 0: none is put in "
+          "(image-classification)");
 }
 
 void declare_speech(ConfigSchema& schema, FinetuneConfig& config) {

@@ -2,35 +2,30 @@
 
 #include <algorithm>
 #include <optional>
-#include <set>
 
 #include "core/error.h"
-#include "core/io/file.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
 #include "core/ops/loss.h"
 #include "core/ops/reduce.h"
 #include "data/images/augment.h"
 #include "data/images/image_dataset.h"
-#include "data/images/preprocessing.h"
 #include "data/images/rand_augment.h"
 #include "models/vit_mae/vit_mae.h"
-#include "train/finetune/block_number.h"
 #include "train/finetune/class_scores.h"
+#include "train/finetune/vision_task.h"
 
 namespace plinth {
 namespace {
 
 namespace fs = std::filesystem;
 
-std::vector<int64_t> samples_of(std::span<const SampleKey> keys) {
-  std::vector<int64_t> samples;
-  for (const SampleKey& key : keys) samples.push_back(key.sample);
-  return samples;
-}
-
 ImageDataset open_images(const fs::path& file) {
   return fs::is_directory(file) ? ImageDataset::from_folder(file) : ImageDataset::from_csv(file);
+}
+
+VisionTask::Sizes sizes_of(const ViTConfig& config) {
+  return {config.layers, config.channels, config.image_size};
 }
 
 class ImageTask;
@@ -50,9 +45,10 @@ class ImageData final : public TaskData {
   std::string faults() const override { return faults_; }
 
  private:
-  using Transform = std::function<Image(const Image&, int64_t)>;
+  using Transform = std::function<Image(const Image&, int64_t place)>;
   void leave_out_bad_files(std::vector<ImageSample> samples);
-  ImageBatch read(std::span<const int64_t> samples, const Transform& transform) const;
+  // Pixels, and labels if there are.
+  Batch read(std::span<const int64_t> samples, const Transform& transform) const;
 
   const ImageTask& task_;
   bool is_labelled_;
@@ -60,26 +56,19 @@ class ImageData final : public TaskData {
   std::string faults_;
 };
 
-class ImageTask final : public FinetuneTask {
+class ImageTask final : public VisionTask {
  public:
-  ImageTask(const TaskSettings& settings, std::unique_ptr<ViT> model, const fs::path& preprocessing)
-      : settings_(settings),
-        model_(std::move(model)),
-        preprocessing_(ImagePreprocessing::of(preprocessing)),
-        labels_(model_->config().labels, "id2label") {
-    check(model_->config().channels == 3, ErrorKind::Config, "model.directory", "takes images of ",
-          model_->config().channels, " channels, takes a model of 3");
-    check(settings.class_weights.empty(), ErrorKind::Config, "task.class_weights", "got ",
-          settings.class_weights.size(), " numbers, takes none for images");
+  ImageTask(const TaskSettings& settings, std::unique_ptr<ViT> model, const fs::path& directory)
+      // Braces: the sizes are read before the model is handed on.
+      : VisionTask{settings, kImageTask, sizes_of(model->config()), std::move(model), directory},
+        labels_(vit().config().labels, "id2label") {
     check(settings.mixup == 0 || settings.cutmix == 0, ErrorKind::Config, "image.mixup", "got ",
           settings.mixup, " with image.cutmix ", settings.cutmix, ", takes 0 beside the other");
   }
 
-  nn::Module& model() override { return *model_; }
   std::string title() const override {
     return detail::concat("vit, ", kImageTask, ", ", labels_.size(), " labels");
   }
-  int64_t width() const override { return 0; }
   std::vector<std::string> score_names() const override { return class_score_names(); }
   std::unique_ptr<TaskData> read(const std::vector<fs::path>& files) const override {
     return std::make_unique<ImageData>(*this, files);
@@ -88,37 +77,14 @@ class ImageTask final : public FinetuneTask {
     return std::make_unique<ImageData>(*this, inputs);
   }
 
-  Tensor outputs(const Batch& batch) override { return model_->forward(batch[0].to(device())); }
+  Tensor outputs(const Batch& batch) override { return vit().forward(batch[0].to(device())); }
   Tensor loss(const Batch& batch, Tensor* outputs) override;
 
-  int64_t depths() const override { return model_->config().layers + 2; }
-  int64_t depth_of(std::string_view parameter) const override;
-  bool is_trunk(std::string_view parameter) const override {
-    return parameter.starts_with("encoder.");
-  }
-
-  std::vector<WeightSlice> weight_slices() const override { return model_->weight_slices(); }
-  std::map<std::string, std::string> texts() const override {
-    return {{"config.json", model_->config_json(model_->parameters()[0].dtype())},
-            {kPreprocessingFile, preprocessing_.to_json(model_->config().image_size)}};
-  }
-  void save(const fs::path& directory) const override {
-    save_image_model(*model_, directory);
-    write_file_atomically(directory / kPreprocessingFile,
-                          preprocessing_.to_json(model_->config().image_size));
-  }
-
-  const TaskSettings& settings() const { return settings_; }
-  const ImagePreprocessing& preprocessing() const { return preprocessing_; }
   const Labels& labels() const { return labels_; }
-  int64_t image_size() const { return model_->config().image_size; }
 
  private:
-  Device device() const { return model_->parameters()[0].device(); }
+  ViT& vit() { return static_cast<ViT&>(model()); }
 
-  TaskSettings settings_;
-  std::unique_ptr<ViT> model_;
-  ImagePreprocessing preprocessing_;
   Labels labels_;
 };
 
@@ -131,14 +97,6 @@ Tensor ImageTask::loss(const Batch& batch, Tensor* outputs) {
   };
   const Tensor share = batch.at(3).to(device());
   return of(batch[1], share) + of(batch[2], 1 - share);
-}
-
-// The embeddings lie below the first block; the last norm goes with the last.
-int64_t ImageTask::depth_of(std::string_view parameter) const {
-  if (!is_trunk(parameter)) return depths() - 1;
-  if (parameter.starts_with("encoder.norm.")) return depths() - 2;
-  const std::optional<int64_t> block = block_number(parameter, "encoder.blocks.block");
-  return block ? *block + 1 : 0;
 }
 
 ImageData::ImageData(const ImageTask& task, const std::vector<fs::path>& files)
@@ -162,79 +120,51 @@ ImageData::ImageData(const ImageTask& task, const std::vector<fs::path>& files)
 ImageData::ImageData(const ImageTask& task, std::span<const TaskInput> inputs)
     : task_(task), is_labelled_(false) {
   std::vector<ImageSample> samples;
-  for (const TaskInput& input : inputs) {
-    check(input.words.empty() && input.second.empty(), ErrorKind::Argument, kImageTask,
-          "got words or a second text, takes the path of an image");
-    samples.push_back({input.text, 0});
-  }
+  for (const TaskInput& input : inputs) samples.push_back({image_of(input, kImageTask), 0});
   images_.emplace(std::move(samples), task.labels().names());
 }
 
-// All are decoded once, so that what is trained on and scored is known before.
 void ImageData::leave_out_bad_files(std::vector<ImageSample> samples) {
-  const ImageDataset all(samples, task_.labels().names());
+  std::vector<fs::path> paths;
+  paths.reserve(samples.size());
+  for (const ImageSample& sample : samples) paths.push_back(sample.path);
   BadFiles bad;
-  constexpr int64_t kAtOnce = 1024;
-  std::set<int64_t> good;
-  for (int64_t first = 0; first < all.size(); first += kAtOnce) {
-    std::vector<int64_t> some;
-    for (int64_t i = first; i < std::min(all.size(), first + kAtOnce); ++i) some.push_back(i);
-    const ImageBatch read = read_images(
-        all, some, [](const Image&, int64_t) { return Image(1, 1); }, bad);
-    good.insert(read.samples.begin(), read.samples.end());
-  }
   std::vector<ImageSample> kept;
-  kept.reserve(good.size());
-  for (const int64_t i : good) kept.push_back(std::move(samples[static_cast<size_t>(i)]));
+  for (const int64_t i : usable_images(paths, {}, bad))
+    kept.push_back(std::move(samples[static_cast<size_t>(i)]));
   images_.emplace(std::move(kept), task_.labels().names());
-  faults_ = bad.report(all.size());
+  faults_ = bad.report(std::ssize(samples));
 }
 
 // `transform` is told an image's place among them: where one epoch ends and the next begins, a
 // sample may come twice.
-ImageBatch ImageData::read(std::span<const int64_t> samples, const Transform& transform) const {
-  std::vector<ImageSample> chosen;
-  std::vector<int64_t> places;
+Batch ImageData::read(std::span<const int64_t> samples, const Transform& transform) const {
+  std::vector<fs::path> paths;
+  std::vector<int64_t> labels;
   for (const int64_t sample : samples) {
-    places.push_back(std::ssize(chosen));
-    chosen.push_back(images_->sample(sample));
+    paths.push_back(images_->sample(sample).path);
+    labels.push_back(images_->sample(sample).label);
   }
-  BadFiles bad;
-  ImageBatch batch =
-      read_images(ImageDataset(std::move(chosen), images_->classes()), places, transform, bad);
-  for (const auto& [path, fault] : bad.faults()) throw Error(ErrorKind::Format, path, fault);
+  Batch batch = {task_.pixels_of(read_whole_images(paths, transform))};
+  if (is_labelled_) batch.push_back(from_values(labels, {std::ssize(labels)}));
   return batch;
 }
 
 Batch ImageData::batch(std::span<const int64_t> samples, int64_t) const {
-  const int64_t side = task_.image_size();
-  const ImageBatch read = this->read(samples, [&](const Image& image, int64_t) {
-    return resized(image, side, side, task_.preprocessing().filter);
-  });
-  Batch batch = {to_tensor(read.images, task_.preprocessing().normalization)};
-  if (is_labelled_) batch.push_back(read.labels);
-  return batch;
+  return read(samples, [&](const Image& image, int64_t) { return task_.resized(image); });
 }
 
 Batch ImageData::training_batch(std::span<const SampleKey> keys, int64_t) const {
   const TaskSettings& settings = task_.settings();
-  const int64_t side = task_.image_size();
-  const ResizeFilter filter = task_.preprocessing().filter;
-  const ImageBatch read = this->read(samples_of(keys), [&](const Image& image, int64_t i) {
+  Batch batch = read(samples_of(keys), [&](const Image& image, int64_t i) {
     const SampleKey& key = keys[static_cast<size_t>(i)];
-    Image changed =
-        settings.min_crop_area < 1
-            ? random_resized_crop(image, side, side, key,
-                                  {.min_area = settings.min_crop_area, .filter = filter})
-            : resized(image, side, side, filter);
-    if (settings.flip) changed = random_flip(changed, key);
+    Image changed = task_.changed(image, {image.height, image.width, key, settings});
     if (settings.rand_augment == 0) return changed;
     return rand_augment(changed, key, {.count = static_cast<int>(settings.rand_augment)});
   });
-  const Tensor pixels = to_tensor(read.images, task_.preprocessing().normalization);
-  if (settings.mixup == 0 && settings.cutmix == 0) return {pixels, read.labels};
-  const MixedBatch mixed = settings.mixup > 0 ? mixup(pixels, read.labels, keys, settings.mixup)
-                                              : cutmix(pixels, read.labels, keys, settings.cutmix);
+  if (settings.mixup == 0 && settings.cutmix == 0) return batch;
+  const MixedBatch mixed = settings.mixup > 0 ? mixup(batch[0], batch[1], keys, settings.mixup)
+                                              : cutmix(batch[0], batch[1], keys, settings.cutmix);
   return {mixed.pixels, mixed.labels, mixed.other_labels, mixed.share};
 }
 
@@ -283,9 +213,7 @@ std::unique_ptr<ViT> model_for(const fs::path& directory, std::vector<std::strin
   const ConfigJson json = ConfigJson::read(directory / "config.json");
   check(is_image_model(json), ErrorKind::Config, "model.directory", directory.string(), " holds a ",
         json.text("model_type", ""), ", takes a vit or vit_mae");
-  const bool has_weights = fs::exists(directory / "model.safetensors") ||
-                           fs::exists(directory / "model.safetensors.index.json");
-  if (!has_weights) return new_model(json, std::move(labels), seed, tell);
+  if (!has_weights(directory)) return new_model(json, std::move(labels), seed, tell);
   if (is_image_classifier(json)) {
     const Labels known(ViTConfig::from_json(json, nullptr).labels);
     const auto is_known = [&](const std::string& label) { return known.find(label).has_value(); };

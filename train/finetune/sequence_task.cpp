@@ -7,6 +7,7 @@
 #include "core/ops/factories.h"
 #include "data/tasks/table.h"
 #include "data/tokenizer/tokenizer.h"
+#include "metrics/rouge.h"
 #include "metrics/translation.h"
 #include "models/encoder_decoder_registry.h"
 #include "models/sequence_generation.h"
@@ -32,7 +33,9 @@ class SequenceTask final : public FinetuneTask {
   nn::Module& model() override { return *model_; }
   std::string title() const override { return detail::concat(model_->info().type, ", seq2seq"); }
   int64_t width() const override { return settings_.max_length; }
-  std::vector<std::string> score_names() const override { return {"bleu", "chrf"}; }
+  std::vector<std::string> score_names() const override {
+    return {"bleu", "chrf", "rouge1", "rouge2", "rougeL"};
+  }
 
   std::unique_ptr<TaskData> read(const std::vector<fs::path>& files) const override;
   std::unique_ptr<TaskData> inputs(std::span<const TaskInput> inputs) const override;
@@ -120,8 +123,14 @@ Batch SequenceData::batch(std::span<const int64_t> samples, int64_t width) const
 std::vector<TaskScore> SequenceData::score(const TaskOutputs& outputs) const {
   std::vector<std::string> texts;
   for (const std::vector<double>& output : outputs) texts.push_back(task_.decode(output));
+  std::vector<std::string> targets;
+  for (const metrics::References& reference : references_) targets.push_back(reference.front());
+  const metrics::Rouge rouge = metrics::mean_rouge(texts, targets);
   return {{"bleu", metrics::corpus_bleu(texts, references_).score},
-          {"chrf", metrics::corpus_chrf(texts, references_)}};
+          {"chrf", metrics::corpus_chrf(texts, references_)},
+          {"rouge1", rouge.one.f1},
+          {"rouge2", rouge.two.f1},
+          {"rougeL", rouge.l.f1}};
 }
 
 std::vector<std::string> SequenceData::predictions(const TaskOutputs& outputs) const {

@@ -21,8 +21,8 @@ bool is_sequence_model(const ConfigJson& config);
 // label_column what is to be written. A directory with a config.json and a tokenizer alone gives a
 // T5 with random weights. Both texts are cut, at task.max_length and task.target_length tokens, and
 // end with the end token. Outputs are the ids that a search by task.beams gives, and are scored by
-// BLEU and chrF. Throws Error(Config) for another model, and for a tokenizer that has more tokens
-// than the model or no end token.
+// BLEU, chrF and ROUGE. Throws Error(Config) for another model, and for a tokenizer that has more
+// tokens than the model or no end token.
 std::unique_ptr<FinetuneTask> make_sequence_task(
     const TaskSettings& settings, const std::filesystem::path& directory, uint64_t seed,
     const std::function<void(const std::string&)>& tell);

@@ -149,11 +149,12 @@ std::unique_ptr<TaskData> SpeechTask::inputs(std::span<const TaskInput> inputs) 
 Tensor SpeechTask::loss(const Batch& batch, Tensor* outputs) {
   const Tensor log_probabilities = this->log_probabilities(batch);
   if (outputs) *outputs = best_of(log_probabilities);
-  const std::vector<int64_t> positions(static_cast<size_t>(log_probabilities.size(0)),
-                                       log_probabilities.size(1));
-  return ctc_loss(log_probabilities.transpose(0, 1), batch.at(1),
-                  from_values(positions, {std::ssize(positions)}), batch.at(2),
-                  {.zero_infinity = true});
+  const Device device = log_probabilities.device();
+  const Tensor positions =
+      full({log_probabilities.size(0)}, static_cast<double>(log_probabilities.size(1)),
+           {DType::Int64, device});
+  return ctc_loss(log_probabilities.transpose(0, 1), batch.at(1).to(device), positions,
+                  batch.at(2).to(device), {.zero_infinity = true});
 }
 
 // The stem lies below the first block; the last norm goes with the last.

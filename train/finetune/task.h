@@ -49,6 +49,9 @@ class TaskData {
   virtual std::vector<TaskScore> score(const TaskOutputs& outputs) const = 0;
   // What they mean: a line of JSON an example.
   virtual std::vector<std::string> predictions(const TaskOutputs& outputs) const = 0;
+  // The same of one example as a picture, the bytes of a PNG. Throws Error(Argument) for a task
+  // that has none.
+  virtual std::string picture(const TaskOutputs& outputs, int64_t example) const;
   // What was left out when files were read; "" for nothing.
   virtual std::string faults() const { return ""; }
 };

@@ -6,7 +6,9 @@
 #include "core/error.h"
 #include "models/registry.h"
 #include "train/finetune/bert_tasks.h"
+#include "train/finetune/detection_task.h"
 #include "train/finetune/image_task.h"
+#include "train/finetune/segmentation_task.h"
 #include "train/finetune/sequence_task.h"
 #include "train/finetune/speech_task.h"
 
@@ -58,9 +60,11 @@ std::unique_ptr<Bert> load_bert(const fs::path& directory) {
 
 std::vector<std::string> task_names() {
   std::vector<std::string> names;
-  names.reserve(kBertTasks.size() + 3);
+  names.reserve(kBertTasks.size() + 5);
   for (const BertTaskKind& kind : kBertTasks) names.emplace_back(kind.name);
   names.emplace_back(kImageTask);
+  names.emplace_back(kDetectionTask);
+  names.emplace_back(kSegmentationTask);
   names.emplace_back(kSequenceTask);
   names.emplace_back(kSpeechTask);
   return names;
@@ -70,6 +74,10 @@ std::unique_ptr<FinetuneTask> make_task(const TaskSettings& settings, const fs::
                                         const std::vector<fs::path>& train, uint64_t seed,
                                         const std::function<void(const std::string&)>& tell) {
   if (settings.name == kImageTask) return make_image_task(settings, directory, train, seed, tell);
+  if (settings.name == kDetectionTask)
+    return make_detection_task(settings, directory, train, seed, tell);
+  if (settings.name == kSegmentationTask)
+    return make_segmentation_task(settings, directory, train, seed, tell);
   if (settings.name == kSequenceTask) return make_sequence_task(settings, directory, seed, tell);
   if (settings.name == kSpeechTask) return make_speech_task(settings, directory, train, seed, tell);
   const auto* const kind = std::ranges::find(kBertTasks, settings.name, &BertTaskKind::name);
@@ -99,17 +107,17 @@ std::unique_ptr<FinetuneTask> make_task(const TaskSettings& settings, const fs::
 
 bool is_fine_tuned(const fs::path& directory) {
   const ConfigJson json = ConfigJson::read(directory / "config.json");
-  return bert_task_of(json).has_value() || is_image_classifier(json) || is_sequence_model(json) ||
-         is_speech_recogniser(json);
+  return bert_task_of(json).has_value() || is_image_classifier(json) || is_detector(json) ||
+         is_segmenter(json) || is_sequence_model(json) || is_speech_recogniser(json);
 }
 
 std::unique_ptr<FinetuneTask> load_task(const TaskSettings& settings, const fs::path& directory) {
-  if (is_image_classifier(ConfigJson::read(directory / "config.json")))
-    return load_image_task(settings, directory);
-  if (is_sequence_model(ConfigJson::read(directory / "config.json")))
-    return load_sequence_task(settings, directory);
-  if (is_speech_recogniser(ConfigJson::read(directory / "config.json")))
-    return load_speech_task(settings, directory);
+  const ConfigJson json = ConfigJson::read(directory / "config.json");
+  if (is_image_classifier(json)) return load_image_task(settings, directory);
+  if (is_detector(json)) return load_detection_task(settings, directory);
+  if (is_segmenter(json)) return load_segmentation_task(settings, directory);
+  if (is_sequence_model(json)) return load_sequence_task(settings, directory);
+  if (is_speech_recogniser(json)) return load_speech_task(settings, directory);
   std::unique_ptr<BertClassifier> model = load_classifier(directory);
   const auto* const kind = std::ranges::find(kBertTasks, model->config().task, &BertTaskKind::head);
   check(settings.name.empty() || settings.name == kind->name, ErrorKind::Config, "task.name",

@@ -41,12 +41,19 @@ struct TaskSettings {
   int64_t rand_augment = 0;      // operations of RandAugment
   double mixup = 0, cutmix = 0;  // alpha of Beta(alpha, alpha); 0: not mixed
 
+  // Of objects in images.
+  std::filesystem::path image_folder = {};  // where a file's images lie; empty: beside it
+  int64_t detection_tokens = 100;           // of a ViT that becomes a detector
+  double threshold = 0.5;                   // the least score of what a prediction names
+
   // Of sounds.
   std::string units = "characters";  // of a transcript; or "words"
   SpecAugmentOptions spec_augment = {};
 };
 
 inline constexpr const char* kImageTask = "image-classification";
+inline constexpr const char* kDetectionTask = "object-detection";
+inline constexpr const char* kSegmentationTask = "semantic-segmentation";
 inline constexpr const char* kSequenceTask = "seq2seq";
 inline constexpr const char* kSpeechTask = "speech-recognition";
 

@@ -2,6 +2,7 @@
 
 #include "core/error.h"
 #include "models/registry.h"
+#include "train/pretrain/objectives.h"
 
 namespace plinth {
 
@@ -10,6 +11,7 @@ namespace {
 std::vector<std::string> model_types() {
   std::vector<std::string> types;
   for (const ModelFamily& family : model_families()) types.emplace_back(family.type);
+  for (const std::string_view type : objective_types()) types.emplace_back(type);
   return types;
 }
 
@@ -26,7 +28,9 @@ void declare_model(ConfigSchema& schema, PretrainConfig& config) {
   schema.field("model.ffn_dim", &model.ffn_dim)
       .range(0, 1 << 22)
       .help("width inside the MLP; 0: the family's own");
-  schema.field("model.context", &model.context).range(1, 1 << 24).help("tokens of a sequence");
+  schema.field("model.context", &model.context)
+      .range(1, 1 << 24)
+      .help("tokens of a sequence; of t5, of the text without its spans");
   schema.field("model.vocab_size", &model.vocab_size)
       .range(0, 1 << 24)
       .help("rows of the embedding; 0: the tokenizer's, rounded up to a multiple of 64");
@@ -45,6 +49,10 @@ void declare_model(ConfigSchema& schema, PretrainConfig& config) {
   schema.field("model.init_from", &config.init_from)
       .help(
           "model or run directory whose weights to start from; its config.json replaces the sizes");
+  schema.field("model.config", &config.model_config)
+      .help(
+          "a config.json, or its folder, that replaces type and sizes of a new model; vit_mae and "
+          "clip take one, whose preprocessor_config.json beside it holds for images");
 }
 
 void declare_model_parallel(ConfigSchema& schema, PretrainConfig& config) {
@@ -71,6 +79,28 @@ void declare_masking(ConfigSchema& schema, PretrainConfig& config) {
   schema.field("masking.token", &config.masking.token)
       .range(-1, 1 << 24)
       .help("id of what stands for a masked token; -1: the tokenizer's [MASK]");
+  schema.field("masking.whole_word", &config.masking.whole_word)
+      .help("mask words with all their pieces; takes a WordPiece tokenizer");
+  schema.field("masking.next_sentence", &config.masking.next_sentence)
+      .help(
+          "a sequence is two texts, of which the second follows the first in half of all; the "
+          "model "
+          "is to tell, too (next-sentence prediction)");
+}
+
+void declare_objectives(ConfigSchema& schema, PretrainConfig& config) {
+  schema.section("spans", "what an encoder-decoder (t5) is to fill in");
+  schema.field("spans.density", &config.spans.density)
+      .range(0.001, 0.99)
+      .help("of the tokens of a text that are lost");
+  schema.field("spans.mean_length", &config.spans.mean_length)
+      .range(1, 1000)
+      .help("tokens of a lost span");
+  schema.section("image", "how images are changed at random in training (vit_mae, clip)");
+  schema.field("image.min_crop_area", &config.image.min_crop_area)
+      .range(0.01, 1)
+      .help("the least share of an image that a random part shows; 1: images are whole");
+  schema.field("image.flip", &config.image.flip).help("half of them are mirrored");
 }
 
 void declare_training(ConfigSchema& schema, PretrainConfig& config) {
@@ -201,7 +231,9 @@ ConfigSchema pretrain_schema(PretrainConfig& config) {
       .help("where checkpoints, metrics and the report go");
   schema.field("run.seed", &config.run.seed).help("of weights, order of samples and dropout");
 
-  schema.section("data", "token shards, as plinth tokenize writes them");
+  schema.section("data",
+                 "token shards, as plinth tokenize writes them; of vit_mae and clip folders of "
+                 "images, and tables (.csv, .tsv, .jsonl) of their files");
   schema.field("data.train", &config.data.train).required().help("files, folders or patterns");
   schema.field("data.validation", &config.data.validation).help("likewise; none: no validation");
   schema.field("data.tokenizer", &config.data.tokenizer)
@@ -209,8 +241,15 @@ ConfigSchema pretrain_schema(PretrainConfig& config) {
   schema.field("data.order", &config.data.order)
       .words({"shuffled", "sequential"})
       .help("of the sequences within an epoch");
+  schema.field("data.image_column", &config.data.image_column)
+      .help("of a table, the image's file, beside the table unless its path is absolute");
+  schema.field("data.text_column", &config.data.text_column).help("its text (clip)");
+  schema.field("data.max_bad_lines", &config.data.max_bad_lines)
+      .at_least(0)
+      .help("so many lines of tables may be left out because they are malformed");
   declare_model(schema, config);
   declare_masking(schema, config);
+  declare_objectives(schema, config);
   declare_training(schema, config);
   declare_outputs(schema, config);
   return schema;
@@ -230,7 +269,10 @@ void validate(const PretrainConfig& config) {
   check(config.schedule.warmup_steps <= config.train.steps, ErrorKind::Config,
         "schedule.warmup_steps", "got ", config.schedule.warmup_steps,
         ", takes at most train.steps (", config.train.steps, ")");
-  check(config.model.vocab_size > 0 || !config.data.tokenizer.empty() || !config.init_from.empty(),
+  check(config.init_from.empty() || config.model_config.empty(), ErrorKind::Config, "model.config",
+        "got ", config.model_config.string(), ", takes none beside model.init_from");
+  check(config.model.vocab_size > 0 || !config.data.tokenizer.empty() ||
+            !config.init_from.empty() || !config.model_config.empty(),
         ErrorKind::Config, "model.vocab_size", "is missing; set it, or data.tokenizer");
 }
 

@@ -21,13 +21,18 @@ struct PretrainConfig {
   } run;
 
   struct Data {
-    std::vector<std::string> train;       // shards: files, folders or patterns
+    // Shards, or images and tables of them: files, folders or patterns.
+    std::vector<std::string> train;
     std::vector<std::string> validation;  // none: no validation
     std::filesystem::path tokenizer;      // none: the model needs vocab_size, and prints no samples
     std::string order = "shuffled";
+    std::string image_column = "image";
+    std::string text_column = "text";
+    int64_t max_bad_lines = 100;
   } data;
 
-  ModelSize model;  // vocab_size 0: the tokenizer's
+  ModelSize model;                     // vocab_size 0: the tokenizer's
+  std::filesystem::path model_config;  // a config.json, in place of these sizes
   bool activation_checkpointing = false;
   std::filesystem::path init_from;  // a model directory to start from
 
@@ -67,7 +72,21 @@ struct PretrainConfig {
   struct Masking {
     double share = 0.15;
     int64_t token = -1;  // -1: the tokenizer's [MASK]
+    bool whole_word = false;
+    bool next_sentence = false;
   } masking;
+
+  // Of T5's span corruption.
+  struct Spans {
+    double density = 0.15;
+    double mean_length = 3;
+  } spans;
+
+  // How images are changed in training.
+  struct Images {
+    double min_crop_area = 1;  // of a random part that is shown in place of the whole
+    bool flip = false;
+  } image;
 
   OptimizerSettings optimizer;
   ScheduleSettings schedule;

@@ -35,6 +35,18 @@ MaskingOptions masking_options(const Tokenizer* tokenizer, int64_t vocab_size, i
   return options;
 }
 
+MaskingOptions masking_options(const PretrainConfig& config, const Tokenizer* tokenizer,
+                               int64_t vocab_size) {
+  MaskingOptions options = masking_options(tokenizer, vocab_size, config.masking.token);
+  options.share = config.masking.share;
+  options.seed = config.run.seed;
+  if (!config.masking.whole_word) return options;
+  if (tokenizer) options.continues = tokenizer->word_continuations();
+  check(!options.continues.empty(), ErrorKind::Config, "masking.whole_word",
+        "got true, takes a data.tokenizer of word pieces (WordPiece), which tells what a word is");
+  return options;
+}
+
 MaskedBatches::MaskedBatches(std::shared_ptr<const TokenDataset> data, LoaderOptions options,
                              TokenMasker masker, int64_t length)
     : rows_(options.rows),

@@ -9,6 +9,7 @@
 #include "data/loader/token_loader.h"
 #include "data/tokenizer/tokenizer.h"
 #include "train/batch_source.h"
+#include "train/pretrain/config.h"
 
 namespace plinth {
 
@@ -17,6 +18,11 @@ namespace plinth {
 // are never predicted. Throws Error(Config) naming masking.token where that is missing, or outside
 // the vocabulary.
 MaskingOptions masking_options(const Tokenizer* tokenizer, int64_t vocab_size, int64_t mask_token);
+
+// The same as a run's configuration says it. Throws Error(Config) also for whole words without a
+// WordPiece tokenizer.
+MaskingOptions masking_options(const PretrainConfig& config, const Tokenizer* tokenizer,
+                               int64_t vocab_size);
 
 // Micro-batches {ids, targets}, int64 [rows, length]: targets are the ids of the tokens that are to
 // be predicted, and -100.

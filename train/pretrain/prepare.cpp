@@ -61,8 +61,14 @@ Tokenizer make_tokenizer(const PrepareOptions& options, const Documents& texts) 
   training.sentinels = options.sentinels;
   if (options.kind == "unigram") training.kind = TokenizerKind::Unigram;
   if (options.kind == "sentencepiece-bpe") training.kind = TokenizerKind::SentencePieceBpe;
-  check(options.sentinels == 0 || training.kind != TokenizerKind::ByteLevelBpe, ErrorKind::Argument,
-        "tokenize", "--sentinels takes a SentencePiece --kind");
+  if (options.kind == "wordpiece") training.kind = TokenizerKind::WordPiece;
+  training.lowercase = !options.cased;
+  const bool is_sentence_piece =
+      training.kind == TokenizerKind::Unigram || training.kind == TokenizerKind::SentencePieceBpe;
+  check(options.sentinels == 0 || is_sentence_piece, ErrorKind::Argument, "tokenize",
+        "--sentinels takes a SentencePiece --kind");
+  check(!options.cased || training.kind == TokenizerKind::WordPiece, ErrorKind::Argument,
+        "tokenize", "--cased takes --kind wordpiece");
   return Tokenizer::train(texts, training);
 }
 

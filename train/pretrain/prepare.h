@@ -15,8 +15,9 @@ struct PrepareOptions {
   std::filesystem::path out;        // folder of the tokenizer and the shards
   std::filesystem::path tokenizer;  // a folder with a tokenizer.json; or else
   int64_t train_vocab = 0;          // how many tokens to learn from the training documents
-  std::string kind = "byte-bpe";    // of those: or "unigram", "sentencepiece-bpe"
-  int64_t sentinels = 0;            // T5's, of the last two
+  std::string kind = "byte-bpe";    // of those: or "unigram", "sentencepiece-bpe", "wordpiece"
+  int64_t sentinels = 0;            // T5's, of unigram and sentencepiece-bpe
+  bool cased = false;               // of wordpiece: keeps case and accents
   std::string documents = "file";   // what a document is: "file", "line" or "paragraph"
   double validation_share = 0;      // of the documents
   uint64_t seed = 0;                // which ones

@@ -18,7 +18,11 @@
 #include "train/logging/format.h"
 #include "train/model_parallel.h"
 #include "train/pretrain/masked_batches.h"
+#include "train/pretrain/new_model.h"
+#include "train/pretrain/objective_run.h"
+#include "train/pretrain/objectives.h"
 #include "train/pretrain/ranks.h"
+#include "train/pretrain/run_options.h"
 #include "train/pretrain/token_batches.h"
 #include "train/shared_model.h"
 
@@ -38,10 +42,6 @@ struct PretrainData {
   std::optional<MaskingOptions> masking;  // of a model that fills in masked tokens
 };
 
-int64_t round_up(int64_t value, int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
-
 PretrainData open_data(const PretrainConfig& config, bool reads_tokens) {
   PretrainData data;
   if (!config.data.tokenizer.empty()) data.tokenizer = Tokenizer::load(config.data.tokenizer);
@@ -49,16 +49,6 @@ PretrainData open_data(const PretrainConfig& config, bool reads_tokens) {
   data.train = std::make_shared<const TokenDataset>(TokenDataset::open(config.data.train));
   if (!config.data.validation.empty()) data.validation = TokenDataset::open(config.data.validation);
   return data;
-}
-
-distributed::DataParallelOptions data_parallel_options(const PretrainConfig& config) {
-  distributed::DataParallelOptions options;
-  options.bucket_bytes = config.parallel.bucket_mb << 20;
-  options.sharded = config.parallel.zero == 1;
-  options.overlap = config.parallel.overlap;
-  options.reduction = config.parallel.reduction == "tree" ? distributed::Reduction::Tree
-                                                          : distributed::Reduction::Library;
-  return options;
 }
 
 std::unique_ptr<LanguageModel> build_model(const PretrainConfig& config, const PretrainData& data,
@@ -71,11 +61,12 @@ std::unique_ptr<LanguageModel> build_model(const PretrainConfig& config, const P
     const fs::path directory = resolve_model_directory(config.init_from, tell);
     model = ShardedCheckpoint::is_in(directory) ? load_sharded_model(directory)
                                                 : load_pretrained(directory);
+  } else if (!config.model_config.empty()) {
+    model = make_model(ConfigJson::read(config_file(config)));
+    model->reset_parameters(config.run.seed);
   } else {
-    ModelSize size = config.model;
-    if (size.vocab_size == 0) size.vocab_size = round_up(data.tokenizer->vocab_size(), 64);
-    if (data.tokenizer) size.eos_token = data.tokenizer->eos_id();
-    model = make_model(size, config.run.seed);
+    model =
+        make_model(new_size(config, data.tokenizer ? &*data.tokenizer : nullptr), config.run.seed);
   }
   if (std::unique_ptr<LanguageModel> trained = model->trained_parts()) {
     tell(detail::concat(model->info().type, " has parts that this training leaves alone (pooler, ",
@@ -101,28 +92,15 @@ ModelParallelOptions model_parallel_options(const PretrainConfig& config) {
   return options;
 }
 
-// Every token must be a row of the embedding: better told now, naming the file, than in some step.
-// Data sets that take long to read are left to the embedding, which checks each batch.
-void check_vocabulary(const PretrainData& data, const LanguageModel& model) {
-  const int64_t vocab_size = model.info().vocab_size;
-  constexpr int64_t most = 1'000'000'000;
-  if (data.train->size() <= most) data.train->validate(vocab_size);
-  if (data.validation) data.validation->validate(vocab_size);
-  if (!data.tokenizer) return;
-  check(data.tokenizer->vocab_size() <= vocab_size, ErrorKind::Config, "model.vocab_size", "got ",
-        vocab_size, ", the tokenizer has ", data.tokenizer->vocab_size(), " tokens");
-}
-
 std::optional<MaskingOptions> masking_of(const PretrainConfig& config, const PretrainData& data,
                                          const LanguageModel& model) {
+  check(!model.info().causal || !config.masking.whole_word, ErrorKind::Config, "masking.whole_word",
+        "got true, takes false for ", model.info().type, ", which predicts the next token");
   if (model.info().causal) return std::nullopt;
   check(config.sample.every == 0, ErrorKind::Config, "sample.every", "got ", config.sample.every,
         ", takes 0 for ", model.info().type, ", which fills in masked tokens and writes no text");
-  MaskingOptions options = masking_options(data.tokenizer ? &*data.tokenizer : nullptr,
-                                           model.info().vocab_size, config.masking.token);
-  options.share = config.masking.share;
-  options.seed = config.run.seed;
-  return options;
+  return masking_options(config, data.tokenizer ? &*data.tokenizer : nullptr,
+                         model.info().vocab_size);
 }
 
 std::unique_ptr<BatchSource> build_batches(const PretrainData& data, const LoaderOptions& options) {
@@ -131,57 +109,16 @@ std::unique_ptr<BatchSource> build_batches(const PretrainData& data, const Loade
                                          options.samples.length);
 }
 
-// Of ranks that have micro-batches of their own.
-LoaderOptions loader_options(const PretrainConfig& config, int64_t context, int64_t rank,
-                             int64_t ranks) {
-  LoaderOptions options;
-  options.samples.length = context;
-  options.samples.seed = config.run.seed;
-  options.samples.shuffle = config.data.order == "shuffled";
-  options.rows = config.micro_batch();
-  options.rank = rank;
-  options.ranks = ranks;
-  options.micro_batches = config.train.batch / config.micro_batch() / options.ranks;
-  if (config.parallel.zero >= 2 && ranks > 1)
-    options.turns =
-        config.parallel.dp_shard > 0 ? config.parallel.dp_shard / config.parallel.cp : ranks;
-  return options;
-}
-
 TrainerOptions trainer_options(const PretrainConfig& config, const ConfigSchema& schema,
                                const LanguageModel& model, int64_t parameters, bool resume) {
   const auto& info = model.info();
-  const double per_token = model.training_flops_per_token(info.context);
-  TrainerOptions options;
-  options.steps = config.train.steps;
-  options.batch = config.train.batch;
-  options.micro_batch = config.micro_batch();
-  options.seed = config.run.seed;
-  options.clip_norm = config.train.clip_norm;
-  options.precision = config.train.precision == "bfloat16" ? DType::BFloat16 : DType::Float32;
-  options.ema_decay = config.train.ema_decay;
-  options.cuda_graph = config.train.cuda_graph;
-  options.data_parallel = data_parallel_options(config);
+  TrainerOptions options = run_options(config, schema, info.type, parameters, resume);
   if (config.parallel.zero >= 2)
     options.sharding = {static_cast<int>(config.parallel.zero), config.parallel.dp_shard};
-  options.guard = {config.train.max_bad_steps, config.train.explosion_factor};
-  options.directory = config.run.directory;
-  options.resume = resume;
-  options.checkpoint_every = config.checkpoint.every;
-  options.keep_last = config.checkpoint.keep_last;
-  options.keep_best = config.checkpoint.keep_best;
-  options.validate_every = config.validation.every;
   options.sample_every = config.sample.every;
   options.tokens_per_sample = info.context;
-  options.flops_per_sample = per_token * static_cast<double>(info.context);
-  options.log.every = config.log.every;
-  options.log.tensorboard = config.log.tensorboard;
-  options.log.report = config.log.report;
-  options.log.peak_flops = config.train.peak_tflops * 1e12;
-  options.log.title = config.run.directory.filename().string();
-  options.log.subtitle =
-      std::string(info.type) + ", " + format_count(static_cast<double>(parameters)) + " parameters";
-  options.log.config = schema.values();
+  options.flops_per_sample =
+      model.training_flops_per_token(info.context) * static_cast<double>(info.context);
   return options;
 }
 
@@ -213,15 +150,6 @@ std::unique_ptr<LanguageModel> whole_model(const LanguageModel& model, const nn:
   return whole;
 }
 
-// The configuration that a run began with is kept beside it, and --resume must agree with it.
-void keep_config(const PretrainConfig& config, const ConfigSchema& schema, bool resumed) {
-  const fs::path saved = config.run.directory / "config.toml";
-  if (!resumed) return write_file_atomically(saved, schema.to_toml());
-  const std::vector<std::string> changes = changed_keys(schema, saved);
-  check(changes.empty(), ErrorKind::Config, saved.string(), changes.empty() ? "" : changes.front(),
-        "; --resume goes on with the same run");
-}
-
 // What float8 layers remember, where they do, beside the weights of a checkpoint.
 constexpr const char* kBuffers = "buffers.safetensors";
 
@@ -248,10 +176,7 @@ TrainerHooks build_hooks(const PretrainConfig& config, const ConfigSchema& schem
   hooks.start = [&](bool resumed) { keep_config(config, schema, resumed); };
   const auto describe = [&](CheckpointContents& contents) {
     contents.texts["config.json"] = model.config_json(model.head_weight().dtype());
-    if (!data.tokenizer) return;
-    contents.texts.merge(data.tokenizer->files());
-    const fs::path roles = config.data.tokenizer / "tokenizer_config.json";
-    if (fs::exists(roles)) contents.texts["tokenizer_config.json"] = read_text_file(roles);
+    if (data.tokenizer) contents.texts.merge(tokenizer_texts(config, *data.tokenizer));
   };
   hooks.describe = describe;
   hooks.save = [&, whole, describe](CheckpointContents& contents) {
@@ -298,12 +223,6 @@ TrainerHooks build_hooks(const PretrainConfig& config, const ConfigSchema& schem
   return hooks;
 }
 
-std::string last_good(const PretrainConfig& config) {
-  const auto latest = latest_checkpoint(config.run.directory, [](const std::string&) {});
-  return latest ? "; the last good checkpoint is " + latest->path.string()
-                : "; there is no checkpoint yet";
-}
-
 std::unique_ptr<ModelParallel> cut(const PretrainConfig& config, LanguageModel& model,
                                    Device device,
                                    const std::shared_ptr<distributed::ProcessGroup>& group) {
@@ -321,7 +240,6 @@ PretrainResult run_or_probe(const PretrainConfig& config, const ConfigSchema& sc
                             const Tell& tell_all, Device device,
                             const std::shared_ptr<distributed::ProcessGroup>& group,
                             const Probe* probe) {
-  validate(config);
   const bool is_first = !group || group->rank() == 0;
   const Tell tell = [&](const std::string& line) {
     if (is_first) tell_all(line);
@@ -330,10 +248,13 @@ PretrainResult run_or_probe(const PretrainConfig& config, const ConfigSchema& sc
   PretrainData data = open_data(config, !probe);
   const std::unique_ptr<LanguageModel> model = build_model(config, data, !probe, tell);
   if (!probe) {
-    check_vocabulary(data, *model);
+    check_vocabulary({*data.train, data.validation ? &*data.validation : nullptr,
+                      data.tokenizer ? &*data.tokenizer : nullptr},
+                     model->info().vocab_size);
     data.masking = masking_of(config, data, *model);
   }
   PretrainResult result;
+  result.type = model->info().type;
   result.parameters = model->parameter_count();
   result.causal = model->info().causal;
   const std::unique_ptr<ModelParallel> plan = cut(config, *model, device, group);
@@ -353,7 +274,7 @@ PretrainResult run_or_probe(const PretrainConfig& config, const ConfigSchema& sc
     tell(detail::concat(model->info().type, " with ",
                         format_count(static_cast<double>(result.parameters)), " parameters, ",
                         format_count(static_cast<double>(data.train->size())), " training tokens, ",
-                        "unigram entropy ", format_value(result.unigram_entropy),
+                        "unigram entropy ", format_value(*result.unigram_entropy),
                         " nats per token"));
   }
 
@@ -382,11 +303,7 @@ PretrainResult run_or_probe(const PretrainConfig& config, const ConfigSchema& sc
     probe->use({*model, *optimizer, trainer});
     return result;
   }
-  try {
-    result.training = trainer.run();
-  } catch (const TrainingDiverged& error) {
-    throw TrainingDiverged(error.what() + last_good(config));
-  }
+  result.training = run_trainer(config, trainer);
   return result;
 }
 
@@ -395,12 +312,18 @@ PretrainResult run_or_probe(const PretrainConfig& config, const ConfigSchema& sc
 PretrainResult pretrain(const PretrainConfig& config, const ConfigSchema& schema, bool resume,
                         const Tell& tell, Device device,
                         const std::shared_ptr<distributed::ProcessGroup>& group) {
+  validate(config);
+  if (has_objective(config)) return run_objective(config, schema, resume, tell, device, group);
   return run_or_probe(config, schema, resume, tell, device, group, nullptr);
 }
 
 void with_trainer(const PretrainConfig& config, const ConfigSchema& schema, BatchSource& data,
                   const std::shared_ptr<distributed::ProcessGroup>& group,
                   const std::function<void(const PretrainParts&)>& use) {
+  validate(config);
+  check(!has_objective(config), ErrorKind::Config, "model.type", "got ", trained_type(config),
+        config.masking.next_sentence ? " with masking.next_sentence" : "",
+        ", takes a language model that predicts or fills in tokens");
   const Probe probe{data, use};
   run_or_probe(
       config, schema, false, [](const std::string&) {}, {}, group, &probe);

@@ -10,6 +10,7 @@
 #include "core/ops/factories.h"
 #include "data/images/image_dataset.h"
 #include "data/images/rand_augment.h"
+#include "data/images/resize.h"
 #include "tests/core/io/expect_error.h"
 #include "tests/core/io/temporary_directory.h"
 #include "tests/data/images/image_fixture.h"
@@ -19,8 +20,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
+Image cropped(const Image& image, const PixelBox& part) {
+  return cropped(image, part.top, part.left, part.height, part.width);
+}
+
 Image all_of(const Image& image, const SampleKey& key) {
-  return rand_augment(random_flip(random_resized_crop(image, 9, 10, key), key), key);
+  const PixelBox part = random_part(image.height, image.width, key);
+  const Image shown = resized(cropped(image, part), 9, 10);
+  return rand_augment(draws_flip(key) ? flipped(shown) : shown, key);
 }
 
 TEST(Augment, DependsOnSeedEpochAndSampleAlone) {
@@ -40,11 +47,10 @@ TEST(Augment, FlipsHalfOfTheSamples) {
   EXPECT_EQ(flipped(flipped(image)), image);
   int flips = 0;
   constexpr int kSamples = 2000;
-  for (int i = 0; i < kSamples; ++i)
-    flips += random_flip(image, {.seed = 5, .epoch = 0, .sample = i}) == flipped(image);
+  for (int i = 0; i < kSamples; ++i) flips += draws_flip({.seed = 5, .epoch = 0, .sample = i});
   EXPECT_NEAR(flips, kSamples / 2, 4 * std::sqrt(kSamples) / 2);
-  EXPECT_EQ(random_flip(image, {}, 0), image);
-  EXPECT_EQ(random_flip(image, {}, 1), flipped(image));
+  EXPECT_FALSE(draws_flip({}, 0));
+  EXPECT_TRUE(draws_flip({}, 1));
 }
 
 // A whole image of one aspect is itself; one that no try fits is cut in the middle.
@@ -52,13 +58,13 @@ TEST(Augment, CropsWhatItIsAskedFor) {
   const Image image = read_image(image_fixture("colour.png"));
   const double aspect = 14.0 / 11;
   const CropOptions whole{.min_area = 1, .min_aspect = aspect, .max_aspect = aspect};
-  EXPECT_EQ(random_resized_crop(image, 11, 14, {}, whole), image);
+  EXPECT_EQ(cropped(image, random_part(11, 14, {}, whole)), image);
   const CropOptions square{.min_area = 1, .min_aspect = 1, .max_aspect = 1};
-  EXPECT_EQ(random_resized_crop(image, 11, 11, {}, square), cropped(image, 0, 1, 11, 11));
+  EXPECT_EQ(random_part(11, 14, {}, square), (PixelBox{0, 1, 11, 11}));
   expect_error(ErrorKind::Argument, "areas are 0 to 1, takes a range inside (0, 1]",
-               [&] { random_resized_crop(image, 4, 4, {}, {.min_area = 0}); });
+               [] { random_part(11, 14, {}, {.min_area = 0}); });
   expect_error(ErrorKind::Argument, "aspects are 2 to 1",
-               [&] { random_resized_crop(image, 4, 4, {}, {.min_aspect = 2, .max_aspect = 1}); });
+               [] { random_part(11, 14, {}, {.min_aspect = 2, .max_aspect = 1}); });
   expect_error(ErrorKind::Argument, "takes a part of 11 x 14", [&] { cropped(image, 8, 0, 4, 4); });
 }
 
@@ -158,30 +164,28 @@ TEST(ImageDataset, OfAFolderLeavesOutBadFilesByName) {
   EXPECT_EQ(data.sample(1).path.filename(), "a.jpg");
   EXPECT_EQ(data.sample(4).label, 1);
 
-  const std::vector<int64_t> order = {4, 3, 2, 1, 0};
+  std::vector<fs::path> paths;
+  for (int64_t i = 4; i >= 0; --i) paths.push_back(data.sample(i).path);
   BadFiles bad;
-  const auto transform = [](const Image& image, int64_t sample) {
-    return all_of(image, {.seed = 1, .epoch = 2, .sample = sample});
+  const auto transform = [](const Image& image, int64_t place) {
+    return all_of(image, {.seed = 1, .epoch = 2, .sample = place});
   };
   const int threads = omp_get_max_threads();
   omp_set_num_threads(1);
-  const ImageBatch batch = read_images(data, order, transform, bad);
+  const auto images = read_image_files(paths, transform, bad);
   omp_set_num_threads(4);
-  const ImageBatch again = read_images(data, order, transform, bad);
+  EXPECT_EQ(read_image_files(paths, transform, bad), images);
   omp_set_num_threads(threads);
-  EXPECT_EQ(batch.samples, (std::vector<int64_t>{4, 1, 0}));
-  EXPECT_EQ(to_vector(batch.labels), (std::vector<double>{1, 0, 0}));
-  EXPECT_EQ(batch.images, again.images);
-  EXPECT_EQ(batch.images[0], transform(read_image(data.sample(4).path), 4));
-  EXPECT_EQ(batch.keys(1, 2)[1].sample, 1);
+  ASSERT_EQ(images.size(), 5);
+  for (size_t i = 0; i < 5; ++i) EXPECT_EQ(images[i].has_value(), i == 0 || i > 2) << i;
+  EXPECT_EQ(images[3], transform(read_image(paths[3]), 3));
   EXPECT_EQ(bad.count(), 2);
   const std::string report = bad.report(data.size());
   EXPECT_TRUE(report.starts_with("2 of 5 images were left out: ")) << report;
   EXPECT_NE(report.find("dog/a.png: is neither a PNG"), std::string::npos) << report;
   EXPECT_NE(report.find("dog/b.png: is a damaged PNG"), std::string::npos) << report;
   EXPECT_EQ(BadFiles().report(5), "");
-  expect_error(ErrorKind::Argument, "got sample 5, takes one of 5",
-               [&] { read_images(data, std::vector<int64_t>{5}, transform, bad); });
+  expect_error(ErrorKind::Argument, "got sample 5, takes one of 5", [&] { data.sample(5); });
 }
 
 TEST(ImageDataset, OfCommaSeparatedValues) {

@@ -1,8 +1,10 @@
 // Files of examples, by the first byte: c, t, j, rows of CSV, TSV, JSONL; n, CSV without a header;
-// w, words in CoNLL's columns; s, SQuAD's JSON; i, a list of images; a, a list of sounds.
+// w, words in CoNLL's columns; s, SQuAD's JSON; o, COCO's; i, a list of images; a, a list of
+// sounds.
 
 #include "data/audio/audio_dataset.h"
 #include "data/images/csv_rows.h"
+#include "data/tasks/coco.h"
 #include "data/tasks/conll.h"
 #include "data/tasks/squad.h"
 #include "data/tasks/table.h"
@@ -40,6 +42,19 @@ void read_sentences(const std::filesystem::path& file) {
     fuzz::require(sentence.words.size() == sentence.tags.size(), "a word has no tag");
 }
 
+void read_boxes(const std::filesystem::path& file) {
+  BadLines bad;
+  const CocoData data = read_coco(file, bad);
+  for (const CocoImage& image : data.images) {
+    for (const CocoObject& object : image.objects) {
+      fuzz::require(object.category >= 0 && object.category < std::ssize(data.categories),
+                    "an object is of no category");
+      fuzz::require(object.width > 0 && object.height > 0 && object.area >= 0,
+                    "an object has no size");
+    }
+  }
+}
+
 }  // namespace
 
 PLINTH_FUZZ_TARGET(examples) {
@@ -54,6 +69,7 @@ PLINTH_FUZZ_TARGET(examples) {
       return read_rows(folder.write("rows.csv", text), {.columns = {"2", "1"}, .header = false});
     case 'w': return read_sentences(folder.write("words.txt", text));
     case 's': return read_squad_questions(folder.write("questions.json", text));
+    case 'o': return read_boxes(folder.write("boxes.json", text));
     case 'i': read_csv_rows(folder.write("images.csv", text)); return;
     default: read_audio_manifest(folder.write("sounds.jsonl", text));
   }

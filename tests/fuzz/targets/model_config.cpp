@@ -9,10 +9,12 @@
 #include "models/gpt2/config.h"
 #include "models/llama/config.h"
 #include "models/mixtral/config.h"
+#include "models/segmenter/config.h"
 #include "models/t5/config.h"
 #include "models/vit/config.h"
 #include "models/vit_mae/config.h"
 #include "models/whisper/config.h"
+#include "models/yolos/config.h"
 #include "tests/fuzz/target.h"
 
 namespace {
@@ -41,15 +43,17 @@ void read_without_weights(const ConfigJson& json) {
   read_twice(json, [](const ConfigJson& file) { return Config::from_json(file, nullptr); });
 }
 
-constexpr std::array<Family, 9> kFamilies = {{{"bert", read_without_weights<BertConfig>},
-                                              {"clip", read_alone<ClipConfig>},
-                                              {"gpt2", read_alone<Gpt2Config>},
-                                              {"llama", read_alone<LlamaConfig>},
-                                              {"mixtral", read_alone<MixtralConfig>},
-                                              {"t5", read_without_weights<T5Config>},
-                                              {"vit", read_without_weights<ViTConfig>},
-                                              {"vit_mae", read_alone<ViTMaeConfig>},
-                                              {"whisper", read_alone<WhisperConfig>}}};
+constexpr std::array<Family, 11> kFamilies = {{{"bert", read_without_weights<BertConfig>},
+                                               {"clip", read_alone<ClipConfig>},
+                                               {"gpt2", read_alone<Gpt2Config>},
+                                               {"llama", read_alone<LlamaConfig>},
+                                               {"mixtral", read_alone<MixtralConfig>},
+                                               {"t5", read_without_weights<T5Config>},
+                                               {"vit", read_without_weights<ViTConfig>},
+                                               {"vit_mae", read_alone<ViTMaeConfig>},
+                                               {"vit_segmenter", read_alone<SegmenterConfig>},
+                                               {"whisper", read_alone<WhisperConfig>},
+                                               {"yolos", read_alone<YolosConfig>}}};
 
 }  // namespace
 

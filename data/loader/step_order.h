@@ -1,0 +1,48 @@
+#pragma once
+
+// Which samples of a run a rank is given, batch after batch.
+
+#include <cstdint>
+
+namespace plinth {
+
+// A step's samples are rows * micro_batches * ranks consecutive ones. Of each step this rank has
+// micro_batches batches. They lie one behind the other, or, where `turns` neighbouring ranks take
+// turns, which divide the ranks, every turns-th in the run of these ranks.
+struct StepShare {
+  int64_t rows = 8;  // of a batch
+  int64_t rank = 0;
+  int64_t ranks = 1;
+  int64_t micro_batches = 1;
+  int64_t turns = 1;
+};
+
+// Batch n of this rank, counted from the place that restore() sets: a function of n.
+class StepOrder {
+ public:
+  // Throws Error(Argument) for a share that makes no sense.
+  explicit StepOrder(const StepShare& share);
+
+  const StepShare& share() const { return share_; }
+  int64_t samples_per_step() const { return share_.rows * share_.micro_batches * share_.ranks; }
+
+  // The first sample of a batch.
+  int64_t first_sample_of(int64_t batch) const;
+  // The next batch, and that it was taken.
+  int64_t next() const { return taken_; }
+  void take() { ++taken_; }
+
+  // The first sample of the current step, and how many batches of it were taken.
+  int64_t sample() const { return origin_ + taken_ / share_.micro_batches * samples_per_step(); }
+  int64_t micro_batch() const { return taken_ % share_.micro_batches; }
+  // The next batch is number `micro_batch` of the step whose first sample this is, in a run of such
+  // steps: between steps they may have had another size. Throws Error(Config), and stays.
+  void restore(int64_t sample, int64_t micro_batch, int64_t samples_per_step);
+
+ private:
+  StepShare share_;
+  int64_t origin_ = 0;  // sample where the counting of batches starts
+  int64_t taken_ = 0;   // batches since
+};
+
+}  // namespace plinth

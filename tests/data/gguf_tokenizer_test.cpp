@@ -1,0 +1,134 @@
+// Against vocabularies that the package gguf wrote (fixtures/make_gguf_fixtures.py).
+
+#include "data/tokenizer/gguf_tokenizer.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "tests/core/io/expect_error.h"
+#include "tests/core/io/temporary_directory.h"
+#include "tests/data/tokenizer_text.h"
+#include "tests/fixtures.h"
+
+namespace plinth {
+namespace {
+
+using nlohmann::json;
+using testing::read_fixture;
+
+const std::vector<std::string>& texts() {
+  static const std::vector<std::string> all = {
+      "Hello, world!",  "In the beginning God created the heaven and the earth.",
+      "  two  spaces ", "1066 and 2024's été\n\n",
+      "中文 🙂",    ""};
+  return all;
+}
+
+void expect_same(const Tokenizer& one, const Tokenizer& other, const std::string& what) {
+  for (const std::string& text : texts()) {
+    // SentencePiece puts a space before every text; tokenizer.json's Metaspace leaves one that has
+    // one as it is.
+    if (!one.is_byte_level() && text.starts_with(' ')) continue;
+    const std::vector<int32_t> ids = other.encode(text);
+    EXPECT_EQ(one.encode(text), ids) << what << ": " << text;
+    EXPECT_EQ(one.decode(ids), other.decode(ids)) << what << ": " << text;
+  }
+}
+
+GgufFile fixture(const std::string& name) {
+  return GgufFile::open(std::string(PLINTH_FIXTURES "/gguf/") + name);
+}
+
+Tokenizer from_gguf(const GgufFile& file) {
+  const TemporaryDirectory folder;
+  for (const auto& [name, text] : gguf_tokenizer_files(file))
+    write_file_atomically(folder / name, text);
+  return Tokenizer::load(folder.path());
+}
+
+// A file of nothing but a tokenizer.
+GgufFile file_of(const Tokenizer& tokenizer, const TemporaryDirectory& folder, int64_t size) {
+  GgufWriter writer(folder / "t.gguf", gguf_fields(tokenizer, size), {});
+  writer.commit();
+  return GgufFile::open(folder / "t.gguf");
+}
+
+TEST(GgufTokenizer, ReadsVocabulariesOfTheReferenceImplementation) {
+  for (const char* name : {"gpt2", "llama3", "pieces"}) {
+    const std::string source = name == std::string("pieces") ? "pieces/bpe" : name;
+    const Tokenizer expected = Tokenizer::parse(read_fixture("tokenizer/" + source + ".json"));
+    const Tokenizer tokenizer = from_gguf(fixture(std::string(name) + ".gguf"));
+    expect_same(tokenizer, expected, name);
+    EXPECT_EQ(tokenizer.vocab_size(), expected.vocab_size()) << name;
+  }
+}
+
+TEST(GgufTokenizer, ReadsWhatItWrote) {
+  for (const char* name : {"gpt2.json", "llama3.json", "pieces/bpe.json", "pieces/bpe"}) {
+    const TemporaryDirectory folder;
+    const Tokenizer tokenizer = Tokenizer::load(std::string(PLINTH_FIXTURES "/tokenizer/") + name);
+    const int64_t padded = tokenizer.vocab_size() + 3;
+    const GgufFile file = file_of(tokenizer, folder, padded);
+    EXPECT_EQ(std::ssize(file.texts("tokenizer.ggml.tokens")), padded);
+    const Tokenizer again = from_gguf(file);
+    expect_same(again, tokenizer, name);
+    EXPECT_EQ(again.vocab_size(), tokenizer.vocab_size()) << name;
+    EXPECT_EQ(again.eos_id(), tokenizer.eos_id()) << name;
+    for (int32_t id = 0; id < tokenizer.vocab_size(); ++id)
+      EXPECT_EQ(again.is_special(id), tokenizer.is_special(id)) << name << " " << id;
+  }
+}
+
+TEST(GgufTokenizer, WritesTheNamesThatLlamaCppKnows) {
+  const TemporaryDirectory folder;
+  const Tokenizer llama3 = Tokenizer::parse(read_fixture("tokenizer/llama3.json"));
+  const GgufFile file = file_of(llama3, folder, llama3.vocab_size());
+  EXPECT_EQ(file.text("tokenizer.ggml.model"), "gpt2");
+  EXPECT_EQ(file.text("tokenizer.ggml.pre"), "llama-bpe");
+  EXPECT_TRUE(file.boolean("tokenizer.ggml.add_bos_token", false));
+  const GgufFile expected = fixture("llama3.gguf");
+  for (const char* list : {"tokenizer.ggml.tokens", "tokenizer.ggml.merges"})
+    EXPECT_EQ(file.texts(list), expected.texts(list)) << list;
+  EXPECT_EQ(file.numbers("tokenizer.ggml.token_type"),
+            expected.numbers("tokenizer.ggml.token_type"));
+}
+
+TEST(GgufTokenizer, NamesWhatItDoesNotTake) {
+  const auto refuses = [](const std::string& text, const std::string& path, int64_t size) {
+    const Tokenizer tokenizer = Tokenizer::load(PLINTH_FIXTURES "/tokenizer/" + path);
+    expect_error(ErrorKind::Argument, text, [&] { gguf_fields(tokenizer, size); });
+  };
+  refuses("gguf: tokenizer has word pieces, takes byte pairs", "word_piece.json", 1 << 20);
+  refuses("tokenizer is a unigram model", "pieces/unigram.json", 1 << 20);
+  refuses("tokenizer is a unigram model", "pieces/unigram", 1 << 20);
+  refuses("tokenizer has 1500 tokens, the model takes at most 97", "gpt2.json", 97);
+
+  const TemporaryDirectory folder;
+  const auto refuses_fields = [&](const std::string& text, std::vector<GgufField> fields) {
+    GgufWriter writer(folder / "t.gguf", fields, {});
+    writer.commit();
+    const GgufFile file = GgufFile::open(folder / "t.gguf");
+    expect_error(ErrorKind::Format, text, [&] { gguf_tokenizer_files(file); });
+  };
+  const auto text = [](const char* value) { return GgufValue::of(std::string(value)); };
+  const GgufValue tokens = GgufValue::list(std::vector<std::string>{"a", "b"});
+  refuses_fields("field tokenizer.ggml.model is missing, takes a text", {});
+  refuses_fields("field tokenizer.ggml.model is 'bert', takes gpt2 or llama",
+                 {{"tokenizer.ggml.model", text("bert")}, {"tokenizer.ggml.tokens", tokens}});
+  refuses_fields("field tokenizer.ggml.tokens has 0 elements",
+                 {{"tokenizer.ggml.model", text("gpt2")}});
+  refuses_fields("field tokenizer.ggml.pre is 'qwen2', takes gpt-2 or llama-bpe",
+                 {{"tokenizer.ggml.model", text("gpt2")},
+                  {"tokenizer.ggml.pre", text("qwen2")},
+                  {"tokenizer.ggml.tokens", tokens}});
+  refuses_fields("field tokenizer.ggml.scores has 0 elements, takes one for each of 2 tokens",
+                 {{"tokenizer.ggml.model", text("llama")}, {"tokenizer.ggml.tokens", tokens}});
+  refuses_fields("field tokenizer.ggml.eos_token_id is 2, takes one of 2 tokens",
+                 {{"tokenizer.ggml.model", text("gpt2")},
+                  {"tokenizer.ggml.tokens", tokens},
+                  {"tokenizer.ggml.eos_token_id", GgufValue::of(uint32_t{2})}});
+}
+
+}  // namespace
+}  // namespace plinth

@@ -1,0 +1,90 @@
+#include "train/finetune/vision_task.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "core/io/file.h"
+#include "train/finetune/block_number.h"
+
+namespace plinth {
+
+namespace fs = std::filesystem;
+
+ImageChange::ImageChange(int64_t height, int64_t width, const SampleKey& key,
+                         const TaskSettings& settings) {
+  if (settings.min_crop_area < 1)
+    part = random_part(height, width, key, {.min_area = settings.min_crop_area});
+  mirrored = settings.flip && draws_flip(key);
+}
+
+VisionTask::VisionTask(const TaskSettings& settings, std::string_view name, const Sizes& sizes,
+                       std::unique_ptr<ImageModel> model, const fs::path& directory,
+                       std::string_view processor)
+    : settings_(settings),
+      sizes_(sizes),
+      model_(std::move(model)),
+      preprocessing_(ImagePreprocessing::of(directory)),
+      processor_(processor) {
+  check(sizes.channels == 3, ErrorKind::Config, "model.directory", "takes images of ",
+        sizes.channels, " channels, takes a model of 3");
+  check(settings.class_weights.empty(), ErrorKind::Config, "task.class_weights", "got ",
+        settings.class_weights.size(), " numbers, takes none for images");
+  if (name == kImageTask) return;
+  const auto refuse = [&](bool wanted, std::string_view key) {
+    check(!wanted, ErrorKind::Config, key, "is for ", kImageTask, ", takes 0 for ", name);
+  };
+  refuse(settings.mixup > 0, "image.mixup");
+  refuse(settings.cutmix > 0, "image.cutmix");
+  refuse(settings.rand_augment > 0, "image.rand_augment");
+}
+
+int64_t VisionTask::depth_of(std::string_view parameter) const {
+  if (!is_trunk(parameter)) return depths() - 1;
+  if (parameter.starts_with("encoder.norm.")) return depths() - 2;
+  const std::optional<int64_t> block = block_number(parameter, "encoder.blocks.block");
+  return block ? *block + 1 : 0;
+}
+
+std::string VisionTask::processor_text() const {
+  return preprocessing_.to_json(sizes_.image, processor_);
+}
+
+std::map<std::string, std::string> VisionTask::texts() const {
+  return {{"config.json", model_->config_json(model_->parameters()[0].dtype())},
+          {kPreprocessingFile, processor_text()}};
+}
+
+void VisionTask::save(const fs::path& directory) const {
+  save_image_model(*model_, directory);
+  write_file_atomically(directory / kPreprocessingFile, processor_text());
+}
+
+Image VisionTask::resized(const Image& image) const {
+  return plinth::resized(image, sizes_.image.height, sizes_.image.width, preprocessing_.filter);
+}
+
+Image VisionTask::changed(const Image& image, const ImageChange& change) const {
+  const auto& part = change.part;
+  const Image shown =
+      resized(part ? cropped(image, part->top, part->left, part->height, part->width) : image);
+  return change.mirrored ? flipped(shown) : shown;
+}
+
+std::vector<int64_t> samples_of(std::span<const SampleKey> keys) {
+  std::vector<int64_t> samples;
+  for (const SampleKey& key : keys) samples.push_back(key.sample);
+  return samples;
+}
+
+fs::path image_of(const TaskInput& input, std::string_view task) {
+  check(input.words.empty() && input.second.empty(), ErrorKind::Argument, task,
+        "got words or a second text, takes the path of an image");
+  return input.text;
+}
+
+bool has_weights(const fs::path& directory) {
+  return fs::exists(directory / "model.safetensors") ||
+         fs::exists(directory / "model.safetensors.index.json");
+}
+
+}  // namespace plinth
