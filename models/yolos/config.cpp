@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
@@ -12,6 +13,13 @@ namespace plinth {
 namespace {
 
 constexpr std::array<std::string_view, 1> kArchitectures = {"YolosForObjectDetection"};
+
+// transformers takes these as whole numbers only.
+nlohmann::ordered_json weight(double value) {
+  constexpr double kMost = 1e9;
+  if (value == std::floor(value) && value <= kMost) return static_cast<int64_t>(value);
+  return value;
+}
 
 }  // namespace
 
@@ -45,11 +53,11 @@ std::string YolosConfig::to_json(DType dtype) const {
   json["num_detection_tokens"] = detection_tokens;
   json["use_mid_position_embeddings"] = mid_positions;
   json["auxiliary_loss"] = false;
-  json["class_cost"] = loss.class_cost;
-  json["bbox_cost"] = loss.box_cost;
-  json["giou_cost"] = loss.giou_cost;
-  json["bbox_loss_coefficient"] = loss.box_weight;
-  json["giou_loss_coefficient"] = loss.giou_weight;
+  json["class_cost"] = weight(loss.class_cost);
+  json["bbox_cost"] = weight(loss.box_cost);
+  json["giou_cost"] = weight(loss.giou_cost);
+  json["bbox_loss_coefficient"] = weight(loss.box_weight);
+  json["giou_loss_coefficient"] = weight(loss.giou_weight);
   json["eos_coefficient"] = loss.no_object_weight;
   write_labels(vit.labels, json);
   return finished_config(std::move(json), dtype);
