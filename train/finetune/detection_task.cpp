@@ -8,6 +8,7 @@
 #include "models/vit_mae/vit_mae.h"
 #include "models/yolos/yolos.h"
 #include "train/finetune/detection_data.h"
+#include "train/finetune/has_weights.h"
 
 namespace plinth {
 namespace {

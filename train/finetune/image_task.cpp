@@ -13,6 +13,7 @@
 #include "data/images/rand_augment.h"
 #include "models/vit_mae/vit_mae.h"
 #include "train/finetune/class_scores.h"
+#include "train/finetune/has_weights.h"
 #include "train/finetune/vision_task.h"
 
 namespace plinth {

@@ -13,6 +13,7 @@
 #include "metrics/segmentation.h"
 #include "models/segmenter/segmenter.h"
 #include "models/vision/interpolation.h"
+#include "train/finetune/has_weights.h"
 #include "train/finetune/vision_task.h"
 
 namespace plinth {

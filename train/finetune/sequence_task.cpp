@@ -12,6 +12,7 @@
 #include "models/encoder_decoder_registry.h"
 #include "models/sequence_generation.h"
 #include "train/finetune/block_number.h"
+#include "train/finetune/has_weights.h"
 
 namespace plinth {
 namespace {
@@ -259,9 +260,7 @@ std::unique_ptr<FinetuneTask> make_sequence_task(
   const ConfigJson json = ConfigJson::read(directory / "config.json");
   check(is_sequence_model(json), ErrorKind::Config, "model.directory", directory.string(),
         " holds a ", json.text("model_type", ""), ", takes a t5");
-  const bool has_weights = fs::exists(directory / "model.safetensors") ||
-                           fs::exists(directory / "model.safetensors.index.json");
-  if (has_weights) return load_sequence_task(settings, directory);
+  if (has_weights(directory)) return load_sequence_task(settings, directory);
   tell("the directory has no weights: all begin at random");
   std::unique_ptr<EncoderDecoder> model = make_encoder_decoder(json);
   model->reset_parameters(seed);

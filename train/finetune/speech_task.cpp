@@ -21,6 +21,7 @@
 #include "models/registry.h"
 #include "models/whisper/ctc.h"
 #include "train/finetune/block_number.h"
+#include "train/finetune/has_weights.h"
 #include "train/finetune/transcript_units.h"
 
 namespace plinth {
@@ -320,9 +321,7 @@ std::unique_ptr<WhisperCtc> model_for(const fs::path& directory,
   const std::string type = json.text("model_type", "");
   check(type == "whisper" || is_whisper_ctc(json), ErrorKind::Config, "model.directory",
         directory.string(), " holds a ", type, ", takes a whisper or whisper_ctc");
-  const bool has_weights = fs::exists(directory / "model.safetensors") ||
-                           fs::exists(directory / "model.safetensors.index.json");
-  if (!has_weights) {
+  if (!has_weights(directory)) {
     tell("the directory has no weights: all begin at random");
     auto model = std::make_unique<WhisperCtc>(
         WhisperCtcConfig{WhisperConfig::encoder_from_json(json), labels, words});

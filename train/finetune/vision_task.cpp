@@ -82,9 +82,4 @@ fs::path image_of(const TaskInput& input, std::string_view task) {
   return input.text;
 }
 
-bool has_weights(const fs::path& directory) {
-  return fs::exists(directory / "model.safetensors") ||
-         fs::exists(directory / "model.safetensors.index.json");
-}
-
 }  // namespace plinth

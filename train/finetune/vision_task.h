@@ -88,7 +88,4 @@ std::vector<int64_t> samples_of(std::span<const SampleKey> keys);
 // The path that an input names. Throws Error(Argument, task) for one that is more than that.
 std::filesystem::path image_of(const TaskInput& input, std::string_view task);
 
-// Whether a model's directory has weights, or a config.json alone.
-bool has_weights(const std::filesystem::path& directory);
-
 }  // namespace plinth
