@@ -5,8 +5,9 @@
 
 Tests and benchmarks are not among them: most of their time would go into the headers of GoogleTest.
 
-A file's key is a hash of clang-tidy's version, the .clang-tidy files, its compile command and every
-header of this repository that it includes. A key found in the cache was checked before and was clean.
+A file's key is a hash of clang-tidy's version, the .clang-tidy files, its compile command, the
+arguments added to it and every header of this repository that it includes. A key found in the cache
+was checked before and was clean.
 The cache is BUILD_FOLDER/../lint, or $PLINTH_LINT_CACHE. Exit status 1 if there are findings.
 """
 
@@ -73,7 +74,7 @@ def headers_of(arguments, folder):
 def key_of(arguments, folder, common):
     """The hash of all that clang-tidy's answer depends on; the same in every clone."""
     digest = hashlib.sha256(common)
-    digest.update(" ".join(arguments).replace(str(ROOT), ".").encode())
+    digest.update(" ".join(arguments + EXTRA_ARGUMENTS).replace(str(ROOT), ".").encode())
     for header in headers_of(arguments, folder):
         name = header.relative_to(ROOT) if header.is_relative_to(ROOT) else header
         digest.update(f"\0{name}\0".encode())

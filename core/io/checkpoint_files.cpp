@@ -131,7 +131,7 @@ const TensorRecord* SafetensorsCheckpoint::find(std::string_view name) const {
 std::span<const std::byte> SafetensorsCheckpoint::data(std::string_view name) const {
   const SafetensorsFile* file = file_of(name);
   if (file == nullptr && files_.size() == 1) file = &files_[0];  // its message names the nearest
-  check(file != nullptr, ErrorKind::Format, subject_, "has no tensor ", printable(name));
+  if (file == nullptr) throw Error(ErrorKind::Format, subject_, "has no tensor " + printable(name));
   return file->data(name);
 }
 

@@ -8,8 +8,8 @@ namespace plinth::distributed {
 StreamProgress::StreamProgress(Stream stream)
     : stream_(stream),
       words_(static_cast<uint64_t*>(cuda::host_allocate((kMarks + 1) * sizeof(uint64_t)))) {
-  check(words_ != nullptr, ErrorKind::OutOfMemory, "StreamProgress",
-        "the system gives no pinned memory");
+  if (words_ == nullptr)
+    throw Error(ErrorKind::OutOfMemory, "StreamProgress", "the system gives no pinned memory");
   *words_ = 0;
 }
 

@@ -46,7 +46,7 @@ Memory& memory() {
 
 StreamQueue& queue(Stream stream) {
   check_device(stream.device);
-  check(stream.handle != nullptr, ErrorKind::Cuda, "stream", "got none");
+  if (stream.handle == nullptr) throw Error(ErrorKind::Cuda, "stream", "got none");
   return *static_cast<StreamQueue*>(stream.handle);
 }
 
