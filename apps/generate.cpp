@@ -8,6 +8,7 @@
 #include "apps/commands.h"
 #include "apps/model_directory.h"
 #include "apps/profile.h"
+#include "apps/sampling_options.h"
 #include "core/error.h"
 #include "train/generation/generate.h"
 
@@ -59,7 +60,6 @@ void run(GenerateArguments& arguments) {
 void add_generate(CLI::App& program) {
   CLI::App* command = program.add_subcommand("generate", "continue a text with a model");
   const auto arguments = std::make_shared<GenerateArguments>();
-  SamplingOptions& sampling = arguments->options.sampling;
   command->add_option("model", arguments->model, "model or run directory")->required();
   command->add_option("--prompt", arguments->prompt, "how the text starts");
   command->add_option("--tokenizer", arguments->tokenizer,
@@ -67,18 +67,7 @@ void add_generate(CLI::App& program) {
   command->add_option("--tokens", arguments->options.max_tokens, "the most tokens to add")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  command->add_option("--temperature", sampling.temperature, "0: the most likely token each time")
-      ->capture_default_str();
-  command->add_option("--top-k", sampling.top_k, "only the k most likely tokens; 0: all")
-      ->capture_default_str();
-  command->add_option("--top-p", sampling.top_p, "only the most likely tokens that have p together")
-      ->capture_default_str();
-  command
-      ->add_option("--repetition-penalty", sampling.repetition_penalty,
-                   "above 1 makes tokens that were there less likely")
-      ->capture_default_str();
-  command->add_option("--seed", sampling.seed, "the same seed gives the same text")
-      ->capture_default_str();
+  add_sampling_options(*command, arguments->options.sampling);
   command->add_flag("--no-cache", arguments->no_cache, "read the whole text again for each token");
   command->add_flag("--ignore-stop", arguments->ignore_stop, "go on after the end-of-text token");
   command->add_flag("--average", arguments->average,

@@ -2,6 +2,8 @@
 
 #include <CLI/CLI.hpp>
 
+#include "apps/sampling_options.h"
+
 namespace plinth::apps {
 
 void TaskOptions::add_lengths_to(CLI::App& command) {
@@ -22,7 +24,14 @@ void TaskOptions::add_lengths_to(CLI::App& command) {
   command.add_option("--beams", settings.beams, "of the search for it; 1: greedy")
       ->check(CLI::Range(1, 1 << 10))
       ->capture_default_str();
+  add_sampling_options(command, settings.sampling);
   command.add_flag("--no-answer", settings.no_answer, "a question may have no answer");
+}
+
+void TaskOptions::add_speech_to(CLI::App& command) {
+  command.add_option("--language", settings.language,
+                     "that is spoken, as en; none: the likeliest (speech-seq2seq)");
+  command.add_flag("--translate", settings.translate, "to English (speech-seq2seq)");
 }
 
 void TaskOptions::add_threshold_to(CLI::App& command) {

@@ -37,6 +37,11 @@ struct Candidate {
   bool ends = false;
 };
 
+struct Choice {
+  int64_t token = 0;
+  double score = 0;
+};
+
 // What is known of one source.
 struct Search {
   std::vector<Beam> running;
@@ -80,18 +85,26 @@ class Decoder {
   DecoderCaches caches_;
 };
 
+std::vector<float> host_values(const Tensor& values) {
+  const std::vector<double> wide = to_vector(values);
+  return {wide.begin(), wide.end()};
+}
+
 class Generation {
  public:
   Generation(EncoderDecoder& model, const SequenceGenerationOptions& options)
-      : options_(options), prompt_(options.prompt), stop_(options.stop_token) {
+      : options_(options), prompts_(options.prompts), stop_(options.stop_token) {
     const EncoderDecoderInfo& info = model.info();
-    if (prompt_.empty()) prompt_ = {info.start_token};
+    if (prompts_.empty())
+      prompts_ = {options.prompt.empty() ? std::vector{info.start_token} : options.prompt};
     if (!stop_) stop_ = info.eos_token;
     check(options.max_tokens > 0 && options.max_tokens <= kMostTokens && options.beams > 0,
           ErrorKind::Argument, kName, "got max_tokens ", options.max_tokens, " and beams ",
           options.beams, ", takes at least 1 of each, and at most ", kMostTokens, " tokens");
     check(options.beams <= info.vocab_size / 2, ErrorKind::Argument, kName, "beams is ",
           options.beams, ", takes at most half of the vocabulary of ", info.vocab_size);
+    check(options.beams == 1 || !draws(), ErrorKind::Argument, kName, "beams is ", options.beams,
+          ", takes 1 with a temperature or a repetition_penalty");
     check(std::isfinite(options.length_penalty), ErrorKind::Argument, kName,
           "length_penalty is not finite");
     check(!model.is_training(), ErrorKind::Argument, kName,
@@ -103,27 +116,62 @@ class Generation {
     const NoGradGuard no_grad;
     EncoderStates states = model.encode(source, lengths);
     const int64_t sources = states.states.size(0);
-    Decoder decoder(model, std::move(states), std::ssize(prompt_) + options_.max_tokens - 1);
-    std::vector<int64_t> ids;
-    for (int64_t row = 0; row < sources; ++row)
-      ids.insert(ids.end(), prompt_.begin(), prompt_.end());
+    check(sources > 0, ErrorKind::Shape, kName, "got no source");
+    const std::vector<int64_t> ids = prompt_ids(sources);
+    Decoder decoder(model, std::move(states), std::ssize(ids) / sources + options_.max_tokens - 1);
     const Tensor first = decoder.read(ids, sources);
-    return options_.beams == 1 ? greedy(decoder, first) : beam_search(decoder, first);
+    return options_.beams == 1 ? single(decoder, first) : beam_search(decoder, first);
   }
 
  private:
-  std::vector<GeneratedSequence> greedy(Decoder& decoder, Tensor log_probabilities) const {
+  bool draws() const {
+    return options_.sampling.temperature != 0 || options_.sampling.repetition_penalty != 1;
+  }
+
+  // What is read for each source, one after the other.
+  std::vector<int64_t> prompt_ids(int64_t sources) const {
+    check(prompts_.size() == 1 || std::ssize(prompts_) == sources, ErrorKind::Argument, kName,
+          "got ", prompts_.size(), " prompts for ", sources, " sources");
+    std::vector<int64_t> ids;
+    for (int64_t row = 0; row < sources; ++row) {
+      const std::vector<int64_t>& prompt =
+          prompts_[prompts_.size() == 1 ? 0 : static_cast<size_t>(row)];
+      check(!prompt.empty() && prompt.size() == prompts_.front().size(), ErrorKind::Argument, kName,
+            "got prompts of ", prompts_.front().size(), " and ", prompt.size(),
+            " tokens, takes at least one token, and as many for each source");
+      ids.insert(ids.end(), prompt.begin(), prompt.end());
+    }
+    return ids;
+  }
+
+  // The log-probabilities [rows, vocab_size] as the rules leave them; `ids(row)` gives what stands
+  // behind a row's prompt.
+  template <class Ids>
+  Tensor ruled(const Tensor& log_probabilities, const Ids& ids) const {
+    if (options_.rules.empty()) return log_probabilities;
+    std::vector<float> values = host_values(log_probabilities);
+    const auto vocabulary = static_cast<size_t>(log_probabilities.size(1));
+    for (size_t row = 0; row * vocabulary < values.size(); ++row) {
+      for (const auto& rule : options_.rules)
+        rule->apply(ids(row), std::span(values).subspan(row * vocabulary, vocabulary));
+    }
+    return from_values(values, log_probabilities.shape()).to(log_probabilities.device());
+  }
+
+  // One sequence a source.
+  std::vector<GeneratedSequence> single(Decoder& decoder, Tensor log_probabilities) const {
     std::vector<GeneratedSequence> found(static_cast<size_t>(log_probabilities.size(0)));
     std::vector<bool> ended(found.size());
     for (int64_t length = 1;; ++length) {
-      const TopK best = topk(log_probabilities, 1);
-      const std::vector<double> scores = to_vector(best.values), tokens = to_vector(best.indices);
+      log_probabilities =
+          ruled(log_probabilities, [&](size_t row) { return std::span(found[row].ids); });
+      const std::vector<Choice> choices = chosen(log_probabilities, found);
       std::vector<int64_t> next;
       for (size_t row = 0; row < found.size(); ++row) {
-        const auto token = static_cast<int64_t>(tokens[row]);
+        const auto& [token, score] = choices[row];
         next.push_back(token);
         if (ended[row]) continue;
-        found[row].score += scores[row];
+        found[row].score += score;
         if (token == stop_) ended[row] = true;
         if (!ended[row]) found[row].ids.push_back(token);
       }
@@ -131,6 +179,29 @@ class Generation {
         return found;
       log_probabilities = decoder.read(next, std::ssize(found));
     }
+  }
+
+  // The next token of each row, the most likely or drawn, and its log-probability.
+  std::vector<Choice> chosen(const Tensor& log_probabilities,
+                             const std::vector<GeneratedSequence>& found) const {
+    std::vector<Choice> choices;
+    if (!draws()) {
+      const TopK best = topk(log_probabilities, 1);
+      const std::vector<double> scores = to_vector(best.values), tokens = to_vector(best.indices);
+      for (size_t row = 0; row < scores.size(); ++row)
+        choices.push_back({static_cast<int64_t>(tokens[row]), scores[row]});
+      return choices;
+    }
+    Sampler sampler(options_.sampling);
+    const std::vector<float> values = host_values(log_probabilities);
+    const auto vocabulary = static_cast<size_t>(log_probabilities.size(1));
+    for (size_t row = 0; row < found.size(); ++row) {
+      const auto of_row = std::span(values).subspan(row * vocabulary, vocabulary);
+      const std::vector<int32_t> history(found[row].ids.begin(), found[row].ids.end());
+      const int64_t token = sampler.next(of_row, history);
+      choices.push_back({token, of_row[static_cast<size_t>(token)]});
+    }
+    return choices;
   }
 
   std::vector<GeneratedSequence> beam_search(Decoder& decoder, const Tensor& first) {
@@ -156,7 +227,11 @@ class Generation {
   // token, are left in `rows` and `next`. False if the search is over.
   bool step(std::vector<Search>& searches, const Tensor& log_probabilities, int64_t length,
             std::vector<int64_t>& rows, std::vector<int64_t>& next) const {
-    const std::vector<std::vector<Candidate>> all = candidates(searches, log_probabilities, length);
+    const Tensor left = ruled(log_probabilities, [&](size_t row) {
+      const auto beams = static_cast<size_t>(options_.beams);
+      return std::span(searches[row / beams].running[row % beams].ids);
+    });
+    const std::vector<std::vector<Candidate>> all = candidates(searches, left, length);
     bool can_improve = false, is_full = true, can_go_on = false;
     for (size_t i = 0; i < searches.size(); ++i) {
       Search& search = searches[i];
@@ -261,7 +336,7 @@ class Generation {
   }
 
   SequenceGenerationOptions options_;
-  std::vector<int64_t> prompt_;
+  std::vector<std::vector<int64_t>> prompts_;  // of each source, or one for all
   std::optional<int64_t> stop_;
 };
 

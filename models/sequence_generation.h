@@ -1,12 +1,15 @@
 #pragma once
 
-// Sequences from an encoder-decoder, greedily or by beam search.
+// Sequences from an encoder-decoder: greedily, by beam search, or drawn at random.
 
 #include <cstdint>
+#include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "models/encoder_decoder.h"
+#include "models/sampler.h"
 
 namespace plinth {
 
@@ -17,6 +20,15 @@ enum class EarlyStopping {
   Never,  // as No, but running beams count as if they grew to the length that suits them best
 };
 
+// What may come next in a sequence.
+class TokenRule {
+ public:
+  virtual ~TokenRule() = default;
+  // Changes the log-probabilities [vocab_size] of the token behind `ids`, which stand behind the
+  // prompt: -infinity is never chosen where there is another.
+  virtual void apply(std::span<const int64_t> ids, std::span<float> log_probabilities) const = 0;
+};
+
 struct SequenceGenerationOptions {
   int64_t max_tokens = 128;  // of a sequence, the end token among them; at most 2^20
   int64_t beams = 1;         // 1: greedy, the most likely token each time
@@ -24,14 +36,20 @@ struct SequenceGenerationOptions {
   // token counts) to this power: above 0, longer ones gain.
   double length_penalty = 1;
   EarlyStopping early_stopping = EarlyStopping::No;
-  // What the decoder reads before it generates; left out: the model's start token.
+  // With one beam, how the next token is drawn; a temperature of 0 takes the most likely one. The
+  // same source gives the same sequence, whatever is beside it.
+  SamplingOptions sampling = {.temperature = 0};
+  // What the decoder reads before it generates: for every source the same; or one prompt for each,
+  // all of one length. Left out: the model's start token.
   std::vector<int64_t> prompt = {};
+  std::vector<std::vector<int64_t>> prompts = {};
+  std::vector<std::shared_ptr<const TokenRule>> rules = {};  // in this order, before each choice
   std::optional<int64_t> stop_token = {};  // ends a sequence; left out: the model's end token
 };
 
 struct GeneratedSequence {
   std::vector<int64_t> ids;  // behind the prompt, without the end token
-  double score = 0;          // as the search ranks it; greedily the sum of log-probabilities
+  double score = 0;          // as the search ranks it; with one beam the sum of log-probabilities
 };
 
 // The best sequence for each row of `source`, which encode() takes with `lengths`. Searches as

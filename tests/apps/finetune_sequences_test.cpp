@@ -111,6 +111,14 @@ TEST(FinetuneSequences, LearnsToTranslate) {
   const Outcome said = here.run({"predict", "run/model", "the king sings here now"});
   ASSERT_EQ(said.status, 0) << said.errors;
   EXPECT_EQ(json::parse(said.output), json({{"text", "el rey canta aqui ahora"}}));
+  const auto drawn = [&](const char* seed) {
+    return here
+        .run({"predict", "run/model", "the king sings", "--temperature", "30", "--top-k", "20",
+              "--seed", seed})
+        .output;
+  };
+  EXPECT_EQ(drawn("1"), drawn("1"));
+  EXPECT_NE(drawn("1"), drawn("2"));
 }
 
 TEST(FinetuneSequences, ErrorsNameTheKey) {

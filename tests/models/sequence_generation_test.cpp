@@ -90,6 +90,64 @@ TEST(SequenceGenerations, GoOnFromAPrompt) {
   EXPECT_EQ(rest.front().ids, std::vector<int64_t>(ids.begin() + 2, ids.end()));
 }
 
+// A prompt for each source gives what each source gives alone.
+TEST(SequenceGenerations, TakeAPromptForEachSource) {
+  Case with("t5_gated");
+  SequenceGenerationOptions options{.max_tokens = 5, .beams = 2, .stop_token = 1};
+  options.prompts = {{0, 4}, {0, 9}, {0, 17}};
+  const auto together = generate_sequences(*with.model, with.ids, with.lengths, options);
+  for (int64_t row = 0; row < 3; ++row) {
+    SequenceGenerationOptions alone = options;
+    alone.prompts = {options.prompts[static_cast<size_t>(row)]};
+    const auto found = generate_sequences(*with.model, with.ids.narrow(0, row, 1),
+                                          with.lengths.narrow(0, row, 1), alone);
+    EXPECT_EQ(found.front().ids, together[static_cast<size_t>(row)].ids);
+  }
+}
+
+// Forbids a token, and the last one again.
+class NoRepetition final : public TokenRule {
+ public:
+  void apply(std::span<const int64_t> ids, std::span<float> log_probabilities) const override {
+    log_probabilities[1] = -INFINITY;
+    if (!ids.empty()) log_probabilities[static_cast<size_t>(ids.back())] = -INFINITY;
+  }
+};
+
+TEST(SequenceGenerations, KeepToRules) {
+  Case with("t5");
+  for (const int64_t beams : {1, 3}) {
+    SequenceGenerationOptions options{.max_tokens = 8, .beams = beams, .stop_token = 1};
+    options.rules = {std::make_shared<NoRepetition>()};
+    for (const auto& found : generate_sequences(*with.model, with.ids, with.lengths, options)) {
+      ASSERT_EQ(found.ids.size(), 8U);
+      EXPECT_EQ(std::ranges::adjacent_find(found.ids), found.ids.end());
+      EXPECT_THAT(found.ids, testing::Each(testing::Ne(1)));
+    }
+  }
+}
+
+TEST(SequenceGenerations, AreDrawnByTheSeedAlone) {
+  Case with("t5");
+  SequenceGenerationOptions options{.max_tokens = 8, .stop_token = 1};
+  options.sampling = {.temperature = 1.5, .seed = 5};
+  const auto found = generate_sequences(*with.model, with.ids, with.lengths, options);
+  for (int64_t row = 0; row < 3; ++row) {
+    const auto alone = generate_sequences(*with.model, with.ids.narrow(0, row, 1),
+                                          with.lengths.narrow(0, row, 1), options);
+    EXPECT_EQ(alone.front().ids, found[static_cast<size_t>(row)].ids);
+  }
+  options.sampling.seed = 6;
+  EXPECT_NE(generate_sequences(*with.model, with.ids, with.lengths, options).front().ids,
+            found.front().ids);
+  // Of one token alone the most likely is drawn.
+  options.sampling.top_k = 1;
+  const auto likeliest =
+      generate_sequences(*with.model, with.ids, with.lengths, {.max_tokens = 8, .stop_token = 1});
+  EXPECT_EQ(generate_sequences(*with.model, with.ids, with.lengths, options).front().ids,
+            likeliest.front().ids);
+}
+
 TEST(SequenceGenerations, RefuseOptionsOutOfRange) {
   Case with("t5");
   const auto refused = [&](const SequenceGenerationOptions& options, const char* message) {
@@ -102,6 +160,10 @@ TEST(SequenceGenerations, RefuseOptionsOutOfRange) {
   refused({.beams = 22}, "beams is 22, takes at most half of the vocabulary of 43");
   refused({.length_penalty = NAN}, "length_penalty is not finite");
   refused({.prompt = {43}}, "43");
+  refused({.prompts = {{0}, {0}}}, "got 2 prompts for 3 sources");
+  refused({.prompts = {{0}, {0, 1}, {0}}}, "got prompts of 1 and 2 tokens");
+  refused({.beams = 2, .sampling = {.temperature = 1}}, "beams is 2, takes 1 with a temperature");
+  refused({.sampling = {.temperature = -1}}, "temperature got -1");
   with.model->train();
   refused({}, "the model is in training mode");
 }

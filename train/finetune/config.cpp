@@ -83,10 +83,15 @@ void declare_images(ConfigSchema& schema, FinetuneConfig& config) {
 void declare_speech(ConfigSchema& schema, FinetuneConfig& config) {
   SpecAugmentOptions& masks = config.task.spec_augment;
   schema.section("speech",
-                 "transcripts, and how sounds are changed in training (speech-recognition)");
+                 "transcripts, and how sounds are changed in training (speech-recognition, "
+                 "speech-seq2seq)");
   schema.field("speech.units", &config.task.units)
       .words({"characters", "words"})
-      .help("what of a transcript is told one by one");
+      .help("what of a transcript is told one by one (speech-recognition)");
+  schema.field("speech.language", &config.task.language)
+      .help("that is spoken, as en, of a model that knows several (speech-seq2seq)");
+  schema.field("speech.translate", &config.task.translate)
+      .help("texts are English whatever is spoken (speech-seq2seq)");
   schema.field("speech.frequency_masks", &masks.frequency_masks)
       .range(0, 64)
       .help("bands of frequency that are hidden (SpecAugment)");

@@ -52,7 +52,14 @@ void freeze(const FinetuneConfig& config, FinetuneTask& task) {
   for (nn::NamedTensor& parameter : task.model().named_parameters()) {
     if (task.is_trunk(parameter.name)) parameter.tensor.set_requires_grad(false);
   }
-  if (!adapts) return;
+  if (!adapts) {
+    const bool is_tied = std::ranges::none_of(
+        task.model().named_parameters(),
+        [](const nn::NamedTensor& parameter) { return parameter.tensor.requires_grad(); });
+    check(!is_tied, ErrorKind::Config, "model.train",
+          "is head, and this model's head is its token embedding; takes all, or lora.rank");
+    return;
+  }
   const nn::LoraOptions options{config.lora.rank, config.lora.alpha, config.lora.dropout};
   nn::add_lora(task.model(), options, config.lora.targets, config.run.seed);
 }

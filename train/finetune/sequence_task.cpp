@@ -11,7 +11,7 @@
 #include "metrics/translation.h"
 #include "models/encoder_decoder_registry.h"
 #include "models/sequence_generation.h"
-#include "train/finetune/block_number.h"
+#include "train/finetune/encoder_decoder_depth.h"
 #include "train/finetune/has_weights.h"
 
 namespace plinth {
@@ -43,8 +43,10 @@ class SequenceTask final : public FinetuneTask {
   Tensor outputs(const Batch& batch) override;
   Tensor loss(const Batch& batch, Tensor* outputs) override;
 
-  int64_t depths() const override;
-  int64_t depth_of(std::string_view parameter) const override;
+  int64_t depths() const override { return encoder_decoder_depths(info()); }
+  int64_t depth_of(std::string_view parameter) const override {
+    return encoder_decoder_depth(info(), parameter);
+  }
   bool is_trunk(std::string_view parameter) const override { return parameter != "head"; }
 
   std::vector<WeightSlice> weight_slices() const override { return model_->weight_slices(); }
@@ -200,7 +202,9 @@ Tensor SequenceTask::outputs(const Batch& batch) {
   const Device device = model_->device();
   const std::vector<GeneratedSequence> found =
       generate_sequences(*model_, batch[0].to(device), batch[1].to(device),
-                         {.max_tokens = settings_.target_length, .beams = settings_.beams});
+                         {.max_tokens = settings_.target_length,
+                          .beams = settings_.beams,
+                          .sampling = settings_.sampling});
   const int64_t width = settings_.target_length;
   std::vector<int64_t> ids(found.size() * static_cast<size_t>(width), kNoToken);
   for (size_t row = 0; row < found.size(); ++row)
@@ -212,18 +216,6 @@ Tensor SequenceTask::loss(const Batch& batch, Tensor* outputs) {
   const Device device = model_->device();
   if (outputs) *outputs = this->outputs(batch);
   return model_->loss(batch[0].to(device), batch.at(2).to(device), batch[1].to(device));
-}
-
-int64_t SequenceTask::depths() const {
-  return info().encoder_layers + info().decoder_layers + 2;
-}
-
-int64_t SequenceTask::depth_of(std::string_view parameter) const {
-  if (const auto block = block_number(parameter, "encoder.blocks.block")) return *block + 1;
-  if (const auto block = block_number(parameter, "decoder.blocks.block"))
-    return info().encoder_layers + *block + 1;
-  if (parameter.starts_with("encoder.norm")) return info().encoder_layers;
-  return parameter == "head" || parameter.starts_with("decoder.norm") ? depths() - 1 : 0;
 }
 
 std::map<std::string, std::string> SequenceTask::texts() const {

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
-#include <numeric>
 #include <optional>
 
 #include "core/error.h"
@@ -14,7 +13,6 @@
 #include "core/ops/reduce.h"
 #include "core/ops/softmax.h"
 #include "core/ops/views.h"
-#include "data/audio/audio_dataset.h"
 #include "data/audio/feature_settings.h"
 #include "data/images/preprocessing.h"
 #include "metrics/errors.h"
@@ -22,6 +20,7 @@
 #include "models/whisper/ctc.h"
 #include "train/finetune/block_number.h"
 #include "train/finetune/has_weights.h"
+#include "train/finetune/sound_data.h"
 #include "train/finetune/transcript_units.h"
 
 namespace plinth {
@@ -33,33 +32,23 @@ class SpeechTask;
 
 // Batches are {features [samples, bins, frames]} and, with texts, {numbers [samples, most], how
 // many of each [samples]}.
-class SpeechData final : public TaskData {
+class SpeechData final : public SoundData {
  public:
   SpeechData(const SpeechTask& task, std::vector<AudioEntry> entries, bool has_texts);
 
-  int64_t size() const override { return sounds_->size(); }
   Batch batch(std::span<const int64_t> samples, int64_t width) const override;
   Batch training_batch(std::span<const SampleKey> keys, int64_t width) const override;
   std::vector<TaskScore> score(const TaskOutputs& outputs) const override;
-  // A line for every sound that was given, also those that were left out.
   std::vector<std::string> predictions(const TaskOutputs& outputs) const override;
-  std::string faults() const override;
 
  private:
-  struct Fault {
-    fs::path file;
-    std::string reason;
-  };
-  std::optional<std::string> fault_of(const std::string& file, int64_t samples) const;
   // `transform` is told an entry's place among the samples.
   Batch read(std::span<const int64_t> samples,
              const std::function<Tensor(const Tensor&, size_t)>& transform) const;
 
   const SpeechTask& task_;
   bool has_texts_;
-  std::unique_ptr<AudioDataset> sounds_;       // what is left
   std::vector<std::vector<int64_t>> numbers_;  // of their texts
-  std::vector<std::optional<Fault>> given_;    // of all that were given, in their order
 };
 
 class SpeechTask final : public FinetuneTask {
@@ -128,22 +117,11 @@ class SpeechTask final : public FinetuneTask {
 };
 
 std::unique_ptr<TaskData> SpeechTask::read(const std::vector<fs::path>& files) const {
-  std::vector<AudioEntry> entries;
-  for (const fs::path& file : files) {
-    std::vector<AudioEntry> some = read_audio_manifest(file);
-    std::ranges::move(some, std::back_inserter(entries));
-  }
-  return std::make_unique<SpeechData>(*this, std::move(entries), /*has_texts=*/true);
+  return std::make_unique<SpeechData>(*this, read_sounds(files), /*has_texts=*/true);
 }
 
 std::unique_ptr<TaskData> SpeechTask::inputs(std::span<const TaskInput> inputs) const {
-  std::vector<AudioEntry> entries;
-  for (const TaskInput& input : inputs) {
-    check(input.words.empty() && input.second.empty(), ErrorKind::Argument, kSpeechTask,
-          "got words or a second text, takes the path of a sound");
-    entries.push_back({input.text, ""});
-  }
-  return std::make_unique<SpeechData>(*this, std::move(entries), /*has_texts=*/false);
+  return std::make_unique<SpeechData>(*this, sounds_of(inputs, kSpeechTask), /*has_texts=*/false);
 }
 
 // Every position counts: what is behind a shorter sound is silence, for which blanks stand.
@@ -166,55 +144,34 @@ int64_t SpeechTask::depth_of(std::string_view parameter) const {
   return block ? *block + 1 : 0;
 }
 
-// All are read once, so that what is trained on and scored is known before.
-SpeechData::SpeechData(const SpeechTask& task, std::vector<AudioEntry> entries, bool has_texts)
-    : task_(task), has_texts_(has_texts) {
-  sounds_ = std::make_unique<AudioDataset>(entries, task.features().sample_rate);
-  std::vector<std::optional<std::string>> faults(entries.size());
-  std::vector<int64_t> all(entries.size());
-  std::iota(all.begin(), all.end(), 0);
-  sounds_->visit(all, [&](size_t i, const std::optional<AudioSample>& sample) {
-    if (sample) faults[i] = fault_of(entries[i].file.string(), std::ssize(sample->sound));
-  });
-  for (const SkippedAudio& skipped : sounds_->skipped())
-    faults[static_cast<size_t>(skipped.entry)] = skipped.reason;
-  std::vector<AudioEntry> kept;
-  for (size_t i = 0; i < entries.size(); ++i) {
-    AudioEntry& entry = entries[i];
-    std::vector<int64_t> numbers;
-    if (has_texts) numbers = task.units().encode(entry.text, entry.file.string());
-    const int64_t steps = TranscriptUnits::steps_for(numbers);
-    if (!faults[i] && steps > task.whisper().source_positions)
-      faults[i] = detail::concat(entry.file.string(), ": its text needs ", steps,
-                                 " positions, the model has ", task.whisper().source_positions);
-    given_.push_back(faults[i] ? std::optional<Fault>({entry.file, *faults[i]}) : std::nullopt);
-    if (faults[i]) continue;
-    kept.push_back(std::move(entry));
-    numbers_.push_back(std::move(numbers));
-  }
-  sounds_ = std::make_unique<AudioDataset>(std::move(kept), task.features().sample_rate);
+// Why the task cannot use a sound of so many samples and its text, if so.
+std::optional<std::string> refusal(const SpeechTask& task, const AudioEntry& entry,
+                                   int64_t samples) {
+  if (auto reason = too_long(entry, samples, task.log_mel(), task.features().sample_rate))
+    return reason;
+  const int64_t steps =
+      TranscriptUnits::steps_for(task.units().encode(entry.text, entry.file.string()));
+  if (steps <= task.whisper().source_positions) return std::nullopt;
+  return detail::concat(entry.file.string(), ": its text needs ", steps,
+                        " positions, the model has ", task.whisper().source_positions);
 }
 
-// Why a sound of so many samples cannot be used, if so.
-std::optional<std::string> SpeechData::fault_of(const std::string& file, int64_t samples) const {
-  const int64_t most = task_.log_mel().samples();
-  if (samples <= most) return std::nullopt;
-  const auto rate = static_cast<double>(task_.features().sample_rate);
-  return detail::concat(file, ": lasts ", static_cast<double>(samples) / rate,
-                        " s, the model hears ", static_cast<double>(most) / rate);
+SpeechData::SpeechData(const SpeechTask& task, std::vector<AudioEntry> entries, bool has_texts)
+    : SoundData(
+          std::move(entries), task.features().sample_rate,
+          [&](const AudioEntry& entry, int64_t samples) { return refusal(task, entry, samples); }),
+      task_(task),
+      has_texts_(has_texts) {
+  for (int64_t i = 0; has_texts && i < size(); ++i)
+    numbers_.push_back(task.units().encode(entry(i).text, entry(i).file.string()));
 }
 
 Batch SpeechData::read(std::span<const int64_t> samples,
                        const std::function<Tensor(const Tensor&, size_t)>& transform) const {
   std::vector<Tensor> features(samples.size());
-  sounds_->visit(samples, [&](size_t i, const std::optional<AudioSample>& sample) {
-    if (sample) features[i] = transform(task_.log_mel()(sample->sound), i);
+  visit(samples, [&](size_t i, const std::vector<float>& sound) {
+    features[i] = transform(task_.log_mel()(sound), i);
   });
-  // Each could be read before.
-  for (size_t i = 0; i < samples.size(); ++i)
-    check(features[i].defined(), ErrorKind::Io,
-          sounds_->entries()[static_cast<size_t>(samples[i])].file.string(),
-          "is gone, or another file than before");
   Batch batch = {stack(features, 0)};
   if (!has_texts_) return batch;
   size_t most = 1;
@@ -265,7 +222,7 @@ std::vector<TaskScore> SpeechData::score(const TaskOutputs& outputs) const {
   std::vector<std::string> transcripts, references;
   for (size_t i = 0; i < outputs.size(); ++i) {
     transcripts.push_back(heard_in(outputs[i], task_.units()).text);
-    references.push_back(sounds_->entries()[i].text);
+    references.push_back(entry(static_cast<int64_t>(i)).text);
   }
   return {{.name = "wer",
            .value = metrics::word_errors(transcripts, references).rate(),
@@ -276,39 +233,16 @@ std::vector<TaskScore> SpeechData::score(const TaskOutputs& outputs) const {
 }
 
 std::vector<std::string> SpeechData::predictions(const TaskOutputs& outputs) const {
-  std::vector<std::string> lines;
-  size_t next = 0;
-  for (const std::optional<Fault>& fault : given_) {
-    nlohmann::ordered_json json;
-    if (fault) {
-      json["audio"] = fault->file.string();
-      json["error"] = fault->reason;
-    } else {
-      const Heard heard = heard_in(outputs[next], task_.units());
-      json["audio"] = sounds_->entries()[next++].file.string();
-      json["text"] = heard.text;
-      json["score"] = heard.score;
-    }
-    lines.push_back(json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
-  }
-  return lines;
-}
-
-std::string SpeechData::faults() const {
-  constexpr int64_t kMost = 5;
-  std::string text;
-  int64_t count = 0;
-  for (const std::optional<Fault>& fault : given_)
-    if (fault && count++ < kMost) text += (count > 1 ? "; " : "") + fault->reason;
-  if (count == 0) return "";
-  if (count > kMost) text += detail::concat("; and ", count - kMost, " more");
-  return detail::concat(count, " of ", given_.size(), " sounds were left out: ", text);
+  return lines([&](int64_t sample, nlohmann::ordered_json& line) {
+    const Heard heard = heard_in(outputs[static_cast<size_t>(sample)], task_.units());
+    line["text"] = heard.text;
+    line["score"] = heard.score;
+  });
 }
 
 std::vector<std::string> labels_of(const std::vector<fs::path>& files, bool words) {
   std::vector<std::string> texts;
-  for (const fs::path& file : files)
-    for (AudioEntry& entry : read_audio_manifest(file)) texts.push_back(std::move(entry.text));
+  for (AudioEntry& entry : read_sounds(files)) texts.push_back(std::move(entry.text));
   return transcript_labels(texts, words);
 }
 

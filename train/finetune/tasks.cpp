@@ -11,6 +11,7 @@
 #include "train/finetune/segmentation_task.h"
 #include "train/finetune/sequence_task.h"
 #include "train/finetune/speech_task.h"
+#include "train/finetune/transcription_task.h"
 
 namespace plinth {
 namespace {
@@ -60,13 +61,14 @@ std::unique_ptr<Bert> load_bert(const fs::path& directory) {
 
 std::vector<std::string> task_names() {
   std::vector<std::string> names;
-  names.reserve(kBertTasks.size() + 5);
+  names.reserve(kBertTasks.size() + 6);
   for (const BertTaskKind& kind : kBertTasks) names.emplace_back(kind.name);
   names.emplace_back(kImageTask);
   names.emplace_back(kDetectionTask);
   names.emplace_back(kSegmentationTask);
   names.emplace_back(kSequenceTask);
   names.emplace_back(kSpeechTask);
+  names.emplace_back(kTranscriptionTask);
   return names;
 }
 
@@ -80,6 +82,8 @@ std::unique_ptr<FinetuneTask> make_task(const TaskSettings& settings, const fs::
     return make_segmentation_task(settings, directory, train, seed, tell);
   if (settings.name == kSequenceTask) return make_sequence_task(settings, directory, seed, tell);
   if (settings.name == kSpeechTask) return make_speech_task(settings, directory, train, seed, tell);
+  if (settings.name == kTranscriptionTask)
+    return make_transcription_task(settings, directory, seed, tell);
   const auto* const kind = std::ranges::find(kBertTasks, settings.name, &BertTaskKind::name);
   check(kind != kBertTasks.end(), ErrorKind::Config, "task.name", "got ", settings.name,
         ", which is no task");
@@ -108,7 +112,8 @@ std::unique_ptr<FinetuneTask> make_task(const TaskSettings& settings, const fs::
 bool is_fine_tuned(const fs::path& directory) {
   const ConfigJson json = ConfigJson::read(directory / "config.json");
   return bert_task_of(json).has_value() || is_image_classifier(json) || is_detector(json) ||
-         is_segmenter(json) || is_sequence_model(json) || is_speech_recogniser(json);
+         is_segmenter(json) || is_sequence_model(json) || is_speech_recogniser(json) ||
+         is_transcriber(json);
 }
 
 std::unique_ptr<FinetuneTask> load_task(const TaskSettings& settings, const fs::path& directory) {
@@ -118,6 +123,7 @@ std::unique_ptr<FinetuneTask> load_task(const TaskSettings& settings, const fs::
   if (is_segmenter(json)) return load_segmentation_task(settings, directory);
   if (is_sequence_model(json)) return load_sequence_task(settings, directory);
   if (is_speech_recogniser(json)) return load_speech_task(settings, directory);
+  if (is_transcriber(json)) return load_transcription_task(settings, directory);
   std::unique_ptr<BertClassifier> model = load_classifier(directory);
   const auto* const kind = std::ranges::find(kBertTasks, model->config().task, &BertTaskKind::head);
   check(settings.name.empty() || settings.name == kind->name, ErrorKind::Config, "task.name",

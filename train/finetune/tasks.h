@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "data/audio/spec_augment.h"
+#include "models/sampler.h"
 #include "train/finetune/task.h"
 
 namespace plinth {
@@ -24,8 +25,10 @@ struct TaskSettings {
   int64_t stride = 32;                     // tokens that a window of a context shares with the last
   int64_t answer_length = 30;              // the most tokens of an answer
   int64_t target_length = 64;              // the most tokens of a text that is written (seq2seq)
-  int64_t beams = 1;                       // of the search for it; 1: greedy
-  bool no_answer = false;                  // a question may have none, as in SQuAD 2.0
+  int64_t beams = 1;                       // of the search for it
+  // With one beam, how its tokens are drawn; a temperature of 0 takes the most likely.
+  SamplingOptions sampling = {.temperature = 0};
+  bool no_answer = false;  // a question may have none, as in SQuAD 2.0
 
   std::string text_column = "text";
   std::string pair_column = {};
@@ -48,6 +51,9 @@ struct TaskSettings {
 
   // Of sounds.
   std::string units = "characters";  // of a transcript; or "words"
+  std::string language = {};         // that is spoken, as "en"; "": the likeliest
+  bool translate = false;            // to English (speech-seq2seq)
+  bool timestamps = false;           // when what is said; hears sounds of any length
   SpecAugmentOptions spec_augment = {};
 };
 
@@ -56,6 +62,7 @@ inline constexpr const char* kDetectionTask = "object-detection";
 inline constexpr const char* kSegmentationTask = "semantic-segmentation";
 inline constexpr const char* kSequenceTask = "seq2seq";
 inline constexpr const char* kSpeechTask = "speech-recognition";
+inline constexpr const char* kTranscriptionTask = "speech-seq2seq";
 
 std::vector<std::string> task_names();
 

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "models/language_model.h"
-#include "train/generation/sampler.h"
+#include "models/sampler.h"
 
 namespace plinth {
 

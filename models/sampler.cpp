@@ -1,4 +1,4 @@
-#include "train/generation/sampler.h"
+#include "models/sampler.h"
 
 #include <algorithm>
 #include <cmath>
