@@ -159,6 +159,7 @@ void add_eval(CLI::App& program) {
   command->add_flag("--average", arguments->average,
                     "the moving average of the weights (train.ema_decay)");
   arguments->task.add_lengths_to(*command);
+  arguments->task.add_labels_to(*command);
   arguments->task.add_speech_to(*command);
   arguments->task.add_columns_to(*command);
   arguments->device.add_to(*command);

@@ -128,6 +128,7 @@ void add_predict(CLI::App& program) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   arguments->task.add_lengths_to(*command);
+  arguments->task.add_labels_to(*command);
   arguments->task.add_speech_to(*command);
   command->add_flag("--timestamps", arguments->task.settings.timestamps,
                     "when what is said, of sounds of any length (speech-seq2seq)");

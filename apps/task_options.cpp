@@ -28,6 +28,18 @@ void TaskOptions::add_lengths_to(CLI::App& command) {
   command.add_flag("--no-answer", settings.no_answer, "a question may have no answer");
 }
 
+void TaskOptions::add_labels_to(CLI::App& command) {
+  command
+      .add_option("--labels", settings.labels, "what a clip is to tell apart, separated by commas")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  command
+      .add_option("--prompt", settings.prompts,
+                  "a text that stands for a label, which replaces {}; may be given several times")
+      ->allow_extra_args(false)
+      ->capture_default_str();
+}
+
 void TaskOptions::add_speech_to(CLI::App& command) {
   command.add_option("--language", settings.language,
                      "that is spoken, as en; none: the likeliest (speech-seq2seq)");

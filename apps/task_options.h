@@ -16,6 +16,8 @@ struct TaskOptions {
 
   // How long inputs may be.
   void add_lengths_to(CLI::App& command);
+  // What a CLIP is to tell apart.
+  void add_labels_to(CLI::App& command);
   // What is spoken, and how it is written down.
   void add_speech_to(CLI::App& command);
   // How sure a model must be of what it names.

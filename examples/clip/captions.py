@@ -3,7 +3,8 @@
 
     examples/clip/captions.py IMAGES FOLDER
 
-FOLDER/train.csv and FOLDER/test.csv have a row an image, FOLDER/captions.txt a training caption a line.
+FOLDER/train.csv and FOLDER/test.csv have a row an image, FOLDER/captions.txt a training caption a line, and
+FOLDER/classes.csv the word for each image of the test.
 """
 
 import csv
@@ -24,6 +25,10 @@ def main():
         rows = [(path, FORMS[int(path.stem) // 4 % len(FORMS)].format(WORDS[int(path.parent.name)])) for path in files]
         with open(folder / f"{part}.csv", "w", newline="") as table:
             csv.writer(table, lineterminator="\n").writerows([("image", "text"), *rows])
+        if part == "test":
+            with open(folder / "classes.csv", "w", newline="") as table:
+                classes = [(path, WORDS[int(path.parent.name)]) for path in files]
+                csv.writer(table, lineterminator="\n").writerows([("path", "label"), *classes])
         if part == "train":
             (folder / "captions.txt").write_text("".join(caption + "\n" for _, caption in rows))
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Pretrains a small CLIP on scikit-learn's handwritten digits with captions.
+# Pretrains a small CLIP on scikit-learn's handwritten digits with captions, then has it tell 450 that it has not seen
+# by texts alone.
 #
 #   examples/clip/digits.sh
 #
@@ -14,3 +15,5 @@ examples/clip/captions.py runs/digits runs/clip
 [ -d runs/clip/tokens ] || "$program" tokenize runs/clip/captions.txt --out runs/clip/tokens --train-vocab 320 \
   --documents line
 "$program" pretrain examples/clip/digits.toml --resume
+"$program" eval runs/clip/pretrained --data runs/clip/classes.csv --prompt 'a handwritten {}' \
+  --labels zero,one,two,three,four,five,six,seven,eight,nine

@@ -8,12 +8,10 @@
 #include "core/ops/factories.h"
 #include "core/ops/loss.h"
 #include "core/ops/reduce.h"
-#include "data/images/augment.h"
-#include "data/images/image_dataset.h"
-#include "data/images/rand_augment.h"
 #include "models/vit_mae/vit_mae.h"
 #include "train/finetune/class_scores.h"
 #include "train/finetune/has_weights.h"
+#include "train/finetune/image_data.h"
 #include "train/finetune/vision_task.h"
 
 namespace plinth {
@@ -21,41 +19,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-ImageDataset open_images(const fs::path& file) {
-  return fs::is_directory(file) ? ImageDataset::from_folder(file) : ImageDataset::from_csv(file);
-}
-
 VisionTask::Sizes sizes_of(const ViTConfig& config) {
   return {config.layers, config.channels, config.image_size};
 }
-
-class ImageTask;
-
-// Batches are {pixels} and, with labels, {labels}; in training, where images are mixed, also
-// {other labels, share}.
-class ImageData final : public TaskData {
- public:
-  ImageData(const ImageTask& task, const std::vector<fs::path>& files);
-  ImageData(const ImageTask& task, std::span<const TaskInput> inputs);
-
-  int64_t size() const override { return images_->size(); }
-  Batch batch(std::span<const int64_t> samples, int64_t width) const override;
-  Batch training_batch(std::span<const SampleKey> keys, int64_t width) const override;
-  std::vector<TaskScore> score(const TaskOutputs& outputs) const override;
-  std::vector<std::string> predictions(const TaskOutputs& outputs) const override;
-  std::string faults() const override { return faults_; }
-
- private:
-  using Transform = std::function<Image(const Image&, int64_t place)>;
-  void leave_out_bad_files(std::vector<ImageSample> samples);
-  // Pixels, and labels if there are.
-  Batch read(std::span<const int64_t> samples, const Transform& transform) const;
-
-  const ImageTask& task_;
-  bool is_labelled_;
-  std::optional<ImageDataset> images_;
-  std::string faults_;
-};
 
 class ImageTask final : public VisionTask {
  public:
@@ -72,16 +38,14 @@ class ImageTask final : public VisionTask {
   }
   std::vector<std::string> score_names() const override { return class_score_names(); }
   std::unique_ptr<TaskData> read(const std::vector<fs::path>& files) const override {
-    return std::make_unique<ImageData>(*this, files);
+    return std::make_unique<ImageData>(*this, kImageTask, labels_, files);
   }
   std::unique_ptr<TaskData> inputs(std::span<const TaskInput> inputs) const override {
-    return std::make_unique<ImageData>(*this, inputs);
+    return std::make_unique<ImageData>(*this, kImageTask, labels_, inputs);
   }
 
   Tensor outputs(const Batch& batch) override { return vit().forward(batch[0].to(device())); }
   Tensor loss(const Batch& batch, Tensor* outputs) override;
-
-  const Labels& labels() const { return labels_; }
 
  private:
   ViT& vit() { return static_cast<ViT&>(model()); }
@@ -98,97 +62,6 @@ Tensor ImageTask::loss(const Batch& batch, Tensor* outputs) {
   };
   const Tensor share = batch.at(3).to(device());
   return of(batch[1], share) + of(batch[2], 1 - share);
-}
-
-ImageData::ImageData(const ImageTask& task, const std::vector<fs::path>& files)
-    : task_(task), is_labelled_(true) {
-  std::vector<ImageSample> samples;
-  for (const fs::path& file : files) {
-    const ImageDataset data = open_images(file);
-    for (int64_t i = 0; i < data.size(); ++i) {
-      ImageSample sample = data.sample(i);
-      const std::string& name = data.classes()[static_cast<size_t>(sample.label)];
-      const std::optional<int64_t> label = task.labels().find(name);
-      check(label.has_value(), ErrorKind::Format, file.string(), "has the label ", name,
-            ", which the model has not");
-      sample.label = *label;
-      samples.push_back(std::move(sample));
-    }
-  }
-  leave_out_bad_files(std::move(samples));
-}
-
-ImageData::ImageData(const ImageTask& task, std::span<const TaskInput> inputs)
-    : task_(task), is_labelled_(false) {
-  std::vector<ImageSample> samples;
-  for (const TaskInput& input : inputs) samples.push_back({image_of(input, kImageTask), 0});
-  images_.emplace(std::move(samples), task.labels().names());
-}
-
-void ImageData::leave_out_bad_files(std::vector<ImageSample> samples) {
-  std::vector<fs::path> paths;
-  paths.reserve(samples.size());
-  for (const ImageSample& sample : samples) paths.push_back(sample.path);
-  BadFiles bad;
-  std::vector<ImageSample> kept;
-  for (const int64_t i : usable_images(paths, {}, bad))
-    kept.push_back(std::move(samples[static_cast<size_t>(i)]));
-  images_.emplace(std::move(kept), task_.labels().names());
-  faults_ = bad.report(std::ssize(samples));
-}
-
-// `transform` is told an image's place among them: where one epoch ends and the next begins, a
-// sample may come twice.
-Batch ImageData::read(std::span<const int64_t> samples, const Transform& transform) const {
-  std::vector<fs::path> paths;
-  std::vector<int64_t> labels;
-  for (const int64_t sample : samples) {
-    paths.push_back(images_->sample(sample).path);
-    labels.push_back(images_->sample(sample).label);
-  }
-  Batch batch = {task_.pixels_of(read_whole_images(paths, transform))};
-  if (is_labelled_) batch.push_back(from_values(labels, {std::ssize(labels)}));
-  return batch;
-}
-
-Batch ImageData::batch(std::span<const int64_t> samples, int64_t) const {
-  return read(samples, [&](const Image& image, int64_t) { return task_.resized(image); });
-}
-
-Batch ImageData::training_batch(std::span<const SampleKey> keys, int64_t) const {
-  const TaskSettings& settings = task_.settings();
-  Batch batch = read(samples_of(keys), [&](const Image& image, int64_t i) {
-    const SampleKey& key = keys[static_cast<size_t>(i)];
-    Image changed = task_.changed(image, {image.height, image.width, key, settings});
-    if (settings.rand_augment == 0) return changed;
-    return rand_augment(changed, key, {.count = static_cast<int>(settings.rand_augment)});
-  });
-  if (settings.mixup == 0 && settings.cutmix == 0) return batch;
-  const MixedBatch mixed = settings.mixup > 0 ? mixup(batch[0], batch[1], keys, settings.mixup)
-                                              : cutmix(batch[0], batch[1], keys, settings.cutmix);
-  return {mixed.pixels, mixed.labels, mixed.other_labels, mixed.share};
-}
-
-std::vector<TaskScore> ImageData::score(const TaskOutputs& outputs) const {
-  std::vector<int64_t> labels;
-  for (int64_t i = 0; i < size(); ++i) labels.push_back(images_->sample(i).label);
-  return class_scores(outputs, labels);
-}
-
-std::vector<std::string> ImageData::predictions(const TaskOutputs& outputs) const {
-  return class_predictions(outputs, task_.labels());
-}
-
-// The classes of all files.
-std::vector<std::string> labels_of(const std::vector<fs::path>& files) {
-  std::vector<std::string> names;
-  for (const fs::path& file : files) {
-    const ImageDataset data = open_images(file);
-    for (const std::string& name : data.classes()) {
-      if (std::ranges::find(names, name) == names.end()) names.push_back(name);
-    }
-  }
-  return names;
 }
 
 using Tell = std::function<void(const std::string&)>;
@@ -247,7 +120,7 @@ std::unique_ptr<FinetuneTask> make_image_task(const TaskSettings& settings,
                                               const std::vector<fs::path>& train, uint64_t seed,
                                               const Tell& tell) {
   const std::vector<std::string> labels =
-      settings.labels.empty() ? labels_of(train) : settings.labels;
+      settings.labels.empty() ? image_labels(train) : settings.labels;
   check(labels.size() >= 2, ErrorKind::Config, "task.labels", "got ", labels.size(),
         settings.labels.empty() ? " in the training data" : "", ", takes 2 or more");
   std::unique_ptr<ViT> model = model_for(directory, labels, seed, tell);

@@ -12,6 +12,7 @@
 #include "train/finetune/sequence_task.h"
 #include "train/finetune/speech_task.h"
 #include "train/finetune/transcription_task.h"
+#include "train/finetune/zero_shot_task.h"
 
 namespace plinth {
 namespace {
@@ -113,7 +114,7 @@ bool is_fine_tuned(const fs::path& directory) {
   const ConfigJson json = ConfigJson::read(directory / "config.json");
   return bert_task_of(json).has_value() || is_image_classifier(json) || is_detector(json) ||
          is_segmenter(json) || is_sequence_model(json) || is_speech_recogniser(json) ||
-         is_transcriber(json);
+         is_transcriber(json) || is_zero_shot_classifier(json);
 }
 
 std::unique_ptr<FinetuneTask> load_task(const TaskSettings& settings, const fs::path& directory) {
@@ -124,6 +125,7 @@ std::unique_ptr<FinetuneTask> load_task(const TaskSettings& settings, const fs::
   if (is_sequence_model(json)) return load_sequence_task(settings, directory);
   if (is_speech_recogniser(json)) return load_speech_task(settings, directory);
   if (is_transcriber(json)) return load_transcription_task(settings, directory);
+  if (is_zero_shot_classifier(json)) return load_zero_shot_task(settings, directory);
   std::unique_ptr<BertClassifier> model = load_classifier(directory);
   const auto* const kind = std::ranges::find(kBertTasks, model->config().task, &BertTaskKind::head);
   check(settings.name.empty() || settings.name == kind->name, ErrorKind::Config, "task.name",

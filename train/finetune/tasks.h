@@ -44,6 +44,9 @@ struct TaskSettings {
   int64_t rand_augment = 0;      // operations of RandAugment
   double mixup = 0, cutmix = 0;  // alpha of Beta(alpha, alpha); 0: not mixed
 
+  // Of images whose labels are told by texts, {} standing for the label.
+  std::vector<std::string> prompts = {"a photo of a {}."};
+
   // Of objects in images.
   std::filesystem::path image_folder = {};  // where a file's images lie; empty: beside it
   int64_t detection_tokens = 100;           // of a ViT that becomes a detector
@@ -76,7 +79,7 @@ std::unique_ptr<FinetuneTask> make_task(const TaskSettings& settings,
                                         uint64_t seed,
                                         const std::function<void(const std::string&)>& tell);
 
-// Whether the directory holds a model with a head for a task.
+// Whether the directory holds a model with a head for a task, or one that needs none.
 bool is_fine_tuned(const std::filesystem::path& directory);
 // That model, as it is. Throws what make_task() does.
 std::unique_ptr<FinetuneTask> load_task(const TaskSettings& settings,

@@ -10,6 +10,7 @@
 #include "core/ops/views.h"
 #include "data/tokenizer/tokenizer.h"
 #include "models/clip/clip.h"
+#include "train/clip_text.h"
 #include "train/logging/format.h"
 #include "train/pretrain/image_samples.h"
 #include "train/pretrain/new_model.h"
@@ -45,7 +46,8 @@ class PairObjective final : public Objective {
                .preprocessing = ImagePreprocessing::of(folder_beside(config, tell)),
                .min_crop_area = config.image.min_crop_area,
                .flip = config.image.flip} {
-    check_tokens();
+    check_clip_tokenizer(tokenizer_, model_->config().text, "data.tokenizer",
+                         config.data.tokenizer.string());
     train_.emplace(config, config.data.train, "data.train", true, tell);
     if (!config.data.validation.empty())
       held_out_.emplace(config, config.data.validation, "data.validation", true, tell);
@@ -103,35 +105,10 @@ class PairObjective final : public Objective {
   Device device() const { return model_->parameters()[0].device(); }
 
   // The text tower reads a text where its first end token stands.
-  void check_tokens() const {
-    const ClipTextConfig& text = model_->config().text;
-    const std::optional<int32_t> end = tokenizer_.eos_id();
-    check(end == text.eos_token, ErrorKind::Config, "data.tokenizer",
-          config_.data.tokenizer.string(), " ends a text with token ",
-          end ? std::to_string(*end) : "none", ", takes text_config.eos_token_id of the model, ",
-          text.eos_token);
-    check(tokenizer_.vocab_size() <= text.vocab_size, ErrorKind::Config, "data.tokenizer", "has ",
-          tokenizer_.vocab_size(), " tokens, the model takes ", text.vocab_size);
-    const int64_t begin = text.bos_token.value_or(0);
-    check(begin < text.vocab_size && (!text.bos_token || begin != text.eos_token),
-          ErrorKind::Config, "model.config", "has text_config.bos_token_id ", begin,
-          ", takes a token of the ", text.vocab_size, " other than eos_token_id, or -1 for none");
-  }
-
-  // A beginning token, if the model has one, the text, cut where it is too long, and end tokens.
   Tensor ids_of(const ImageSamples& pairs, std::span<const SampleKey> keys) const {
-    const ClipTextConfig& text = model_->config().text;
-    std::vector<int64_t> ids;
-    for (const SampleKey& key : keys) {
-      const size_t begin = ids.size(), end = begin + static_cast<size_t>(text.context);
-      if (text.bos_token) ids.push_back(*text.bos_token);
-      for (const int32_t id : tokenizer_.encode(pairs.text(key.sample))) {
-        if (ids.size() + 1 >= end) break;
-        ids.push_back(id);
-      }
-      ids.resize(end, text.eos_token);
-    }
-    return from_values(ids, {std::ssize(keys), text.context});
+    std::vector<std::string> texts;
+    for (const SampleKey& key : keys) texts.push_back(pairs.text(key.sample));
+    return clip_ids(tokenizer_, model_->config().text, texts);
   }
 
   PretrainConfig config_;
