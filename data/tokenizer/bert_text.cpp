@@ -1,15 +1,12 @@
 #include "data/tokenizer/bert_text.h"
 
-#include <unicode/bytestream.h>
-#include <unicode/normalizer2.h>
 #include <unicode/uchar.h>
-#include <unicode/uniset.h>
 
 #include <algorithm>
 #include <array>
 #include <cstdint>
 
-#include "core/error.h"
+#include "data/tokenizer/normalize_text.h"
 #include "data/tokenizer/utf8.h"
 
 namespace plinth {
@@ -106,65 +103,11 @@ std::string with_chinese_apart(std::string_view text) {
   return out;
 }
 
-// Letters in upper case since Unicode 16 and 17, and how far their small ones are.
-struct Added {
-  Range letters;
-  int32_t distance;
-};
-constexpr std::array<Added, 10> kAddedLetters = {{{{0x1C89, 0x1C89}, 1},
-                                                  {{0xA7CB, 0xA7CB}, 0x264 - 0xA7CB},
-                                                  {{0xA7CC, 0xA7CC}, 1},
-                                                  {{0xA7CE, 0xA7CE}, 1},
-                                                  {{0xA7D2, 0xA7D2}, 1},
-                                                  {{0xA7D4, 0xA7D4}, 1},
-                                                  {{0xA7DA, 0xA7DA}, 1},
-                                                  {{0xA7DC, 0xA7DC}, 0x19B - 0xA7DC},
-                                                  {{0x10D50, 0x10D65}, 0x20},
-                                                  {{0x16EA0, 0x16EB8}, 0x1B}}};
-
-char32_t lower(char32_t c) {
-  for (const auto& [letters, distance] : kAddedLetters) {
-    if (c >= letters.first && c <= letters.last)
-      return static_cast<char32_t>(static_cast<int32_t>(c) + distance);
-  }
-  return static_cast<char32_t>(u_tolower(static_cast<UChar32>(c)));
-}
-
-const icu::UnicodeSet& of_unicode9(UErrorCode& status) {
-  static const icu::UnicodeSet set = [&] {
-    icu::UnicodeSet made(icu::UnicodeString(u"[:age=9.0:]"), status);
-    made.freeze();
-    return made;
-  }();
-  return set;
-}
-
 // Canonical decomposition, without the marks that take no room.
 std::string without_accents(std::string_view text) {
-  check(text.size() <= INT32_MAX, ErrorKind::Argument, "tokenizer", "got ", text.size(),
-        " bytes without a space, takes at most ", INT32_MAX);
-  UErrorCode status = U_ZERO_ERROR;
-  const icu::Normalizer2* const whole = icu::Normalizer2::getNFDInstance(status);
-  const icu::UnicodeSet& known = of_unicode9(status);
-  std::string decomposed, out;
-  icu::StringByteSink<std::string> sink(&decomposed);
-  if (U_SUCCESS(status)) {
-    const icu::FilteredNormalizer2 nfd(*whole, known);
-    nfd.normalizeUTF8(0, {text.data(), static_cast<int32_t>(text.size())}, sink, nullptr, status);
-  }
-  check(U_SUCCESS(status), ErrorKind::Argument, "tokenizer",
-        "ICU's decomposition failed: ", u_errorName(status));
-  for_each(decomposed, [&](char32_t c, std::string_view bytes) {
-    if (c < 0x80 || category(c) != U_NON_SPACING_MARK) out.append(bytes);
-  });
-  return out;
-}
-
-std::string lowered(std::string_view text) {
   std::string out;
-  for_each(text, [&](char32_t c, std::string_view) {
-    if (c == 0x130) return void(out.append("i\u0307"));  // the only one that becomes two
-    append_utf8(out, lower(c));
+  for_each(decomposed(text), [&](char32_t c, std::string_view bytes) {
+    if (c < 0x80 || category(c) != U_NON_SPACING_MARK) out.append(bytes);
   });
   return out;
 }
@@ -176,7 +119,7 @@ std::string normalize_bert(std::string_view text, const BertNormalizerSpec& spec
   if (spec.clean_text) out = cleaned(out);
   if (spec.handle_chinese_chars) out = with_chinese_apart(out);
   if (spec.strips()) out = without_accents(out);
-  if (spec.lowercase) out = lowered(out);
+  if (spec.lowercase) out = lower_case(out);
   return out;
 }
 

@@ -75,6 +75,14 @@ TokenRoles read_roles(const std::filesystem::path& folder) {
   return {};
 }
 
+// Without the white space at its ends.
+std::string trimmed(const std::string& text) {
+  constexpr const char* kWhite = " \t\n\r\f\v";
+  const size_t first = text.find_first_not_of(kWhite);
+  return first == std::string::npos ? ""
+                                    : text.substr(first, text.find_last_not_of(kWhite) - first + 1);
+}
+
 bool is_model_file(const std::filesystem::path& path) {
   return path.extension() == ".model";
 }
@@ -123,6 +131,7 @@ struct Tokenizer::State {
   void encode_pieces(const PieceBlock& pieces, const RepairedText& text, size_t offset,
                      std::vector<int32_t>& ids) const;
   void make_byte_pairs();
+  void take_bytes();
   void take_spellings();
   Bpe make_merges() const;
   std::optional<int32_t> find(std::string_view token) const;
@@ -140,7 +149,8 @@ struct Tokenizer::State {
   std::optional<WordPiece> word_piece;
   std::optional<Metaspace> metaspace;
   std::optional<SentencePiece> sentence_piece;
-  std::optional<PieceDecoder> pieces;  // with the last two
+  std::optional<WordEndBpe> word_end;
+  std::optional<PieceDecoder> pieces;  // with metaspace and sentence_piece
   mutable ScratchPool scratch;
 };
 
@@ -167,6 +177,9 @@ Tokenizer::State::State(TokenizerSpec parsed, TokenRoles token_roles, std::strin
     sentence_piece.emplace(spec.sentence_piece->bytes, name);
     pieces.emplace(spec.sentence_piece->decoder);
     take_spellings();
+  } else if (spec.word_end) {
+    word_end.emplace(*spec.word_end, spec.vocabulary, spec.merges, spec.merged_ids, name);
+    take_bytes();
   } else {
     make_byte_pairs();
   }
@@ -188,6 +201,16 @@ void Tokenizer::State::make_byte_pairs() {
   parts.merges = spec.merges;
   parts.merged_ids = spec.merged_ids;
   bpe = Bpe(std::move(parts));
+}
+
+// Of a vocabulary that is spelled in the byte alphabet. A token that is not stands for itself; no
+// text gives it.
+void Tokenizer::State::take_bytes() {
+  for (size_t i = 0; i < spec.vocabulary.size(); ++i) {
+    if (bytes[i].empty())
+      bytes[i] = bytes_of_spelling(spec.vocabulary[i]).value_or(spec.vocabulary[i]);
+    if (!bytes[i].empty()) ids.emplace(bytes[i], static_cast<int32_t>(i));
+  }
 }
 
 // Of a vocabulary that is spelled as texts are.
@@ -256,6 +279,9 @@ std::vector<int32_t> Tokenizer::State::encode(std::string_view text,
       metaspace->encode(part, segment.begin == 0, options.allow_special, *lease, out);
     } else if (sentence_piece) {
       sentence_piece->encode(part, out);
+    } else if (word_end) {
+      const ScratchPool::Lease lease = scratch.take();
+      word_end->encode(part, *lease, out);
     } else {
       encode_segment(repaired, segment, out);
     }
@@ -394,7 +420,8 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, const DecodeOptions&
       text += token_text(id, text.empty());
     }
   }
-  return state_->pieces ? state_->pieces->decode(shown) : text;
+  if (state_->pieces) return state_->pieces->decode(shown);
+  return state_->word_end ? trimmed(text) : text;
 }
 
 bool Tokenizer::stays_first(int32_t id) const {
@@ -404,11 +431,12 @@ bool Tokenizer::stays_first(int32_t id) const {
 std::string Tokenizer::token_text(int32_t id, bool is_first) const {
   const std::string& bytes = state_->token_bytes(id);
   if (state_->pieces) return state_->pieces->text_of(id, is_first);
+  if (state_->word_end) return state_->word_end->decoded(bytes);
   return state_->word_piece ? state_->word_piece->decoded(bytes, is_first) : bytes;
 }
 
 bool Tokenizer::is_byte_level() const {
-  return !state_->word_piece && !state_->pieces;
+  return !state_->word_piece && !state_->pieces && !state_->word_end;
 }
 
 std::string_view Tokenizer::token_bytes(int32_t id) const {

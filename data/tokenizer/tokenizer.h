@@ -1,8 +1,8 @@
 #pragma once
 
 // Byte-level byte pair encoding, as GPT-2 and Llama 3 have it, and SentencePiece's unigram models
-// and byte pairs, as T5 and Llama 2 have them, and BERT's WordPiece: load, train, save, encode,
-// decode.
+// and byte pairs, as T5 and Llama 2 have them, BERT's WordPiece, and CLIP's byte pairs, which end
+// words: load, train (but CLIP's), save, encode, decode.
 //
 //   Tokenizer tokenizer = Tokenizer::load("gpt2");            // a folder, or a tokenizer.json
 //   std::vector<int32_t> ids = tokenizer.encode("Hello");

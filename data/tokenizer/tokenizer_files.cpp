@@ -129,6 +129,7 @@ void add_bert_tokens(TokenizerSpec& spec) {
 
 std::string write_tokenizer_json(const TokenizerSpec& spec) {
   if (spec.metaspace) return spec.metaspace->source;
+  if (spec.word_end) return spec.word_end->source;
   const Json decoder = byte_level(true, true);
   std::string out = "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\n\"added_tokens\":";
   out += write_added_tokens(spec.added).dump();
@@ -165,6 +166,13 @@ TokenizerSpec parse_vocab_and_merges(std::string_view vocab, std::string_view me
   }
   TokenizerSpec spec;
   vocabulary.move_to(spec);
+  const auto word_end = std::ranges::find_if(spec.vocabulary, [](const std::string& token) {
+    return token.ends_with("</w>") && token.size() > 5;
+  });
+  if (word_end != spec.vocabulary.end())
+    throw Error(
+        ErrorKind::Format, name,
+        "has tokens that end words, as " + printable(*word_end) + ", takes a tokenizer.json");
   const auto end_of_text =
       std::find(spec.vocabulary.begin(), spec.vocabulary.end(), kGpt2EndOfText);
   if (end_of_text != spec.vocabulary.end()) {

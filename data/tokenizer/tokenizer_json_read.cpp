@@ -204,15 +204,52 @@ void read_bert_steps(const Json& json, TokenizerSpec& spec, std::string_view nam
   }
 }
 
+// What goes with tokens that end words: CLIP's steps, and no others but for the pattern.
+void read_clip_steps(const Json& json, TokenizerSpec& spec, std::string_view name) {
+  const Json normalizer = {
+      {"type", "Sequence"},
+      {"normalizers",
+       {{{"type", "NFC"}},
+        {{"type", "Replace"}, {"pattern", {{"Regex", "\\s+"}}}, {"content", " "}},
+        {{"type", "Lowercase"}}}}};
+  if (json_fields::get(json, "normalizer", name) != normalizer)
+    refuse(name, "normalizer beside end_of_word_suffix", json["normalizer"].dump());
+  const Json& pre_tokenizer = json_fields::at(json, "pre_tokenizer", name);
+  const Json& steps = json_fields::get(pre_tokenizer, "pretokenizers", name);
+  const bool fits = steps.is_array() && steps.size() == 2 &&
+                    json_fields::type_of(steps[0], name) == "Split" &&
+                    json_fields::type_of(steps[1], name) == "ByteLevel";
+  if (!fits || json_fields::string(steps[0], "behavior", name) != "Removed" ||
+      !json_fields::boolean(steps[0], "invert", false, name) ||
+      json_fields::boolean(steps[1], "add_prefix_space", true, name))
+    refuse(name, "pre_tokenizer beside end_of_word_suffix", pre_tokenizer.dump());
+  const Json& pattern = json_fields::at(steps[0], "pattern", name);
+  spec.word_end->pattern = json_fields::string(pattern, "Regex", name);
+  spec.word_end->use_gpt2_pattern = json_fields::boolean(steps[1], "use_regex", true, name);
+  const Json& model = json["model"];
+  if (json_fields::boolean(model, "fuse_unk", false, name)) refuse(name, "fuse_unk", "true");
+  if (spec.ignore_merges) refuse(name, "ignore_merges beside end_of_word_suffix", "true");
+  if (!json_fields::get(model, "unk_token", name).is_null())
+    spec.word_end->unknown = json_fields::string(model, "unk_token", name);
+  for (const AddedToken& token : spec.added) {
+    if (token.normalized && !token.special)
+      refuse(name, "an added token that is normalized", token.content);
+  }
+}
+
 void read_model(const Json& model, TokenizerSpec& spec, std::string_view name) {
   const Json& type = json_fields::get(model, "type", name);
   if (type == "WordPiece") return read_word_pieces(model, spec, name);
   if (type == "Unigram") return read_unigram(model, spec, name);
   if (!type.is_null() && type != "BPE") refuse(name, "model type", type.dump());
-  for (const std::string_view affix : {"continuing_subword_prefix", "end_of_word_suffix"}) {
-    const Json& value = json_fields::get(model, affix, name);
-    if (!value.is_null() && value != Json("")) refuse(name, affix, value.dump());
-  }
+  const auto affix = [&](std::string_view key) {
+    const Json& value = json_fields::get(model, key, name);
+    return value.is_null() ? "" : json_fields::string(model, key, name);
+  };
+  constexpr std::string_view kPrefix = "continuing_subword_prefix";
+  if (const std::string prefix = affix(kPrefix); !prefix.empty()) refuse(name, kPrefix, prefix);
+  if (const std::string suffix = affix("end_of_word_suffix"); !suffix.empty())
+    spec.word_end.emplace().suffix = suffix;
   const Json& dropout = json_fields::get(model, "dropout", name);
   if (!dropout.is_null() && dropout != 0) refuse(name, "dropout", dropout.dump());
   spec.ignore_merges = json_fields::boolean(model, "ignore_merges", false, name);
@@ -262,6 +299,11 @@ TokenizerSpec parse_tokenizer_json(std::string_view text, std::string_view name)
   }
   if (spec.metaspace) {
     read_metaspace(json, spec, name);
+    return spec;
+  }
+  if (spec.word_end) {
+    read_clip_steps(json, spec, name);
+    spec.word_end->source = std::string(text);
     return spec;
   }
   require_null(json, "normalizer", name);

@@ -16,6 +16,7 @@
 #include "data/tokenizer/metaspace.h"
 #include "data/tokenizer/pre_tokenizer.h"
 #include "data/tokenizer/sentence_piece_file.h"
+#include "data/tokenizer/word_end_bpe.h"
 #include "data/tokenizer/word_piece.h"
 
 namespace plinth {
@@ -44,6 +45,7 @@ struct TokenizerSpec {
   std::optional<WordPieceSpec> word_piece;
   std::optional<MetaspaceSpec> metaspace;  // the merges are then of characters
   std::optional<SentencePieceSpec> sentence_piece;
+  std::optional<WordEndSpec> word_end;  // the last byte of a word then has another token
   // What the post-processor puts around a text, and its JSON, kept for saving.
   std::vector<int32_t> before;
   std::vector<int32_t> after;

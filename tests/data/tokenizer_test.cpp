@@ -194,7 +194,7 @@ TEST(Tokenizer, RefusesByNameWhatItDoesNotSupport) {
   } cases[] = {
       {"/model/type", "WordLevel", "model type is '\"WordLevel\"'"},
       {"/model/dropout", 0.1, "dropout is '0.1', which is not supported"},
-      {"/model/end_of_word_suffix", "</w>", "end_of_word_suffix is"},
+      {"/model/end_of_word_suffix", "</w>", "normalizer beside end_of_word_suffix is"},
       {"/model/continuing_subword_prefix", "##", "continuing_subword_prefix is"},
       {"/model/ignore_merges", 1, "ignore_merges must be true or false, got number"},
       {"/model/vocab", Json::array(), "vocab must be an object, got array"},
