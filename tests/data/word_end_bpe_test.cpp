@@ -39,7 +39,8 @@ TEST(WordEnds, EncodesEveryBlockAsHuggingFace) {
 TEST(WordEnds, EncodesAndDecodesAsHuggingFace) {
   const Tokenizer tokenizer = Tokenizer::parse(base().dump());
   const Tokenizer saved_and_read = Tokenizer::parse(tokenizer.to_json());
-  for (const json& row : cases()["rows"]) {
+  const json rows = cases()["rows"];
+  for (const json& row : rows) {
     SCOPED_TRACE(row[0].dump());
     const auto text = row[0].get<std::string>();
     for (const Tokenizer* each : {&tokenizer, &saved_and_read}) {
