@@ -7,7 +7,9 @@
 
 namespace plinth {
 
-SoundData::SoundData(std::vector<AudioEntry> entries, int64_t sample_rate, const Refusal& refusal) {
+SoundData::SoundData(std::vector<AudioEntry> entries, int64_t sample_rate,
+                     const SpecAugmentOptions& masks, const Refusal& refusal)
+    : masks_(masks) {
   sounds_ = std::make_unique<AudioDataset>(entries, sample_rate);
   std::vector<std::optional<std::string>> faults(entries.size());
   std::vector<int64_t> all(entries.size());
@@ -24,6 +26,18 @@ SoundData::SoundData(std::vector<AudioEntry> entries, int64_t sample_rate, const
     if (!faults[i]) kept.push_back(std::move(entries[i]));
   }
   sounds_ = std::make_unique<AudioDataset>(std::move(kept), sample_rate);
+}
+
+Batch SoundData::batch(std::span<const int64_t> samples, int64_t) const {
+  return read(samples, [](const Tensor& features, size_t) { return features; });
+}
+
+Batch SoundData::training_batch(std::span<const SampleKey> keys, int64_t) const {
+  std::vector<int64_t> samples;
+  for (const SampleKey& key : keys) samples.push_back(key.sample);
+  return read(samples, [&](const Tensor& features, size_t i) {
+    return masks_.changes() ? spec_augment(features, keys[i], masks_) : features;
+  });
 }
 
 void SoundData::visit(std::span<const int64_t> samples, const Visit& visit) const {

@@ -15,6 +15,7 @@
 
 #include "data/audio/audio_dataset.h"
 #include "data/audio/log_mel.h"
+#include "data/audio/spec_augment.h"
 #include "train/finetune/task.h"
 
 namespace plinth {
@@ -24,13 +25,21 @@ class SoundData : public TaskData {
   // Why an entry, a sound of so many samples, cannot be used, if so.
   using Refusal = std::function<std::optional<std::string>(const AudioEntry&, int64_t samples)>;
 
-  // Reads every sound once, so that what is trained on and scored is known before.
-  SoundData(std::vector<AudioEntry> entries, int64_t sample_rate, const Refusal& refusal);
+  // Reads every sound once, so that what is trained on and scored is known before. `masks` are
+  // hidden in training.
+  SoundData(std::vector<AudioEntry> entries, int64_t sample_rate, const SpecAugmentOptions& masks,
+            const Refusal& refusal);
 
   int64_t size() const override { return sounds_->size(); }
+  Batch batch(std::span<const int64_t> samples, int64_t width) const final;
+  Batch training_batch(std::span<const SampleKey> keys, int64_t width) const final;
   std::string faults() const override;
 
  protected:
+  // The batch of these, their features changed by `transform`; `i` is the place among the samples.
+  using Transform = std::function<Tensor(const Tensor& features, size_t i)>;
+  virtual Batch read(std::span<const int64_t> samples, const Transform& transform) const = 0;
+
   // Of the sounds that are left; `i` is the place among the samples. From several threads.
   using Visit = std::function<void(size_t i, const std::vector<float>& sound)>;
 
@@ -49,6 +58,7 @@ class SoundData : public TaskData {
     std::string reason;
   };
 
+  SpecAugmentOptions masks_;
   std::unique_ptr<AudioDataset> sounds_;     // what is left
   std::vector<std::optional<Fault>> given_;  // of all that were given, in their order
 };

@@ -36,15 +36,11 @@ class SpeechData final : public SoundData {
  public:
   SpeechData(const SpeechTask& task, std::vector<AudioEntry> entries, bool has_texts);
 
-  Batch batch(std::span<const int64_t> samples, int64_t width) const override;
-  Batch training_batch(std::span<const SampleKey> keys, int64_t width) const override;
   std::vector<TaskScore> score(const TaskOutputs& outputs) const override;
   std::vector<std::string> predictions(const TaskOutputs& outputs) const override;
 
  private:
-  // `transform` is told an entry's place among the samples.
-  Batch read(std::span<const int64_t> samples,
-             const std::function<Tensor(const Tensor&, size_t)>& transform) const;
+  Batch read(std::span<const int64_t> samples, const Transform& transform) const override;
 
   const SpeechTask& task_;
   bool has_texts_;
@@ -158,7 +154,7 @@ std::optional<std::string> refusal(const SpeechTask& task, const AudioEntry& ent
 
 SpeechData::SpeechData(const SpeechTask& task, std::vector<AudioEntry> entries, bool has_texts)
     : SoundData(
-          std::move(entries), task.features().sample_rate,
+          std::move(entries), task.features().sample_rate, task.settings().spec_augment,
           [&](const AudioEntry& entry, int64_t samples) { return refusal(task, entry, samples); }),
       task_(task),
       has_texts_(has_texts) {
@@ -166,8 +162,7 @@ SpeechData::SpeechData(const SpeechTask& task, std::vector<AudioEntry> entries, 
     numbers_.push_back(task.units().encode(entry(i).text, entry(i).file.string()));
 }
 
-Batch SpeechData::read(std::span<const int64_t> samples,
-                       const std::function<Tensor(const Tensor&, size_t)>& transform) const {
+Batch SpeechData::read(std::span<const int64_t> samples, const Transform& transform) const {
   std::vector<Tensor> features(samples.size());
   visit(samples, [&](size_t i, const std::vector<float>& sound) {
     features[i] = transform(task_.log_mel()(sound), i);
@@ -187,19 +182,6 @@ Batch SpeechData::read(std::span<const int64_t> samples,
   batch.push_back(from_values(numbers, {std::ssize(lengths), static_cast<int64_t>(most)}));
   batch.push_back(from_values(lengths, {std::ssize(lengths)}));
   return batch;
-}
-
-Batch SpeechData::batch(std::span<const int64_t> samples, int64_t) const {
-  return read(samples, [](const Tensor& features, size_t) { return features; });
-}
-
-Batch SpeechData::training_batch(std::span<const SampleKey> keys, int64_t) const {
-  std::vector<int64_t> samples;
-  for (const SampleKey& key : keys) samples.push_back(key.sample);
-  const SpecAugmentOptions& options = task_.settings().spec_augment;
-  return read(samples, [&](const Tensor& features, size_t i) {
-    return options.changes() ? spec_augment(features, keys[i], options) : features;
-  });
 }
 
 // What outputs() gave for a sound.

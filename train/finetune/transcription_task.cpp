@@ -36,15 +36,11 @@ class TranscriptionData final : public SoundData {
  public:
   TranscriptionData(const TranscriptionTask& task, std::vector<AudioEntry> entries, bool has_texts);
 
-  Batch batch(std::span<const int64_t> samples, int64_t width) const override;
-  Batch training_batch(std::span<const SampleKey> keys, int64_t width) const override;
   std::vector<TaskScore> score(const TaskOutputs& outputs) const override;
   std::vector<std::string> predictions(const TaskOutputs& outputs) const override;
 
  private:
-  // `transform` is told an entry's place among the samples.
-  Batch read(std::span<const int64_t> samples,
-             const std::function<Tensor(const Tensor&, size_t)>& transform) const;
+  Batch read(std::span<const int64_t> samples, const Transform& transform) const override;
 
   const TranscriptionTask& task_;
   bool has_texts_;
@@ -252,7 +248,7 @@ std::optional<std::string> refusal(const TranscriptionTask& task, const AudioEnt
 
 TranscriptionData::TranscriptionData(const TranscriptionTask& task, std::vector<AudioEntry> entries,
                                      bool has_texts)
-    : SoundData(std::move(entries), task.features().sample_rate,
+    : SoundData(std::move(entries), task.features().sample_rate, task.settings().spec_augment,
                 [&](const AudioEntry& entry, int64_t samples) {
                   return refusal(task, entry, samples, has_texts);
                 }),
@@ -282,8 +278,7 @@ Tensor filled(const std::vector<std::vector<int64_t>>& rows, int64_t value) {
   return from_values(flat, {std::ssize(rows), static_cast<int64_t>(most)});
 }
 
-Batch TranscriptionData::read(std::span<const int64_t> samples,
-                              const std::function<Tensor(const Tensor&, size_t)>& transform) const {
+Batch TranscriptionData::read(std::span<const int64_t> samples, const Transform& transform) const {
   std::vector<Tensor> features(samples.size());
   std::vector<int64_t> frames(samples.size());
   visit(samples, [&](size_t i, const std::vector<float>& sound) {
@@ -303,19 +298,6 @@ Batch TranscriptionData::read(std::span<const int64_t> samples,
   for (const int64_t sample : samples) labels.push_back(labels_[static_cast<size_t>(sample)]);
   batch.push_back(filled(labels, kIgnored));
   return batch;
-}
-
-Batch TranscriptionData::batch(std::span<const int64_t> samples, int64_t) const {
-  return read(samples, [](const Tensor& features, size_t) { return features; });
-}
-
-Batch TranscriptionData::training_batch(std::span<const SampleKey> keys, int64_t) const {
-  std::vector<int64_t> samples;
-  for (const SampleKey& key : keys) samples.push_back(key.sample);
-  const SpecAugmentOptions& options = task_.settings().spec_augment;
-  return read(samples, [&](const Tensor& features, size_t i) {
-    return options.changes() ? spec_augment(features, keys[i], options) : features;
-  });
 }
 
 std::vector<TaskScore> TranscriptionData::score(const TaskOutputs& outputs) const {
