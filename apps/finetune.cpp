@@ -7,7 +7,6 @@
 #include "apps/commands.h"
 #include "apps/run_command.h"
 #include "core/error.h"
-#include "distributed/world.h"
 #include "train/finetune/finetune.h"
 
 namespace plinth::apps {
@@ -40,20 +39,12 @@ void run(const TrainArguments& arguments) {
   FinetuneConfig config;
   ConfigSchema schema = finetune_schema(config);
   if (!arguments.load(schema, "finetune")) return;
-  const distributed::Rendezvous place = distributed::from_environment();
-  check(place.world_size == 1, ErrorKind::Argument, "finetune", "got ", place.world_size,
-        " ranks, takes one process");
-  const Device device = arguments.device.apply();
-  const auto tell = [](const std::string& line) {
-    std::printf("%s\n", line.c_str());
-    std::fflush(stdout);
-  };
-  ProfiledRun profiled(arguments.profile, "train_step");
-  // A launcher that starts a run again means it to go on.
-  const bool resume = arguments.resume || place.restarts > 0;
-  const FinetuneResult result = finetune(config, schema, resume, tell, device);
+  const RunRanks ranks(arguments, config.parallel.timeout_s);
+  ProfiledRun profiled(ranks.profile, "train_step");
+  const FinetuneResult result =
+      finetune(config, schema, ranks.resume, print_line, ranks.device, ranks.group);
   profiled.finish();
-  report(config, result);
+  if (ranks.tells(result.training.signal)) report(config, result);
 }
 
 }  // namespace

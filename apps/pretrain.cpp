@@ -7,7 +7,6 @@
 #include "apps/commands.h"
 #include "apps/run_command.h"
 #include "core/error.h"
-#include "distributed/world.h"
 #include "train/logging/format.h"
 #include "train/pretrain/pretrain.h"
 
@@ -53,38 +52,16 @@ void report(const PretrainConfig& config, const PretrainResult& result) {
   if (config.log.report) std::printf("  open %s/report.html\n", run.c_str());
 }
 
-// "trace.json" becomes "trace.rank1.json".
-std::string file_of_rank(const std::filesystem::path& file, int rank) {
-  std::filesystem::path own = file;
-  own.replace_extension(detail::concat(".rank", rank, file.extension().string()));
-  return own.string();
-}
-
 void run(const TrainArguments& arguments) {
   PretrainConfig config;
   ConfigSchema schema = pretrain_schema(config);
   if (!arguments.load(schema, "pretrain")) return;
-  const distributed::Rendezvous place = distributed::from_environment();
-  DeviceOptions device_options = arguments.device;
-  if (device_options.device == "cuda")  // each rank of a host has a GPU of its own
-    device_options.device = detail::concat("cuda:", place.local_rank);
-  const Device device = device_options.apply();
-  const auto tell = [](const std::string& line) {
-    std::printf("%s\n", line.c_str());
-    std::fflush(stdout);
-  };
-  std::shared_ptr<distributed::ProcessGroup> group;
-  if (place.world_size > 1)
-    group = distributed::join_world(place, device, std::chrono::seconds(config.parallel.timeout_s));
-  ProfileOptions profile = arguments.profile;
-  if (place.world_size > 1 && !profile.file.empty())
-    profile.file = file_of_rank(profile.file, place.rank);
-  ProfiledRun profiled(profile, "train_step");
-  // A launcher that starts a run again means it to go on.
-  const bool resume = arguments.resume || place.restarts > 0;
-  const PretrainResult result = pretrain(config, schema, resume, tell, device, group);
+  const RunRanks ranks(arguments, config.parallel.timeout_s);
+  ProfiledRun profiled(ranks.profile, "train_step");
+  const PretrainResult result =
+      pretrain(config, schema, ranks.resume, print_line, ranks.device, ranks.group);
   profiled.finish();
-  if (place.rank == 0 || result.training.signal != 0) report(config, result);
+  if (ranks.tells(result.training.signal)) report(config, result);
 }
 
 }  // namespace

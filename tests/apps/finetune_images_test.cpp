@@ -142,6 +142,9 @@ TEST(FinetuneImages, RefusesWhatItCannotDo) {
   refuse({}, 2, "resample");
   write_file_atomically(here / "vit" / "preprocessor_config.json", R"({"image_std": [1, 0, 1]})");
   refuse({}, 2, "image_std");
+  write_file_atomically(here / "vit" / "preprocessor_config.json",
+                        R"({"do_center_crop": true, "crop_size": 5})");
+  refuse({}, 2, "crop_size");
   ASSERT_EQ(here.run({"predict", "vit", "images/grey/grey.png"}).status, 2);
 }
 

@@ -362,18 +362,21 @@ TEST(ModelParallelPlan, RefusesWhatItCannotCut) {
                [&] { arrange_ranks(config_of(c), groups[0]); });
   c.sequence = false;
   PretrainConfig config = config_of(c);
-  const auto refused = [&](const PretrainConfig::Parallel& parallel, const std::string& message) {
-    config.parallel = parallel;
+  const auto refused = [&](const auto& arrange, const std::string& message) {
+    config.parallel = PretrainConfig::Parallel();
+    arrange(config.parallel);
     expect_error(ErrorKind::Config, message, [&] { arrange_ranks(config, groups[0]); });
   };
-  refused({.tp = 2, .cp = 2, .pp = 2},
+  using Parallel = PretrainConfig::Parallel;
+  refused([](Parallel& p) { p.tp = p.cp = p.pp = 2; },
           "parallel.tp: got 2, with parallel.cp 2, parallel.pp 2 and parallel.ep 1; their product "
           "takes a divisor of the 4 ranks");
-  refused({.cp = 2, .zero = 3, .dp_shard = 1},
+  refused([](Parallel& p) { p.cp = 2, p.zero = 3, p.dp_shard = 1; },
           "parallel.dp_shard: got 1, takes a divisor of the 4");
-  refused({.tp = 2, .zero = 2, .dp_shard = 4},
+  refused([](Parallel& p) { p.tp = 2, p.zero = 2, p.dp_shard = 4; },
           "parallel.dp_shard: got 4, takes a divisor of the 2");
-  refused({.zero = 2, .pp = 2}, "parallel.zero: got 2, takes 0 or 1 with parallel.pp");
+  refused([](Parallel& p) { p.zero = p.pp = 2; },
+          "parallel.zero: got 2, takes 0 or 1 with parallel.pp");
 }
 
 // Each rank has whole groups of heads, or a part of one.

@@ -8,9 +8,9 @@
 #include "data/loader/sample_source.h"
 #include "tests/core/io/expect_error.h"
 #include "tests/train/layout_draw.h"
-#include "train/pretrain/sample_batches.h"
 #include "train/pretrain/sentence_batches.h"
 #include "train/pretrain/span_batches.h"
+#include "train/sample_batches.h"
 
 namespace plinth {
 namespace {

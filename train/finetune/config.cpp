@@ -153,8 +153,8 @@ void declare_outputs(ConfigSchema& schema, FinetuneConfig& config) {
 
 // Validation chooses the best weights and when to stop, so it is a part of the run.
 bool may_change(const std::string& key) {
-  for (const char* section : {"checkpoint.", "log.", "run.directory"}) {
-    if (key.starts_with(section)) return true;
+  for (const char* section : {"checkpoint.", "log.", "run.directory", "parallel."}) {
+    if (key.starts_with(section)) return key != "parallel.reduction";
   }
   return key == "train.max_bad_steps" || key == "train.cuda_graph";
 }
@@ -191,6 +191,11 @@ ConfigSchema finetune_schema(FinetuneConfig& config) {
   declare_images(schema, config);
   declare_speech(schema, config);
   declare_training(schema, config);
+  schema.section("parallel", "how ranks share a step; a single process does not use it");
+  schema.field("parallel.zero", &config.parallel.zero)
+      .range(0, 1)
+      .help("1: each rank keeps its own part only of the optimizer's state (ZeRO)");
+  declare_data_parallel(schema, config.parallel);
   declare_optimizer(schema, config.optimizer);
   declare_schedule(schema, config.schedule);
   declare_outputs(schema, config);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "train/config/schema.h"
+#include "train/data_parallel_settings.h"
 #include "train/finetune/tasks.h"
 #include "train/optimization.h"
 
@@ -48,6 +49,8 @@ struct FinetuneConfig {
     int64_t max_bad_steps = 5;
     bool cuda_graph = true;
   } train;
+
+  DataParallelSettings parallel;
 
   OptimizerSettings optimizer{.lr = 5e-5, .weight_decay = 0.01, .beta2 = 0.999};
   ScheduleSettings schedule{.name = "linear", .final_ratio = 0};

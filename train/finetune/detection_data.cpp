@@ -109,7 +109,7 @@ Batch DetectionData::batch(std::span<const int64_t> samples, int64_t) const {
     targets.push_back({entry.height, entry.width, learned_boxes(entry)});
   }
   return joined_batch(paths, targets,
-                      [&](const Image& image, int64_t) { return task_.resized(image); });
+                      [&](const Image& image, int64_t) { return task_.prepared(image); });
 }
 
 Batch DetectionData::training_batch(std::span<const SampleKey> keys, int64_t) const {

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "distributed/process_group.h"
 #include "train/finetune/task.h"
 
 namespace plinth {
@@ -22,7 +23,9 @@ struct TaskEvaluation {
   double score(std::string_view name) const;
 };
 
-// Of labelled data. Throws Error(Argument) for none.
-TaskEvaluation evaluate_task(FinetuneTask& task, const TaskData& data, int64_t batch);
+// Of labelled data. Ranks of a group, which all call it, take turns at batches, and each gets all
+// that one process gets. Throws Error(Argument) for no data, Error(Io) where a rank is missing.
+TaskEvaluation evaluate_task(FinetuneTask& task, const TaskData& data, int64_t batch,
+                             distributed::ProcessGroup* group = nullptr);
 
 }  // namespace plinth

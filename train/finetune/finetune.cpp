@@ -9,8 +9,9 @@
 #include "models/weight_map.h"
 #include "nn/lora.h"
 #include "train/checkpoint/run_directory.h"
-#include "train/finetune/example_batches.h"
+#include "train/data_fingerprint.h"
 #include "train/logging/format.h"
+#include "train/sample_batches.h"
 
 namespace plinth {
 namespace {
@@ -102,6 +103,7 @@ TrainerOptions trainer_options(const FinetuneConfig& config, const ConfigSchema&
   options.clip_norm = config.train.clip_norm;
   options.precision = config.train.precision == "bfloat16" ? DType::BFloat16 : DType::Float32;
   options.cuda_graph = config.train.cuda_graph;
+  options.data_parallel = data_parallel_options(config.parallel);
   options.guard.max_bad_steps = config.train.max_bad_steps;
   options.directory = config.run.directory;
   options.resume = resume;
@@ -143,7 +145,8 @@ std::string text_of(const TaskEvaluation& found) {
 }
 
 TrainerHooks build_hooks(const FinetuneConfig& config, const ConfigSchema& schema,
-                         FinetuneTask& task, const TaskData* validation, const Tell& tell) {
+                         FinetuneTask& task, const TaskData* validation, const Tell& tell,
+                         distributed::ProcessGroup* group) {
   TrainerHooks hooks;
   hooks.start = [&](bool resumed) { keep_config(config, schema, resumed); };
   hooks.save = [&](CheckpointContents& contents) {
@@ -154,8 +157,8 @@ TrainerHooks build_hooks(const FinetuneConfig& config, const ConfigSchema& schem
   };
   hooks.load = [&](const fs::path& checkpoint) { load_weights(config, task, checkpoint); };
   if (validation)
-    hooks.validate = [&config, &task, &tell, validation] {
-      const TaskEvaluation found = evaluate_task(task, *validation, config.micro_batch());
+    hooks.validate = [&config, &task, &tell, validation, group] {
+      const TaskEvaluation found = evaluate_task(task, *validation, config.micro_batch(), group);
       tell(text_of(found));
       return judged(found, config.validation.metric);
     };
@@ -175,21 +178,52 @@ void keep_best(const FinetuneConfig& config, FinetuneTask& task, const TrainerHo
   if (validation) result.validation = evaluate_task(task, *validation, config.micro_batch());
 }
 
+void check_metric(const std::string& metric, const std::vector<std::string>& scores) {
+  std::string known = "loss";
+  for (const std::string& name : scores) known += ", " + name;
+  check(metric == "loss" || std::ranges::find(scores, metric) != scores.end(), ErrorKind::Config,
+        "validation.metric", "got ", metric, ", takes one of ", known);
+}
+
+// Ranks share a step's micro-batches evenly.
+void check_ranks(const FinetuneConfig& config, const distributed::ProcessGroup& group) {
+  const int64_t micro_batches = config.train.batch / config.micro_batch();
+  check(micro_batches % group.size() == 0, ErrorKind::Config, "train.micro_batch", "gives ",
+        micro_batches, " micro-batches a step, takes a multiple of the ", group.size(),
+        " ranks: train.batch / train.micro_batch");
+}
+
+// The examples in an order of the seed and the epoch, as this rank gets them.
+SampleBatches training_batches(const FinetuneConfig& config, const FinetuneTask& task,
+                               const TaskData& data, Device device,
+                               const distributed::ProcessGroup* group) {
+  // One shape for all steps, as a CUDA graph needs it.
+  const int64_t width = device.is_cuda() ? task.width() : 0;
+  const auto make = [&data, width](std::span<const SampleKey> keys) {
+    return data.training_batch(keys, width);
+  };
+  LoaderOptions options{.rows = config.micro_batch()};
+  options.samples.seed = config.run.seed;
+  if (group) options.rank = group->rank(), options.ranks = group->size();
+  options.micro_batches = config.train.batch / config.micro_batch() / options.ranks;
+  return {{data.size(), fingerprint_of(paths_of(config.data.train)), make}, options};
+}
+
 }  // namespace
 
 FinetuneResult finetune(const FinetuneConfig& config, const ConfigSchema& schema, bool resume,
-                        const Tell& tell, Device device) {
+                        const Tell& tell_all, Device device,
+                        const std::shared_ptr<distributed::ProcessGroup>& group) {
   validate(config);
+  if (group) check_ranks(config, *group);
+  const bool is_first = !group || group->rank() == 0;
+  const Tell tell = [&](const std::string& line) {
+    if (is_first) tell_all(line);
+  };
   const fs::path directory = resolve_model_directory(config.model.directory, tell);
-  const std::vector<fs::path> files = paths_of(config.data.train);
   const std::unique_ptr<FinetuneTask> task =
-      make_task(config.task, directory, files, config.run.seed, tell);
-  const std::vector<std::string> metrics = task->score_names();
-  const std::string& metric = config.validation.metric;
-  std::string known = "loss";
-  for (const std::string& name : metrics) known += ", " + name;
-  check(metric == "loss" || std::ranges::find(metrics, metric) != metrics.end(), ErrorKind::Config,
-        "validation.metric", "got ", metric, ", takes one of ", known);
+      make_task(config.task, directory, paths_of(config.data.train), config.run.seed, tell);
+  check_metric(config.validation.metric, task->score_names());
   const std::unique_ptr<TaskData> train = read_data(*task, config.data.train, "data.train", tell);
   std::unique_ptr<TaskData> validation;
   if (!config.data.validation.empty())
@@ -204,24 +238,26 @@ FinetuneResult finetune(const FinetuneConfig& config, const ConfigSchema& schema
                       format_count(static_cast<double>(task->model().parameter_count())),
                       " parameters, ", format_count(trained_count(*task)), " of them trained, ",
                       train->examples(), " training examples, ", length.steps, " steps"));
+  if (group) tell(detail::concat(group->size(), " ranks over ", group->backend()));
 
-  ExampleBatches batches(*train, {.seed = config.run.seed,
-                                  // One shape for all steps, as a CUDA graph needs it.
-                                  .width = device.is_cuda() ? task->width() : 0,
-                                  .fingerprint = fingerprint_of(files)});
+  SampleBatches batches = training_batches(config, *task, *train, device, group.get());
   const std::unique_ptr<nn::Optimizer> optimizer =
       make_optimizer(config.optimizer,
                      nn::decay_layers(task->model(), config.optimizer.weight_decay,
                                       config.model.layer_decay, task->depths(),
                                       [&](std::string_view name) { return task->depth_of(name); }));
-  const TrainerHooks hooks = build_hooks(config, schema, *task, validation.get(), tell);
+  const TrainerHooks hooks =
+      build_hooks(config, schema, *task, validation.get(), tell, group.get());
+  TrainerOptions options = trainer_options(config, schema, *task, length, resume);
+  options.group = group;
   Trainer trainer(
       task->model(), [&](const Batch& batch) { return task->loss(batch); }, *optimizer,
       make_schedule(config.schedule, config.optimizer.lr, length.steps), batches,
-      trainer_options(config, schema, *task, length, resume), hooks);
+      std::move(options), hooks);
   FinetuneResult result;
   result.training = trainer.run();
-  if (result.training.signal == 0) keep_best(config, *task, hooks, validation.get(), result);
+  if (result.training.signal == 0 && is_first)
+    keep_best(config, *task, hooks, validation.get(), result);
   return result;
 }
 

@@ -74,7 +74,7 @@ Batch ImageData::read(std::span<const int64_t> samples, const Transform& transfo
 }
 
 Batch ImageData::batch(std::span<const int64_t> samples, int64_t) const {
-  return read(samples, [&](const Image& image, int64_t) { return task_.resized(image); });
+  return read(samples, [&](const Image& image, int64_t) { return task_.prepared(image); });
 }
 
 Batch ImageData::training_batch(std::span<const SampleKey> keys, int64_t) const {

@@ -167,7 +167,7 @@ Batch SegmentationData::read(std::span<const int64_t> samples,
     const auto i = static_cast<size_t>(place);
     const ImageChange* const change = changes.empty() ? nullptr : &changes[i];
     if (has_masks_) masks[i] = read_changed_mask(entry(samples[i]), change);
-    return change ? task_.changed(image, *change) : task_.resized(image);
+    return change ? task_.changed(image, *change) : task_.prepared(image);
   });
   Batch batch = {task_.pixels_of(images)};
   if (!has_masks_) return batch;

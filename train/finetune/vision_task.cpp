@@ -23,12 +23,16 @@ VisionTask::VisionTask(const TaskSettings& settings, std::string_view name, cons
     : settings_(settings),
       sizes_(sizes),
       model_(std::move(model)),
-      preprocessing_(ImagePreprocessing::of(directory)),
+      preprocessing_(ImagePreprocessing::of(directory, sizes.image)),
       processor_(processor) {
   check(sizes.channels == 3, ErrorKind::Config, "model.directory", "takes images of ",
         sizes.channels, " channels, takes a model of 3");
   check(settings.class_weights.empty(), ErrorKind::Config, "task.class_weights", "got ",
         settings.class_weights.size(), " numbers, takes none for images");
+  const bool needs_all = name == kDetectionTask || name == kSegmentationTask;
+  check(!needs_all || !preprocessing_.cuts(), ErrorKind::Format,
+        (directory / kPreprocessingFile).string(), "do_center_crop got true, takes false for ",
+        name);
   if (name == kImageTask) return;
   const auto refuse = [&](bool wanted, std::string_view key) {
     check(!wanted, ErrorKind::Config, key, "is for ", kImageTask, ", takes 0 for ", name);
@@ -46,7 +50,7 @@ int64_t VisionTask::depth_of(std::string_view parameter) const {
 }
 
 std::string VisionTask::processor_text() const {
-  return preprocessing_.to_json(sizes_.image, processor_);
+  return preprocessing_.to_json(processor_);
 }
 
 std::map<std::string, std::string> VisionTask::texts() const {
@@ -59,14 +63,12 @@ void VisionTask::save(const fs::path& directory) const {
   write_file_atomically(directory / kPreprocessingFile, processor_text());
 }
 
-Image VisionTask::resized(const Image& image) const {
-  return plinth::resized(image, sizes_.image.height, sizes_.image.width, preprocessing_.filter);
-}
-
 Image VisionTask::changed(const Image& image, const ImageChange& change) const {
   const auto& part = change.part;
   const Image shown =
-      resized(part ? cropped(image, part->top, part->left, part->height, part->width) : image);
+      part ? resized(cropped(image, part->top, part->left, part->height, part->width),
+                     sizes_.image.height, sizes_.image.width, preprocessing_.filter)
+           : prepared(image);
   return change.mirrored ? flipped(shown) : shown;
 }
 

@@ -64,7 +64,7 @@ class VisionTask : public FinetuneTask {
     return to_tensor(images, preprocessing_.normalization);
   }
   // At the size that the model takes.
-  Image resized(const Image& image) const;
+  Image prepared(const Image& image) const { return preprocessing_.apply(image); }
   // The same of what a change shows.
   Image changed(const Image& image, const ImageChange& change) const;
   Size2d image_size() const { return sizes_.image; }

@@ -155,24 +155,13 @@ void declare_training(ConfigSchema& schema, PretrainConfig& config) {
       .range(0, 3)
       .help(
           "what each rank keeps its own part of only (ZeRO): 1: the optimizer's state; 2: sums of "
-          "gradients, too; 3: the weights, too");
+          "gradients, too; 3: the weights, too; 2 and 3 send a block's gradients at a time, "
+          "whatever "
+          "bucket_mb and overlap say");
   schema.field("parallel.dp_shard", &parallel.dp_shard)
       .range(0, 1 << 20)
       .help("ranks that share one copy of what parallel.zero 2 and 3 share; 0: all");
-  schema.field("parallel.reduction", &parallel.reduction)
-      .words({"tree", "library"})
-      .help(
-          "how gradients of ranks are added: tree gives the same bits on any number of ranks; "
-          "library is the backend's own sum, whose bits depend on it");
-  schema.field("parallel.bucket_mb", &parallel.bucket_mb)
-      .range(1, 4096)
-      .help(
-          "gradients that are sent together, in MiB; parallel.zero 2 and 3 send those of a block");
-  schema.field("parallel.overlap", &parallel.overlap)
-      .help("send gradients while the backward pass still runs; parallel.zero 2 and 3 always do");
-  schema.field("parallel.timeout_s", &parallel.timeout_s)
-      .range(1, 86400)
-      .help("seconds after which a rank that does not come is given up, and the run with it");
+  declare_data_parallel(schema, parallel);
   declare_model_parallel(schema, config);
 
   declare_optimizer(schema, config.optimizer);

@@ -10,6 +10,7 @@
 #include "kernels/dtype.h"
 #include "models/model_size.h"
 #include "train/config/schema.h"
+#include "train/data_parallel_settings.h"
 #include "train/optimization.h"
 
 namespace plinth {
@@ -51,17 +52,12 @@ struct PretrainConfig {
   } train;
 
   // Of runs with several ranks.
-  struct Parallel {
+  struct Parallel : DataParallelSettings {
     int64_t tp = 1;
     bool sequence = false;
     int64_t cp = 1;
     std::string cp_algorithm = "gather";
-    int64_t zero = 0;
     int64_t dp_shard = 0;  // 0: all ranks
-    std::string reduction = "tree";
-    int64_t bucket_mb = 25;
-    bool overlap = true;
-    int64_t timeout_s = 600;
     int64_t pp = 1;
     int64_t ep = 1;
     std::string schedule = "1f1b";

@@ -8,7 +8,7 @@
 #include "data/images/image_files.h"
 #include "data/images/resize.h"
 #include "data/tasks/table.h"
-#include "train/finetune/example_batches.h"
+#include "train/data_fingerprint.h"
 
 namespace plinth {
 namespace {
@@ -34,11 +34,16 @@ void add_table(const PretrainConfig& config, const fs::path& file, bool with_tex
 }
 
 Image shaped(const Image& image, const SampleKey& key, const ImageShape& shape) {
-  PixelBox part{0, 0, image.height, image.width};
-  if (shape.min_crop_area < 1)
-    part = random_part(part.height, part.width, key, {.min_area = shape.min_crop_area});
-  const Image shown = resized(cropped(image, part.top, part.left, part.height, part.width),
-                              shape.side, shape.side, shape.preprocessing.filter);
+  Image shown;
+  if (shape.min_crop_area < 1) {
+    const Size2d size = shape.preprocessing.size;
+    const PixelBox part =
+        random_part(image.height, image.width, key, {.min_area = shape.min_crop_area});
+    shown = resized(cropped(image, part.top, part.left, part.height, part.width), size.height,
+                    size.width, shape.preprocessing.filter);
+  } else {
+    shown = shape.preprocessing.apply(image);
+  }
   return shape.flip && draws_flip(key) ? flipped(shown) : shown;
 }
 

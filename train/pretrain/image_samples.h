@@ -18,7 +18,6 @@ namespace plinth {
 
 // How they become pixels.
 struct ImageShape {
-  int64_t side = 224;
   ImagePreprocessing preprocessing;
   // Changes at random, by a sample's key alone.
   double min_crop_area = 1;
@@ -41,7 +40,7 @@ class ImageSamples {
   // Of a sample that has one.
   const std::string& text(int64_t sample) const { return texts_[static_cast<size_t>(sample)]; }
 
-  // float32 [keys, 3, side, side]. Throws Error(Format) for a file that was good before.
+  // float32 [keys, 3, height, width]. Throws Error(Format) for a file that was good before.
   Tensor pixels(std::span<const SampleKey> keys, const ImageShape& shape) const;
 
  private:

@@ -9,7 +9,7 @@
 #include "train/pretrain/image_samples.h"
 #include "train/pretrain/new_model.h"
 #include "train/pretrain/objective_kinds.h"
-#include "train/pretrain/sample_batches.h"
+#include "train/sample_batches.h"
 
 namespace plinth {
 namespace {
@@ -35,8 +35,8 @@ class MaeObjective final : public Objective {
  public:
   MaeObjective(const PretrainConfig& config, const Tell& tell)
       : model_(mae_of(config, tell)),
-        shape_{.side = model_->config().vit.image_size,
-               .preprocessing = ImagePreprocessing::of(folder_beside(config, tell)),
+        shape_{.preprocessing = ImagePreprocessing::of(folder_beside(config, tell),
+                                                       model_->config().vit.image_size),
                .min_crop_area = config.image.min_crop_area,
                .flip = config.image.flip},
         train_(config, config.data.train, "data.train", false, tell) {
@@ -74,7 +74,7 @@ class MaeObjective final : public Objective {
   std::vector<WeightSlice> weight_slices() const override { return model_->weight_slices(); }
   std::map<std::string, std::string> texts() const override {
     return {{"config.json", model_->config_json(model_->parameters()[0].dtype())},
-            {kPreprocessingFile, shape_.preprocessing.to_json(shape_.side)}};
+            {kPreprocessingFile, shape_.preprocessing.to_json()}};
   }
 
  private:

@@ -16,7 +16,7 @@
 #include "train/pretrain/new_model.h"
 #include "train/pretrain/objective_kinds.h"
 #include "train/pretrain/run_options.h"
-#include "train/pretrain/sample_batches.h"
+#include "train/sample_batches.h"
 
 namespace plinth {
 namespace {
@@ -42,8 +42,8 @@ class PairObjective final : public Objective {
       : config_(config),
         tokenizer_(Tokenizer::load(config.data.tokenizer)),
         model_(clip_of(config, tell)),
-        shape_{.side = model_->config().vision.image_size,
-               .preprocessing = ImagePreprocessing::of(folder_beside(config, tell)),
+        shape_{.preprocessing = ImagePreprocessing::of(folder_beside(config, tell),
+                                                       model_->config().vision.image_size),
                .min_crop_area = config.image.min_crop_area,
                .flip = config.image.flip} {
     check_clip_tokenizer(tokenizer_, model_->config().text, "data.tokenizer",
@@ -97,7 +97,7 @@ class PairObjective final : public Objective {
   std::map<std::string, std::string> texts() const override {
     std::map<std::string, std::string> texts = tokenizer_texts(config_, tokenizer_);
     texts["config.json"] = model_->config_json(model_->parameters()[0].dtype());
-    texts[kPreprocessingFile] = shape_.preprocessing.to_json(shape_.side);
+    texts[kPreprocessingFile] = shape_.preprocessing.to_json("CLIPImageProcessor");
     return texts;
   }
 

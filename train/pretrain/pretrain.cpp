@@ -88,7 +88,7 @@ ModelParallelOptions model_parallel_options(const PretrainConfig& config) {
         distributed::PipelineKind::ZeroBubbleH1}) {
     if (distributed::name(kind) == config.parallel.schedule) options.schedule = kind;
   }
-  options.data_parallel = data_parallel_options(config);
+  options.data_parallel = data_parallel_options(config.parallel);
   return options;
 }
 

@@ -9,16 +9,6 @@ namespace plinth {
 
 namespace fs = std::filesystem;
 
-distributed::DataParallelOptions data_parallel_options(const PretrainConfig& config) {
-  distributed::DataParallelOptions options;
-  options.bucket_bytes = config.parallel.bucket_mb << 20;
-  options.sharded = config.parallel.zero == 1;
-  options.overlap = config.parallel.overlap;
-  options.reduction = config.parallel.reduction == "tree" ? distributed::Reduction::Tree
-                                                          : distributed::Reduction::Library;
-  return options;
-}
-
 LoaderOptions loader_options(const PretrainConfig& config, int64_t length, int64_t rank,
                              int64_t ranks) {
   LoaderOptions options;
@@ -46,7 +36,7 @@ TrainerOptions run_options(const PretrainConfig& config, const ConfigSchema& sch
   options.precision = config.train.precision == "bfloat16" ? DType::BFloat16 : DType::Float32;
   options.ema_decay = config.train.ema_decay;
   options.cuda_graph = config.train.cuda_graph;
-  options.data_parallel = data_parallel_options(config);
+  options.data_parallel = data_parallel_options(config.parallel);
   options.guard = {config.train.max_bad_steps, config.train.explosion_factor};
   options.directory = config.run.directory;
   options.resume = resume;

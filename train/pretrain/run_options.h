@@ -10,13 +10,10 @@
 #include "data/loader/token_loader.h"
 #include "data/shards/token_dataset.h"
 #include "data/tokenizer/tokenizer.h"
-#include "distributed/data_parallel.h"
 #include "train/pretrain/config.h"
 #include "train/trainer.h"
 
 namespace plinth {
-
-distributed::DataParallelOptions data_parallel_options(const PretrainConfig& config);
 
 // Of ranks that have micro-batches of their own; sequences have `length` tokens.
 LoaderOptions loader_options(const PretrainConfig& config, int64_t length, int64_t rank,

@@ -66,5 +66,5 @@ PLINTH_FUZZ_TARGET(model_config) {
   if (!type.empty()) return;
   static const fuzz::Folder folder;
   folder.write(kPreprocessingFile, input);
-  ImagePreprocessing::of(folder.path());
+  ImagePreprocessing::of(folder.path(), 224);
 }

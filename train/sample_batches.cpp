@@ -1,4 +1,4 @@
-#include "train/pretrain/sample_batches.h"
+#include "train/sample_batches.h"
 
 #include <vector>
 
