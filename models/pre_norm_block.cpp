@@ -31,13 +31,22 @@ PreNormBlock::PreNormBlock(const PreNormBlockOptions& options) {
 
 Tensor PreNormBlock::forward(const Tensor& x, const nn::AttentionInputs& inputs) {
   const Tensor mixed = dropout_(attention_(attention_norm_(x), inputs));
-  const AddNorm middle = mlp_norm_->add(mixed, x);
+  const Tensor asking = inputs.queries > 0 ? x.narrow(1, 0, inputs.queries) : x;
+  const AddNorm middle = mlp_norm_->add(mixed, asking);
   return middle.sum + mlp_(middle.normed);
 }
 
 PreNormStack::PreNormStack(int64_t layers, const PreNormBlockOptions& options) {
   for (int64_t i = 0; i < layers; ++i)
     blocks_.emplace_back(make<PreNormBlock>("block" + std::to_string(i), options));
+}
+
+Tensor PreNormStack::run(const nn::Handle<PreNormBlock>& block, const Tensor& x,
+                         int64_t queries) const {
+  const auto forward = [block, queries](const Tensors& in) {
+    return block(in[0], nn::AttentionInputs{.queries = queries});
+  };
+  return checkpointing_ ? checkpoint(forward, {x}) : forward({x});
 }
 
 Tensor PreNormStack::forward(const Tensor& x) {
@@ -48,11 +57,15 @@ Tensor PreNormStack::forward(const Tensor& x,
                              const std::function<Tensor(const Tensor&, int64_t)>& change) {
   Tensor y = x;
   int64_t i = 0;
-  for (const nn::Handle<PreNormBlock>& block : blocks_) {
-    const auto run = [block](const Tensors& in) { return block(in[0]); };
-    y = change(checkpointing_ ? checkpoint(run, {y}) : run({y}), i++);
-  }
+  for (const nn::Handle<PreNormBlock>& block : blocks_) y = change(run(block, y), i++);
   return y;
+}
+
+Tensor PreNormStack::first_tokens(const Tensor& x, int64_t count) {
+  Tensor y = x;
+  for (const nn::Handle<PreNormBlock>& block : blocks_)
+    y = run(block, y, block == blocks_.back() ? count : 0);
+  return blocks_.empty() ? y.narrow(1, 0, count) : y;
 }
 
 }  // namespace plinth

@@ -29,7 +29,7 @@ class PreNormBlock final : public nn::ModuleOf<PreNormBlock> {
  public:
   // Throws Error(Argument) for sizes that do not fit together.
   explicit PreNormBlock(const PreNormBlockOptions& options);
-  // x [batch, time, dim] to the same.
+  // x [batch, time, dim] to the same, or to its first inputs.queries tokens.
   Tensor forward(const Tensor& x, const nn::AttentionInputs& inputs = {});
 
  private:
@@ -48,11 +48,16 @@ class PreNormStack final : public nn::Layer {
   Tensor forward(const Tensor& x) override;
   // The same, but what block i gives is handed on as change(it, i); the last block's, too.
   Tensor forward(const Tensor& x, const std::function<Tensor(const Tensor&, int64_t)>& change);
+  // The first `count` tokens of what forward() gives, for whoever reads no others: the last block
+  // computes these alone. Throws Error(Argument) unless there are so many, or for causal blocks.
+  Tensor first_tokens(const Tensor& x, int64_t count);
 
   // Runs each block's forward pass again in backward rather than keep what it computed.
   void set_activation_checkpointing(bool on) { checkpointing_ = on; }
 
  private:
+  Tensor run(const nn::Handle<PreNormBlock>& block, const Tensor& x, int64_t queries = 0) const;
+
   std::vector<nn::Handle<PreNormBlock>> blocks_;
   bool checkpointing_ = false;
 };

@@ -21,7 +21,7 @@ import sentencepiece
 import torch
 import transformers
 
-BATCH, WARMUP, LR, DECAY, CLIP = 32, 200, 2e-3, 0.01, 1
+BATCH, WARMUP, LR, DECAY, CLIP = 16, 800, 1e-3, 0.01, 1
 LENGTH, BEAMS = 40, 4
 IGNORED = -100  # a label that does not count
 

@@ -124,7 +124,8 @@ ClipVisionTower::ClipVisionTower(const ClipVisionConfig& config) {
 }
 
 Tensor ClipVisionTower::forward(const Tensor& pixels, bool interpolate) {
-  return norm_(blocks_(first_norm_(embedding_(pixels, interpolate))).select(1, 0));
+  const Tensor x = first_norm_(embedding_(pixels, interpolate));
+  return norm_(blocks_->first_tokens(x, 1)).select(1, 0);
 }
 
 Clip::Clip(const ClipConfig& config) : config_(config) {

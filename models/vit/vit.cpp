@@ -56,6 +56,11 @@ Tensor ViTEncoder::encode(const Tensor& patches) {
   return norm_(blocks_(dropout_(embedding_->with_tokens(patches))));
 }
 
+Tensor ViTEncoder::class_token(const Tensor& pixels, bool interpolate) {
+  const Tensor x = dropout_(embedding_->with_tokens(embedding_->patches(pixels, interpolate)));
+  return norm_(blocks_->first_tokens(x, 1)).select(1, 0);
+}
+
 ViT::ViT(const ViTConfig& config) : config_(config) {
   check(config.labels.size() != 1, ErrorKind::Argument, kName,
         "got 1 label, takes none or 2 or more");
@@ -84,7 +89,7 @@ Tensor ViT::pool(const Tensor& x) {
 Tensor ViT::forward(const Tensor& pixels, bool interpolate) {
   check(head_ != nullptr, ErrorKind::Argument, kName,
         "has no classifier: its config.json has none");
-  return head_(encode(pixels, interpolate).select(1, 0));
+  return head_(encoder_->class_token(pixels, interpolate));
 }
 
 Tensor ViT::loss(const Tensor& pixels, const Tensor& targets, bool interpolate) {

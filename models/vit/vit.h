@@ -33,6 +33,8 @@ class ViTEncoder final : public nn::ModuleOf<ViTEncoder> {
   Tensor forward(const Tensor& pixels, bool interpolate = false);
   // The same for patches [batch, count, dim] with their positions, which may be some of all.
   Tensor encode(const Tensor& patches);
+  // The class token of forward(), [batch, dim]: the last block computes no other.
+  Tensor class_token(const Tensor& pixels, bool interpolate = false);
 
   ImageEmbedding& embedding() { return *embedding_; }
   PreNormStack& blocks() { return *blocks_; }

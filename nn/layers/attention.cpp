@@ -114,6 +114,17 @@ PagedKVCache MultiHeadAttention::make_paged_cache(PagedKVCacheOptions options) c
   return PagedKVCache(options);
 }
 
+void MultiHeadAttention::check_queries(const Tensor& x, const AttentionInputs& inputs) const {
+  check(inputs.queries > 0 && inputs.queries <= x.size(1), ErrorKind::Argument, kName,
+        "queries is ", inputs.queries, ", takes 1 to the ", x.size(1), " tokens of x, or 0");
+  check(!options_.causal && options_.window == 0 && !options_.alibi, ErrorKind::Argument, kName,
+        "queries takes a layer without causal, window or alibi");
+  check(!share_.attend && !inputs.cache && !inputs.paged_cache && !inputs.context.defined() &&
+            !inputs.cu_seqlens.defined() && !inputs.bias.defined(),
+        ErrorKind::Argument, kName,
+        "queries goes with neither a cache, a context, bias, packed sequences nor shared tokens");
+}
+
 void MultiHeadAttention::check_inputs(const Tensor& x, const AttentionInputs& inputs) const {
   check(!share_.attend || (!inputs.cache && !inputs.paged_cache && !inputs.context.defined() &&
                            !inputs.cu_seqlens.defined() && !inputs.kv_lengths.defined() &&
@@ -122,6 +133,7 @@ void MultiHeadAttention::check_inputs(const Tensor& x, const AttentionInputs& in
         "shared by tokens takes x alone: no cache, context, kv_lengths, bias or packed sequences");
   check(x.dim() == 3 && x.size(2) == options_.dim, ErrorKind::Shape, kName, "x has shape ",
         x.shape(), ", expected [batch, tokens, ", options_.dim, "]");
+  if (inputs.queries != 0) check_queries(x, inputs);
   const bool rotates = options_.rope.cos.defined();
   if (inputs.context.defined()) {
     check(!options_.fused_qkv, ErrorKind::Argument, kName,
@@ -238,7 +250,8 @@ Tensor MultiHeadAttention::forward(const Tensor& x, const AttentionInputs& given
   AttentionInputs inputs = given;
   if (inputs.paged_cache && options_.rope.cos.defined() && !inputs.positions.defined())
     inputs.positions = inputs.paged_cache->next_positions(x.size(1));
-  const Heads heads = project(x, inputs);
+  Heads heads = project(x, inputs);
+  if (inputs.queries > 0) heads.q = heads.q.narrow(1, 0, inputs.queries);
   const Tensor y =
       inputs.paged_cache ? attend_to_pages(heads, *inputs.paged_cache) : attend(heads, inputs);
   return out_(y.transpose(1, 2).flatten(2));

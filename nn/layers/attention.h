@@ -54,6 +54,10 @@ struct AttentionInputs {
   PagedKVCache* paged_cache = nullptr;
   Tensor positions = {};   // int64 [batch, T], for RoPE; left out: after the cache's tokens
   Tensor kv_lengths = {};  // int64 [batch]: keys from there on are padding
+  // Self-attention: only the first so many tokens of x ask, of all; the result is theirs alone. 0:
+  // every token. Not where a token's place among keys counts (causal, a window, ALiBi), nor with
+  // any of the inputs above but positions and kv_lengths, or those below.
+  int64_t queries = 0;
   // Added to the scaled scores: broadcasts to [batch, heads, T, keys]. Not with a paged cache or
   // packed sequences.
   Tensor bias = {};
@@ -82,7 +86,7 @@ class MultiHeadAttention final : public ModuleOf<MultiHeadAttention> {
  public:
   explicit MultiHeadAttention(const MultiHeadAttentionOptions& options);
 
-  // Throws Error(Shape) or Error(Argument) for inputs that do not fit each other.
+  // Throws Error(Shape) or Error(Argument) for inputs that do not fit each other, or the layer.
   Tensor forward(const Tensor& x, const AttentionInputs& inputs = {});
 
   // From now on computes this share; the parameters are cut by the caller. To be called once.
@@ -103,6 +107,7 @@ class MultiHeadAttention final : public ModuleOf<MultiHeadAttention> {
   };
 
   void check_inputs(const Tensor& x, const AttentionInputs& inputs) const;
+  void check_queries(const Tensor& x, const AttentionInputs& inputs) const;
   Heads project(const Tensor& x, const AttentionInputs& inputs) const;
   Tensor rotated(const Tensor& x, const AttentionInputs& inputs) const;
   Tensor attend(const Heads& heads, const AttentionInputs& inputs) const;

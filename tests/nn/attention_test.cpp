@@ -166,6 +166,30 @@ TEST(MultiHeadAttention, PackedSequencesDoNotSeeEachOther) {
   expect_close(y.narrow(1, 3, 4), layer(x.narrow(1, 3, 4)), 1e-12);
 }
 
+TEST(MultiHeadAttention, SomeQueriesGiveWhatTheyGiveAmongAll) {
+  for (const bool fused : {true, false}) {
+    MultiHeadAttention layer(small({.fused_qkv = fused}));
+    Tensor x = values({2, 7, 8});
+    x.set_requires_grad(true);
+    const Tensor lengths = from_values<int64_t>({7, 4}, {2});
+    const auto gradients = [&](const Tensor& y) {
+      layer.zero_grad();
+      x.set_grad({});
+      sum(y * y).backward();
+      Tensors found = {x.grad()};
+      for (const Tensor& each : layer.parameters()) found.push_back(each.grad());
+      return found;
+    };
+    const Tensor all = layer(x, AttentionInputs{.kv_lengths = lengths}).narrow(1, 0, 3);
+    const Tensors expected = gradients(all);
+    const Tensor some = layer(x, AttentionInputs{.kv_lengths = lengths, .queries = 3});
+    EXPECT_EQ(some.shape(), (Shape{2, 3, 8}));
+    expect_close(some, all, 1e-14);
+    const Tensors found = gradients(some);
+    for (size_t i = 0; i < found.size(); ++i) expect_close(found[i], expected[i], 1e-12);
+  }
+}
+
 TEST(MultiHeadAttention, CachedDecodingGivesTheSame) {
   for (const bool with_rope : {false, true}) {
     Options options = small({.kv_heads = 2, .causal = true});
@@ -291,6 +315,13 @@ TEST(MultiHeadAttention, BadArgumentsAreNamed) {
               HasSubstr("needs fused_qkv = false"));
   EXPECT_THAT(message_of([&] { rotating(x, AttentionInputs{.context = x}); }),
               HasSubstr("takes no RoPE"));
+  EXPECT_THAT(message_of([&] { fused(x, AttentionInputs{.queries = 4}); }),
+              HasSubstr("queries is 4, takes 1 to the 3 tokens of x"));
+  MultiHeadAttention causal(small({.causal = true}));
+  EXPECT_THAT(message_of([&] { causal(x, AttentionInputs{.queries = 1}); }),
+              HasSubstr("without causal, window or alibi"));
+  EXPECT_THAT(message_of([&] { separate(x, AttentionInputs{.context = x, .queries = 1}); }),
+              HasSubstr("queries goes with neither"));
   Options by_distance = small({.fused_qkv = false, .alibi = true});
   MultiHeadAttention sloping(by_distance);
   EXPECT_THAT(message_of([&] { sloping(x, AttentionInputs{.context = x}); }),
