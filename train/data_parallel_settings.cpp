@@ -1,5 +1,7 @@
 #include "train/data_parallel_settings.h"
 
+#include "core/error.h"
+
 namespace plinth {
 
 void declare_data_parallel(ConfigSchema& schema, DataParallelSettings& settings) {
@@ -24,6 +26,14 @@ distributed::DataParallelOptions data_parallel_options(const DataParallelSetting
           .bucket_bytes = settings.bucket_mb << 20,
           .overlap = settings.overlap,
           .sharded = settings.zero == 1};
+}
+
+void check_micro_batches(int64_t batch, int64_t micro_batch, int64_t ranks,
+                         std::string_view which) {
+  const int64_t micro_batches = batch / micro_batch;
+  check(micro_batches % ranks == 0, ErrorKind::Config, "train.micro_batch", "gives ", micro_batches,
+        " micro-batches a step, takes a multiple of the ", ranks, " ranks", which,
+        ": train.batch / train.micro_batch");
 }
 
 }  // namespace plinth

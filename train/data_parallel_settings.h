@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "distributed/data_parallel.h"
 #include "train/config/schema.h"
@@ -22,5 +23,10 @@ struct DataParallelSettings {
 void declare_data_parallel(ConfigSchema& schema, DataParallelSettings& settings);
 
 distributed::DataParallelOptions data_parallel_options(const DataParallelSettings& settings);
+
+// Throws Error(Config) unless `ranks` share a step's micro-batches evenly; `which` tells of ranks
+// that are not all of the run.
+void check_micro_batches(int64_t batch, int64_t micro_batch, int64_t ranks,
+                         std::string_view which = "");
 
 }  // namespace plinth

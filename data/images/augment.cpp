@@ -89,6 +89,12 @@ bool draws_flip(const SampleKey& key, double p) {
   return random.uniform() < p;
 }
 
+ImageChange::ImageChange(int64_t height, int64_t width, const SampleKey& key, double min_area,
+                         bool flip) {
+  if (min_area < 1) part = random_part(height, width, key, {.min_area = min_area});
+  mirrored = flip && draws_flip(key);
+}
+
 MixedBatch mixup(const Tensor& pixels, const Tensor& labels, std::span<const SampleKey> keys,
                  double alpha) {
   MixedBatch batch = begin_mix("mixup", pixels, labels, keys, alpha);

@@ -3,6 +3,7 @@
 // Augmentations of images in training. What is drawn is a function of (seed, epoch, sample), so
 // that a run has the same bits on any number of threads and ranks.
 
+#include <optional>
 #include <span>
 
 #include "core/tensor.h"
@@ -30,6 +31,16 @@ PixelBox random_part(int64_t height, int64_t width, const SampleKey& key,
 
 // Whether an image is to be mirrored, which it is with probability `p`.
 bool draws_flip(const SampleKey& key, double p = 0.5);
+
+// How an image is changed in training, before its model's preprocessing.
+struct ImageChange {
+  std::optional<PixelBox> part;  // that is shown, in place of the whole
+  bool mirrored = false;         // after that
+
+  // That of an image of height x width, drawn by the key: a part of at least so much of its area,
+  // all of it for 1; mirrored or not, if `flip`.
+  ImageChange(int64_t height, int64_t width, const SampleKey& key, double min_area, bool flip);
+};
 
 // A batch whose images are mixed in pairs, and what its loss is made of.
 struct MixedBatch {

@@ -127,6 +127,15 @@ Image ImagePreprocessing::apply(const Image& image) const {
                  size.height, size.width);
 }
 
+Image ImagePreprocessing::apply(const Image& image, const ImageChange& change) const {
+  const auto& part = change.part;
+  const Image shown =
+      part ? resized(cropped(image, part->top, part->left, part->height, part->width), size.height,
+                     size.width, filter)
+           : apply(image);
+  return change.mirrored ? flipped(shown) : shown;
+}
+
 std::string ImagePreprocessing::to_json(std::string_view processor) const {
   const auto sides = [](Size2d of) {
     return nlohmann::ordered_json{{"height", of.height}, {"width", of.width}};

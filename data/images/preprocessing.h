@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "core/ops/conv.h"
+#include "data/images/augment.h"
 #include "data/images/image.h"
 #include "data/images/resize.h"
 
@@ -38,6 +39,8 @@ struct ImagePreprocessing {
   // The image at the model's size. Throws Error(Shape) for one so long that, its shorter side
   // resized, it has more pixels than a file may have.
   Image apply(const Image& image) const;
+  // The same of what a change shows; a part of the image is resized as it is, and not cut again.
+  Image apply(const Image& image, const ImageChange& change) const;
   // The file's text, by the name of transformers' class.
   std::string to_json(std::string_view processor = "ViTImageProcessor") const;
 };

@@ -118,7 +118,7 @@ Batch DetectionData::training_batch(std::span<const SampleKey> keys, int64_t) co
   std::vector<Target> targets;
   for (const SampleKey& key : keys) {
     const Entry& entry = images_[static_cast<size_t>(key.sample)];
-    const ImageChange change(entry.height, entry.width, key, task_.settings());
+    const ImageChange change = task_.change_of(entry.height, entry.width, key);
     Target target{entry.height, entry.width, learned_boxes(entry)};
     if (change.part)
       target = {change.part->height, change.part->width, cropped(target.boxes, *change.part)};

@@ -185,14 +185,6 @@ void check_metric(const std::string& metric, const std::vector<std::string>& sco
         "validation.metric", "got ", metric, ", takes one of ", known);
 }
 
-// Ranks share a step's micro-batches evenly.
-void check_ranks(const FinetuneConfig& config, const distributed::ProcessGroup& group) {
-  const int64_t micro_batches = config.train.batch / config.micro_batch();
-  check(micro_batches % group.size() == 0, ErrorKind::Config, "train.micro_batch", "gives ",
-        micro_batches, " micro-batches a step, takes a multiple of the ", group.size(),
-        " ranks: train.batch / train.micro_batch");
-}
-
 // The examples in an order of the seed and the epoch, as this rank gets them.
 SampleBatches training_batches(const FinetuneConfig& config, const FinetuneTask& task,
                                const TaskData& data, Device device,
@@ -215,7 +207,7 @@ FinetuneResult finetune(const FinetuneConfig& config, const ConfigSchema& schema
                         const Tell& tell_all, Device device,
                         const std::shared_ptr<distributed::ProcessGroup>& group) {
   validate(config);
-  if (group) check_ranks(config, *group);
+  if (group) check_micro_batches(config.train.batch, config.micro_batch(), group->size());
   const bool is_first = !group || group->rank() == 0;
   const Tell tell = [&](const std::string& line) {
     if (is_first) tell_all(line);

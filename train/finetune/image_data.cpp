@@ -81,7 +81,7 @@ Batch ImageData::training_batch(std::span<const SampleKey> keys, int64_t) const 
   const TaskSettings& settings = task_.settings();
   Batch batch = read(samples_of(keys), [&](const Image& image, int64_t i) {
     const SampleKey& key = keys[static_cast<size_t>(i)];
-    Image changed = task_.changed(image, {image.height, image.width, key, settings});
+    Image changed = task_.changed(image, task_.change_of(image.height, image.width, key));
     if (settings.rand_augment == 0) return changed;
     return rand_augment(changed, key, {.count = static_cast<int>(settings.rand_augment)});
   });

@@ -152,8 +152,9 @@ Batch SegmentationData::batch(std::span<const int64_t> samples, int64_t) const {
 
 Batch SegmentationData::training_batch(std::span<const SampleKey> keys, int64_t) const {
   std::vector<ImageChange> changes;
+  changes.reserve(keys.size());
   for (const SampleKey& key : keys)
-    changes.emplace_back(entry(key.sample).height, entry(key.sample).width, key, task_.settings());
+    changes.push_back(task_.change_of(entry(key.sample).height, entry(key.sample).width, key));
   return read(samples_of(keys), changes);
 }
 

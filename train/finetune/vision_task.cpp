@@ -10,13 +10,6 @@ namespace plinth {
 
 namespace fs = std::filesystem;
 
-ImageChange::ImageChange(int64_t height, int64_t width, const SampleKey& key,
-                         const TaskSettings& settings) {
-  if (settings.min_crop_area < 1)
-    part = random_part(height, width, key, {.min_area = settings.min_crop_area});
-  mirrored = settings.flip && draws_flip(key);
-}
-
 VisionTask::VisionTask(const TaskSettings& settings, std::string_view name, const Sizes& sizes,
                        std::unique_ptr<ImageModel> model, const fs::path& directory,
                        std::string_view processor)
@@ -61,15 +54,6 @@ std::map<std::string, std::string> VisionTask::texts() const {
 void VisionTask::save(const fs::path& directory) const {
   save_image_model(*model_, directory);
   write_file_atomically(directory / kPreprocessingFile, processor_text());
-}
-
-Image VisionTask::changed(const Image& image, const ImageChange& change) const {
-  const auto& part = change.part;
-  const Image shown =
-      part ? resized(cropped(image, part->top, part->left, part->height, part->width),
-                     sizes_.image.height, sizes_.image.width, preprocessing_.filter)
-           : prepared(image);
-  return change.mirrored ? flipped(shown) : shown;
 }
 
 std::vector<int64_t> samples_of(std::span<const SampleKey> keys) {

@@ -22,15 +22,6 @@
 
 namespace plinth {
 
-// How an image is changed at random in training.
-struct ImageChange {
-  std::optional<PixelBox> part;  // that is shown, in place of the whole
-  bool mirrored = false;         // after that
-
-  // That of an image of height x width, drawn by the key.
-  ImageChange(int64_t height, int64_t width, const SampleKey& key, const TaskSettings& settings);
-};
-
 class VisionTask : public FinetuneTask {
  public:
   struct Sizes {
@@ -65,8 +56,14 @@ class VisionTask : public FinetuneTask {
   }
   // At the size that the model takes.
   Image prepared(const Image& image) const { return preprocessing_.apply(image); }
-  // The same of what a change shows.
-  Image changed(const Image& image, const ImageChange& change) const;
+  // How an image of height x width is changed in training.
+  ImageChange change_of(int64_t height, int64_t width, const SampleKey& key) const {
+    return {height, width, key, settings_.min_crop_area, settings_.flip};
+  }
+  // At the size that the model takes, what a change shows.
+  Image changed(const Image& image, const ImageChange& change) const {
+    return preprocessing_.apply(image, change);
+  }
   Size2d image_size() const { return sizes_.image; }
 
  protected:

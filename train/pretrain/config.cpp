@@ -156,8 +156,7 @@ void declare_training(ConfigSchema& schema, PretrainConfig& config) {
       .help(
           "what each rank keeps its own part of only (ZeRO): 1: the optimizer's state; 2: sums of "
           "gradients, too; 3: the weights, too; 2 and 3 send a block's gradients at a time, "
-          "whatever "
-          "bucket_mb and overlap say");
+          "whatever bucket_mb and overlap say");
   schema.field("parallel.dp_shard", &parallel.dp_shard)
       .range(0, 1 << 20)
       .help("ranks that share one copy of what parallel.zero 2 and 3 share; 0: all");

@@ -33,20 +33,6 @@ void add_table(const PretrainConfig& config, const fs::path& file, bool with_tex
   });
 }
 
-Image shaped(const Image& image, const SampleKey& key, const ImageShape& shape) {
-  Image shown;
-  if (shape.min_crop_area < 1) {
-    const Size2d size = shape.preprocessing.size;
-    const PixelBox part =
-        random_part(image.height, image.width, key, {.min_area = shape.min_crop_area});
-    shown = resized(cropped(image, part.top, part.left, part.height, part.width), size.height,
-                    size.width, shape.preprocessing.filter);
-  } else {
-    shown = shape.preprocessing.apply(image);
-  }
-  return shape.flip && draws_flip(key) ? flipped(shown) : shown;
-}
-
 }  // namespace
 
 ImageSamples::ImageSamples(const PretrainConfig& config, const std::vector<std::string>& files,
@@ -80,7 +66,9 @@ Tensor ImageSamples::pixels(std::span<const SampleKey> keys, const ImageShape& s
   std::vector<fs::path> chosen;
   for (const SampleKey& key : keys) chosen.push_back(images_[static_cast<size_t>(key.sample)]);
   const auto transform = [&](const Image& image, int64_t place) {
-    return shaped(image, keys[static_cast<size_t>(place)], shape);
+    const SampleKey& key = keys[static_cast<size_t>(place)];
+    return shape.preprocessing.apply(
+        image, {image.height, image.width, key, shape.min_crop_area, shape.flip});
   };
   return to_tensor(read_whole_images(chosen, transform), shape.preprocessing.normalization);
 }

@@ -29,10 +29,8 @@ void check_grid(const PretrainConfig& config, int64_t ranks) {
   if (ranks == 1) return;
   const int64_t micro_batches = config.train.batch / config.micro_batch();
   const int64_t data = ranks / (parallel.tp * parallel.cp * parallel.pp);
-  check(micro_batches % data == 0, ErrorKind::Config, "train.micro_batch", "gives ", micro_batches,
-        " micro-batches a step, takes a multiple of the ", data, " ranks",
-        is_cut(config) ? " with micro-batches of their own" : "",
-        ": train.batch / train.micro_batch");
+  check_micro_batches(config.train.batch, config.micro_batch(), data,
+                      is_cut(config) ? " with micro-batches of their own" : "");
   check(parallel.schedule != "interleaved" || micro_batches / data % parallel.pp == 0,
         ErrorKind::Config, "parallel.schedule", "got interleaved with ", micro_batches / data,
         " micro-batches a step on each rank, takes a multiple of parallel.pp (", parallel.pp, ")");
