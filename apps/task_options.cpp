@@ -3,25 +3,46 @@
 #include <CLI/CLI.hpp>
 
 #include "apps/sampling_options.h"
+#include "core/error.h"
 
 namespace plinth::apps {
 
+namespace {
+
+constexpr const char *kMaxLength = "--max-length", *kStride = "--stride",
+                     *kTargetLength = "--target-length", *kBeams = "--beams";
+
+}  // namespace
+
+std::string length_options(const TaskSettings& settings) {
+  const TaskSettings defaults;
+  std::string options;
+  const auto add = [&](const char* option, int64_t TaskSettings::*member) {
+    if (settings.*member != defaults.*member)
+      options += detail::concat(" ", option, " ", settings.*member);
+  };
+  add(kMaxLength, &TaskSettings::max_length);
+  add(kStride, &TaskSettings::stride);
+  add(kTargetLength, &TaskSettings::target_length);
+  add(kBeams, &TaskSettings::beams);
+  return options;
+}
+
 void TaskOptions::add_lengths_to(CLI::App& command) {
-  command
-      .add_option("--max-length", settings.max_length, "tokens of a sample, of a fine-tuned model")
+  command.add_option(kMaxLength, settings.max_length, "tokens of a sample, of a fine-tuned model")
       ->check(CLI::Range(5, 1 << 16))
       ->capture_default_str();
   command
-      .add_option("--stride", settings.stride,
+      .add_option(kStride, settings.stride,
                   "tokens that a window of a context shares with the last")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   command
-      .add_option("--target-length", settings.target_length,
+      .add_option(kTargetLength, settings.target_length,
                   "the most tokens of a text that is written (seq2seq)")
       ->check(CLI::Range(2, 1 << 16))
       ->capture_default_str();
-  command.add_option("--beams", settings.beams, "of the search for it; 1: greedy")
+  command.add_option(kBeams, settings.beams, "of the search for it; 1: greedy")
       ->check(CLI::Range(1, 1 << 10))
       ->capture_default_str();
   add_sampling_options(command, settings.sampling);

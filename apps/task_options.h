@@ -2,6 +2,8 @@
 
 // What eval and predict let a user say of a fine-tuned model's task.
 
+#include <string>
+
 #include "train/finetune/tasks.h"
 
 namespace CLI {
@@ -25,5 +27,9 @@ struct TaskOptions {
   // Where labelled files have what.
   void add_columns_to(CLI::App& command);
 };
+
+// The options of add_lengths_to() that make eval and predict read and write as a run's task did,
+// each behind a space; of those that are their defaults, none.
+std::string length_options(const TaskSettings& settings);
 
 }  // namespace plinth::apps

@@ -95,7 +95,10 @@ TEST(Finetune, LearnsToAnswerQuestions) {
   // Windows hold five tokens of a context.
   std::vector<std::string> settings = FinetuneWorkplace::task("question-answering", ".json");
   settings.insert(settings.end(), {"task.max_length=9", "task.stride=2"});
-  expect_success(here.finetune(settings));
+  const Outcome trained = here.finetune(settings);
+  expect_success(trained);
+  EXPECT_THAT(trained.output, AllOf(HasSubstr("plinth predict run/model --max-length 9 --stride 2"),
+                                    HasSubstr("validation.json --max-length 9 --stride 2")));
   const Outcome evaluated = here.run(
       {"eval", "run", "--data", "validation.json", "--max-length", "9", "--stride", "2", "--json"});
   expect_success(evaluated);
