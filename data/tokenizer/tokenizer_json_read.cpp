@@ -212,8 +212,8 @@ void read_clip_steps(const Json& json, TokenizerSpec& spec, std::string_view nam
        {{{"type", "NFC"}},
         {{"type", "Replace"}, {"pattern", {{"Regex", "\\s+"}}}, {"content", " "}},
         {{"type", "Lowercase"}}}}};
-  if (json_fields::get(json, "normalizer", name) != normalizer)
-    refuse(name, "normalizer beside end_of_word_suffix", json["normalizer"].dump());
+  const Json& given = json_fields::get(json, "normalizer", name);
+  if (given != normalizer) refuse(name, "normalizer beside end_of_word_suffix", given.dump());
   const Json& pre_tokenizer = json_fields::at(json, "pre_tokenizer", name);
   const Json& steps = json_fields::get(pre_tokenizer, "pretokenizers", name);
   const bool fits = steps.is_array() && steps.size() == 2 &&

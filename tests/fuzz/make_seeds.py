@@ -70,6 +70,8 @@ def write_tokenizers():
     ids = {piece: i for i, piece in enumerate([*special, "h", "e", "l", "o</w>", "he", "ll", "hell", "hello</w>"])}
     ends["model"] |= {"vocab": ids, "merges": ["h e", "l l", "he ll", "hell o</w>"]}
     write("tokenizer", "word_end", compact(ends))
+    del ends["normalizer"]
+    write("tokenizer", "word_end_bare", compact(ends))
 
     config = compact({"do_lower_case": False, "strip_accents": None, "eos_token": {"content": "[SEP]"}})
     write("tokenizer_files", "word_piece", "w" + "\n".join(words) + "\n\0" + config)
