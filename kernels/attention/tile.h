@@ -14,12 +14,14 @@ namespace plinth::kernels::cpu::attention {
 
 // A group of queries by kStrip vectors is one register tile: 24 of 32 registers, or 12 of 16.
 inline constexpr int kGroup = 6;
+// 64 keys in float32: with fewer, the sums of values are read and written too often.
 #ifdef __AVX512F__
 inline constexpr int kStrip = 4;
+inline constexpr int kKeyVectors = 4;
 #else
 inline constexpr int kStrip = 2;
+inline constexpr int kKeyVectors = 8;
 #endif
-inline constexpr int kKeyVectors = 4;
 template <class C>
 inline constexpr int kKeys = kKeyVectors* kLanes<C>;
 // Queries that share one pass over the keys: their tiles stay in the first two caches.
