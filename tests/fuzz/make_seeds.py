@@ -75,9 +75,9 @@ def write_tokenizers():
 
     config = compact({"do_lower_case": False, "strip_accents": None, "eos_token": {"content": "[SEP]"}})
     write("tokenizer_files", "word_piece", "w" + "\n".join(words) + "\n\0" + config)
-    vocabulary = {token: i for i, token in enumerate(["h", "e", "l", "o", "he", "ll", "hell", "<|endoftext|>"])}
     write("tokenizer_files", "sentence_piece",
           b"s" + (FIXTURES / "tokenizer" / "pieces" / "unigram" / "spiece.model").read_bytes())
+    vocabulary = {token: i for i, token in enumerate(["h", "e", "l", "o", "he", "ll", "hell", "<|endoftext|>"])}
     config = compact({"eos_token": "<|endoftext|>", "pad_token": None})
     write("tokenizer_files", "gpt2", "b" + compact(vocabulary) + "\0#version: 0.2\nh e\nl l\nhe ll\n\0" + config)
 
@@ -85,16 +85,15 @@ def write_tokenizers():
 def write_sentence_pieces():
     """What transformers makes of SentencePiece's models, with fewer pieces."""
     unigram = json.loads((FIXTURES / "tokenizer" / "pieces" / "unigram.json").read_text())
-    ends = {token["id"] for token in unigram["added_tokens"] if token["content"].startswith("<extra_id_")}
-    unigram["added_tokens"] = [token for token in unigram["added_tokens"] if token["id"] not in ends]
-    unigram["model"]["vocab"] = unigram["model"]["vocab"][: min(ends)][:60]
+    unigram["added_tokens"] = [token for token in unigram["added_tokens"]
+                               if not token["content"].startswith("<extra_id_")]
+    unigram["model"]["vocab"] = unigram["model"]["vocab"][:60]
     write("tokenizer", "unigram", compact(unigram))
     pairs = json.loads((FIXTURES / "tokenizer" / "pieces" / "bpe.json").read_text())
     pieces = [piece for piece, _ in sorted(pairs["model"]["vocab"].items(), key=lambda item: item[1])]
     kept = [piece for piece in pieces if len(piece) == 1 or piece.startswith("<")]
-    merges = [pair for pair in pairs["model"]["merges"]
-              if all(part in kept for part in (pair if isinstance(pair, list) else pair.split(" ")))][:8]
-    kept += ["".join(pair) if isinstance(pair, list) else pair.replace(" ", "") for pair in merges]
+    merges = [pair for pair in pairs["model"]["merges"] if set(pair) <= set(kept)][:8]
+    kept += map("".join, merges)
     pairs["model"] |= {"vocab": {piece: i for i, piece in enumerate(kept)}, "merges": merges}
     write("tokenizer", "pieces", compact(pairs))
 
