@@ -13,6 +13,7 @@
 #include "core/io/gguf.h"
 #include "core/io/text.h"
 #include "data/shards/token_shard.h"
+#include "models/bert/classifier.h"
 #include "models/encoder_decoder_registry.h"
 #include "models/formats/llmc_file.h"
 #include "models/formats/model_file.h"
@@ -184,8 +185,21 @@ void inspect_recogniser(const fs::path& directory, const ConfigJson& config, boo
   print_tensors(SafetensorsCheckpoint::open(directory).records(), tensors);
 }
 
+void inspect_classifier(const fs::path& directory, const ConfigJson& config, bool tensors) {
+  const nn::SkipInit skip;
+  const BertClassifier model(BertClassifierConfig::from_json(config));
+  const BertConfig& bert = model.config().bert;
+  print_model(config.first_text("architectures", ""), model, directory);
+  std::printf("layers      %lld of width %lld, %lld heads\n", static_cast<long long>(bert.layers),
+              static_cast<long long>(bert.dim), static_cast<long long>(bert.heads));
+  std::printf("labels      %zu\n", model.config().labels.size());
+  std::printf("context     %lld\n", static_cast<long long>(bert.context));
+  print_tensors(SafetensorsCheckpoint::open(directory).records(), tensors);
+}
+
 void inspect_model(const fs::path& directory, bool tensors) {
   const ConfigJson config = ConfigJson::read(directory / "config.json");
+  if (bert_task_of(config)) return inspect_classifier(directory, config, tensors);
   if (is_whisper_ctc(config)) return inspect_recogniser(directory, config, tensors);
   if (is_image_model(config)) return inspect_image_model(directory, config, tensors);
   if (is_encoder_decoder(config)) return inspect_encoder_decoder(directory, config, tensors);

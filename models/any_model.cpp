@@ -1,5 +1,6 @@
 #include "models/any_model.h"
 
+#include "models/bert/classifier.h"
 #include "models/encoder_decoder_registry.h"
 #include "models/vision/image_model.h"
 #include "models/whisper/ctc.h"
@@ -22,6 +23,7 @@ AnyModel::AnyModel(std::unique_ptr<LanguageModel> model)
 AnyModel AnyModel::load(const std::filesystem::path& directory) {
   const ConfigJson config = ConfigJson::read(directory / "config.json");
   if (is_whisper_ctc(config)) return {load_whisper_ctc(directory), config.text("model_type", "")};
+  if (bert_task_of(config)) return {load_classifier(directory), config.text("model_type", "")};
   if (is_image_model(config)) return {load_image_model(directory), config.text("model_type", "")};
   if (is_encoder_decoder(config))
     return {load_encoder_decoder(directory), config.text("model_type", "")};

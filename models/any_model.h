@@ -1,8 +1,8 @@
 #pragma once
 
 // A model of any family of any table (registry.h, encoder_decoder_registry.h,
-// vision/image_model.h), or a recogniser of speech (whisper/ctc.h): for who copies models rather
-// than runs them.
+// vision/image_model.h), a classifier of text (bert/classifier.h) or a recogniser of speech
+// (whisper/ctc.h): for who copies models rather than runs them.
 
 #include <filesystem>
 #include <functional>

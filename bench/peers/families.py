@@ -106,7 +106,7 @@ def make_cases(folder, only, repetitions):
         config.architectures = {"ViT": ["ViTForImageClassification"], "BERT": ["BertForMaskedLM"]}.get(name)
         config.save_pretrained(directory)
         yield FamilyCase(
-            "families", name, shape, (step,), goal=1.0, peers=("eager",), repetitions=repetitions,
+            "families", name, shape, (step,), peers=("eager",), repetitions=repetitions,
             directory=str(directory),
         )
 

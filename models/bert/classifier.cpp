@@ -133,7 +133,7 @@ std::unique_ptr<BertClassifier> load_classifier(const std::filesystem::path& dir
 void save_classifier(const BertClassifier& model, const std::filesystem::path& directory,
                      const SaveOptions& options) {
   const DType dtype = options.dtype.value_or(model.parameters()[0].dtype());
-  save_pretrained(model, model.weight_slices(), model.config().to_json(dtype), directory, options);
+  save_pretrained(model, model.weight_slices(), model.config_json(dtype), directory, options);
 }
 
 }  // namespace plinth

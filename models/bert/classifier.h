@@ -48,6 +48,7 @@ class BertClassifier : public nn::ModuleOf<BertClassifier> {
   Tensor loss_of(const Tensor& logits, const Tensor& targets, const Tensor& weights = {}) const;
 
   const BertClassifierConfig& config() const { return config_; }
+  std::string config_json(DType dtype) const { return config_.to_json(dtype); }
   Bert& bert() { return *bert_; }
   std::vector<WeightSlice> weight_slices() const;
 

@@ -12,6 +12,7 @@
 namespace plinth {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 
 class Convert : public testing::Test {
@@ -42,7 +43,8 @@ class Convert : public testing::Test {
 };
 
 TEST_F(Convert, ModelsOfEveryTableKeepTheirWeights) {
-  for (const std::string name : {"t5", "t5_gated", "whisper", "whisper_untied", "ctc", "clip"}) {
+  for (const std::string name : {"t5", "t5_gated", "whisper", "whisper_untied", "ctc", "clip",
+                                 "bert_sequence", "bert_token", "bert_span"}) {
     expect_done({"convert", path(name), name, "--dtype", "bfloat16"});
     expect_done({"convert", name, name + "_parts", "--max-shard-gib", "0.00001"});
     EXPECT_TRUE(
@@ -57,6 +59,9 @@ TEST_F(Convert, ModelsOfEveryTableKeepTheirWeights) {
   expect_refused({"convert", path("t5"), "other", "--average"},
                  "--average: got a t5, takes a language model");
   EXPECT_THAT(run({"inspect", path("ctc")}).output, HasSubstr("labels      5, characters\n"));
+  EXPECT_THAT(run({"inspect", path("bert_token")}).output,
+              AllOf(HasSubstr("model       BertForTokenClassification in"),
+                    HasSubstr("layers      1 of width 24, 3 heads\nlabels      5\n")));
 }
 
 TEST_F(Convert, GgufGoesThereAndBackWithItsTokenizer) {

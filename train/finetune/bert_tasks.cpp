@@ -72,7 +72,7 @@ bool BertFinetuneTask::is_trunk(std::string_view parameter) const {
 }
 
 std::map<std::string, std::string> BertFinetuneTask::texts() const {
-  return {{"config.json", model_->config().to_json(model_->parameters()[0].dtype())},
+  return {{"config.json", model_->config_json(model_->parameters()[0].dtype())},
           {"tokenizer.json", tokenizer_->to_json()}};
 }
 
