@@ -21,6 +21,7 @@
 #include "models/formats/model_file.h"
 #include "models/formats/onnx_model.h"
 #include "train/checkpoint/sharded.h"
+#include "train/finetune/task_file.h"
 #include "train/logging/format.h"
 
 namespace plinth::apps {
@@ -47,7 +48,7 @@ const std::map<std::string, GgmlType> kGgufTypes = {{"float32", GgmlType::F32},
 const std::vector<std::string> kDTypeNames = {"float32", "bfloat16", "float16", "float64", "q8_0"};
 
 // What goes with a model of a directory.
-constexpr std::array<const char*, 11> kCopiedFiles = {"tokenizer.json",
+constexpr std::array<const char*, 12> kCopiedFiles = {"tokenizer.json",
                                                       "tokenizer.model",
                                                       "spiece.model",
                                                       "vocab.txt",
@@ -57,7 +58,8 @@ constexpr std::array<const char*, 11> kCopiedFiles = {"tokenizer.json",
                                                       "normalizer.json",
                                                       "special_tokens_map.json",
                                                       "generation_config.json",
-                                                      "preprocessor_config.json"};
+                                                      "preprocessor_config.json",
+                                                      kTaskFile};
 
 struct Source {
   AnyModel model;

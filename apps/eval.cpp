@@ -74,7 +74,8 @@ void print(const TaskOutputs& outputs) {
 void run_task(const EvalArguments& arguments, const fs::path& directory, Device device) {
   check(arguments.text.empty(), ErrorKind::Argument, "--text",
         "got a text, a fine-tuned model takes --data with labels");
-  const std::unique_ptr<FinetuneTask> task = load_task(arguments.task.settings, directory);
+  const std::unique_ptr<FinetuneTask> task =
+      load_task(arguments.task.settings_for(directory), directory);
   task->model().to(device);
   const std::unique_ptr<TaskData> data = task->read({arguments.data.begin(), arguments.data.end()});
   if (const std::string faults = data->faults(); !faults.empty()) warn(faults);

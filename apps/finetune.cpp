@@ -6,7 +6,6 @@
 
 #include "apps/commands.h"
 #include "apps/run_command.h"
-#include "apps/task_options.h"
 #include "core/error.h"
 #include "train/finetune/finetune.h"
 
@@ -30,11 +29,10 @@ void report(const FinetuneConfig& config, const FinetuneResult& result) {
     std::printf("\n");
   }
   const std::string model = result.model.string();
-  const std::string lengths = length_options(config.task);
-  std::printf("\nnext:\n  plinth predict %s%s\n", model.c_str(), lengths.c_str());
+  std::printf("\nnext:\n  plinth predict %s\n", model.c_str());
   if (!config.data.validation.empty())
-    std::printf("  plinth eval %s --data %s%s\n", model.c_str(),
-                config.data.validation.front().c_str(), lengths.c_str());
+    std::printf("  plinth eval %s --data %s\n", model.c_str(),
+                config.data.validation.front().c_str());
 }
 
 void run(const TrainArguments& arguments) {

@@ -92,7 +92,8 @@ void run(const PredictArguments& arguments) {
         "got ", arguments.texts.size(), " images, takes one");
   const Device device = arguments.device.apply();
   const std::filesystem::path directory = model_directory(arguments.model);
-  const std::unique_ptr<FinetuneTask> task = load_task(arguments.task.settings, directory);
+  const std::unique_ptr<FinetuneTask> task =
+      load_task(arguments.task.settings_for(directory), directory);
   task->model().to(device);
   if (!arguments.texts.empty()) {
     std::vector<TaskInput> inputs;
@@ -130,8 +131,7 @@ void add_predict(CLI::App& program) {
   arguments->task.add_lengths_to(*command);
   arguments->task.add_labels_to(*command);
   arguments->task.add_speech_to(*command);
-  command->add_flag("--timestamps", arguments->task.settings.timestamps,
-                    "when what is said, of sounds of any length (speech-seq2seq)");
+  arguments->task.add_timestamps_to(*command);
   arguments->task.add_threshold_to(*command);
   arguments->device.add_to(*command);
   command->footer("\nExample: plinth predict runs/reviews/model 'a fine film'");

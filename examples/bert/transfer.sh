@@ -42,6 +42,6 @@ done
 for start in random pretrained; do
   for seed in 1 2 3; do
     printf '\n== from %s weights, seed %s\n' "$start" "$seed"
-    "$program" eval "$run/finetuned-$start-$seed" --data "$data/test.csv" --max-length 64
+    "$program" eval "$run/finetuned-$start-$seed" --data "$data/test.csv"
   done
 done

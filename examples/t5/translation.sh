@@ -18,8 +18,7 @@ if [ ! -e "$start/config.json" ]; then
   cp examples/t5/translation/config.json "$start"
 fi
 "$program" finetune examples/t5/translation.toml --resume
-write=(--max-length 40 --target-length 40 --beams 4)  # tokens as in training
-"$program" eval runs/translation/t5 --data "$data/test.csv" "${write[@]}"
-"$program" predict runs/translation/t5 "${write[@]}" \
+"$program" eval runs/translation/t5 --data "$data/test.csv" --beams 4
+"$program" predict runs/translation/t5 --beams 4 \
   'And Ruth said, Intreat me not to leave thee.' \
   'Now the word of the LORD came unto Jonah the son of Amittai, saying,'

@@ -83,15 +83,6 @@ metric = "bleu"
 )";
 };
 
-const std::vector<std::string> kColumns = {"--text-column", "english", "--label-column",  "spanish",
-                                           "--max-length",  "32",      "--target-length", "32"};
-
-std::vector<std::string> joined(std::vector<std::string> first,
-                                const std::vector<std::string>& rest) {
-  first.insert(first.end(), rest.begin(), rest.end());
-  return first;
-}
-
 TEST(FinetuneSequences, LearnsToTranslate) {
   const Workplace here;
   ASSERT_NO_FATAL_FAILURE(here.make_tokenizer());
@@ -103,8 +94,8 @@ TEST(FinetuneSequences, LearnsToTranslate) {
                     HasSubstr("bleu 100.0000"), HasSubstr("chrf 100.0000"),
                     HasSubstr("rouge1 1.0000, rouge2 1.0000, rougeL 1.0000")));
   for (const char* beams : {"1", "3"}) {
-    const Outcome scored = here.run(
-        joined({"eval", "run", "--data", "pairs.tsv", "--json", "--beams", beams}, kColumns));
+    const Outcome scored =
+        here.run({"eval", "run", "--data", "pairs.tsv", "--json", "--beams", beams});
     ASSERT_EQ(scored.status, 0) << scored.errors;
     EXPECT_NEAR(json::parse(scored.output)["bleu"].get<double>(), 100, 1e-9);
   }
@@ -124,7 +115,9 @@ TEST(FinetuneSequences, LearnsToTranslate) {
 TEST(FinetuneSequences, ErrorsNameTheKey) {
   const Workplace here;
   const auto refused = [&](const std::vector<std::string>& more, int status, const char* message) {
-    expect_one_line(here.run(joined({"finetune", "run.toml"}, more)), status, message);
+    std::vector<std::string> arguments = {"finetune", "run.toml"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    expect_one_line(here.run(arguments), status, message);
   };
   refused({}, 1, "no tokenizer here");
   ASSERT_NO_FATAL_FAILURE(here.make_tokenizer());

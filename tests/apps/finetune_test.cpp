@@ -38,15 +38,14 @@ TEST(Finetune, LearnsToClassifyTexts) {
                     HasSubstr("bert, text-classification, 2 labels"), HasSubstr("trained 60 steps"),
                     HasSubstr("accuracy 1.0000"), HasSubstr("plinth predict run/model")));
   for (const char* file : {"model/config.json", "model/model.safetensors", "model/tokenizer.json",
-                           "config.toml", "metrics.jsonl", "report.html"})
+                           "model/task.toml", "config.toml", "metrics.jsonl", "report.html"})
     EXPECT_TRUE(fs::exists(here / "run" / file)) << file;
   const json config = json::parse(read_text_file(here / "run/model/config.json"));
   EXPECT_EQ(config["id2label"], json({{"0", "bad"}, {"1", "good"}}));
   EXPECT_EQ(config["label2id"], json({{"bad", 0}, {"good", 1}}));
   EXPECT_EQ(config["architectures"], json({"BertForSequenceClassification"}));
 
-  const Outcome evaluated =
-      here.run({"eval", "run", "--data", "validation.csv", "--max-length", "20", "--json"});
+  const Outcome evaluated = here.run({"eval", "run", "--data", "validation.csv", "--json"});
   expect_success(evaluated);
   const json scores = json::parse(evaluated.output);
   EXPECT_EQ(scores["examples"], 20);
@@ -79,8 +78,7 @@ TEST(Finetune, LearnsToClassifyTexts) {
 TEST(Finetune, LearnsToTagWords) {
   const FinetuneWorkplace here;
   expect_success(here.finetune(FinetuneWorkplace::task("token-classification", ".conll")));
-  const Outcome evaluated =
-      here.run({"eval", "run", "--data", "validation.conll", "--max-length", "20"});
+  const Outcome evaluated = here.run({"eval", "run", "--data", "validation.conll"});
   EXPECT_THAT(evaluated.output, HasSubstr("f1           1.0000")) << evaluated.errors;
   const Outcome predicted = here.run({"predict", "run", "the book is peter and film"});
   expect_success(predicted);
@@ -97,21 +95,24 @@ TEST(Finetune, LearnsToAnswerQuestions) {
   settings.insert(settings.end(), {"task.max_length=9", "task.stride=2"});
   const Outcome trained = here.finetune(settings);
   expect_success(trained);
-  EXPECT_THAT(trained.output, AllOf(HasSubstr("plinth predict run/model --max-length 9 --stride 2"),
-                                    HasSubstr("validation.json --max-length 9 --stride 2")));
-  const Outcome evaluated = here.run(
-      {"eval", "run", "--data", "validation.json", "--max-length", "9", "--stride", "2", "--json"});
+  // What reads a model reads as it was trained to, unless it is told otherwise.
+  const Outcome evaluated = here.run({"eval", "run", "--data", "validation.json", "--json"});
   expect_success(evaluated);
   EXPECT_EQ(json::parse(evaluated.output)["exact_match"], 1);
   EXPECT_EQ(json::parse(evaluated.output)["examples"], 20);
-  const Outcome predicted =
-      here.run({"predict", "run", "the", "--second", "the book is peter and song", "--max-length",
-                "9", "--stride", "2"});
+  const std::vector<std::string> question = {"predict", "run", "the", "--second",
+                                             "the book is peter and song"};
+  const Outcome predicted = here.run(question);
   expect_success(predicted);
   const json line = lines_of(predicted.output).at(0);
   EXPECT_EQ(line["answer"], "peter");
   EXPECT_EQ(line["begin"], 12);
   EXPECT_EQ(line["end"], 17);
+  std::vector<std::string> otherwise = question;
+  otherwise.insert(otherwise.end(), {"--stride", "7"});
+  expect_one_line(here.run(otherwise), 2, "task.stride");
+  write_file_atomically(here / "run/model/task.toml", "[task]\nstride = -1\n");
+  expect_one_line(here.run(question), 2, "task.toml:2: task.stride got -1");
 }
 
 TEST(Finetune, GoesOnWithTheSameBitsAfterASignal) {
@@ -187,8 +188,7 @@ TEST(Finetune, AdaptsAtLowRankAndMergesWhatWasLearned) {
   const std::string query = block + "attention.self.query.weight";
   EXPECT_NE(weight(here / "whole/model", query), weight(here / "bert", query));
   // The merged model gives what the adapted one did.
-  const Outcome evaluated =
-      here.run({"eval", "whole", "--data", "validation.csv", "--max-length", "20", "--json"});
+  const Outcome evaluated = here.run({"eval", "whole", "--data", "validation.csv", "--json"});
   EXPECT_NEAR(json::parse(evaluated.output)["accuracy"].get<double>(), accuracy, 1e-4);
   // What a checkpoint has is enough to go on.
   PlinthProcess running(here.path(), FinetuneWorkplace::command(
@@ -210,7 +210,7 @@ TEST(Finetune, LeavesOutBadLinesAndSaysSo) {
   EXPECT_THAT(outcome.output,
               HasSubstr("data.train: 2 bad lines left out, the first train.csv:62: has 1 fields"));
   write_file_atomically(here / "bad.csv", "label,text\nother,fine\ngood,fine\n");
-  const Outcome evaluated = here.run({"eval", "run", "--data", "bad.csv", "--max-length", "20"});
+  const Outcome evaluated = here.run({"eval", "run", "--data", "bad.csv"});
   EXPECT_EQ(evaluated.status, 0);
   EXPECT_THAT(evaluated.errors, HasSubstr("bad.csv:2: has the label 'other', which the model has"));
   expect_one_line(here.run({"eval", "run", "--data", "bad.csv", "--max-bad-lines", "0"}), 2,

@@ -2,8 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include "core/io/file.h"
 #include "tests/core/io/expect_error.h"
+#include "tests/core/io/temporary_directory.h"
 #include "tests/fixtures.h"
+#include "train/finetune/task_file.h"
 
 namespace plinth {
 namespace {
@@ -20,6 +23,27 @@ TEST(FinetuneConfig, ExamplesAreWhatItTakes) {
     schema.finish();
     EXPECT_NO_THROW(validate(config)) << file;
   }
+}
+
+TEST(FinetuneConfig, WhatAModelKeepsOfItsTaskIsReadBack) {
+  const TemporaryDirectory here;
+  EXPECT_EQ(read_task_file(here.path()).max_length, TaskSettings().max_length);
+  FinetuneConfig config;
+  ConfigSchema schema = finetune_schema(config);
+  for (const char* setting :
+       {"task.name=seq2seq", "task.max_length=40", "task.stride=7", "task.answer_length=5",
+        "task.target_length=41", "task.beams=4", "data.text_column=de", "data.pair_column=2",
+        "data.label_column=es", "data.header=false", "data.word_column=3", "data.tag_column=-2",
+        "speech.language=es", "speech.translate=true"})
+    schema.set(setting);
+  write_file_atomically(here / kTaskFile, task_file_text(config.task));
+  FinetuneConfig read;
+  read.task = read_task_file(here.path());
+  EXPECT_EQ(finetune_schema(read).values(), schema.values());
+
+  write_file_atomically(here / kTaskFile, "[task]\nbeams = 0\n");
+  expect_error(ErrorKind::Config, "task.toml:2: task.beams got 0, takes",
+               [&] { read_task_file(here.path()); });
 }
 
 TEST(FinetuneConfig, EveryKeyIsExplained) {

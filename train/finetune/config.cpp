@@ -1,6 +1,7 @@
 #include "train/finetune/config.h"
 
 #include "core/error.h"
+#include "train/finetune/task_file.h"
 
 namespace plinth {
 namespace {
@@ -8,30 +9,15 @@ namespace {
 void declare_task(ConfigSchema& schema, FinetuneConfig& config) {
   TaskSettings& task = config.task;
   schema.section("task", "what is learned");
-  schema.field("task.name", &task.name).words(task_names()).help("what the head does");
+  declare_reading(schema, task);
   schema.field("task.labels", &task.labels)
       .help("names in the order of their numbers; none: the model's, or those of the data");
   schema.field("task.class_weights", &task.class_weights)
       .at_least(0)
       .help("of each label in the loss; none: all the same");
-  schema.field("task.max_length", &task.max_length)
-      .range(5, 1 << 16)
-      .help("tokens of a sample; what is longer is cut, or, of contexts, read in windows");
-  schema.field("task.stride", &task.stride)
-      .range(0, 1 << 16)
-      .help("tokens that a window of a context shares with the last (question-answering)");
-  schema.field("task.answer_length", &task.answer_length)
-      .range(1, 1 << 16)
-      .help("the most tokens of an answer (question-answering)");
-  schema.field("task.target_length", &task.target_length)
-      .range(2, 1 << 16)
-      .help("the most tokens of a text that is written (seq2seq)");
   schema.field("task.detection_tokens", &task.detection_tokens)
       .range(1, 1 << 14)
       .help("that a ViT gets which becomes a detector: the most objects it finds in an image");
-  schema.field("task.beams", &task.beams)
-      .range(1, 1 << 10)
-      .help("of the search for it in validation; 1: greedy (seq2seq)");
 }
 
 void declare_data(ConfigSchema& schema, FinetuneConfig& config) {
@@ -41,15 +27,7 @@ void declare_data(ConfigSchema& schema, FinetuneConfig& config) {
                  "images; manifests of sounds");
   schema.field("data.train", &config.data.train).required().help("files");
   schema.field("data.validation", &config.data.validation).help("files; none: no validation");
-  schema.field("data.text_column", &task.text_column)
-      .help("the text (text-classification); columns of a file without a header are 1, 2, ...");
-  schema.field("data.pair_column", &task.pair_column).help("the second of two texts; none: one");
-  schema.field("data.label_column", &task.label_column).help("the label, a name or a number");
-  schema.field("data.header", &task.header).help("whether .csv and .tsv begin with one");
-  schema.field("data.word_column", &task.word_column)
-      .range(-1000, 1000)
-      .help("of CoNLL's columns, from 1; from the last, -1 (token-classification)");
-  schema.field("data.tag_column", &task.tag_column).range(-1000, 1000).help("likewise");
+  declare_columns(schema, task);
   schema.field("data.image_folder", &task.image_folder)
       .help("where the images of COCO's JSON lie; none: beside it (object-detection)");
   schema.field("data.max_bad_lines", &task.max_bad_lines)
@@ -88,10 +66,7 @@ void declare_speech(ConfigSchema& schema, FinetuneConfig& config) {
   schema.field("speech.units", &config.task.units)
       .words({"characters", "words"})
       .help("what of a transcript is told one by one (speech-recognition)");
-  schema.field("speech.language", &config.task.language)
-      .help("that is spoken, as en, of a model that knows several (speech-seq2seq)");
-  schema.field("speech.translate", &config.task.translate)
-      .help("texts are English whatever is spoken (speech-seq2seq)");
+  declare_language(schema, config.task);
   schema.field("speech.frequency_masks", &masks.frequency_masks)
       .range(0, 64)
       .help("bands of frequency that are hidden (SpecAugment)");

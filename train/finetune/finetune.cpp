@@ -10,6 +10,7 @@
 #include "nn/lora.h"
 #include "train/checkpoint/run_directory.h"
 #include "train/data_fingerprint.h"
+#include "train/finetune/task_file.h"
 #include "train/logging/format.h"
 #include "train/sample_batches.h"
 
@@ -154,6 +155,7 @@ TrainerHooks build_hooks(const FinetuneConfig& config, const ConfigSchema& schem
         task.model(), task.weight_slices(), std::nullopt, nn::merged_weights(task.model()));
     if (config.lora.rank > 0) contents.tensors[kTrained] = copies_of(trained_parameters(task));
     contents.texts = task.texts();
+    contents.texts.emplace(kTaskFile, task_file_text(config.task));
   };
   hooks.load = [&](const fs::path& checkpoint) { load_weights(config, task, checkpoint); };
   if (validation)
@@ -175,6 +177,7 @@ void keep_best(const FinetuneConfig& config, FinetuneTask& task, const TrainerHo
   nn::merge_lora(task.model());
   result.model = config.run.directory / "model";
   task.save(result.model);
+  write_file_atomically(result.model / kTaskFile, task_file_text(config.task));
   if (validation) result.validation = evaluate_task(task, *validation, config.micro_batch());
 }
 
