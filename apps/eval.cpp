@@ -92,9 +92,9 @@ void run_task(const EvalArguments& arguments, const fs::path& directory, Device 
     std::printf("}\n");
     return;
   }
-  std::printf("%-12s %lld\n%-12s %.4f\n", "examples", examples, "loss", result.loss);
+  std::printf("%-13s %lld\n%-13s %.4f\n", "examples", examples, "loss", result.loss);
   for (const TaskScore& score : result.scores)
-    std::printf("%-12s %.4f\n", score.name.c_str(), score.value);
+    std::printf("%-13s %.4f\n", score.name.c_str(), score.value);
 }
 
 void run(EvalArguments& arguments) {

@@ -102,7 +102,8 @@ double top_k_accuracy(std::span<const double> scores, int64_t classes,
     int64_t higher = 0;
     for (int64_t other = 0; other < classes; ++other) {
       const double score = row[static_cast<size_t>(other)];
-      if (score > own || (score == own && other > label)) ++higher;
+      const bool is_lower = score < own || (score == own && other <= label);  // never of a NaN
+      if (!is_lower) ++higher;
     }
     if (higher < k) ++hits;
   }

@@ -41,8 +41,9 @@ ClassificationScores score_classes(std::span<const int64_t> predicted,
                                    std::span<const int64_t> actual);
 
 // The fraction of samples whose label is among the k with the highest scores; of equal scores the
-// later label's counts as higher, as in scikit-learn. `scores` is [samples, classes]. Throws
-// Error(Argument) for sizes that do not fit, a label that is none, or k outside 1 to classes.
+// later label's counts as higher, as in scikit-learn, and a NaN is among none. `scores` is
+// [samples, classes]. Throws Error(Argument) for sizes that do not fit, a label that is none, or k
+// outside 1 to classes.
 double top_k_accuracy(std::span<const double> scores, int64_t classes,
                       std::span<const int64_t> actual, int64_t k);
 

@@ -79,7 +79,7 @@ TEST(Finetune, LearnsToTagWords) {
   const FinetuneWorkplace here;
   expect_success(here.finetune(FinetuneWorkplace::task("token-classification", ".conll")));
   const Outcome evaluated = here.run({"eval", "run", "--data", "validation.conll"});
-  EXPECT_THAT(evaluated.output, HasSubstr("f1           1.0000")) << evaluated.errors;
+  EXPECT_THAT(evaluated.output, HasSubstr("f1            1.0000")) << evaluated.errors;
   const Outcome predicted = here.run({"predict", "run", "the book is peter and film"});
   expect_success(predicted);
   const json line = lines_of(predicted.output).at(0);

@@ -64,7 +64,9 @@ class TextTask final : public BertFinetuneTask {
  public:
   using BertFinetuneTask::BertFinetuneTask;
 
-  std::vector<std::string> score_names() const override { return class_score_names(); }
+  std::vector<std::string> score_names() const override {
+    return class_score_names(labels().size());
+  }
   std::unique_ptr<TaskData> read(const std::vector<fs::path>& files) const override {
     return std::make_unique<TextData>(*this, files);
   }

@@ -8,8 +8,24 @@
 
 namespace plinth {
 
-std::vector<std::string> class_score_names() {
-  return {"accuracy", "macro_f1", "micro_f1", "matthews"};
+namespace {
+
+// Of fewer classes all are among the best.
+constexpr int64_t kBest = 5;
+
+double best_accuracy(const TaskOutputs& outputs, const std::vector<int64_t>& labels) {
+  std::vector<double> scores;
+  for (const std::vector<double>& logits : outputs)
+    scores.insert(scores.end(), logits.begin(), logits.end());
+  return metrics::top_k_accuracy(scores, std::ssize(outputs.front()), labels, kBest);
+}
+
+}  // namespace
+
+std::vector<std::string> class_score_names(int64_t classes) {
+  std::vector<std::string> names = {"accuracy", "macro_f1", "micro_f1", "matthews"};
+  if (classes > kBest) names.emplace_back("top5_accuracy");
+  return names;
 }
 
 std::vector<TaskScore> class_scores(const TaskOutputs& outputs,
@@ -19,10 +35,13 @@ std::vector<TaskScore> class_scores(const TaskOutputs& outputs,
   for (const std::vector<double>& logits : outputs)
     predicted.push_back(std::ranges::max_element(logits) - logits.begin());
   const metrics::ClassificationScores scores = metrics::score_classes(predicted, labels);
-  return {{"accuracy", scores.accuracy},
-          {"macro_f1", scores.macro.f1},
-          {"micro_f1", scores.accuracy},  // the same, with one label a sample
-          {"matthews", scores.matthews}};
+  std::vector<TaskScore> result = {{"accuracy", scores.accuracy},
+                                   {"macro_f1", scores.macro.f1},
+                                   {"micro_f1", scores.accuracy},  // the same, with one label each
+                                   {"matthews", scores.matthews}};
+  if (std::ssize(outputs.front()) > kBest)
+    result.push_back({"top5_accuracy", best_accuracy(outputs, labels)});
+  return result;
 }
 
 std::vector<std::string> class_predictions(const TaskOutputs& outputs, const Labels& labels) {

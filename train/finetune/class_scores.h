@@ -11,8 +11,8 @@
 
 namespace plinth {
 
-// {"accuracy", "macro_f1", "micro_f1", "matthews"}
-std::vector<std::string> class_score_names();
+// {"accuracy", "macro_f1", "micro_f1", "matthews"}, and "top5_accuracy" of more than five classes.
+std::vector<std::string> class_score_names(int64_t classes);
 // Of the largest logits, against the samples' labels.
 std::vector<TaskScore> class_scores(const TaskOutputs& outputs, const std::vector<int64_t>& labels);
 // A line of JSON a sample: the label, its probability, and those of all.

@@ -36,7 +36,9 @@ class ImageTask final : public VisionTask {
   std::string title() const override {
     return detail::concat("vit, ", kImageTask, ", ", labels_.size(), " labels");
   }
-  std::vector<std::string> score_names() const override { return class_score_names(); }
+  std::vector<std::string> score_names() const override {
+    return class_score_names(labels_.size());
+  }
   std::unique_ptr<TaskData> read(const std::vector<fs::path>& files) const override {
     return std::make_unique<ImageData>(*this, kImageTask, labels_, files);
   }

@@ -42,7 +42,9 @@ class ZeroShotTask final : public VisionTask {
   std::string title() const override {
     return detail::concat("clip, ", kName, ", ", labels_.size(), " labels");
   }
-  std::vector<std::string> score_names() const override { return class_score_names(); }
+  std::vector<std::string> score_names() const override {
+    return class_score_names(labels_.size());
+  }
   std::unique_ptr<TaskData> read(const std::vector<fs::path>& files) const override {
     return std::make_unique<ImageData>(*this, kName, labels_, files);
   }
