@@ -94,12 +94,26 @@ std::pair<Tensor, Tensor> operands_before_write(const Tensor& self, const Tensor
   return {before, other.storage() == self.storage() ? other.clone() : other};
 }
 
+// The first and the last place in its storage that a view reaches.
+std::pair<int64_t, int64_t> reach(const Tensor& x) {
+  int64_t first = x.offset(), last = x.offset();
+  for (int64_t d = 0; d < x.dim(); ++d) {
+    const int64_t way = (x.size(d) - 1) * x.strides()[d];
+    (way < 0 ? first : last) += way;
+  }
+  return {first, last};
+}
+
 // x, or a copy of it if writing to self would change it before it is read: another view of self's
-// memory.
+// memory, unless one lies behind the other.
 Tensor apart_from(const Tensor& self, const Tensor& x) {
+  if (x.storage() != self.storage()) return x;
   const bool same_elements =
       x.shape() == self.shape() && x.strides() == self.strides() && x.offset() == self.offset();
-  return x.storage() == self.storage() && !same_elements ? x.clone() : x;
+  const auto [first, last] = reach(x);
+  const auto [own_first, own_last] = reach(self);
+  const bool disjoint = x.dtype() == self.dtype() && (last < own_first || own_last < first);
+  return same_elements || disjoint ? x : x.clone();
 }
 
 Tensor& assign(Tensor& self, const Tensor& value) {

@@ -420,5 +420,22 @@ TEST(Device, ParsesItsNames) {
     EXPECT_THAT(message_of([&] { Device::parse(bad); }), HasSubstr("expected cpu, cuda or cuda:N"));
 }
 
+TEST(Tensor, WritesInPlaceCopyOnlyWhatTheyWouldChange) {
+  const Tensor x = from_values(std::vector<double>{1, 2, 3, 4, 5, 6}, {6});
+  const auto allocations = [] { return allocator(Device{}).stats().allocations; };
+  const int64_t before = allocations();
+  x.narrow(0, 0, 3).add_(x.narrow(0, 3, 3));
+  x.narrow(0, 3, 3).copy_(x.narrow(0, 0, 3));
+  EXPECT_EQ(allocations(), before);
+  EXPECT_THAT(to_vector(x), ElementsAre(5, 7, 9, 5, 7, 9));
+  x.narrow(0, 1, 5).add_(x.narrow(0, 0, 5));
+  EXPECT_THAT(to_vector(x), ElementsAre(5, 12, 16, 14, 12, 16));
+  x.narrow(0, 0, 4).copy_(x.narrow(0, 2, 4));
+  EXPECT_THAT(to_vector(x), ElementsAre(16, 14, 12, 16, 12, 16));
+  // Between each other's elements.
+  x.slice(0, 0, 6, 2).add_(x.slice(0, 1, 6, 2));
+  EXPECT_THAT(to_vector(x), ElementsAre(30, 14, 28, 16, 28, 16));
+}
+
 }  // namespace
 }  // namespace plinth
