@@ -22,11 +22,11 @@ AnyModel::AnyModel(std::unique_ptr<LanguageModel> model)
 
 AnyModel AnyModel::load(const std::filesystem::path& directory) {
   const ConfigJson config = ConfigJson::read(directory / "config.json");
-  if (is_whisper_ctc(config)) return {load_whisper_ctc(directory), config.text("model_type", "")};
-  if (bert_task_of(config)) return {load_classifier(directory), config.text("model_type", "")};
-  if (is_image_model(config)) return {load_image_model(directory), config.text("model_type", "")};
-  if (is_encoder_decoder(config))
-    return {load_encoder_decoder(directory), config.text("model_type", "")};
+  const std::string type = config.text("model_type", "");
+  if (is_whisper_ctc(config)) return {load_whisper_ctc(directory), type};
+  if (bert_task_of(config)) return {load_classifier(directory), type};
+  if (is_image_model(config)) return {load_image_model(directory), type};
+  if (is_encoder_decoder(config)) return {load_encoder_decoder(directory), type};
   return AnyModel(load_pretrained(directory));
 }
 
