@@ -2,37 +2,37 @@
 
 #include <algorithm>
 #include <chrono>
-#include <limits>
 
 #include "core/autograd.h"
 #include "core/op_scope.h"
 #include "core/ops/factories.h"
+#include "nn/absent.h"
 
 namespace plinth::distributed {
 
 ParameterShards::ParameterShards(std::shared_ptr<ProcessGroup> group, const ShardPlan& plan,
-                                 const nn::FlatLayout& layout, Tensors parameters, bool whole)
+                                 const nn::FlatLayout& layout, Tensors parameters, bool whole,
+                                 const std::function<Tensor(size_t)>& values)
     : group_(std::move(group)),
       plan_(plan),
       parameters_(std::move(parameters)),
       options_(layout.options(0)),
       whole_(whole),
       units_(plan.units().size()),
-      absent_(full({1}, std::numeric_limits<double>::quiet_NaN(), options_)) {
+      absent_(nn::absent({1}, options_)) {
   const NoGradGuard no_grad;
   for (const auto& at : layout.places()) shapes_.push_back(at.shape);
   int64_t most = 0;
   for (size_t u = 0; u < units_.size(); ++u) {
     const ShardUnit& unit = plan_.units()[u];
-    const Tensors values = [&] {
-      Tensors tensors;
-      for (const size_t p : unit.parameters) tensors.push_back(parameters_[p].detach());
-      return tensors;
-    }();
+    Tensors given;
+    for (const size_t p : unit.parameters) given.push_back(parameters_[p].detach());
     units_[u].memory = zeros({unit.size}, options_);
     place(u);
-    for (size_t i = 0; i < values.size(); ++i)
-      Tensor(parameters_[unit.parameters[i]]).detach().copy_(values[i]);
+    for (size_t i = 0; i < given.size(); ++i) {
+      const size_t p = unit.parameters[i];
+      parameters_[p].detach().copy_(nn::is_absent(given[i]) ? values(p) : given[i]);
+    }
     for (const ShardRun& run : unit.runs) {
       const Tensor part = units_[u].memory.narrow(0, run.own_begin, run.own_size);
       units_[u].own.push_back(whole_ ? part : part.clone());
@@ -82,12 +82,8 @@ void ParameterShards::release(size_t u) {
   if (whole_ || !units_[u].memory.defined()) return;
   units_[u].arriving.wait();
   units_[u].arriving = {};
-  for (const size_t p : plan_.units()[u].parameters) {
-    const Shape& shape = shapes_[p];
-    const Shape strides = Shape::filled(shape.dim(), 0);
-    parameters_[p].set_data(
-        Tensor::from_storage(absent_.storage(), shape, strides, 0, options_.dtype));
-  }
+  for (const size_t p : plan_.units()[u].parameters)
+    parameters_[p].set_data(nn::absent(shapes_[p], absent_));
   units_[u].memory = {};
   units_[u].in_use = false;
 }

@@ -9,6 +9,7 @@
 // what was gathered for it; it may hold a view of a gathered unit's memory, as of a part of a
 // parameter, which then stays until that pass is done.
 
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -19,10 +20,12 @@ namespace plinth::distributed {
 
 class ParameterShards {
  public:
-  // `parameters`, whole on all ranks, are those of the layout that the plan was made for; they
-  // come to lie in memory of this class. `whole`: they stay whole.
+  // `parameters`, whole on all ranks or absent, are those of the layout that the plan was made for;
+  // they come to lie in memory of this class. `values(i)` gives those of parameter i if it is
+  // absent: a unit at a time has all of them. `whole`: they stay whole.
   ParameterShards(std::shared_ptr<ProcessGroup> group, const ShardPlan& plan,
-                  const nn::FlatLayout& layout, Tensors parameters, bool whole);
+                  const nn::FlatLayout& layout, Tensors parameters, bool whole,
+                  const std::function<Tensor(size_t)>& values = {});
 
   // What this rank owns of a unit's run: the elements that count.
   Tensor own(size_t unit, size_t run) const;
@@ -62,7 +65,7 @@ class ParameterShards {
   std::vector<Unit> units_;
   double exposed_seconds_ = 0;
   Tensor rows_;    // memory for gathering a run
-  Tensor absent_;  // one NaN
+  Tensor absent_;  // what stands for all that is not here
 };
 
 }  // namespace plinth::distributed

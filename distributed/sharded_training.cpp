@@ -53,8 +53,8 @@ Share turns_of(const ProcessGroup& world, int64_t micro_batches, int64_t dp_shar
 }
 
 ShardedTraining::ShardedTraining(std::shared_ptr<ProcessGroup> world, nn::Module& module,
-                                 nn::Optimizer& optimizer, ShardingOptions options)
-    : world_(std::move(world)), options_(options), optimizer_(optimizer) {
+                                 nn::Optimizer& optimizer, const ShardingOptions& options)
+    : world_(std::move(world)), dp_shard_(options.dp_shard), optimizer_(optimizer) {
   check(options.stage == 2 || options.stage == 3, ErrorKind::Argument, "ShardedTraining",
         "stage got ", options.stage, ", takes 2 or 3");
   check_module(module, optimizer);
@@ -75,8 +75,12 @@ ShardedTraining::ShardedTraining(std::shared_ptr<ProcessGroup> world, nn::Module
                                   groups_.shard->rank(), size);
   {
     const OpScope scope("own_parameters", ScopeKind::Phase);
-    parameters_ = std::make_unique<ParameterShards>(groups_.shard, *plan_, *layout_, parameters,
-                                                    options.stage == 2);
+    parameters_ = std::make_unique<ParameterShards>(
+        groups_.shard, *plan_, *layout_, parameters, options.stage == 2, [&](size_t i) {
+          check(options.values != nullptr, ErrorKind::Argument, "ShardedTraining", "parameter ",
+                named[i].name, " is absent, takes values for it");
+          return options.values(named[i]);
+        });
   }
   {
     const OpScope scope("own_gradients", ScopeKind::Phase);
@@ -149,7 +153,7 @@ void ShardedTraining::cut_pieces(const std::vector<nn::NamedTensor>& named) {
 }
 
 Share ShardedTraining::share(int64_t micro_batches) const {
-  return turns_of(*world_, micro_batches, options_.dp_shard);
+  return turns_of(*world_, micro_batches, dp_shard_);
 }
 
 // ---- a step ----

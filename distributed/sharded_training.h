@@ -29,6 +29,7 @@
 #include "distributed/gradient_shards.h"
 #include "distributed/parameter_shards.h"
 #include "distributed/tensor/shards.h"
+#include "nn/absent.h"
 #include "nn/block_observer.h"
 #include "nn/optim/optimizer.h"
 
@@ -37,6 +38,8 @@ namespace plinth::distributed {
 struct ShardingOptions {
   int stage = 3;         // 2: gradients and optimizer state; 3: parameters, too
   int64_t dp_shard = 0;  // ranks that share a copy; 0: all
+  // Of parameters that are absent: no rank has all of them at once.
+  nn::ParameterValues values = {};
 };
 
 // A rank's micro-batches of a step: ranks that share a copy take turns (gradient_shards.h). Throws
@@ -49,7 +52,7 @@ class ShardedTraining {
   // must outlive this. Throws Error(Argument) for an optimizer that cannot be shared, parameters of
   // several dtypes or without gradients, and buffers to save, which ranks would not agree on.
   ShardedTraining(std::shared_ptr<ProcessGroup> world, nn::Module& module, nn::Optimizer& optimizer,
-                  ShardingOptions options);
+                  const ShardingOptions& options);
 
   Share share(int64_t micro_batches) const;
 
@@ -105,7 +108,7 @@ class ShardedTraining {
 
   std::shared_ptr<ProcessGroup> world_;
   ShardGroups groups_;
-  ShardingOptions options_;
+  int64_t dp_shard_;
   nn::Optimizer& optimizer_;
   std::unique_ptr<nn::FlatLayout> layout_;
   std::unordered_map<const nn::Module*, size_t> blocks_;  // their units

@@ -21,12 +21,16 @@ Parameters by_name(const nn::StateDict& values) {
   return parameters;
 }
 
-// The rows of the parameter, in the file's layout: a view.
-Tensor view_of(const Parameters& parameters, const WeightSlice& slice) {
+const Tensor& parameter_of(const Parameters& parameters, const WeightSlice& slice) {
   const auto found = parameters.find(slice.parameter);
   check(found != parameters.end(), ErrorKind::Argument, "weight_map", "the model has no parameter ",
         slice.parameter, " for ", slice.file_name);
-  Tensor view = found->second.detach();
+  return found->second;
+}
+
+// The rows of the parameter, in the file's layout: a view.
+Tensor view_of(const Tensor& parameter, const WeightSlice& slice) {
+  Tensor view = parameter.detach();
   if (slice.rows >= 0) view = view.narrow(0, slice.first_row, slice.rows);
   if (slice.transposed) view = view.transpose(0, 1);
   for (int64_t i = 0; i < slice.leading_ones; ++i) view = view.unsqueeze(0);
@@ -114,13 +118,12 @@ void read_weights(const nn::StateDict& values, const std::vector<WeightSlice>& s
   read_weights(values, slices, WeightSource(checkpoint), path);
 }
 
-void read_weights(const nn::StateDict& values, const std::vector<WeightSlice>& slices,
-                  const WeightSource& source, const std::filesystem::path& path) {
-  const NoGradGuard no_grad;
+CheckedWeights::CheckedWeights(const nn::StateDict& values, const std::vector<WeightSlice>& slices,
+                               const WeightSource& source, const std::filesystem::path& path)
+    : source_(source) {
   const Parameters parameters = by_name(values);
   std::vector<std::string> faults;
   std::set<std::string, std::less<>> used;
-  std::vector<std::pair<Tensor, const TensorRecord*>> copies;
   for (const WeightSlice& slice : slices) {
     const TensorRecord* record = find_record(source, slice.file_name);
     if (!record) {
@@ -128,7 +131,7 @@ void read_weights(const nn::StateDict& values, const std::vector<WeightSlice>& s
       continue;
     }
     used.insert(record->name);
-    const Tensor target = view_of(parameters, slice);
+    const Tensor target = view_of(parameter_of(parameters, slice), slice);
     const Shape shape{std::span<const int64_t>(record->shape)};
     if (target.shape() != shape) {
       faults.push_back(
@@ -137,7 +140,7 @@ void read_weights(const nn::StateDict& values, const std::vector<WeightSlice>& s
       faults.push_back(detail::concat(slice.file_name, " has dtype ", name(record->dtype),
                                       ", expected a floating-point one"));
     } else {
-      copies.emplace_back(target, record);
+      pieces_[slice.parameter].push_back({slice, record});
     }
   }
   for (const TensorRecord& record : source.records()) {
@@ -145,7 +148,20 @@ void read_weights(const nn::StateDict& values, const std::vector<WeightSlice>& s
       faults.push_back(printable(record.name) + " belongs to no weight of this model");
   }
   check(faults.empty(), ErrorKind::Format, path.string(), list(faults));
-  for (auto& [target, record] : copies) target.copy_(source.read(*record));
+}
+
+void CheckedWeights::read(const std::string& parameter, const Tensor& values) const {
+  const NoGradGuard no_grad;
+  const auto found = pieces_.find(parameter);
+  if (found == pieces_.end()) return;
+  for (const auto& [slice, record] : found->second)
+    view_of(values, slice).copy_(source_.read(*record));
+}
+
+void read_weights(const nn::StateDict& values, const std::vector<WeightSlice>& slices,
+                  const WeightSource& source, const std::filesystem::path& path) {
+  const CheckedWeights checked(values, slices, source, path);
+  for (const auto& [name, tensor] : values) checked.read(name, tensor);
 }
 
 nn::StateDict export_weights(const nn::Module& model, const std::vector<WeightSlice>& slices,
@@ -155,7 +171,7 @@ nn::StateDict export_weights(const nn::Module& model, const std::vector<WeightSl
   for (const auto& [name, tensor] : values) parameters[name] = tensor;
   nn::StateDict exported;
   for (const WeightSlice& slice : slices) {
-    const Tensor view = view_of(parameters, slice);
+    const Tensor view = view_of(parameter_of(parameters, slice), slice);
     Tensor copy = Tensor::empty(view.shape(), {dtype.value_or(view.dtype()), {}});
     copy.copy_(view);
     exported.push_back({slice.file_name, copy});

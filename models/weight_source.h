@@ -32,6 +32,27 @@ class WeightSource {
   std::map<std::string, size_t, std::less<>> index_;
 };
 
+// What each of a model's parameters has in a source: all of it is there, and fits.
+class CheckedWeights {
+ public:
+  // `parameters` tell names and shapes, and may be absent. The source outlives this. Throws what
+  // read_weights() does.
+  CheckedWeights(const nn::StateDict& parameters, const std::vector<WeightSlice>& slices,
+                 const WeightSource& source, const std::filesystem::path& path);
+
+  // Copies into `values`, of the parameter's shape, what the source has of it.
+  void read(const std::string& parameter, const Tensor& values) const;
+
+ private:
+  struct Piece {
+    WeightSlice slice;
+    const TensorRecord* record;
+  };
+
+  const WeightSource& source_;
+  std::map<std::string, std::vector<Piece>, std::less<>> pieces_;
+};
+
 // read_weights() of weight_map.h, from any source.
 void read_weights(const nn::StateDict& parameters, const std::vector<WeightSlice>& slices,
                   const WeightSource& source, const std::filesystem::path& path);

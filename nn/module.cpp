@@ -11,6 +11,7 @@
 #include "core/autograd.h"
 #include "core/error.h"
 #include "core/random.h"
+#include "nn/absent.h"
 
 namespace plinth::nn {
 namespace {
@@ -65,8 +66,10 @@ Tensor Module::register_parameter(std::string name, const Tensor& value) {
 
 Tensor Module::register_parameter(std::string name, const Shape& shape, Initializer initializer,
                                   TensorOptions options) {
-  Tensor parameter = register_parameter(std::move(name), Tensor::empty(shape, options));
-  if (!SkipInit::active()) initializer(parameter, generator().next());
+  const bool is_absent = AbsentParameters::active() != nullptr;
+  Tensor parameter = register_parameter(
+      std::move(name), is_absent ? absent(shape, options) : Tensor::empty(shape, options));
+  if (!SkipInit::active() && !is_absent) initializer(parameter, generator().next());
   parameters_.back().initializer = std::move(initializer);
   return parameter;
 }
@@ -205,9 +208,9 @@ void Module::to(DType dtype) {
         name(dtype), ", expected floating point");
   const NoGradGuard no_grad;
   const auto convert = [dtype](Tensor tensor) {
-    if (is_floating_point(tensor.dtype()) && tensor.dtype() != dtype) {
-      tensor.set_data(tensor.to(dtype));
-    }
+    if (!is_floating_point(tensor.dtype()) || tensor.dtype() == dtype) return;
+    tensor.set_data(is_absent(tensor) ? absent(tensor.shape(), {dtype, tensor.device()})
+                                      : tensor.to(dtype));
   };
   for (const Tensor& parameter : parameters()) convert(parameter);
   for (const NamedTensor& buffer : named_buffers()) convert(buffer.tensor);
@@ -216,7 +219,9 @@ void Module::to(DType dtype) {
 void Module::to(Device device) {
   const NoGradGuard no_grad;
   const auto move = [device](Tensor tensor) {
-    if (tensor.device() != device) tensor.set_data(tensor.to(device));
+    if (tensor.device() == device) return;
+    tensor.set_data(is_absent(tensor) ? absent(tensor.shape(), {tensor.dtype(), device})
+                                      : tensor.to(device));
   };
   for (const Tensor& parameter : parameters()) move(parameter);
   for (const NamedTensor& buffer : named_buffers()) move(buffer.tensor);
@@ -228,7 +233,12 @@ void Module::reset_parameters(uint64_t seed) {
   visit_parameters([&](const std::string& name, const Parameter& parameter) {
     if (!parameter.initializer || !seen.insert(parameter.tensor.impl()).second) return;
     Tensor tensor = parameter.tensor;
-    parameter.initializer(tensor, init::key_of(seed, name));
+    const kernels::PhiloxKey key = init::key_of(seed, name);
+    AbsentParameters* const absents = AbsentParameters::active();
+    if (!absents || !is_absent(tensor)) return parameter.initializer(tensor, key);
+    absents->keep(tensor, [initializer = parameter.initializer, key](Tensor& values) {
+      initializer(values, key);
+    });
   });
 }
 

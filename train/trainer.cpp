@@ -93,6 +93,7 @@ Trainer::Trainer(nn::Module& module, Loss loss, nn::Optimizer& optimizer, nn::Sc
   if (options_.sharding) {
     zero_ = std::make_unique<distributed::ShardedTraining>(options_.group, module_, optimizer_,
                                                            *options_.sharding);
+    options_.sharding->values = {};
     if (options_.ema_decay > 0) ema_.emplace(zero_->named_pieces(), ema);
   } else {
     if (options_.group && !options_.plan)

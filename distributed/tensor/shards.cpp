@@ -9,6 +9,7 @@
 #include "core/op_scope.h"
 #include "core/ops/factories.h"
 #include "core/ops/views.h"
+#include "nn/absent.h"
 #include "nn/clip.h"
 
 namespace plinth::distributed {
@@ -26,13 +27,16 @@ bool has(const std::vector<ShardRange>& ranges, const ShardRange& range) {
   });
 }
 
+void check_fits(const std::string& name, const Shape& whole, const ParameterCut& cut) {
+  check(cut.dim < whole.dim() && whole[cut.dim] == cut.size, ErrorKind::Shape, "ParameterParts",
+        name, " has shape ", whole, ", expected ", cut.size, " in dimension ", cut.dim);
+}
+
 }  // namespace
 
 Tensor ParameterParts::part_of(const std::string& name, const Tensor& whole,
                                const ParameterCut& cut) const {
-  check(cut.dim < whole.dim() && whole.size(cut.dim) == cut.size, ErrorKind::Shape,
-        "ParameterParts", name, " has shape ", whole.shape(), ", expected ", cut.size,
-        " in dimension ", cut.dim);
+  check_fits(name, whole.shape(), cut);
   Tensors pieces;
   for (const ShardRange& range : cut.ranges[group_->rank()])
     pieces.push_back(whole.narrow(cut.dim, range.begin, range.count));
@@ -43,8 +47,14 @@ void ParameterParts::cut(const std::string& name, const Tensor& parameter, Param
   const NoGradGuard no_grad;
   check(std::ssize(cut.ranges) == group_->size(), ErrorKind::Argument, "ParameterParts", name,
         " is cut for ", cut.ranges.size(), " ranks, expected ", group_->size());
-  const Tensor part = part_of(name, parameter.detach(), cut);
-  Tensor(parameter).set_data(part);
+  if (nn::is_absent(parameter)) {
+    Shape shape = parameter.shape();
+    check_fits(name, shape, cut);
+    shape[cut.dim] = count_of(cut.ranges[group_->rank()]);
+    Tensor(parameter).set_data(nn::absent(shape, parameter.options()));
+  } else {
+    Tensor(parameter).set_data(part_of(name, parameter.detach(), cut));
+  }
   entries_.insert_or_assign(name, Entry{parameter, std::move(cut)});
 }
 

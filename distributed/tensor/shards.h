@@ -45,8 +45,8 @@ class ParameterParts {
   explicit ParameterParts(std::shared_ptr<ProcessGroup> group) : group_(std::move(group)) {}
 
   ProcessGroup& group() const { return *group_; }
-  // Leaves the parameter this rank's part of its values. Throws Error(Shape) for a cut that does
-  // not fit it.
+  // Leaves the parameter, which may be absent, this rank's part of it. Throws Error(Shape) for a
+  // cut that does not fit it.
   void cut(const std::string& name, const Tensor& parameter, ParameterCut cut);
 
   // Parameters, or states of an optimizer by the names of parameters ("exp_avg.NAME"), as they are

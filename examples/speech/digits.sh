@@ -18,4 +18,4 @@ for set in real_digits synthetic_digits real_letters synthetic_letters real_word
   "$program" eval runs/speech/recogniser --data "$data/$set.jsonl"
 done
 printf '\n'
-"$program" predict runs/speech/recogniser "$data"/real_digits/*_0000?.wav | head -n 3
+"$program" predict runs/speech/recogniser "$data"/real_digits/*_0000[0-2].wav

@@ -5,6 +5,7 @@
 #include "core/ops/elementwise.h"
 #include "core/ops/loss.h"
 #include "core/ops/views.h"
+#include "nn/absent.h"
 
 namespace plinth {
 
@@ -185,7 +186,7 @@ std::unique_ptr<LanguageModel> Bert::trained_parts() const {
   const nn::SkipInit skip;
   auto model = std::make_unique<Bert>(config);
   model->to(head_weight_.dtype());
-  model->load_state_dict(state_dict(), /*strict=*/false);
+  if (!nn::is_absent(head_weight_)) model->load_state_dict(state_dict(), /*strict=*/false);
   return model;
 }
 

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/op_scope.h"
 #include "core/ops/factories.h"
+#include "nn/absent.h"
 
 namespace plinth::nn {
 namespace {
@@ -24,6 +25,8 @@ std::string state_name(std::string_view state, const std::string& parameter) {
 
 void check_gradient(const Tensor& parameter, const Tensor& gradient,
                     const std::string& parameter_name, std::string_view optimizer) {
+  check(!is_absent(parameter), ErrorKind::Argument, optimizer, "parameter ", parameter_name,
+        " is absent, takes one that has been filled in");
   const bool fits = gradient.dtype() == parameter.dtype() ||
                     (is_narrow(parameter.dtype()) && gradient.dtype() == DType::Float32);
   check(fits, ErrorKind::DType, optimizer, "the gradient of ", parameter_name, " has dtype ",
@@ -65,8 +68,8 @@ void Optimizer::add(const NamedTensor& entry, const ParameterGroup& group, size_
   check(is_floating_point(dtype) && !is_float8(dtype), ErrorKind::DType, name, "parameter ",
         entry.name, " has dtype ", plinth::name(dtype),
         ", expected float64, float32, bfloat16 or float16");
-  check(parameter.is_contiguous(), ErrorKind::Argument, name, "parameter ", entry.name,
-        " is not contiguous");
+  check(parameter.is_contiguous() || is_absent(parameter), ErrorKind::Argument, name, "parameter ",
+        entry.name, " is not contiguous");
   check(narrow_ != NarrowUpdate::Stochastic || dtype != DType::Float16, ErrorKind::DType, name,
         "parameter ", entry.name, " is float16, but stochastic rounding is for bfloat16");
   const double decay = group.weight_decay.value_or(weight_decay);

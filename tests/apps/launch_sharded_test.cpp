@@ -63,6 +63,27 @@ TEST(LaunchedSharding, WritesPartsThatConvertToTheWeightsOfOneProcess) {
   EXPECT_THAT(there.errors, HasSubstr("on: exists already"));
 }
 
+// Ranks that read what they keep, of files that one process or several have written.
+TEST(LaunchedSharding, BeginsWithWeightsThatNoRankHasWhole) {
+  const Workplace here;
+  ASSERT_EQ(here.run(pretrain("whole")).status, 0);
+  ASSERT_EQ(here.run(launch(4, pretrain("slices", {"parallel.zero=3"}))).status, 0);
+  int runs = 0;
+  for (const char* from : {"whole", "slices"}) {
+    for (const std::vector<std::string>& layout : std::vector<std::vector<std::string>>{
+             {"parallel.zero=3"}, {"parallel.zero=2", "parallel.tp=2"}, {"parallel.pp=2"}}) {
+      SCOPED_TRACE(from + testing::PrintToString(layout));
+      const std::string run = "run" + std::to_string(++runs);
+      std::vector<std::string> settings = {std::string("model.init_from=") + from, "train.steps=1",
+                                           "schedule.warmup_steps=0", "optimizer.lr=0"};
+      settings.insert(settings.end(), layout.begin(), layout.end());
+      const Outcome outcome = here.run(launch(4, pretrain(run, settings)));
+      ASSERT_EQ(outcome.status, 0) << outcome.errors;
+      expect_whole(here, {"convert", run, "of_" + run}, "of_" + run, "whole/step-000012");
+    }
+  }
+}
+
 TEST(LaunchedSharding, RefusesSettingsThatDoNotFit) {
   const Workplace here;
   const auto expect_refused = [&](const std::vector<std::string>& settings, const char* text) {

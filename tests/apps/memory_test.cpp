@@ -91,6 +91,24 @@ TEST(Memory, IsThatOfARankOfARun) {
   expect_that_of_ranks(2, {"parallel.pp=2"}, true);
 }
 
+// Weights and gradients of a rank, and besides them a block, or a parameter of another's.
+TEST(Memory, NoRankBeginsWithTheWholeModel) {
+  const Workplace here;
+  const Words large = {"model.dim=256", "model.layers=8", "model.heads=4", "train.micro_batch=2"};
+  const auto setup = [&](const Words& layout) {
+    const nlohmann::json ranks =
+        dry(here, joined(joined({"--ranks", "4"}, large), layout))["ranks"];
+    int64_t most = 0;
+    for (const auto& rank : ranks) most = std::max<int64_t>(most, rank["setup_bytes"]);
+    return most;
+  };
+  const int64_t whole = setup({});  // weights and gradients
+  EXPECT_LT(setup({"parallel.zero=3"}), whole * 2 / 5);
+  EXPECT_LT(setup({"parallel.tp=4"}), whole * 2 / 5);
+  EXPECT_LT(setup({"parallel.pp=4"}), whole * 2 / 5);
+  EXPECT_LT(setup({"parallel.tp=2", "parallel.zero=3"}), whole * 2 / 5);
+}
+
 TEST(Memory, PrintsATableAndAPicture) {
   const Workplace here;
   const Outcome outcome = here.run({"memory", "run.toml", "--ranks", "2", "--svg", "a.svg", "--top",

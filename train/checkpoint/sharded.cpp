@@ -153,6 +153,20 @@ Tensor ShardedCheckpoint::read(const std::string& name, int64_t begin, int64_t s
   return result;
 }
 
+void ShardedCheckpoint::check_parameters(const nn::StateDict& parameters) const {
+  for (const auto& [name, tensor] : parameters) {
+    const auto found = index_.shapes.find(name);
+    check(found != index_.shapes.end() && slices_.contains("parameter." + name), ErrorKind::Shape,
+          subject_, "has no parameter ", name);
+    const Shape shape{std::span<const int64_t>(found->second)};
+    check(shape == tensor.shape(), ErrorKind::Shape, subject_, name, " has shape ", shape,
+          ", expected ", tensor.shape());
+  }
+  for (const auto& [name, shape] : index_.shapes)
+    check(nn::find(parameters, name).defined(), ErrorKind::Shape, subject_, "has a parameter ",
+          name, ", which the model does not");
+}
+
 nn::StateDict ShardedCheckpoint::whole(std::string_view kind) const {
   const std::string prefix = std::string(kind) + ".";
   nn::StateDict result;

@@ -51,6 +51,8 @@ class ShardedCheckpoint {
   explicit ShardedCheckpoint(const std::filesystem::path& directory);
 
   const ShardedIndex& index() const { return index_; }
+  // Throws Error(Shape) naming a parameter that only one of the two has, or of another shape.
+  void check_parameters(const nn::StateDict& parameters) const;
   // A copy of elements [begin, begin + size) of "parameter.NAME", ...; undefined if there is none
   // of that name. Throws Error(Format) naming an element that no slice holds.
   Tensor read(const std::string& name, int64_t begin, int64_t size) const;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "core/error.h"
 #include "core/io/file.h"
@@ -11,18 +12,16 @@
 #include "models/tensor_files.h"
 #include "nn/float8.h"
 #include "train/checkpoint/run_directory.h"
-#include "train/checkpoint/sharded.h"
-#include "train/checkpoint/sharded_model.h"
 #include "train/evaluation.h"
 #include "train/generation/generate.h"
 #include "train/logging/format.h"
 #include "train/model_parallel.h"
 #include "train/pretrain/masked_batches.h"
-#include "train/pretrain/new_model.h"
 #include "train/pretrain/objective_run.h"
 #include "train/pretrain/objectives.h"
 #include "train/pretrain/ranks.h"
 #include "train/pretrain/run_options.h"
+#include "train/pretrain/start_model.h"
 #include "train/pretrain/token_batches.h"
 #include "train/shared_model.h"
 
@@ -49,32 +48,6 @@ PretrainData open_data(const PretrainConfig& config, bool reads_tokens) {
   data.train = std::make_shared<const TokenDataset>(TokenDataset::open(config.data.train));
   if (!config.data.validation.empty()) data.validation = TokenDataset::open(config.data.validation);
   return data;
-}
-
-std::unique_ptr<LanguageModel> build_model(const PretrainConfig& config, const PretrainData& data,
-                                           bool reads_weights, const Tell& tell) {
-  std::unique_ptr<LanguageModel> model;
-  if (!config.init_from.empty() && !reads_weights) {
-    model = make_model(
-        ConfigJson::read(resolve_model_directory(config.init_from, tell) / "config.json"));
-  } else if (!config.init_from.empty()) {
-    const fs::path directory = resolve_model_directory(config.init_from, tell);
-    model = ShardedCheckpoint::is_in(directory) ? load_sharded_model(directory)
-                                                : load_pretrained(directory);
-  } else if (!config.model_config.empty()) {
-    model = make_model(ConfigJson::read(config_file(config)));
-    model->reset_parameters(config.run.seed);
-  } else {
-    model =
-        make_model(new_size(config, data.tokenizer ? &*data.tokenizer : nullptr), config.run.seed);
-  }
-  if (std::unique_ptr<LanguageModel> trained = model->trained_parts()) {
-    tell(detail::concat(model->info().type, " has parts that this training leaves alone (pooler, ",
-                        "next sentence): they are left out"));
-    model = std::move(trained);
-  }
-  model->set_activation_checkpointing(config.activation_checkpointing);
-  return model;
 }
 
 ModelParallelOptions model_parallel_options(const PretrainConfig& config) {
@@ -113,8 +86,6 @@ TrainerOptions trainer_options(const PretrainConfig& config, const ConfigSchema&
                                const LanguageModel& model, int64_t parameters, bool resume) {
   const auto& info = model.info();
   TrainerOptions options = run_options(config, schema, info.type, parameters, resume);
-  if (config.parallel.zero >= 2)
-    options.sharding = {static_cast<int>(config.parallel.zero), config.parallel.dp_shard};
   options.sample_every = config.sample.every;
   options.tokens_per_sample = info.context;
   options.flops_per_sample =
@@ -246,7 +217,8 @@ PretrainResult run_or_probe(const PretrainConfig& config, const ConfigSchema& sc
   };
   const RankGroups groups = arrange_ranks(config, group);
   PretrainData data = open_data(config, !probe);
-  const std::unique_ptr<LanguageModel> model = build_model(config, data, !probe, tell);
+  StartModel start = start_model(config, data.tokenizer ? &*data.tokenizer : nullptr, !probe, tell);
+  LanguageModel* const model = start.model.get();
   if (!probe) {
     check_vocabulary({*data.train, data.validation ? &*data.validation : nullptr,
                       data.tokenizer ? &*data.tokenizer : nullptr},
@@ -263,6 +235,13 @@ PretrainResult run_or_probe(const PretrainConfig& config, const ConfigSchema& sc
   const distributed::ParameterParts* shards = shared ? shared->shards() : nullptr;
   if (plan) shards = plan->shards();
   model->to(device);
+  // Gone when they have been used, with the files that they come from.
+  nn::ParameterValues values = own_values(std::move(start.write), shards);
+  const bool is_sharded = groups.data && config.parallel.zero >= 2;  // the trainer fills its slices
+  if (!is_sharded) {
+    nn::fill_absent(plan ? plan->own_parameters() : model->named_parameters(),
+                    std::exchange(values, {}));
+  }
   use_float8(config, *model, tell);
   const int64_t data_rank = plan ? plan->data_group().rank() : groups.data_rank();
   const int64_t data_ranks = plan ? plan->data_group().size() : groups.data_ranks();
@@ -285,6 +264,9 @@ PretrainResult run_or_probe(const PretrainConfig& config, const ConfigSchema& sc
   options.world = groups.world;
   if (!plan) options.context = config.parallel.cp;
   options.shards = shards;
+  if (is_sharded)
+    options.sharding = {static_cast<int>(config.parallel.zero), config.parallel.dp_shard,
+                        std::move(values)};
   options.plan = plan.get();
   if (probe) options.directory.clear();
   if (plan) plan->make_gradients(*optimizer);
