@@ -7,6 +7,7 @@
 #include "core/dry_run.h"
 #include "core/error.h"
 #include "core/ops/factories.h"
+#include "nn/absent.h"
 
 namespace plinth::distributed {
 namespace {
@@ -47,10 +48,7 @@ void Placement::release() {
     if (own_[i]) continue;
     Tensor& parameter = parameters_[i].tensor;
     const Tensor nothing = zeros({1}, {parameter.dtype(), device_});
-    const Shape shape = parameter.shape();
-    Shape strides = shape;
-    for (int64_t d = 0; d < strides.dim(); ++d) strides[d] = 0;
-    parameter.set_data(Tensor::from_storage(nothing.storage(), shape, strides, 0, nothing.dtype()));
+    parameter.set_data(nn::absent(parameter.shape(), nothing));
     parameter.set_requires_grad(false);
   }
 }

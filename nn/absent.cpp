@@ -38,11 +38,11 @@ std::map<std::string, AbsentParameters::Draw> AbsentParameters::draws(
 }
 
 Tensor absent(const Shape& shape, const TensorOptions& options) {
+  check(shape.dim() > 0, ErrorKind::Shape, "absent", "got a scalar, takes a dimension or more");
   return absent(shape, full({1}, std::numeric_limits<double>::quiet_NaN(), options));
 }
 
 Tensor absent(const Shape& shape, const Tensor& other) {
-  check(shape.dim() > 0, ErrorKind::Shape, "absent", "got a scalar, takes a dimension or more");
   const Shape strides = Shape::filled(shape.dim(), 0);
   return Tensor::from_storage(other.storage(), shape, strides, 0, other.dtype());
 }

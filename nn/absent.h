@@ -46,9 +46,9 @@ class AbsentParameters {
   std::unordered_map<const TensorImpl*, Draw> draws_;
 };
 
-// `shape` has a dimension at least.
+// `shape` has a dimension at least: is_absent() does not know a scalar.
 Tensor absent(const Shape& shape, const TensorOptions& options);
-// In the memory of another absent tensor, of its dtype and device.
+// All its elements are the first one of another tensor.
 Tensor absent(const Shape& shape, const Tensor& other);
 bool is_absent(const Tensor& tensor);
 

@@ -102,6 +102,7 @@ TEST(AbsentParameters, AreNotWrittenTo) {
     fill_absent(layer.named_parameters(), [](const NamedTensor&) { return ones({3, 2}); });
   });
   expect_error(ErrorKind::Shape, "got a scalar", [] { nn::absent({}, TensorOptions{}); });
+  EXPECT_TRUE(std::isnan(nn::absent({}, nn::absent({1}, TensorOptions{})).item()));
 }
 
 }  // namespace

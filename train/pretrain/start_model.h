@@ -24,7 +24,7 @@ struct StartModel {
 };
 
 // That of model.init_from, whose files are open for as long as write, or a new one, of values drawn
-// from the seed; `tokenizer` may be null. Not with `reads_weights`: values of a file are left as
+// from the seed; `tokenizer` may be null. Without `reads_weights`, values of a file are left as
 // they are. Throws Error(Config); Error(Io) or Error(Format) for files that do not fit the model,
 // before any value is read.
 StartModel start_model(const PretrainConfig& config, const Tokenizer* tokenizer, bool reads_weights,
