@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <limits>
 #include <optional>
@@ -285,6 +286,7 @@ std::shared_ptr<Store> make_store(const Rendezvous& rendezvous, Milliseconds tim
   options.run_id = rendezvous.run_id;
   options.token = rendezvous.token;
   options.connect_timeout = timeout;
+  options.answer_timeout = std::min(options.answer_timeout, timeout);
   std::shared_ptr<TcpStoreServer> server;
   if (rendezvous.rank == 0) {
     server = serve(rendezvous, deadline_after(timeout));

@@ -51,6 +51,7 @@ class StoreView : public gloo::rendezvous::Store {
     store_->set(key, {data.data(), data.size()});
   }
   std::vector<char> get(const std::string& key) override {
+    asked_for_ = "rank " + key;
     const std::string value = store_->get(key, timeout_);
     return {value.begin(), value.end()};
   }
@@ -59,7 +60,11 @@ class StoreView : public gloo::rendezvous::Store {
     for (const std::string& key : keys) store_->get(key, timeout);
   }
 
+  // Ranks have their numbers for keys, and are connected with one after the other.
+  const std::string& connecting_with() const { return asked_for_; }
+
  private:
+  std::string asked_for_ = "the other ranks";
   std::shared_ptr<distributed::Store> store_;
   Milliseconds timeout_;
 };
@@ -112,11 +117,20 @@ std::shared_ptr<GlooDevice> make_gloo_device(const GlooOptions& options) {
 class Mesh::Connections {
  public:
   Connections(std::shared_ptr<GlooDevice> device, std::shared_ptr<Store> store, int rank, int size,
-              Milliseconds timeout)
+              const std::string& label, Milliseconds timeout)
       : device_(std::move(device)), context_(rank, size) {
-    context_.setTimeout(timeout);
+    // Gloo waits five times as long for a connection.
+    context_.setTimeout(std::max(timeout / 5, Milliseconds(1)));
     StoreView view(std::move(store), timeout);
-    context_.connectFullMesh(view, device_->gloo());
+    try {
+      context_.connectFullMesh(view, device_->gloo());
+    } catch (const Error&) {
+      throw;
+    } catch (const std::exception& error) {
+      throw Error(
+          ErrorKind::Io, label,
+          detail::concat("cannot connect with ", view.connecting_with(), ": ", error.what()));
+    }
   }
 
   // What an exchange waits for: close() ends the waits.
@@ -207,17 +221,9 @@ class Mesh::Connections {
 };
 
 Mesh::Mesh(std::shared_ptr<GlooDevice> device, std::shared_ptr<Store> store, int rank, int size,
-           const std::string& label, Milliseconds timeout) {
-  try {
-    connections_ =
-        std::make_unique<Connections>(std::move(device), std::move(store), rank, size, timeout);
-  } catch (const Error&) {
-    throw;
-  } catch (const std::exception& error) {
-    throw Error(ErrorKind::Io, label,
-                detail::concat("cannot connect with the other ranks: ", error.what()));
-  }
-}
+           const std::string& label, Milliseconds timeout)
+    : connections_(std::make_unique<Connections>(std::move(device), std::move(store), rank, size,
+                                                 label, timeout)) {}
 
 Mesh::~Mesh() = default;
 

@@ -96,6 +96,12 @@ void Child::signal(int number) const {
   if (running()) ::kill(-pid_, number);
 }
 
+bool Child::stopped() const {
+  siginfo_t info{};
+  return running() && ::waitid(P_PID, pid_, &info, WSTOPPED | WNOHANG | WNOWAIT) == 0 &&
+         info.si_pid != 0;
+}
+
 std::optional<int> Child::reap() {
   if (!running()) return std::nullopt;
   siginfo_t info{};

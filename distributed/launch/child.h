@@ -36,6 +36,8 @@ class Child {
   bool running() const { return pid_ > 0; }
   // To all of its process group.
   void signal(int number) const;
+  // Whether a signal has stopped it, and it does not go on.
+  bool stopped() const;
   // The status, as waitpid gives it, once it has ended. What it left running in its group is
   // killed.
   std::optional<int> reap();

@@ -91,6 +91,8 @@ class Launcher {
   void end(Rank& rank, int status, std::optional<RankFailure>& failure);
   // Asks all to end, and has them killed later.
   void stop(int number, Milliseconds grace);
+  // Has ranks killed, later, that are stopped while no other runs.
+  void end_forgotten();
   bool any_running() const;
 
   const LaunchOptions& options_;
@@ -99,7 +101,7 @@ class Launcher {
   std::string token_, run_id_;
   std::vector<Rank> ranks_;
   bool told_to_stop_ = false;
-  std::optional<Deadline> kill_at_;
+  std::optional<Deadline> kill_at_, give_up_at_;
 };
 
 int Launcher::run() {
@@ -118,6 +120,7 @@ int Launcher::run() {
 
 std::optional<RankFailure> Launcher::run_once(int restart) {
   kill_at_.reset();
+  give_up_at_.reset();
   start(restart);
   std::optional<RankFailure> failure;
   while (any_running()) step(failure);
@@ -192,6 +195,25 @@ void Launcher::step(std::optional<RankFailure>& failure) {
   if (kill_at_ && std::chrono::steady_clock::now() >= *kill_at_) {
     for (const Rank& rank : ranks_) rank.child.signal(SIGKILL);
   }
+  end_forgotten();
+}
+
+void Launcher::end_forgotten() {
+  const auto ended = [](const Rank& r) { return !r.child.running(); };
+  const auto ended_or_stopped = [&](const Rank& r) { return ended(r) || r.child.stopped(); };
+  if (kill_at_ || !any_running() || std::none_of(ranks_.begin(), ranks_.end(), ended) ||
+      !std::all_of(ranks_.begin(), ranks_.end(), ended_or_stopped)) {
+    give_up_at_.reset();
+    return;
+  }
+  if (!give_up_at_) give_up_at_ = deadline_after(options_.grace);
+  if (std::chrono::steady_clock::now() < *give_up_at_) return;
+  for (const Rank& rank : ranks_) {
+    if (!rank.child.running()) continue;
+    events_.warning(detail::concat("rank ", rank.number,
+                                   " is stopped, and the others have ended: it is killed"));
+  }
+  kill_at_ = std::chrono::steady_clock::now();
 }
 
 void Launcher::take_signals() {

@@ -57,6 +57,9 @@ struct LaunchEvents {
 // mistake of the user's, would only come again: it ends the run. Ranks die with the process that
 // called.
 //
+// Ranks that are stopped (SIGSTOP) when all others have ended are killed, unless they go on within
+// `grace`: there is no rank left that would miss them.
+//
 // With a log directory, rank r's output is appended to rank-r.log there, too.
 //
 // One at a time, from a thread that lives as long as the ranks. Error(Argument) for options out of

@@ -70,6 +70,10 @@ TcpStore::TcpStore(Options options, std::shared_ptr<TcpStoreServer> server)
 
 TcpStore::~TcpStore() = default;
 
+Milliseconds TcpStore::patience() const {
+  return silent_ ? options_.answer_timeout / 10 : options_.answer_timeout;
+}
+
 void TcpStore::fail(std::string_view what) const {
   throw Error(ErrorKind::Io, subject_, what);
 }
@@ -96,7 +100,9 @@ FileDescriptor TcpStore::connect(Deadline deadline, bool wait_for_server) {
       fail("it is that of another run, not of " + printable(options_.run_id) +
            ": two runs on one port?");
     const auto waited = std::chrono::duration_cast<Milliseconds>(now - start);
-    if (greeting == Greeting::NoAnswer && !wait_for_server) fail("is gone (" + reason + ")");
+    if (greeting == Greeting::NoAnswer && now >= deadline) silent_ = true;
+    if (greeting == Greeting::NoAnswer && !wait_for_server)
+      fail("cannot be reached any more: " + reason + "; rank 0 may be stopped or gone");
     if (now >= deadline)
       fail(detail::concat("did not come up; tried for ", seconds(waited), ", at last: ", reason));
     std::this_thread::sleep_until(std::min(deadline, now + pause));
@@ -117,17 +123,18 @@ FileDescriptor TcpStore::take_connection(Milliseconds timeout) {
 
 TcpStore::Reply TcpStore::call(std::string_view op, std::string_view key, const std::string& frame,
                                Milliseconds wait) {
-  const Milliseconds patience =
-      std::min(wait, Milliseconds::max() - options_.answer_timeout) + options_.answer_timeout;
-  const Deadline deadline = deadline_after(patience);
-  FileDescriptor fd = take_connection(options_.answer_timeout);
+  const Milliseconds answer = patience();
+  const Milliseconds longest = std::min(wait, Milliseconds::max() - answer) + answer;
+  const Deadline deadline = deadline_after(longest);
+  FileDescriptor fd = take_connection(answer);
   std::string body;
   Transfer transfer = send_all(fd.get(), frame, deadline);
   if (transfer == Transfer::Done)
     transfer = receive_frame(fd.get(), body, wire::kMaxFrame, deadline);
   const std::string call = detail::concat(op, " of key ", printable(key));
-  if (transfer == Transfer::TimedOut)
-    fail(detail::concat(call, ": no answer within ", seconds(patience)));
+  silent_ = transfer == Transfer::TimedOut;
+  if (silent_)
+    fail(detail::concat(call, ": no answer within ", seconds(longest), "; rank 0 may be stopped"));
   FrameReader reader(body);
   Reply reply;
   reply.answer = reader.answer();

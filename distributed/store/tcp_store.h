@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -30,7 +31,9 @@ class TcpStore : public Store {
     Milliseconds connect_timeout = std::chrono::minutes(5);
     // How long the ranks of a run that is being restarted may meet the server of the run before.
     Milliseconds other_run_timeout = std::chrono::seconds(10);
-    // Of an answer, beyond what get() waits.
+    // Of an answer, beyond what get() waits. Once one has not come, as from a process that is
+    // stopped, the next is waited for a tenth as long, until one comes: who ends because of it
+    // asks more than once.
     Milliseconds answer_timeout = std::chrono::minutes(1);
   };
 
@@ -52,12 +55,15 @@ class TcpStore : public Store {
   io::FileDescriptor connect(Deadline deadline, bool wait_for_server);
   Reply call(std::string_view op, std::string_view key, const std::string& frame,
              Milliseconds wait = Milliseconds(0));
+  // How long an answer may take by now.
+  Milliseconds patience() const;
   [[noreturn]] void fail(std::string_view what) const;
 
   const Options options_;
   const std::string subject_;
   const std::shared_ptr<TcpStoreServer> server_;
-  std::mutex mutex_;  // of idle_
+  std::atomic<bool> silent_ = false;  // an answer has not come
+  std::mutex mutex_;                  // of idle_
   std::vector<io::FileDescriptor> idle_;
 };
 

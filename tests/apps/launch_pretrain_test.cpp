@@ -122,6 +122,30 @@ TEST(LaunchedPretrain, SlicesOfSharedModelsWriteTexts) {
   EXPECT_EQ(state.at("samples").size(), 2);
 }
 
+// Rank 0 has the store in which the others would look for who is missing.
+TEST(LaunchedPretrain, AStoppedRankEndsTheOthersAtTheDeadline) {
+  for (const int stopped : {0, 1}) {
+    const Workplace here;
+    std::vector<std::string> arguments = {"launch", "--nproc", "2", "--timeout", "1", "--"};
+    for (const std::string& word : Workplace::pretrain_arguments(
+             {"train.steps=1000000", "sample.every=0", "parallel.timeout_s=2"}))
+      arguments.push_back(word);
+    PlinthProcess launcher(here.path(), arguments);
+    ASSERT_TRUE(PlinthProcess::wait_until_written(here / "run/step-000004/model.safetensors"));
+    const std::vector<pid_t> ranks = children_of(launcher.pid());
+    ASSERT_EQ(ranks.size(), 2);
+    const auto start = std::chrono::steady_clock::now();
+    ::kill(ranks[stopped], SIGSTOP);
+    const Outcome outcome = launcher.wait();
+    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+    EXPECT_EQ(outcome.status, 1);
+    EXPECT_THAT(outcome.errors,
+                testing::ContainsRegex(detail::concat("(lost|for) rank ", stopped, "|; rank ",
+                                                      stopped, " may be stopped")));
+    EXPECT_THAT(outcome.errors, HasSubstr(detail::concat("rank ", 1 - stopped, " ended with")));
+  }
+}
+
 TEST(LaunchedPretrain, RefusesMicroBatchesThatRanksCannotShare) {
   const Workplace here;
   const Outcome outcome = train(here, 3, "three");

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <csignal>
 #include <filesystem>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -89,6 +90,15 @@ class PlinthProcess {
 inline Outcome plinth_program(const std::filesystem::path& directory,
                               std::vector<std::string> arguments, rlim_t largest_file = 0) {
   return PlinthProcess(directory, std::move(arguments), largest_file).wait();
+}
+
+// The processes that a process has started and that still run.
+inline std::vector<pid_t> children_of(pid_t parent) {
+  const std::string id = std::to_string(parent);
+  std::ifstream file("/proc/" + id + "/task/" + id + "/children");
+  std::vector<pid_t> children;
+  for (pid_t child = 0; file >> child;) children.push_back(child);
+  return children;
 }
 
 // Exactly one line on standard error that begins with "plinth: " and holds the text.

@@ -151,6 +151,30 @@ TEST(Launcher, KillsRanksThatDoNotEndWhenTold) {
   EXPECT_EQ(launched(options).status, 1);
 }
 
+TEST(Launcher, KillsAStoppedRankThatTheOthersHaveLeftBehind) {
+  LaunchOptions options = script("[ $RANK = 0 ] || kill -STOP $$");
+  options.grace = Milliseconds(100);
+  const Launched result = launched(options);
+  EXPECT_EQ(result.status, 128 + SIGKILL);
+  ASSERT_EQ(result.failures.size(), 1);
+  EXPECT_EQ(result.failures[0].rank, 1);
+  EXPECT_THAT(result.warnings, ElementsAre(HasSubstr("rank 1 is stopped")));
+}
+
+TEST(Launcher, WaitsForAStoppedRankWhileAnotherRuns) {
+  const TemporaryDirectory here;
+  LaunchOptions options = script(
+      "case $RANK in 1) echo $$ > $1; kill -STOP $$;; "
+      "2) sleep 0.5; until [ -s $1 ]; do sleep 0.1; done; kill -CONT $(cat $1);; esac",
+      3);
+  for (const std::string& word : {std::string("sh"), (here / "pid").string()})
+    options.arguments.push_back(word);
+  options.grace = Milliseconds(100);
+  const Launched result = launched(options);
+  EXPECT_EQ(result.status, 0);
+  EXPECT_TRUE(result.warnings.empty());
+}
+
 TEST(Launcher, StartsAllAgain) {
   LaunchOptions options = script(
       "echo run $PLINTH_RESTART ${PLINTH_RUN_ID##*.}; [ $PLINTH_RESTART = 2 ] || [ $RANK = 0 ] || "

@@ -107,6 +107,37 @@ TEST(TcpStore, GivesUpOnAServerThatSaysNothing) {
   EXPECT_THAT(message_of_connecting(options), HasSubstr("it gave no answer"));
 }
 
+// As that of a process which is stopped: it takes connections, and answers one of them at first.
+TEST(TcpStore, LosesPatienceWithAServerThatFallsSilent) {
+  const auto listening = listen_on({"127.0.0.1", 0}, soon());
+  TcpStore::Options options = tcp_options(local_endpoint(listening.get()));
+  options.answer_timeout = std::chrono::seconds(1);
+  io::FileDescriptor accepted;
+  std::thread welcome([&] {
+    pollfd waiting{.fd = listening.get(), .events = POLLIN, .revents = 0};
+    ::poll(&waiting, 1, 10000);
+    accepted = io::FileDescriptor(::accept(listening.get(), nullptr, nullptr));
+    send_all(accepted.get(), FrameWriter(Answer::Ok).text(wire::kMagic).finish(), soon());
+  });
+  TcpStore store(options);
+  welcome.join();
+  const auto message = [&]() -> std::string {
+    try {
+      store.set("key", "");
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "no error";
+  };
+  EXPECT_THAT(message(), AllOf(HasSubstr("set of key 'key': no answer within 1 s"),
+                               HasSubstr("rank 0 may be stopped")));
+  const auto start = std::chrono::steady_clock::now();
+  for (int i = 0; i < 20; ++i)
+    EXPECT_THAT(message(), AllOf(HasSubstr("no answer"), HasSubstr("rank 0 may be stopped")));
+  // A tenth of a second each, not a second.
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
+}
+
 TEST(TcpStore, KnowsAnotherService) {
   const auto listening = listen_on({"127.0.0.1", 0}, soon());
   std::thread service([&] {
