@@ -55,8 +55,13 @@ def versions(device, **more):
 
 
 def commit():
-    """Of this tree; where it travelled without its history, PLINTH_COMMIT says it."""
-    return os.environ.get("PLINTH_COMMIT") or command_output("git", "describe", "--always", "--dirty", "--abbrev=12")
+    """Of this tree, "-dirty" where it differs in more than results; where it travelled without its history,
+    PLINTH_COMMIT says it."""
+    told = os.environ.get("PLINTH_COMMIT")
+    if told:
+        return told
+    changes = command_output("git", "status", "--porcelain", "--untracked-files=no", "--", ".", ":!bench/results")
+    return command_output("git", "describe", "--always", "--abbrev=12") + ("-dirty" if changes else "")
 
 
 def now():
