@@ -41,19 +41,6 @@ std::vector<std::string> endless_run() {
       {"train.steps=1000000", "checkpoint.every=5", "validation.every=0", "sample.every=0"});
 }
 
-// The ranks of a launch, by what /proc says of their parent.
-std::vector<pid_t> children_of(pid_t parent) {
-  std::vector<pid_t> children;
-  for (const auto& entry : fs::directory_iterator("/proc")) {
-    std::ifstream status(entry.path() / "status");
-    for (std::string line; std::getline(status, line);) {
-      if (line == "PPid:\t" + std::to_string(parent))
-        children.push_back(std::stoi(entry.path().filename().string()));
-    }
-  }
-  return children;
-}
-
 bool lives(pid_t process) {
   std::ifstream status(detail::concat("/proc/", process, "/status"));
   const std::string text(std::istreambuf_iterator<char>(status), {});
