@@ -26,7 +26,8 @@ class FewQueries {
         padded_(padded_dim<C>(d)),
         group_(d.heads / d.kv_heads),
         k_rows_(k_scratch.get<C>(kKeys<C> * padded_)),
-        v_rows_(v_scratch.get<C>(kKeys<C> * padded_)) {}
+        v_rows_(v_scratch.get<C>(kKeys<C> * padded_)),
+        k_last_(k_last_scratch.get<C>(kLanes<C> * padded_)) {}
 
   // Every query of one key/value head.
   void run(const Problem& p, int64_t kv_head) {
@@ -37,8 +38,11 @@ class FewQueries {
       keys = {std::min(keys.begin, query.keys.begin), std::max(keys.end, query.keys.end)};
     for (int64_t key = keys.begin / kKeys<C> * kKeys<C>; key < keys.end; key += kKeys<C>) {
       const int64_t count = std::min<int64_t>(kKeys<C>, keys.end - key);
-      k_tile_ = tile(row(k_, d_.k, p.batch, kv_head, p.k_begin + key), d_.k.seq, count, k_rows_);
-      v_tile_ = tile(row(v_, d_.v, p.batch, kv_head, p.k_begin + key), d_.v.seq, count, v_rows_);
+      k_tile_ = whole_rows(row(k_, d_.k, p.batch, kv_head, p.k_begin + key), d_.k.seq, count,
+                           d_.head_dim, padded_, k_rows_);
+      v_tile_ = whole_rows(row(v_, d_.v, p.batch, kv_head, p.k_begin + key), d_.v.seq, count,
+                           d_.head_dim, padded_, v_rows_);
+      pad_last_keys(count);
       for (Query& query : queries_) add_keys(p, query, key);
     }
     for (const Query& query : queries_) {
@@ -48,7 +52,7 @@ class FewQueries {
   }
 
  private:
-  static inline thread_local Scratch k_scratch, v_scratch, query_scratch;
+  static inline thread_local Scratch k_scratch, k_last_scratch, v_scratch, query_scratch;
 
   struct Query {
     int64_t head, position;
@@ -58,20 +62,19 @@ class FewQueries {
     C top = -std::numeric_limits<C>::infinity(), total = 0;
   };
 
-  struct Tile {
-    const C* rows;
-    int64_t stride;
-  };
-
-  // kKeys rows from `from`, of which `count` exist: in place, or widened or padded with zeros in
-  // `buffer`.
-  Tile tile(const T* from, int64_t stride, int64_t count, C* buffer) const {
-    if constexpr (is_wide<T>) {
-      if (d_.head_dim == padded_ && count == kKeys<C>) return {from, stride};
-    }
-    copy_rows(from, stride, count, d_.head_dim, padded_, C(1), buffer);
-    std::fill(buffer + count * padded_, buffer + kKeys<C> * padded_, C(0));
-    return {buffer, padded_};
+  // Products are taken of a vector of keys at once: keys that do not fill one are copied, with
+  // zeros behind them.
+  void pad_last_keys(int64_t count) {
+    whole_vectors_ = static_cast<int>(count / kLanes<C>);
+    const int64_t rest = count % kLanes<C>;
+    vectors_ = {0, whole_vectors_ + (rest > 0 ? 1 : 0), true};
+    if (rest == 0) return;
+    copy_rows(keys_at(whole_vectors_), k_tile_.stride, rest, padded_, padded_, C(1), k_last_);
+    std::fill(k_last_ + rest * padded_, k_last_ + kLanes<C> * padded_, C(0));
+  }
+  const C* keys_at(int x) const { return k_tile_.first + x * kLanes<C> * k_tile_.stride; }
+  Rows<C> vector_of_keys(int x) const {
+    return x < whole_vectors_ ? Rows<C>{keys_at(x), k_tile_.stride} : Rows<C>{k_last_, padded_};
   }
 
   void start(const Problem& p, int64_t kv_head) {
@@ -96,20 +99,20 @@ class FewQueries {
     const BlockSight sight = score_.sight(query.position, query.position, key);
     if (sight == BlockSight::Empty) return;
     alignas(kVectorBytes) C scores[kKeys<C>];
-    for (int j = 0; j < kKeys<C>; j += kLanes<C>)
-      store(scores + j,
-            products(query.row, k_tile_.rows + j * k_tile_.stride, k_tile_.stride, padded_));
-    constexpr KeyVectors kWhole{0, kKeyVectors, true};
-    if (score_.changes()) score_.change(query.position, key, kWhole, scores);
-    mask_row(scores, kWhole, key, query.keys, -std::numeric_limits<C>::infinity());
-    if (sight == BlockSight::Partial) score_.hide(query.position, key, kWhole, scores);
+    for (int x = 0; x < vectors_.end; ++x) {
+      const Rows<C> keys = vector_of_keys(x);
+      store(scores + x * kLanes<C>, products(query.row, keys.first, keys.stride, padded_));
+    }
+    if (score_.changes()) score_.change(query.position, key, vectors_, scores);
+    mask_row(scores, vectors_, key, query.keys, -std::numeric_limits<C>::infinity());
+    if (sight == BlockSight::Partial) score_.hide(query.position, key, vectors_, scores);
 
     Vec<C> most = load(scores);
-    for (int x = 1; x < kKeyVectors; ++x) most = larger<C>(most, load(scores + x * kLanes<C>));
+    for (int x = 1; x < vectors_.end; ++x) most = larger<C>(most, load(scores + x * kLanes<C>));
     const C top = std::max(query.top, largest_lane<C>(most));
     const C origin = top == -std::numeric_limits<C>::infinity() ? C(0) : top;
     Vec<C> sum{};
-    for (int x = 0; x < kKeyVectors; ++x) {
+    for (int x = 0; x < vectors_.end; ++x) {
       const Vec<C> weight = exp2_vector(load(scores + x * kLanes<C>) - origin);
       sum += weight;
       store(scores + x * kLanes<C>, weight);
@@ -120,12 +123,12 @@ class FewQueries {
     if (dropout_.active()) {
       alignas(kVectorBytes) C factors[kKeys<C>];
       dropout_.factors(p, query.head, query.position, key, factors);
-      for (int j = 0; j < kKeys<C>; ++j) scores[j] *= factors[j];
+      for (int64_t j = low; j < high; ++j) scores[j] *= factors[j];
     }
     for (int64_t x = 0; x < padded_; x += kLanes<C>) {
       Vec<C> value = load(query.sums + x) * decay;
       for (int64_t j = low; j < high; ++j)
-        value += scores[j] * load(v_tile_.rows + j * v_tile_.stride + x);
+        value += scores[j] * load(v_tile_.first + j * v_tile_.stride + x);
       store(query.sums + x, value);
     }
   }
@@ -137,8 +140,10 @@ class FewQueries {
   Score<T> score_;
   Dropout dropout_;
   int64_t padded_, group_;
-  Tile k_tile_{}, v_tile_{};
-  C *k_rows_, *v_rows_;
+  KeyVectors vectors_;  // of a tile of keys: those that exist
+  int whole_vectors_ = 0;
+  Rows<C> k_tile_{}, v_tile_{};
+  C *k_rows_, *v_rows_, *k_last_;
   std::vector<Query> queries_;
 };
 

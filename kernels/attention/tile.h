@@ -14,18 +14,20 @@ namespace plinth::kernels::cpu::attention {
 
 // A group of queries by kStrip vectors is one register tile: 24 of 32 registers, or 12 of 16.
 inline constexpr int kGroup = 6;
-// 64 keys in float32: with fewer, the sums of values are read and written too often.
+// In float32, 128 or 64 keys: with fewer, the sums of values are read and written too often. As
+// many vectors as a row's softmax holds in registers.
+inline constexpr int kKeyVectors = 8;
+// kQueryTile queries share one pass over the keys: their tiles stay in the first two caches. With
+// fewer, the sums of dk and dv are read and written too often.
 #ifdef __AVX512F__
 inline constexpr int kStrip = 4;
-inline constexpr int kKeyVectors = 4;
+inline constexpr int64_t kQueryTile = 96;
 #else
 inline constexpr int kStrip = 2;
-inline constexpr int kKeyVectors = 8;
+inline constexpr int64_t kQueryTile = 48;
 #endif
 template <class C>
 inline constexpr int kKeys = kKeyVectors* kLanes<C>;
-// Queries that share one pass over the keys: their tiles stay in the first two caches.
-inline constexpr int64_t kQueryTile = 48;
 // A forward task packs the keys for itself, so that it has as many queries of a head as leave each
 // thread some tasks, up to so many.
 inline constexpr int64_t kTaskQueries = 1536;
