@@ -98,9 +98,9 @@ TYPED_TEST(AttentionCustom, GoesWithAllElse) {
 }
 
 TYPED_TEST(AttentionCustom, AChangeNeedsNoMask) {
-  for (const int64_t queries : {4, 50})
-    expect_custom<TypeParam>({.heads = 2, .kv_heads = 1, .q_len = queries, .kv_len = 67}, Steeper{},
-                             SteeperSeeingAll{});
+  for (const int64_t queries : {4, 100})
+    expect_custom<TypeParam>({.heads = 2, .kv_heads = 1, .q_len = queries, .kv_len = 133},
+                             Steeper{}, SteeperSeeingAll{});
 }
 
 TEST(AttentionBlockMap, TellsWhatIsSeen) {

@@ -10,24 +10,24 @@ class AttentionScore : public ::testing::Test {};
 TYPED_TEST_SUITE(AttentionScore, AttentionTypes);
 
 TYPED_TEST(AttentionScore, SoftCapsBendScores) {
-  for (const int64_t queries : {2, 60})
+  for (const int64_t queries : {2, 100})
     for (const bool causal : {false, true})
       expect_attention<TypeParam>({.batch = 2,
                                    .heads = 2,
                                    .kv_heads = 1,
                                    .q_len = queries,
-                                   .kv_len = 67,
+                                   .kv_len = 133,
                                    .causal = causal,
                                    .soft_cap = 1.5f});
 }
 
 TYPED_TEST(AttentionScore, AlibiFallsWithDistance) {
-  for (const int64_t queries : {2, 60})
+  for (const int64_t queries : {2, 100})
     for (const bool causal : {false, true})
       expect_attention<TypeParam>({.heads = 4,
                                    .kv_heads = 2,
                                    .q_len = queries,
-                                   .kv_len = 40,
+                                   .kv_len = 133,
                                    .causal = causal,
                                    .alibi = true});
   expect_attention<TypeParam>({.heads = 2,
@@ -41,12 +41,13 @@ TYPED_TEST(AttentionScore, AlibiFallsWithDistance) {
 
 TYPED_TEST(AttentionScore, BiasIsBroadcastAlongAnyDimension) {
   for (const char* bias : {"bhqk", "hqk", "bqk", "qk", "bhk", "k", "hk", "bhq", "q", "bh", "b"})
-    for (const int64_t queries : {3, 55})
+    for (const int64_t queries : {3, 105})
       expect_attention<TypeParam>({.batch = 2,
                                    .heads = 4,
                                    .kv_heads = 2,
                                    .q_len = queries,
-                                   .kv_len = 70,
+                                   .kv_len = 140,
+                                   .dim = 8,
                                    .causal = true,
                                    .bias = bias});
 }
@@ -57,8 +58,8 @@ TYPED_TEST(AttentionScore, BiasIsAddedUpAlongTheBatch) {
     expect_attention<TypeParam>({.batch = batch,
                                  .heads = 4,
                                  .kv_heads = 2,
-                                 .q_len = 55,
-                                 .kv_len = 70,
+                                 .q_len = 105,
+                                 .kv_len = 140,
                                  .causal = batch == 11,
                                  .dropout = 0.2f,
                                  .bias = "hqk",
@@ -79,7 +80,7 @@ TYPED_TEST(AttentionScore, BiasGoesWithMasksAndDropout) {
                                .heads = 2,
                                .kv_heads = 1,
                                .q_len = 100,
-                               .kv_len = 110,
+                               .kv_len = 150,
                                .window = 9,
                                .dropout = 0.2f,
                                .soft_cap = 2,
@@ -90,15 +91,15 @@ TYPED_TEST(AttentionScore, BiasGoesWithMasksAndDropout) {
                                .heads = 2,
                                .kv_heads = 2,
                                .q_len = 20,
-                               .kv_len = 70,
-                               .kv_lengths = {0, 70, 33},
+                               .kv_len = 140,
+                               .kv_lengths = {0, 140, 33},
                                .sinks = true,
                                .bias = "bk"});
 }
 
 TYPED_TEST(AttentionScore, SinksTakeWeight) {
-  for (const int64_t queries : {2, 60})
-    for (const int64_t keys : {20, 67})  // fewer keys than queries: the first see none
+  for (const int64_t queries : {2, 100})
+    for (const int64_t keys : {20, 133})  // fewer keys than queries: the first see none
       expect_attention<TypeParam>({.batch = 2,
                                    .heads = 4,
                                    .kv_heads = 2,
@@ -118,9 +119,9 @@ TYPED_TEST(AttentionScore, SinksTakeWeight) {
 }
 
 TYPED_TEST(AttentionScore, LseHasAGradient) {
-  for (const int64_t queries : {2, 60})
+  for (const int64_t queries : {2, 100})
     expect_attention<TypeParam>(
-        {.batch = 2, .heads = 2, .kv_heads = 2, .q_len = queries, .kv_len = 67, .dlse = true});
+        {.batch = 2, .heads = 2, .kv_heads = 2, .q_len = queries, .kv_len = 133, .dlse = true});
 }
 
 TYPED_TEST(AttentionScore, AQueryThatBiasesLeaveNoKeyGivesZero) {

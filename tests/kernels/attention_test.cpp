@@ -19,7 +19,7 @@ TYPED_TEST(Attention, MatchesTheDefinitionAtEveryRemainder) {
 TYPED_TEST(Attention, TakesAnyHeadDim) {
   for (const int64_t dim : {1, 8, 15, 32, 64, 72, 80, 128})
     for (const int64_t queries : {2, 20})
-      expect_attention<TypeParam>({.batch = 1, .q_len = queries, .kv_len = 70, .dim = dim});
+      expect_attention<TypeParam>({.batch = 1, .q_len = queries, .kv_len = 140, .dim = dim});
 }
 
 TYPED_TEST(Attention, CausalIsAlignedToTheLastKey) {
@@ -38,43 +38,43 @@ TYPED_TEST(Attention, WindowsSlide) {
 
 TYPED_TEST(Attention, PaddedKeysAreNotSeen) {
   for (const bool causal : {false, true})
-    for (const int64_t queries : {2, 50})
+    for (const int64_t queries : {2, 100})
       expect_attention<TypeParam>({.batch = 4,
                                    .heads = 2,
                                    .kv_heads = 1,
                                    .q_len = queries,
-                                   .kv_len = 70,
+                                   .kv_len = 140,
                                    .causal = causal,
-                                   .kv_lengths = {70, 0, 1, 37}});
+                                   .kv_lengths = {140, 0, 1, 67}});
 }
 
 TYPED_TEST(Attention, QueryHeadsShareKeys) {
   for (const int64_t kv_heads : {1, 2, 6})
-    for (const int64_t queries : {1, 30})
+    for (const int64_t queries : {1, 100})
       expect_attention<TypeParam>({.batch = 2,
                                    .heads = 6,
                                    .kv_heads = kv_heads,
                                    .q_len = queries,
-                                   .kv_len = 40,
+                                   .kv_len = 140,
                                    .causal = true});
 }
 
 TYPED_TEST(Attention, DropoutFollowsPhilox) {
-  for (const int64_t queries : {2, 60})
+  for (const int64_t queries : {2, 100})
     expect_attention<TypeParam>({.batch = 2,
                                  .heads = 4,
                                  .kv_heads = 2,
                                  .q_len = queries,
-                                 .kv_len = 67,
+                                 .kv_len = 133,
                                  .causal = true,
                                  .dropout = 0.3f});
 }
 
 TYPED_TEST(Attention, TakesAnyStrides) {
   for (const Order order : {Order::SeqHead, Order::HeadSeq, Order::Gaps})
-    for (const int64_t queries : {2, 60})
+    for (const int64_t queries : {2, 100})
       expect_attention<TypeParam>(
-          {.batch = 2, .heads = 2, .kv_heads = 2, .q_len = queries, .kv_len = 70, .order = order});
+          {.batch = 2, .heads = 2, .kv_heads = 2, .q_len = queries, .kv_len = 140, .order = order});
 }
 
 TYPED_TEST(Attention, PackedSequencesSeeThemselves) {
@@ -102,7 +102,7 @@ TYPED_TEST(Attention, EmptyDimensions) {
 }
 
 TYPED_TEST(Attention, LargeScoresDoNotOverflow) {
-  Tensors<TypeParam> t({.heads = 1, .q_len = 30, .kv_len = 70});
+  Tensors<TypeParam> t({.heads = 1, .q_len = 100, .kv_len = 140});
   t.d.scale = 300;
   const Reference expected = reference<TypeParam>([&] {
     Tensors<TypeParam> small = t;

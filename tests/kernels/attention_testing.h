@@ -99,6 +99,8 @@ struct Tensors {
       pointer = values.data();
     };
     if (c.alibi) given(slopes, c.heads, 5, d.alibi_slopes);
+    // Negative ones raise the scores of far keys, whose rounding grows with them.
+    for (auto& slope : slopes) slope /= 4;
     if (c.sinks) given(sinks, c.heads, 6, d.sinks), given(dsinks, c.heads, 7, d.dsinks);
     if (c.dlse) given(dlse, c.batch * c.heads * c.q_len, 8, d.dlse);
     if (c.bias.empty()) return;
