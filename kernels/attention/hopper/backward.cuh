@@ -1,9 +1,9 @@
 #pragma once
 
-// The backward kernel for sm_90a. A block has a tile of keys, whose gradients stay in its
-// consumers' registers, and goes through the tiles of queries that see them. All products are of
-// transposed scores, keys by queries: so weights and their slopes are operands of dv and dk from
-// registers, and only for dq do slopes pass through shared memory.
+// The backward kernel for sm_90a, and what its consumers share. A block has a tile of keys, whose
+// gradients stay in its consumers' registers, and goes through the tiles of queries that see them.
+// All products are of transposed scores, keys by queries: so weights are an operand of dv from
+// registers; slopes pass through shared memory, for dq.
 //
 // dq is summed in float32 in global memory, by bulk additions whose order a count for each tile of
 // queries sets: tile of keys after tile of keys. Blocks take their work in that order (KeyOrder),
@@ -52,8 +52,13 @@ struct BackwardConsumer {
       : a(arguments), group(Tile::kWide ? 0 : number), half(number) {}
 
   PLINTH_DEVICE auto key_place() const { return Keys::Place::after(works); }  // and of values
-  PLINTH_DEVICE auto query_place() const { return Queries::Place::after(steps); }
-  PLINTH_DEVICE auto dout_place() const { return Douts::Place::after(steps); }
+  // Of the present tile of queries, or of the one `ahead` of it.
+  PLINTH_DEVICE auto query_place(int32_t ahead = 0) const {
+    return Queries::Place::after(steps + ahead);
+  }
+  PLINTH_DEVICE auto dout_place(int32_t ahead = 0) const {
+    return Douts::Place::after(steps + ahead);
+  }
 
   PLINTH_DEVICE Shared<T> slope_tile() const {
     const auto stage = static_cast<uint32_t>(steps % Tile::kSlopeStages);
@@ -142,14 +147,15 @@ struct BackwardConsumer {
     if constexpr (!kRowsInRegisters) fence_async_shared();
     named_sync(kBothConsumers, kThreads);
   }
-  PLINTH_ONE_COPY PLINTH_DEVICE void clear_queries(const Work& t, int32_t tile) const {
+  PLINTH_ONE_COPY PLINTH_DEVICE void clear_queries(const Work& t, int32_t tile,
+                                                   int32_t ahead = 0) const {
     const int32_t begin = t.q_len - tile * Tile::kQueries;
     if (begin >= Tile::kQueries || t.q_begin + t.q_len >= static_cast<int32_t>(a.desc.q_len))
       return;
-    Queries::wait(query_place());
-    Douts::wait(dout_place());
-    clear_rows<Tile::kQueries>(Queries::tile(query_place()), begin);
-    clear_rows<Tile::kQueries>(Douts::tile(dout_place()), begin);
+    Queries::wait(query_place(ahead));
+    Douts::wait(dout_place(ahead));
+    clear_rows<Tile::kQueries>(Queries::tile(query_place(ahead)), begin);
+    clear_rows<Tile::kQueries>(Douts::tile(dout_place(ahead)), begin);
     fence_async_shared();
     named_sync(kBothConsumers, kThreads);
   }
@@ -204,42 +210,6 @@ struct BackwardConsumer {
         slope_of[i + e] = weights[i + e] * (slope_of[i + e] - delta[e % 2]);
     }
   }
-  // Both at once, of all that a description can ask for: products and slopes of weights become
-  // weights, with their dropout, and slopes of products, of queries `first` and on. Each pair is
-  // rounded and put away at once, as registers are few.
-  PLINTH_DEVICE void weigh_all(const Work& t, int32_t head, bool asks, int32_t first,
-                               Scores& scores, Scores& slope_of, Registers<uint32_t, 4>* weights,
-                               Registers<uint32_t, 4>* slopes_of) const {
-    Problem p = t.problem();  // and what follows from it is not kept from tile to tile
-    p.q_len = not_ahead(t.q_len), p.kv_len = not_ahead(t.kv_len), p.sample = not_ahead(t.sample);
-    auto score = a.rule.of(p, head);
-    if constexpr (Rule::kMasks) score.asks = asks;
-    const int32_t first_key = not_ahead(t.first + 64 * group);
-    PLINTH_UNROLL
-    for (int i = 0; i < kPart / 2; i += 4) {
-      const Vector<float, 2> lse = statistic(0, first % Tile::kQueries, i);
-      const Vector<float, 2> delta = statistic(1, first % Tile::kQueries, i);
-      float factors[4] = {1, 1, 1, 1};
-      if (a.dropout.active())
-        draw_factors(Tile::Random::of(a.dropout), p, head, first + own_column(i), first_key,
-                     factors);
-      PLINTH_UNROLL
-      for (int e = 0; e < 4; ++e) {
-        const Score<float> s = score_of(t, score, scores[i + e], first + own_column(i + e),
-                                        first_key + own_row(e / 2));
-        const float weight = fast_exp2(s.value - lse[e % 2]);
-        scores[i + e] = weight * factors[e];
-        slope_of[i + e] = weight * (factors[e] * slope_of[i + e] - delta[e % 2]) * s.slope;
-      }
-      PLINTH_UNROLL
-      for (int e = 0; e < 4; e += 2) {
-        weights[i / 8][i % 8 / 2 + e / 2] = pack<T>(scores[i + e], scores[i + e + 1]);
-        slopes_of[i / 8][i % 8 / 2 + e / 2] = pack<T>(slope_of[i + e], slope_of[i + e + 1]);
-      }
-      if (i % 8 == 4) compute_now(weights[i / 8], slopes_of[i / 8]);
-    }
-  }
-
   // Fragments of [keys, queries] to the warpgroup's rows of the tile of slopes, for products to
   // read.
   PLINTH_ONE_COPY PLINTH_DEVICE void store_slopes(Fragments& fragments) const {
@@ -270,80 +240,25 @@ struct BackwardConsumer {
       sums_to_fragment<T>(from, step, fragments[step]);
   }
 
-  // One tile of queries of one head, of which a functor is asked whether pairs are seen or not.
-  // `makes_dq`: whether the warpgroup makes dq of it, or a half.
+  // The tile's slopes are made. Whoever makes dq waits for those of the other warpgroup; who does
+  // not goes on: whoever makes dq of the next tile has then made that of the tile before this one,
+  // whose slopes' place the next ones take.
   template <bool makes_dq>
-  PLINTH_DEVICE void run_tile(const Work& t, int32_t head, int32_t tile, bool asks, OwnRows& keys,
-                              OwnRows& values, Gradient& dk, Gradient& dv, bool accumulate) {
-    Fragments weights, slope_fragments;
-    clear_queries(t, tile);
-    Queries::wait(query_place());
-    const Shared<T> queries = Queries::tile(query_place()), douts = Douts::tile(dout_place());
-    if constexpr (Rule::kScaleOnly) {
-      Scores scores, slope_of;
-      multiply_rows(keys, queries, scores);
-      Douts::wait(dout_place());
-      multiply_rows(values, douts, slope_of);
-      wgmma_wait<1>(scores);
-      hide_pairs(t, tile, scores);
-      weigh(scores);
-      to_fragments(scores, weights);
-      multiply_queries(weights, douts, dv, accumulate);
-      wgmma_wait<1>(slope_of);
-      slope(scores, slope_of);
-      to_fragments(slope_of, slope_fragments);
-    } else {
-      Douts::wait(dout_place());
-      PLINTH_UNROLL
-      for (int part = 0; part < Tile::kQueries; part += kPart) {
-        Scores scores, slope_of;
-        multiply_rows(keys, queries + part * Tile::kBoxColumns, scores);
-        multiply_rows(values, douts + part * Tile::kBoxColumns, slope_of);
-        wgmma_wait<0>(scores, slope_of);
-        weigh_all(t, head, asks, tile * Tile::kQueries + part, scores, slope_of,
-                  weights + part / 16, slope_fragments + part / 16);
-      }
-      multiply_queries(weights, douts, dv, accumulate);
-    }
-    store_slopes(slope_fragments);
+  PLINTH_DEVICE void meet() const {
+    const auto barrier = kSlopesMade + static_cast<uint32_t>(steps % Tile::kSlopeStages);
     if constexpr (makes_dq) {
-      named_sync(slopes_made(), kThreads);
-      DqPart dq;
-      multiply_slopes(dq);
-      multiply_queries(slope_fragments, Queries::tile(query_place()), dk, accumulate);
-      wgmma_wait<1>(dq, dv, weights);
-      hand_over(dq);
+      named_sync(barrier, kThreads);
     } else {
-      // Whoever makes dq of the next tile has then made that of the tile before this one, whose
-      // slopes' place the next ones take.
-      named_arrive(slopes_made(), kThreads);
-      multiply_queries(slope_fragments, Queries::tile(query_place()), dk, accumulate);
-      wgmma_wait<1>(dv, weights);
+      named_arrive(barrier, kThreads);
     }
-    wgmma_wait<0>(dk, slope_fragments);
-    Queries::release(query_place());
-    ++steps;
   }
-
-  // The barrier of a tile's slopes.
-  PLINTH_DEVICE uint32_t slopes_made() const {
-    return kSlopesMade + static_cast<uint32_t>(steps % Tile::kSlopeStages);
-  }
-  // A tile of queries, of whose dq a warpgroup makes half, or in its turn all.
-  PLINTH_DEVICE void run_turn(const Work& t, int32_t head, int32_t tile, bool asks, OwnRows& keys,
-                              OwnRows& values, Gradient& dk, Gradient& dv, bool accumulate) {
+  // Calls f(whether the warpgroup makes dq of the present tile of queries, or half of it).
+  template <class F>
+  PLINTH_DEVICE void by_turns(F f) {
     if (!Tile::kDqByTurns || steps % 2 == group) {
-      run_tile<true>(t, head, tile, asks, keys, values, dk, dv, accumulate);
+      f(std::true_type{});
     } else {
-      run_tile<false>(t, head, tile, asks, keys, values, dk, dv, accumulate);
-    }
-  }
-
-  // Before the first tile under a functor's mask.
-  PLINTH_DEVICE static void clear(Gradient& gradient) {
-    if constexpr (Rule::kMasks) {
-      PLINTH_UNROLL
-      for (int i = 0; i < Tile::kColumns / 2; ++i) gradient[i] = 0;
+      f(std::false_type{});
     }
   }
 
@@ -448,17 +363,16 @@ struct BackwardConsumer {
     return Work(a.desc, a.lengths, a.order, a.tiles, not_ahead(number));
   }
 
-  PLINTH_DEVICE void run(const TensorMap& dk_map, const TensorMap& dv_map) {
+  // Calls f(work, rows of keys and of values, dk, dv) for each piece of work, and writes what it
+  // has made of the gradients.
+  template <class F>
+  PLINTH_DEVICE void each_piece(const TensorMap& dk_map, const TensorMap& dv_map, F f) {
     each_work([&](const Work& t, int32_t number) {
       Gradient dk, dv;
-      clear(dk);
-      clear(dv);
       OwnRows keys, values;
       get_rows(Keys::tile(key_place()), keys);
       get_rows(Values::tile(key_place()), values);
-      each_tile(t, [&](int32_t head, int32_t tile, bool asks, bool accumulate) {
-        run_turn(t, head, tile, asks, keys, values, dk, dv, accumulate);
-      });
+      f(t, keys, values, dk, dv);
       finish(dk_map, dv_map, again(number), dk, dv);
     });
   }

@@ -2,6 +2,8 @@
 
 // The launch of the backward kernel for sm_90a, and of what stands before and after it.
 
+#include "kernels/attention/hopper/backward_described.cuh"
+#include "kernels/attention/hopper/backward_scaled.cuh"
 #include "kernels/attention/hopper/backward_wide.cuh"
 #include "kernels/attention/hopper/maps.h"
 
@@ -22,12 +24,17 @@ KeyOrder key_order(const AttentionDesc& d, int64_t keys, uint32_t blocks) {
   return all && ceil_div(d.kv_len, keys) <= blocks ? KeyOrder::Shifted : KeyOrder::Descending;
 }
 
+template <class Tile, class T, class Rule>
+using BackwardConsumerOf =
+    std::conditional_t<Tile::kWide, WideBackwardConsumer<Tile, T, Rule>,
+                       std::conditional_t<Rule::kScaleOnly, ScaledBackwardConsumer<Tile, T, Rule>,
+                                          DescribedBackwardConsumer<Tile, T, Rule>>>;
+
 template <class T, int kColumns, class Rule>
 void launch_hopper_backward(Stream stream, const AttentionDesc& d, const Gradients<T>& x,
                             const BackwardWorkspace& workspace, const Rule& rule) {
   using Tile = BackwardTile<T, kColumns>;
-  using Consumer = std::conditional_t<Tile::kWide, WideBackwardConsumer<Tile, T, Rule>,
-                                      BackwardConsumer<Tile, T, Rule>>;
+  using Consumer = BackwardConsumerOf<Tile, T, Rule>;
   const int64_t tiles = tiles_of(d, d.kv_len, Tile::kKeys);
   const int64_t count = tiles * d.kv_heads;
   const auto blocks =

@@ -45,10 +45,8 @@ PLINTH_DEVICE void fetch_backward(const TensorMap& q_map, const TensorMap& k_map
             int64_t{a.workspace.index(head, t.first_tile, tile)} * 2 * Tile::kQueries;
         bulk_load(Tile::statistics(q), Global<const float>(a.workspace.statistics + statistics),
                   Tile::kStatisticsBytes, Queries::full(q));
-        // Of as many stages it is freed before queries.
-        load_rows<Tile::kQueries, Tile::kColumns, Tile::kBoxColumns>(
-            Tile::kDoutStages == Tile::kStages ? Douts::start_free(o) : Douts::start(o), dout_map,
-            row, head, t.batch, Douts::full(o));
+        load_rows<Tile::kQueries, Tile::kColumns, Tile::kBoxColumns>(Douts::start(o), dout_map, row,
+                                                                     head, t.batch, Douts::full(o));
         q.advance();
         o.advance();
       }
@@ -81,7 +79,7 @@ template <class Tile, class T, class Rule>
 struct DqAdder {
   using Sums = typename Tile::Sums;
   static_assert(Tile::kConsumers == 2);
-  static constexpr bool kTellsLate = Tile::leaves_registers(Rule::kScaleOnly);
+  static constexpr bool kTellsLate = Rule::kScaleOnly;  // which takes registers
   const BackwardArguments<T, Rule>& a;
   int32_t pieces = 0;     // that were added: places in the ring follow
   int32_t told_rank = 0;  // of the tile that others have not been told of; 0: none

@@ -26,8 +26,9 @@ struct BackwardSizes {
   static constexpr int kDqMakers = kDqByTurns ? 1 : 2, kDqParts = kWide ? 2 : 1;
   static constexpr int kDqPieces = kDqMakers * kDqParts, kDqColumns = kColumns / kDqPieces;
   static constexpr uint32_t kDqBytes = kQueries * kDqColumns * 4;  // of a piece
-  // Tiles of dout and of slopes.
-  static constexpr int kDoutStages = kWide ? 1 : 2, kSlopeStages = kWide ? 1 : 2;
+  // Tiles of queries, of dout, and of slopes.
+  static constexpr int kQueryStages = kWide ? 2 : 3, kDoutStages = kWide ? 1 : 2;
+  static constexpr int kSlopeStages = kWide ? 1 : 2;
 };
 
 // The workspace, by tiles of queries: those of all problems of a head, then the next head's.
@@ -179,18 +180,13 @@ template <class T, int kColumns_>
 struct BackwardTile : BackwardSizes<kColumns_> {
   using Sizes = BackwardSizes<kColumns_>;
   using Sizes::kConsumers, Sizes::kKeys, Sizes::kQueries, Sizes::kWide;
-  using Sizes::kDoutStages, Sizes::kSlopeStages, Sizes::kDqBytes;
+  using Sizes::kQueryStages, Sizes::kDoutStages, Sizes::kSlopeStages, Sizes::kDqBytes;
   static constexpr int kColumns = kColumns_;
-  static constexpr int kThreads = 128 * (kConsumers + 1), kStages = 2;
-  // Of a thread, by whether scores are scaled alone: whether consumers leave the first warpgroup
-  // more registers than it must have.
-  static constexpr bool leaves_registers(bool scale_only) { return scale_only && kColumns != 128; }
-  static constexpr int producer_registers(bool scale_only) {
-    return leaves_registers(scale_only) ? 56 : 40;
-  }
-  static constexpr int consumer_registers(bool scale_only) {
-    return leaves_registers(scale_only) ? 224 : 232;
-  }
+  static constexpr int kThreads = 128 * (kConsumers + 1), kNumberStages = 2;
+  // Of a thread, by whether scores are scaled alone: then consumers leave the first warpgroup more
+  // registers than it must have.
+  static constexpr int producer_registers(bool scale_only) { return scale_only ? 56 : 40; }
+  static constexpr int consumer_registers(bool scale_only) { return scale_only ? 224 : 232; }
   static constexpr Swizzle kSwizzle = Swizzle::Bytes128;
   static constexpr int kBoxColumns = 64;
   using KeyRows = Operand<Major::K, kSwizzle, kKeys>;      // rows of k or v, by their columns
@@ -207,17 +203,17 @@ struct BackwardTile : BackwardSizes<kColumns_> {
   // Tiles from the start; then those of slopes, and of weights that one consumer sends the other;
   // then statistics, and numbers of work.
   static constexpr uint32_t kSlopesAt =
-      2 * kKeyBytes + (kStages + kDoutStages) * kQueryBytes + kConsumers * kDqBytes;
+      2 * kKeyBytes + (kQueryStages + kDoutStages) * kQueryBytes + kConsumers * kDqBytes;
   static constexpr uint32_t kWeightsAt = kSlopesAt + kSlopeStages * kSlopeBytes;
   static constexpr uint32_t kStatisticsAt = kWeightsAt + kWeightBytes;
-  static constexpr uint32_t kNumbersAt = kStatisticsAt + kStages * kStatisticsBytes;
-  static constexpr uint32_t kBarriers = kNumbersAt + kStages * 16;
+  static constexpr uint32_t kNumbersAt = kStatisticsAt + kQueryStages * kStatisticsBytes;
+  static constexpr uint32_t kBarriers = kNumbersAt + kNumberStages * 16;
   using Keys = Ring<T, 1, kKeyBytes, 0, kBarriers>;
   using Values = Ring<T, 1, kKeyBytes, Keys::kEnd, Keys::kBarriersEnd>;
-  using Queries = Ring<T, kStages, kQueryBytes, Values::kEnd, Values::kBarriersEnd>;
+  using Queries = Ring<T, kQueryStages, kQueryBytes, Values::kEnd, Values::kBarriersEnd>;
   using Douts = Ring<T, kDoutStages, kQueryBytes, Queries::kEnd, Queries::kBarriersEnd>;
   using Sums = Ring<float, kConsumers, kDqBytes, Douts::kEnd, Douts::kBarriersEnd>;
-  using Numbers = Ring<int32_t, kStages, 16, kNumbersAt, Sums::kBarriersEnd>;
+  using Numbers = Ring<int32_t, kNumberStages, 16, kNumbersAt, Sums::kBarriersEnd>;
   static_assert(Sums::kEnd == kSlopesAt);
   using Random = SharedDropout<Numbers::kBarriersEnd>;
   static constexpr uint32_t kSharedBytes = Random::kEnd;

@@ -12,7 +12,7 @@ using namespace plinth::device;
 // Before a function that several places call and that the emulator is to leave out of, or keep, in
 // all of them at once (emulate/omission.h).
 #if defined(PLINTH_EMULATE) && !defined(__CUDACC__) && !defined(__clang__)
-#define PLINTH_ONE_COPY [[gnu::noinline, gnu::optimize("no-optimize-sibling-calls")]]
+#define PLINTH_ONE_COPY [[gnu::noinline, gnu::noclone, gnu::optimize("no-optimize-sibling-calls")]]
 #else
 #define PLINTH_ONE_COPY
 #endif
