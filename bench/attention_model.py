@@ -93,7 +93,13 @@ def backward(head_dim, length, causal, blocks):
     moved += (1 if narrow else 2) * parts * keys * queries * 2 + keys * row
     moved += 2 * queries * row + keys * queries * 2 + 2 * queries * head_dim * 4
     elementwise = keys * queries * (1 / EXPONENTIALS + 9 / LANES)
-    step = max(products, moved / SHARED) + elementwise / 2
+    exposed = elementwise / 2
+    if not wide:
+        # dk reads slopes too. Exponentials and slopes run under three tenths of the products, slopes of weights and
+        # half of dk; then the warpgroups meet.
+        moved += keys * queries * 2
+        exposed = max(0, exposed - 0.3 * products) + 150
+    step = max(products, moved / SHARED) + exposed
     alone = 2 * keys * row / SHARED + 2 * products + 1500
     heads = heads_of(head_dim, length)
     costs = []
