@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Checks and measures Plinth on a machine with a GPU: needs nvcc, CMake, ninja and Python (with PyTorch for
-# the peers), no network, and what scripts/gpu_carry.sh put into a folder.
+# Checks and measures Plinth on a machine with a GPU: needs nvcc, CMake and ninja (unless it was built before),
+# Python (with PyTorch for the peers), no network, and what scripts/gpu_carry.sh put into a folder.
 #
 #   scripts/gpu_check.sh [--carry FOLDER] [--out FOLDER] PART...
 #
-#   build       the cuda preset for this GPU's architecture, with the tests
+#   build       the cuda preset for this GPU's architecture, with the tests; unpacked where the folder has them built
 #   test        every test that needs a GPU
 #   memcheck, racecheck, initcheck, synccheck
 #               the op table and the CUDA tests under that tool of compute-sanitizer
@@ -43,7 +43,7 @@ while [ $# -gt 0 ]; do
 done
 [ ${#parts[@]} -gt 0 ] || die "name at least one part of: $all_parts"
 [ -f "$carry/commit" ] || die "$carry has no file 'commit'; make it where Debian's packages are: scripts/gpu_carry.sh"
-command -v nvcc > /dev/null || die "nvcc is not on PATH"
+[ -f "$carry/built.tar.xz" ] || command -v nvcc > /dev/null || die "nvcc is not on PATH"
 
 carry=$(cd "$carry" && pwd)
 mkdir -p "$out"
@@ -65,6 +65,13 @@ architecture() {
 }
 
 part_build() {
+  if [ -f "$carry/built.tar.xz" ]; then
+    tar -C "$carry" -xJf "$carry/built.tar.xz"
+    rm -rf "$build"
+    mkdir -p build
+    mv "$carry/build/cuda" "$build"
+    return
+  fi
   export CPLUS_INCLUDE_PATH=$carry/usr/include
   cmake --preset cuda -DCMAKE_CUDA_ARCHITECTURES="$(architecture)" -DPLINTH_EMULATOR=OFF -DPLINTH_BENCH=OFF \
     -DCMAKE_PREFIX_PATH="$carry/usr"

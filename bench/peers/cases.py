@@ -13,6 +13,7 @@ TINY = {"layers": 2, "dim": 64, "heads": 2, "seq": 64, "batch": 4, "vocab": 256}
 
 ALL_PEERS = ("eager", "compile", "triton")
 ATTENTION_PEERS = ("cudnn", "flash", "flex")
+COMPILED_PEERS = ("compile", "flex")
 GPU = {"device": "cuda", "dtype": "bfloat16", "goal": 1.0, "peers": ALL_PEERS, "repetitions": 40}
 
 

@@ -12,6 +12,7 @@ bench/results/<device>/<name>.json, together with the device's measured ceilings
 
 import argparse
 import concurrent.futures
+import os
 import statistics
 import sys
 from pathlib import Path
@@ -68,6 +69,23 @@ def started(commands, device, at_once):
                 future.result().close()
         raise failed[0]
     return {side: future.result() for side, future in starting.items()}
+
+
+def compile_ahead(all_cases):
+    """Lets PyTorch's cache on disk have what it compiles for each case, which takes seconds of one core: all cases at
+    once, before any is measured."""
+    commands = [
+        (workers.torch_command(mode, case.torch_arguments()), case.device)
+        for case in all_cases
+        for mode in case.peers
+        if mode in cases.COMPILED_PEERS and case.starts_together
+    ]
+
+    def compile_one(command):
+        workers.Worker(*command).close()
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(compile_one, commands))
 
 
 def start_workers(case, plinth, kept=()):
@@ -148,8 +166,10 @@ def main():
             report.write_results(arguments.device, name, rows[name], found)
 
     kept = None if arguments.device == "cpu" else {}
+    chosen = list(filter(wanted, cases.of(arguments.device)))
     try:
-        for case in filter(wanted, cases.of(arguments.device)):
+        compile_ahead(chosen)
+        for case in chosen:
             keep(case.bench, measure_case(case, plinth, arguments.turns, ceiling, kept))
         if wanted(cases.STARTUP) and arguments.device == "cpu":
             keep("startup", measure_startup(cases.STARTUP, plinth, arguments.turns))
