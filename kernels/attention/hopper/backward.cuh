@@ -143,8 +143,7 @@ struct BackwardConsumer {
       return;
     clear_rows<Tile::kKeys>(Keys::tile(key_place()), begin);
     clear_rows<Tile::kKeys>(Values::tile(key_place()), begin);
-    // From registers, the first product that reads them comes after that of store_slopes().
-    if constexpr (!kRowsInRegisters) fence_async_shared();
+    fence_async_shared();
     named_sync(kBothConsumers, kThreads);
   }
   PLINTH_ONE_COPY PLINTH_DEVICE void clear_queries(const Work& t, int32_t tile,
@@ -309,22 +308,23 @@ struct BackwardConsumer {
   PLINTH_DEVICE void finish(const TensorMap& dk_map, const TensorMap& dv_map, const Work& t,
                             Gradient& dk, Gradient& dv) {
     const bool any = has_gradient(t);
-    named_sync(kBothConsumers, kThreads);  // nobody reads the keys any more
-    store_gradient(dk, static_cast<float>(a.desc.scale), any, Keys::tile(key_place()));
-    store_gradient(dv, 1, any, Values::tile(key_place()));
+    named_sync(kBothConsumers, kThreads);  // nobody reads keys or queries any more
+    Keys::release(key_place());
+    store_gradient(dk, static_cast<float>(a.desc.scale), any, Tile::dk_tile());
+    store_gradient(dv, 1, any, Tile::dv_tile());
     fence_async_shared();
     sync_own();
-    write_rows(dk_map, Keys::tile(key_place()), a.dk, a.desc.dk, t);
-    if (write_rows(dv_map, Values::tile(key_place()), a.dv, a.desc.dv, t)) sync_own();
-    free_keys();
+    write_rows(dk_map, Tile::dk_tile(), a.dk, a.desc.dk, t);
+    if (write_rows(dv_map, Tile::dv_tile(), a.dv, a.desc.dv, t)) sync_own();
+    end_work();
   }
   // Ends a piece of work, when its gradients have left shared memory.
-  PLINTH_DEVICE void free_keys() {
+  PLINTH_DEVICE void end_work() {
     if (thread_index() % 128 == 0) {
       bulk_commit();
       bulk_wait_read<0>();
+      mbarrier_arrive(Tile::gradients_gone());
     }
-    Keys::release(key_place());
     ++works;
   }
 
@@ -398,6 +398,7 @@ PLINTH_KERNEL
       Tile::Douts::init(Tile::kConsumers);
       Tile::Sums::init(1);
       Tile::Numbers::init(1);
+      mbarrier_init(Tile::gradients_gone(), Tile::kConsumers);
       mbarrier_fence_init();
       if constexpr (!Rule::kScaleOnly) Tile::Random::read(arguments.dropout);
     }

@@ -32,6 +32,7 @@ PLINTH_DEVICE void fetch_backward(const TensorMap& q_map, const TensorMap& k_map
         Values::start_free(k), v_map, t.k_begin + t.first, t.kv_head, t.batch, Values::full(k));
     // The place of the number before: consumers have read it, since they have freed its keys.
     if (!first) mbarrier_arrive(Numbers::empty(n));
+    mbarrier_wait(Tile::gradients_gone(), k.parity ^ 1);
     k.advance();
     for (int32_t head = t.kv_head * a.group; head < (t.kv_head + 1) * a.group; ++head) {
       int32_t tile = t.start;

@@ -215,13 +215,22 @@ struct BackwardTile : BackwardSizes<kColumns_> {
   using Sums = Ring<float, kConsumers, kDqBytes, Douts::kEnd, Douts::kBarriersEnd>;
   using Numbers = Ring<int32_t, kNumberStages, 16, kNumbersAt, Sums::kBarriersEnd>;
   static_assert(Sums::kEnd == kSlopesAt);
-  using Random = SharedDropout<Numbers::kBarriersEnd>;
+  static constexpr uint32_t kGradientsGone = Numbers::kBarriersEnd;  // a barrier
+  using Random = SharedDropout<kGradientsGone + 16>;
   static constexpr uint32_t kSharedBytes = Random::kEnd;
   using Work = KeyTile<kKeys, kQueries>;
 
   PLINTH_DEVICE static Shared<float> statistics(const typename Queries::Place& at) {
     return shared_array<float>(kStatisticsAt + static_cast<uint32_t>(at.stage) * kStatisticsBytes,
                                2 * kQueries);
+  }
+  // Gradients of keys and values leave through the places of queries and of dout, which are fetched
+  // again when they are gone: so the next keys and values are fetched meanwhile.
+  PLINTH_DEVICE static Shared<T> dk_tile() { return shared_array<T>(Values::kEnd, kKeyBytes / 2); }
+  PLINTH_DEVICE static Shared<T> dv_tile() { return shared_array<T>(Queries::kEnd, kKeyBytes / 2); }
+  static_assert(kQueryStages * kQueryBytes >= kKeyBytes && kDoutStages * kQueryBytes >= kKeyBytes);
+  PLINTH_DEVICE static Shared<Mbarrier> gradients_gone() {
+    return shared_array<Mbarrier>(kGradientsGone, 1);
   }
 };
 

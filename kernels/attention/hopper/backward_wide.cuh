@@ -160,16 +160,17 @@ struct WideBackwardConsumer : BackwardConsumer<Tile_, T, Rule> {
     ++steps;
   }
 
-  // The warpgroup's gradient to the place of the rows that it is of, and from there on.
+  // The warpgroup's gradient to shared memory, and from there on. What lies in that place, only the
+  // warpgroup itself has read since both met.
   PLINTH_DEVICE void finish_one(const TensorMap& map, Shared<T> tile, Global<T> to,
                                 const AttentionDesc::Strides& strides, float scale, const Work& t,
                                 Gradient& gradient) {
-    named_sync(kBothConsumers, kThreads);  // nobody reads keys and values any more
+    Keys::release(this->key_place());
     this->store_gradient(gradient, scale, Base::has_gradient(t), tile);
     fence_async_shared();
     this->sync_own();
     if (this->write_rows(map, tile, to, strides, t)) this->sync_own();
-    this->free_keys();
+    this->end_work();
   }
 
   PLINTH_DEVICE void run(const TensorMap& dk_map, const TensorMap& dv_map) {
@@ -179,8 +180,7 @@ struct WideBackwardConsumer : BackwardConsumer<Tile_, T, Rule> {
         this->each_tile(t, [&](int32_t head, int32_t tile, bool, bool accumulate) {
           run_values_tile(t, head, tile, dv, accumulate);
         });
-        finish_one(dv_map, Values::tile(this->key_place()), a.dv, a.desc.dv, 1, this->again(number),
-                   dv);
+        finish_one(dv_map, Tile::dv_tile(), a.dv, a.desc.dv, 1, this->again(number), dv);
       });
     } else {
       this->each_work([&](const Work& t, int32_t number) {
@@ -188,8 +188,8 @@ struct WideBackwardConsumer : BackwardConsumer<Tile_, T, Rule> {
         this->each_tile(t, [&](int32_t, int32_t tile, bool, bool accumulate) {
           run_keys_tile(t, tile, dk, accumulate);
         });
-        finish_one(dk_map, Keys::tile(this->key_place()), a.dk, a.desc.dk,
-                   static_cast<float>(a.desc.scale), this->again(number), dk);
+        finish_one(dk_map, Tile::dk_tile(), a.dk, a.desc.dk, static_cast<float>(a.desc.scale),
+                   this->again(number), dk);
       });
     }
   }
