@@ -83,7 +83,7 @@ const Case kFew{.name = "few queries",
 
 // The same for the backward kernel of 256 columns, whose tiles have 64 keys.
 const Case kWideShort{.name = "wide, short",
-                      .batch = 3,
+                      .batch = 9,
                       .heads = 1,
                       .kv_heads = 1,
                       .q_len = 5,
@@ -217,6 +217,7 @@ TEST(AttentionHopper, FailsWithoutAnyOfThemWithDropoutAndSoftCap) {
     c.soft_cap = 2;
   }
   cases[0].q_len = 5;
+  cases[0].batch = 12;
   // Where all products are waited for at once, it matters little which of them are a group.
   expect_none_idle(cases, 80, {"wgmma_commit"}, [](const Case&) { return hopper<BFloat16>(); });
 }

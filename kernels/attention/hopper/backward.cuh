@@ -224,8 +224,8 @@ struct BackwardConsumer {
 
   // A piece of a tile of dq to shared memory, from where it is added to the others'.
   PLINTH_DEVICE void hand_over(DqPart& dq, int part = 0) const {
-    const auto place = Sums::Place::after(
-        Tile::kDqByTurns ? steps : (steps * Tile::kDqParts + part) * Tile::kDqMakers + half);
+    const auto place = Sums::Place::after((steps * Tile::kDqParts + part) * Tile::kDqMakers +
+                                          (Tile::kDqByTurns ? 0 : half));
     mbarrier_wait(Sums::empty(place), place.parity ^ 1);
     put(Sums::tile(place), dq);
     fence_async_shared();
@@ -309,7 +309,7 @@ struct BackwardConsumer {
                             Gradient& dk, Gradient& dv) {
     const bool any = has_gradient(t);
     named_sync(kBothConsumers, kThreads);  // nobody reads keys or queries any more
-    Keys::release(key_place());
+    free_keys(any);
     store_gradient(dk, static_cast<float>(a.desc.scale), any, Tile::dk_tile());
     store_gradient(dv, 1, any, Tile::dv_tile());
     fence_async_shared();
@@ -317,6 +317,14 @@ struct BackwardConsumer {
     write_rows(dk_map, Tile::dk_tile(), a.dk, a.desc.dk, t);
     if (write_rows(dv_map, Tile::dv_tile(), a.dv, a.desc.dv, t)) sync_own();
     end_work();
+  }
+  // Nobody reads keys any more. Where work is not taken early, the number is freed with them.
+  PLINTH_DEVICE void free_keys(bool any) const {
+    if constexpr (kTakesWorkEarly<Tile, Rule>) {
+      Keys::release(key_place());
+      if (any) return;
+    }
+    free_number();
   }
   // Ends a piece of work, when its gradients have left shared memory.
   PLINTH_DEVICE void end_work() {
@@ -327,6 +335,9 @@ struct BackwardConsumer {
     }
     ++works;
   }
+
+  // Lets the next piece of work be taken, when all threads have read this one's number.
+  PLINTH_DEVICE void free_number() const { Numbers::release(Numbers::Place::after(works)); }
 
   // Calls f(work, its number) for each piece of work of the block.
   template <class F>
@@ -397,7 +408,7 @@ PLINTH_KERNEL
       Tile::Queries::init(Tile::kConsumers);
       Tile::Douts::init(Tile::kConsumers);
       Tile::Sums::init(1);
-      Tile::Numbers::init(1);
+      Tile::Numbers::init(Tile::kConsumers + Tile::kSumStages);
       mbarrier_init(Tile::gradients_gone(), Tile::kConsumers);
       mbarrier_fence_init();
       if constexpr (!Rule::kScaleOnly) Tile::Random::read(arguments.dropout);
@@ -406,14 +417,16 @@ PLINTH_KERNEL
     // Alike in all lanes, which the compiler does not see by itself.
     const auto warpgroup = static_cast<int32_t>(shuffle(thread_index() / 128, 0));
     if (warpgroup == 0) {
-      registers_decrease<Tile::producer_registers(Rule::kScaleOnly)>();
-      if (warp_index() == 0 && elect_one()) {
+      registers_decrease<Tile::kProducerRegisters>();
+      const auto warp = static_cast<int32_t>(warp_index());
+      if (warp > Tile::kSumStages || !elect_one()) return;
+      if (warp == 0) {
         fetch_backward<Tile>(q_map, k_map, v_map, dout_map, arguments);
-      } else if (warp_index() == 1 && elect_one()) {
-        add_dq<Tile>(arguments);
+      } else {
+        DqAdder<Tile, T, Rule>{arguments, {warp - 1, 0}}.run();
       }
     } else {
-      registers_increase<Tile::consumer_registers(Rule::kScaleOnly)>();
+      registers_increase<Tile::kConsumerRegisters>();
       Consumer(arguments, warpgroup - 1).run(dk_map, dv_map);
     }
   }

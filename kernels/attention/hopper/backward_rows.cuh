@@ -36,10 +36,10 @@ PLINTH_KERNEL void backward_statistics(const PLINTH_GRID_CONSTANT AttentionDesc 
                                        Global<const float> dlse) {
   constexpr int kQueries = BackwardSizes<kColumns>::kQueries, kLanes = kColumns / 8;
   const RowTile<kQueries> t(d, lengths, workspace);
-  if (thread_index() == 0) {
-    workspace.done[t.index] = 0;
-    if (t.index == 0) workspace.ticket[0] = 0;
-  }
+  constexpr int kMakers = BackwardSizes<kColumns>::kDqMakers;
+  if (thread_index() < kMakers)
+    workspace.done[t.index * kMakers + static_cast<int32_t>(thread_index())] = 0;
+  if (thread_index() == 0 && t.index == 0) workspace.ticket[0] = 0;
   const auto lane = static_cast<int32_t>(thread_index()) % kLanes;
   for (int32_t row = static_cast<int32_t>(thread_index()) / kLanes; row < kQueries;
        row += kRowThreads / kLanes) {
@@ -82,7 +82,7 @@ PLINTH_KERNEL void backward_dq(const PLINTH_GRID_CONSTANT AttentionDesc d, Lengt
   constexpr int kQueries = Sizes::kQueries, kUnits = kColumns / 8;
   const RowTile<kQueries> t(d, lengths, workspace);
   const auto first = static_cast<int32_t>(t.problem.first);
-  const int32_t done = workspace.done[t.index];
+  const int32_t done = workspace.done[t.index * Sizes::kDqMakers];
   const bool seen = done > 0;
   const auto scale = static_cast<float>(d.scale);
   for (auto i = static_cast<int32_t>(thread_index()); i < t.rows * kUnits; i += kRowThreads) {

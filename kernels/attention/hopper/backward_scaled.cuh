@@ -103,6 +103,7 @@ struct ScaledBackwardConsumer : BackwardConsumer<Tile_, T, Rule> {
     if constexpr (has_next) begin_scores(t, next, 1, keys, scores);
     this->template meet<makes_dq>();
     if constexpr (!makes_dq) this->sync_own();  // its own slopes, for dk
+    if constexpr (!has_next) this->free_number();
     wgmma_wait<has_next ? 1 : 0>(dv, weights);
     Douts::release(this->dout_place());
     if constexpr (makes_dq) {

@@ -29,15 +29,18 @@ struct BackwardSizes {
   // Tiles of queries, of dout, and of slopes.
   static constexpr int kQueryStages = kWide ? 2 : 3, kDoutStages = kWide ? 1 : 2;
   static constexpr int kSlopeStages = kWide ? 1 : 2;
+  // Of pieces of dq; each has a warp that adds what lies there.
+  static constexpr int kSumStages = kWide ? 2 : 3;
+  static_assert(kDqParts == 1 || kSumStages == kDqMakers);
 };
 
 // The workspace, by tiles of queries: those of all problems of a head, then the next head's.
 struct BackwardWorkspace {
   Global<float> statistics;  // of each tile kQueries lse in units of log 2, then kQueries deltas
   Global<float> dq;          // sums, in the order in which warpgroups hold them
-  Global<int32_t> done;      // key tiles that have been added to dq
-  Global<int32_t> ticket;    // the next piece of work that no block has taken
-  int32_t tiles;             // of one head
+  Global<int32_t> done;    // key tiles that have been added to what each maker has of a tile of dq
+  Global<int32_t> ticket;  // the next piece of work that no block has taken
+  int32_t tiles;           // of one head
 
   static constexpr size_t kAlignment = 256;
 
@@ -70,15 +73,17 @@ struct BackwardWorkspaceSizes {
         static_cast<size_t>(d.heads * BackwardWorkspace::tiles_of_head(d, Sizes::kQueries));
     statistics = BackwardWorkspace::aligned(tiles * 2 * Sizes::kQueries * sizeof(float));
     dq = BackwardWorkspace::aligned(tiles * Sizes::kDqPieces * Sizes::kDqBytes);
-    done = BackwardWorkspace::aligned((tiles + 1) * sizeof(int32_t));
+    done = BackwardWorkspace::aligned((tiles * Sizes::kDqMakers + 1) * sizeof(int32_t));
   }
   size_t total() const { return statistics + dq + done; }
   BackwardWorkspace at(const AttentionDesc& d, void* workspace) const {
+    using Sizes = BackwardSizes<kColumns>;
     auto* const bytes = static_cast<std::byte*>(workspace);
-    const int64_t tiles = BackwardWorkspace::tiles_of_head(d, BackwardSizes<kColumns>::kQueries);
+    const int64_t tiles = BackwardWorkspace::tiles_of_head(d, Sizes::kQueries);
     auto* const done_flags = reinterpret_cast<int32_t*>(bytes + statistics + dq);
     return {reinterpret_cast<float*>(bytes), reinterpret_cast<float*>(bytes + statistics),
-            done_flags, done_flags + d.heads * tiles, static_cast<int32_t>(tiles)};
+            done_flags, done_flags + d.heads * tiles * Sizes::kDqMakers,
+            static_cast<int32_t>(tiles)};
   }
 };
 
@@ -180,13 +185,11 @@ template <class T, int kColumns_>
 struct BackwardTile : BackwardSizes<kColumns_> {
   using Sizes = BackwardSizes<kColumns_>;
   using Sizes::kConsumers, Sizes::kKeys, Sizes::kQueries, Sizes::kWide;
-  using Sizes::kQueryStages, Sizes::kDoutStages, Sizes::kSlopeStages, Sizes::kDqBytes;
+  using Sizes::kDqBytes;
+  using Sizes::kQueryStages, Sizes::kDoutStages, Sizes::kSlopeStages, Sizes::kSumStages;
   static constexpr int kColumns = kColumns_;
-  static constexpr int kThreads = 128 * (kConsumers + 1), kNumberStages = 2;
-  // Of a thread, by whether scores are scaled alone: then consumers leave the first warpgroup more
-  // registers than it must have.
-  static constexpr int producer_registers(bool scale_only) { return scale_only ? 56 : 40; }
-  static constexpr int consumer_registers(bool scale_only) { return scale_only ? 224 : 232; }
+  static constexpr int kThreads = 128 * (kConsumers + 1);
+  static constexpr int kProducerRegisters = 40, kConsumerRegisters = 232;  // of a thread
   static constexpr Swizzle kSwizzle = Swizzle::Bytes128;
   static constexpr int kBoxColumns = 64;
   using KeyRows = Operand<Major::K, kSwizzle, kKeys>;      // rows of k or v, by their columns
@@ -203,17 +206,17 @@ struct BackwardTile : BackwardSizes<kColumns_> {
   // Tiles from the start; then those of slopes, and of weights that one consumer sends the other;
   // then statistics, and numbers of work.
   static constexpr uint32_t kSlopesAt =
-      2 * kKeyBytes + (kQueryStages + kDoutStages) * kQueryBytes + kConsumers * kDqBytes;
+      2 * kKeyBytes + (kQueryStages + kDoutStages) * kQueryBytes + kSumStages * kDqBytes;
   static constexpr uint32_t kWeightsAt = kSlopesAt + kSlopeStages * kSlopeBytes;
   static constexpr uint32_t kStatisticsAt = kWeightsAt + kWeightBytes;
   static constexpr uint32_t kNumbersAt = kStatisticsAt + kQueryStages * kStatisticsBytes;
-  static constexpr uint32_t kBarriers = kNumbersAt + kNumberStages * 16;
+  static constexpr uint32_t kBarriers = kNumbersAt + 16;
   using Keys = Ring<T, 1, kKeyBytes, 0, kBarriers>;
   using Values = Ring<T, 1, kKeyBytes, Keys::kEnd, Keys::kBarriersEnd>;
   using Queries = Ring<T, kQueryStages, kQueryBytes, Values::kEnd, Values::kBarriersEnd>;
   using Douts = Ring<T, kDoutStages, kQueryBytes, Queries::kEnd, Queries::kBarriersEnd>;
-  using Sums = Ring<float, kConsumers, kDqBytes, Douts::kEnd, Douts::kBarriersEnd>;
-  using Numbers = Ring<int32_t, kNumberStages, 16, kNumbersAt, Sums::kBarriersEnd>;
+  using Sums = Ring<float, kSumStages, kDqBytes, Douts::kEnd, Douts::kBarriersEnd>;
+  using Numbers = Ring<int32_t, 1, 16, kNumbersAt, Sums::kBarriersEnd>;
   static_assert(Sums::kEnd == kSlopesAt);
   static constexpr uint32_t kGradientsGone = Numbers::kBarriersEnd;  // a barrier
   using Random = SharedDropout<kGradientsGone + 16>;
@@ -233,6 +236,11 @@ struct BackwardTile : BackwardSizes<kColumns_> {
     return shared_array<Mbarrier>(kGradientsGone, 1);
   }
 };
+
+// Whether consumers let the next piece of work be taken at the last tile of queries of this one, if
+// it has any, or after they have freed its keys.
+template <class Tile, class Rule>
+inline constexpr bool kTakesWorkEarly = Rule::kScaleOnly && !Tile::kWide;
 
 // Named barriers; 0 is block_sync()'s.
 enum BackwardBarrier : uint32_t {

@@ -165,10 +165,11 @@ struct WideBackwardConsumer : BackwardConsumer<Tile_, T, Rule> {
   PLINTH_DEVICE void finish_one(const TensorMap& map, Shared<T> tile, Global<T> to,
                                 const AttentionDesc::Strides& strides, float scale, const Work& t,
                                 Gradient& gradient) {
-    Keys::release(this->key_place());
-    this->store_gradient(gradient, scale, Base::has_gradient(t), tile);
+    const bool any = Base::has_gradient(t);
+    this->store_gradient(gradient, scale, any, tile);
     fence_async_shared();
     this->sync_own();
+    this->free_keys(any);
     if (this->write_rows(map, tile, to, strides, t)) this->sync_own();
     this->end_work();
   }
