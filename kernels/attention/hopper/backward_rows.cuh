@@ -10,7 +10,9 @@ namespace plinth::kernels::cuda::attention {
 
 inline constexpr int kRowThreads = 256;
 
-// A tile of queries: block (x, y) has tile x of those of head y.
+// A tile of queries: block (x, y) has tile x of those of the head y before the last. The backward
+// kernel begins with the first heads and ends with the last ones: so it finds in the second cache
+// what was read before it last, and leaves there what is read after it first.
 template <int kQueries>
 struct RowTile {
   Problem problem;
@@ -19,7 +21,7 @@ struct RowTile {
   PLINTH_DEVICE RowTile(const AttentionDesc& d, const Lengths& lengths,
                         const BackwardWorkspace& workspace)
       : problem(problem_of(d, lengths, block_index().x, kQueries, false)),
-        head(static_cast<int32_t>(block_index().y)),
+        head(static_cast<int32_t>(d.heads) - 1 - static_cast<int32_t>(block_index().y)),
         index(workspace.index(head, 0, static_cast<int32_t>(block_index().x))) {
     rows = static_cast<int32_t>(attention::greatest(
         int64_t{0}, attention::least(problem.q_len - problem.first, int64_t{kQueries})));
