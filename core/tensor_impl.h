@@ -54,4 +54,8 @@ int64_t wrap_dim(int64_t d, int64_t dims, std::string_view op);
 // caller records the gradient.
 Tensor make_view(const Tensor& x, const Shape& shape, const Shape& strides, int64_t offset);
 
+// The view of which these are the parts along dimension d, in this order, as split() makes them;
+// undefined where they do not lie so. Not recorded.
+Tensor whole_of(const Tensors& parts, int64_t d);
+
 }  // namespace plinth

@@ -12,6 +12,7 @@
 #include "core/ops/factories.h"
 #include "core/ops/loops.h"
 #include "core/ops/on_device.h"
+#include "core/tensor_impl.h"
 #include "kernels/attention/attention_cuda.h"
 #include "kernels/attention/weights_cuda.h"
 
@@ -57,6 +58,15 @@ Tensor room_like(const Tensor& x) {
   return Tensor::empty({x.size(0), x.size(2), x.size(1), x.size(3)}, x.options()).transpose(1, 2);
 }
 
+// Room for the gradients of q, k and v: side by side where these are parts of one tensor, whose
+// gradient that then is.
+Tensors room_for_gradients(const Tensor& q, const Tensor& k, const Tensor& v) {
+  const Tensor whole = whole_of({q, k, v}, 1);
+  if (!whole.defined()) return {room_like(q), room_like(k), room_like(v)};
+  const NoGradGuard no_grad;
+  return room_like(whole).split({q.size(1), k.size(1), v.size(1)}, 1);
+}
+
 // What the forward pass saves, its inputs first.
 enum Saved : size_t { kQ, kK, kV, kBias, kSinks, kInputs, kOut = kInputs, kLse, kSlopes };
 
@@ -88,7 +98,8 @@ Tensors attention_backward(const BackwardContext& c, const Tensors& grads,
                            const AttentionPlan& plan) {
   const Tensor q = adjacent(c.saved(kQ)), k = adjacent(c.saved(kK)), v = adjacent(c.saved(kV));
   const Tensor out = adjacent(c.saved(kOut)), dout = adjacent(grads[0]);
-  const Tensor &lse = c.saved(kLse), dq = room_like(q), dk = room_like(k), dv = room_like(v);
+  const Tensors room = room_for_gradients(q, k, v);
+  const Tensor &lse = c.saved(kLse), &dq = room[0], &dk = room[1], &dv = room[2];
   const Tensor dlse = grads.size() > 1 ? plain(grads[1]) : Tensor();
   const Tensor dbias = wanted(c, kBias), dsinks = wanted(c, kSinks);
   AttentionPlan given = plan;

@@ -290,9 +290,28 @@ Tensors Tensor::split(const std::vector<int64_t>& sizes, int64_t d) const {
   check(start == size(d), ErrorKind::Shape, "split", "sizes add up to ", start, ", expected ",
         size(d), " (dimension ", d, " of shape ", shape(), ")");
   // One node for all parts: its gradient is written once, where slices would add up full tensors.
-  return record_multi(
-      "split", {*this}, std::move(parts), {},
-      [d](const BackwardContext&, const Tensors& grads) -> Tensors { return {cat(grads, d)}; });
+  return record_multi("split", {*this}, std::move(parts), {},
+                      [d](const BackwardContext&, const Tensors& grads) -> Tensors {
+                        // An op that has all the parts may write their gradients side by side.
+                        const Tensor whole = needs_grad(grads) ? Tensor() : whole_of(grads, d);
+                        return {whole.defined() ? whole : cat(grads, d)};
+                      });
+}
+
+Tensor whole_of(const Tensors& parts, int64_t d) {
+  const Tensor& first = parts[0];
+  Shape shape = first.shape();
+  shape[d] = 0;
+  for (const Tensor& part : parts) {
+    Shape expected = first.shape();
+    expected[d] = part.size(d);
+    const int64_t at = first.offset() + shape[d] * first.strides()[d];
+    if (part.storage() != first.storage() || part.dtype() != first.dtype() ||
+        part.shape() != expected || part.strides() != first.strides() || part.offset() != at)
+      return {};
+    shape[d] += part.size(d);
+  }
+  return make_view(first, shape, first.strides(), first.offset());
 }
 
 Tensors Tensor::chunk(int64_t chunks, int64_t d) const {
