@@ -224,8 +224,8 @@ PLINTH_DEVICE Vector<Out, W> stored(const compute_t<Out> (&values)[W]) {
   }
 }
 
-// F has types X and Out; f.with_function(g) calls g with a function from compute_t<X> to
-// compute_t<Out>.
+// F has types X and Out, and Y where there are two inputs; f.with_function(g) calls g with a
+// function from compute_t<X> to compute_t<Out>.
 template <int W, class F>
 PLINTH_KERNEL void map_kernel(DeviceLoop<2> loop, F f, Global<const typename F::X> x,
                               Global<typename F::Out> out) {
@@ -250,16 +250,18 @@ PLINTH_KERNEL void map_kernel(DeviceLoop<2> loop, F f, Global<const typename F::
 
 template <int W, class F>
 PLINTH_KERNEL void map2_kernel(DeviceLoop<3> loop, F f, Global<const typename F::X> x,
-                               Global<const typename F::X> y, Global<typename F::Out> out) {
+                               Global<const typename F::Y> y, Global<typename F::Out> out) {
   using X = typename F::X;
+  using Y = typename F::Y;
   using Out = typename F::Out;
-  Vector<X, W> a[kInFlight<W>], b[kInFlight<W>];
+  Vector<X, W> a[kInFlight<W>];
+  Vector<Y, W> b[kInFlight<W>];
   int64_t to[kInFlight<W>];
   for_own_vectors<W>(loop, [&](uint32_t s, uint32_t index, uint32_t lanes) {
     const auto at = loop.offsets(index);
     to[s] = at.of[0];
     a[s] = read_lanes<W, X>(x + at.of[1], loop.repeats[1], lanes);
-    b[s] = read_lanes<W, X>(y + at.of[2], loop.repeats[2], lanes);
+    b[s] = read_lanes<W, Y>(y + at.of[2], loop.repeats[2], lanes);
   });
   f.with_function([&](auto function) {
     for_own_vectors<W>(loop, [&](uint32_t s, uint32_t, uint32_t lanes) {
@@ -275,9 +277,10 @@ PLINTH_KERNEL void map2_kernel(DeviceLoop<3> loop, F f, Global<const typename F:
 }
 
 // A kernel for one function.
-template <class In, class Result, class Function>
+template <class In, class Result, class Function, class Second = In>
 struct Always {
   using X = In;
+  using Y = Second;
   using Out = Result;
   Function function;
   template <class G>
@@ -334,19 +337,22 @@ void launch_map(const char* name, void* stream, const Loop<2>& loop, F whole, G 
   });
 }
 
-// out = f(x, y).
+// out = f(x, y); y is no wider than x.
 template <class F, class G>
 void launch_map(const char* name, void* stream, const Loop<3>& loop, F whole, G single,
-                const typename G::X* x, const typename G::X* y, typename G::Out* out) {
+                const typename G::X* x, const typename G::Y* y, typename G::Out* out) {
   using X = typename G::X;
+  using Y = typename G::Y;
   using Out = typename G::Out;
+  static_assert(sizeof(Y) <= sizeof(X));
   constexpr int W = kMapWidth<X, Out>;
   if (elements(loop) == 0) return;
   for_each_part(simplified(loop), {0, 0, 0}, [&](const Loop<3>& part, std::array<int64_t, 3> at) {
     Out* const o = out + at[0];
-    const X *const a = x + at[1], *const b = y + at[2];
+    const X* const a = x + at[1];
+    const Y* const b = y + at[2];
     const bool vectors = !std::is_same_v<F, NoVectors> &&
-                         takes_vectors<3>(part, W, {sizeof(Out), sizeof(X), sizeof(X)}, {o, a, b});
+                         takes_vectors<3>(part, W, {sizeof(Out), sizeof(X), sizeof(Y)}, {o, a, b});
     const auto plan = device_loop(part, vectors ? W : 1);
     const auto s = static_cast<Stream>(stream);
     if constexpr (!std::is_same_v<F, NoVectors>) {

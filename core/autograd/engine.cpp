@@ -225,13 +225,22 @@ class Pass {
     }
   }
 
-  static Tensor fitted(Node* node, size_t i, const Edge& edge, const Tensor& gradient) {
+  // Whether nothing else than this gradient comes to where it goes, which needs no conversion.
+  bool arrives_alone_unconverted(const Edge& edge, DType dtype) {
+    if (capture_ || deferred_ || options_.create_graph) return false;
+    const State& state = states_[edge.node.get()];
+    const bool alone = state.dependencies == 1 && state.grads.empty();
+    return alone && edge.node->takes_unconverted(dtype);
+  }
+
+  Tensor fitted(Node* node, size_t i, const Edge& edge, const Tensor& gradient) {
     const OutputInfo& expected = edge.node->outputs[edge.index];
     check(gradient.shape() == expected.shape, ErrorKind::Shape, node->name(), "gradient of input ",
           i, " has shape ", gradient.shape(), ", expected ", expected.shape);
     if (anomaly_enabled()) check_no_nan(gradient, node->name() + " (backward)");
-    return gradient.dtype() == expected.options.dtype ? gradient
-                                                      : gradient.to(expected.options.dtype);
+    const bool fits = gradient.dtype() == expected.options.dtype ||
+                      arrives_alone_unconverted(edge, gradient.dtype());
+    return fits ? gradient : gradient.to(expected.options.dtype);
   }
 
   GradOptions options_;

@@ -67,6 +67,12 @@ Tensors AccumulateGrad::backward(const Tensors& grads) {
   return {};
 }
 
+// Where it is only added to what is there. Hooks get the leaf's dtype.
+bool AccumulateGrad::takes_unconverted(DType dtype) const {
+  const AutogradMeta& meta = leaf_.impl()->meta();
+  return meta.hooks.empty() && meta.grad.defined() && adds_unconverted(meta.grad.dtype(), dtype);
+}
+
 // ---- saved tensors ----
 
 SavedTensor::SavedTensor(const Tensor& tensor, const Node* owner) {

@@ -28,6 +28,8 @@ class Node : public std::enable_shared_from_this<Node> {
   virtual Tensors backward(const Tensors& grads) = 0;
   // Frees what forward saved.
   virtual void release() {}
+  // Whether backward() takes a gradient of this dtype as it is, and not of that of its output.
+  virtual bool takes_unconverted(DType) const { return false; }
 
   const std::string& name() const { return name_; }
   uint64_t sequence() const { return sequence_; }
@@ -60,6 +62,7 @@ class AccumulateGrad final : public Node {
  public:
   explicit AccumulateGrad(Tensor leaf);
   Tensors backward(const Tensors& grads) override;
+  bool takes_unconverted(DType dtype) const override;
 
  private:
   Tensor leaf_;

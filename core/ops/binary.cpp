@@ -41,6 +41,18 @@ Tensor run(BinaryOp op, const Tensor& a, const Tensor& b, std::string_view name)
   return o.out;
 }
 
+// A float32 stream and what a product in a narrower dtype adds to it meet without a copy.
+Tensor run_add(const Tensor& a, const Tensor& b) {
+  const bool a_is_narrow = adds_unconverted(b.dtype(), a.dtype());
+  if (!a_is_narrow && !adds_unconverted(a.dtype(), b.dtype()))
+    return run(BinaryOp::Add, a, b, "add");
+  const Tensor wide = (a_is_narrow ? b : a).detach(), narrow = (a_is_narrow ? a : b).detach();
+  check_same_device("add", {&a, &b});
+  const Tensor out = Tensor::empty(broadcast_shape(a.shape(), b.shape(), "add"), wide.options());
+  add_into(out, wide, narrow, 1, "add");
+  return out;
+}
+
 // The scalar as a tensor of x's dtype; an integer tensor with a fractional scalar computes in
 // float32.
 Tensor scalar_beside(const Tensor& x, double value) {
@@ -69,6 +81,10 @@ DType promote(DType a, DType b) {
   return size_of(a) > size_of(b) ? a : b;
 }
 
+bool adds_unconverted(DType x, DType y) {
+  return x == DType::Float32 && (y == DType::BFloat16 || y == DType::Float16);
+}
+
 Shape broadcast_shape(const Shape& a, const Shape& b, std::string_view op) {
   Shape shape = Shape::filled(std::max(a.dim(), b.dim()), 1);
   for (int64_t d = 1; d <= shape.dim(); ++d) {
@@ -94,7 +110,7 @@ Tensor sum_to(const Tensor& x, const Shape& shape) {
 Tensor add(const Tensor& a, const Tensor& b) {
   const OpScope scope(__func__);
   return record(
-      "add", {a, b}, run(BinaryOp::Add, a, b, "add"), {},
+      "add", {a, b}, run_add(a, b), {},
       [sa = a.shape(), sb = b.shape()](const BackwardContext& c, const Tensor& dy) -> Tensors {
         return {c.needs(0) ? sum_to(dy, sa) : Tensor(), c.needs(1) ? sum_to(dy, sb) : Tensor()};
       });

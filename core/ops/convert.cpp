@@ -23,9 +23,8 @@ Tensor Tensor::to(DType dtype) const {
   const Tensor out = empty(shape(), {dtype, device()});
   copy_into(out, *this);
   return record("to", {*this}, out, {},
-                [from = this->dtype()](const BackwardContext&, const Tensor& dy) -> Tensors {
-                  return {dy.to(from)};
-                });
+                // Whoever takes the gradient has it converted, unless it can do without.
+                [](const BackwardContext&, const Tensor& dy) -> Tensors { return {dy}; });
 }
 
 Tensor Tensor::to(Device target) const {
@@ -150,11 +149,10 @@ Tensor& add_scaled(Tensor& self, const Tensor& other, double alpha, std::string_
   check_broadcasts(self, other, op);
   if (records(self, other))
     return assign(self, add(self, alpha == 1 ? other : mul(other, alpha)).to(self.dtype()));
-  const Tensor added = apart_from(self, other.detach().to(self.dtype()));
-  dispatch_numeric(self.dtype(), op, [&]<class T>() {
-    PLINTH_RUN(self, add_scaled, loop_over(self, self, added), self.data<T>(), added.data<T>(),
-               alpha, self.data<T>());
-  });
+  const bool as_it_is = adds_unconverted(self.dtype(), other.dtype());
+  const Tensor added =
+      apart_from(self, as_it_is ? other.detach() : other.detach().to(self.dtype()));
+  add_into(self, self, added, alpha, op);
   self.storage()->bump_version();
   return self;
 }

@@ -100,6 +100,9 @@ Tensor masked_fill(const Tensor& x, const Tensor& mask, double value);
 // The dtype in which a and b meet: the higher category of bool < integer < floating point wins;
 // inside one, the wider; bfloat16 with float16 gives float32; float8 meets nothing but itself.
 DType promote(DType a, DType b);
+// Whether y is added to an x of another dtype as it is, without a copy in x's: bfloat16 or float16
+// to float32.
+bool adds_unconverted(DType x, DType y);
 
 // The shape to which both broadcast. Throws Error(Shape) naming op.
 Shape broadcast_shape(const Shape& a, const Shape& b, std::string_view op);

@@ -48,4 +48,19 @@ void copy_into(const Tensor& out, const Tensor& x) {
   });
 }
 
+void add_into(const Tensor& out, const Tensor& x, const Tensor& y, double alpha,
+              std::string_view op) {
+  const auto loop = loop_over(out, x, y);
+  const auto run = [&]<class T, class Y>() {
+    PLINTH_RUN(out, add_scaled, loop, x.data<T>(), y.data<Y>(), alpha, out.data<T>());
+  };
+  if (y.dtype() == x.dtype()) {
+    dispatch_numeric(x.dtype(), op, [&]<class T>() { run.template operator()<T, T>(); });
+  } else if (y.dtype() == DType::BFloat16) {
+    run.operator()<float, BFloat16>();
+  } else {
+    run.operator()<float, Float16>();
+  }
+}
+
 }  // namespace plinth

@@ -99,4 +99,9 @@ void transfer(const Tensor& out, const Tensor& x);
 // out[:] = x broadcast and converted, from any device, without recording.
 void copy_into(const Tensor& out, const Tensor& x);
 
+// out[:] = x + alpha * y, both broadcast, without recording. x has out's dtype, y the same or one
+// that adds_unconverted() (elementwise.h).
+void add_into(const Tensor& out, const Tensor& x, const Tensor& y, double alpha,
+              std::string_view op);
+
 }  // namespace plinth

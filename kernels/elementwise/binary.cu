@@ -28,6 +28,7 @@ struct Function {
 template <class T, bool kPowers>
 struct AnyOf {
   using X = T;
+  using Y = T;
   using Out = T;
   BinaryOp op;
   template <class G>
@@ -61,16 +62,16 @@ void binary(void* stream, BinaryOp op, const Loop<3>& loop, const T* x, const T*
   }
 }
 
-template <class T>
-void add_scaled(void* stream, const Loop<3>& loop, const T* x, const T* y, double alpha, T* out) {
+template <class T, class Y>
+void add_scaled(void* stream, const Loop<3>& loop, const T* x, const Y* y, double alpha, T* out) {
   using C = compute_t<T>;
-  const Always<T, T, AddScaled<C>> f{{static_cast<C>(alpha)}};
+  const Always<T, T, AddScaled<C>, Y> f{{static_cast<C>(alpha)}};
   launch_map("add_scaled", stream, loop, f, f, x, y, out);
 }
 
 #define PLINTH_INSTANTIATE(T)                                                       \
   template void binary<T>(void*, BinaryOp, const Loop<3>&, const T*, const T*, T*); \
-  template void add_scaled<T>(void*, const Loop<3>&, const T*, const T*, double, T*);
+  template void add_scaled(void*, const Loop<3>&, const T*, const T*, double, T*);
 PLINTH_INSTANTIATE(double)
 PLINTH_INSTANTIATE(float)
 PLINTH_INSTANTIATE(BFloat16)
@@ -79,5 +80,7 @@ PLINTH_INSTANTIATE(int64_t)
 PLINTH_INSTANTIATE(int32_t)
 PLINTH_INSTANTIATE(uint8_t)
 #undef PLINTH_INSTANTIATE
+template void add_scaled(void*, const Loop<3>&, const float*, const BFloat16*, double, float*);
+template void add_scaled(void*, const Loop<3>&, const float*, const Float16*, double, float*);
 
 }  // namespace plinth::kernels::cuda

@@ -24,8 +24,8 @@ void binary(BinaryOp op, const Loop<3>& loop, const T* x, const T* y, T* out) {
   }
 }
 
-template <class T>
-void add_scaled(const Loop<3>& loop, const T* x, const T* y, double alpha, T* out) {
+template <class T, class Y>
+void add_scaled(const Loop<3>& loop, const T* x, const Y* y, double alpha, T* out) {
   using C = compute_t<T>;
   const C factor = static_cast<C>(alpha);
   map(loop, out, x, y, [factor](C a, C b) { return static_cast<C>(a + factor * b); });
@@ -33,7 +33,7 @@ void add_scaled(const Loop<3>& loop, const T* x, const T* y, double alpha, T* ou
 
 #define PLINTH_INSTANTIATE(T)                                                \
   template void binary<T>(BinaryOp, const Loop<3>&, const T*, const T*, T*); \
-  template void add_scaled<T>(const Loop<3>&, const T*, const T*, double, T*);
+  template void add_scaled(const Loop<3>&, const T*, const T*, double, T*);
 PLINTH_INSTANTIATE(double)
 PLINTH_INSTANTIATE(float)
 PLINTH_INSTANTIATE(BFloat16)
@@ -42,5 +42,7 @@ PLINTH_INSTANTIATE(int64_t)
 PLINTH_INSTANTIATE(int32_t)
 PLINTH_INSTANTIATE(uint8_t)
 #undef PLINTH_INSTANTIATE
+template void add_scaled(const Loop<3>&, const float*, const BFloat16*, double, float*);
+template void add_scaled(const Loop<3>&, const float*, const Float16*, double, float*);
 
 }  // namespace plinth::kernels::cpu

@@ -25,6 +25,7 @@ struct Function {
 template <class T>
 struct Comparison {
   using X = T;
+  using Y = T;
   using Out = bool;
   CompareOp op;
   template <class G>

@@ -49,9 +49,9 @@ void unary(UnaryOp op, const Loop<2>& loop, const T* x, T* out);
 template <class T>
 void binary(BinaryOp op, const Loop<3>& loop, const T* x, const T* y, T* out);
 
-// out = x + alpha * y.
-template <class T>
-void add_scaled(const Loop<3>& loop, const T* x, const T* y, double alpha, T* out);
+// out = x + alpha * y. Y: T, or BFloat16 or Float16 beside float.
+template <class T, class Y>
+void add_scaled(const Loop<3>& loop, const T* x, const Y* y, double alpha, T* out);
 
 template <class T>
 void compare(CompareOp op, const Loop<3>& loop, const T* x, const T* y, bool* out);

@@ -26,8 +26,8 @@ void unary(void* stream, UnaryOp op, const Loop<2>& loop, const T* x, T* out);
 template <class T>
 void binary(void* stream, BinaryOp op, const Loop<3>& loop, const T* x, const T* y, T* out);
 
-template <class T>
-void add_scaled(void* stream, const Loop<3>& loop, const T* x, const T* y, double alpha, T* out);
+template <class T, class Y>
+void add_scaled(void* stream, const Loop<3>& loop, const T* x, const Y* y, double alpha, T* out);
 
 template <class T>
 void compare(void* stream, CompareOp op, const Loop<3>& loop, const T* x, const T* y, bool* out);

@@ -87,8 +87,9 @@ PLINTH_INLINE void map_range(int64_t n, const X* x, Out* out, F f) {
 }
 
 // y is a single element where kRepeatY, x where kRepeatX.
-template <bool kRepeatX = false, bool kRepeatY = false, class Out, class X, class F>
-PLINTH_INLINE void map_range(int64_t n, const X* x, const X* y, Out* out, F f) {
+template <bool kRepeatX = false, bool kRepeatY = false, class Out, class X, class Y, class F>
+PLINTH_INLINE void map_range(int64_t n, const X* x, const Y* y, Out* out, F f) {
+  static_assert(std::is_same_v<compute_t<X>, compute_t<Y>>);
   if constexpr (detail::takes_vectors<X, F>()) {
     static_assert(!kRepeatX && !kRepeatY);
     using cpu::load, cpu::store;
@@ -98,7 +99,8 @@ PLINTH_INLINE void map_range(int64_t n, const X* x, const X* y, Out* out, F f) {
   } else {
     using C = compute_t<X>;
     const C first_x = *x, first_y = *y;
-    detail::WideStrip<X> in_x, in_y;
+    detail::WideStrip<X> in_x;
+    detail::WideStrip<Y> in_y;
     detail::WideStrip<Out> result;
     for (int64_t begin = 0; begin < n; begin += detail::kStrip) {
       const int64_t count = std::min(detail::kStrip, n - begin);
@@ -162,13 +164,13 @@ void map(const Loop<2>& loop, Out* out, const X* x, F f) {
 }
 
 // out[i] = f(x[i], y[i]). out may be x or y itself.
-template <class Out, class X, class F>
-void map(const Loop<3>& loop, Out* out, const X* x, const X* y, F f) {
+template <class Out, class X, class Y, class F>
+void map(const Loop<3>& loop, Out* out, const X* x, const Y* y, F f) {
   const int64_t so = loop.inner_stride(0), sx = loop.inner_stride(1), sy = loop.inner_stride(2);
   for_each_row(loop, [&](const std::array<int64_t, 3>& at, int64_t n) {
     Out* o = out + at[0];
     const X* a = x + at[1];
-    const X* b = y + at[2];
+    const Y* b = y + at[2];
     if (so == 1 && sx == 1 && sy == 1) return map_range(n, a, b, o, f);
     if (so == 1 && sx == 1 && sy == 0) return map_range<false, true>(n, a, b, o, f);
     if (so == 1 && sx == 0 && sy == 1) return map_range<true, false>(n, a, b, o, f);

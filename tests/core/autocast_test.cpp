@@ -116,6 +116,75 @@ TEST(Autocast, CheckpointReplaysIt) {
   EXPECT_EQ(gradient(true), gradient(false));
 }
 
+TEST(Autocast, NarrowIsAddedToFloat32WithoutACopy) {
+  for (const DType dtype : {DType::BFloat16, DType::Float16}) {
+    for (const auto& [wide_shape, narrow_shape] :
+         {std::pair<Shape, Shape>{{3, 37}, {3, 37}}, {{3, 37}, {37}}, {{37}, {3, 1}}, {{}, {3}}}) {
+      const Tensor wide = sample(wide_shape, 0), narrow = sample(narrow_shape, 1).to(dtype);
+      const Tensor expected = wide + narrow.to(DType::Float32);
+      EXPECT_EQ((wide + narrow).dtype(), DType::Float32);
+      EXPECT_EQ(to_vector(wide + narrow), to_vector(expected));
+      EXPECT_EQ(to_vector(narrow + wide), to_vector(expected));
+      Tensor sum = wide.expand(expected.shape()).clone();
+      EXPECT_EQ(to_vector(sum.add_(narrow)), to_vector(expected));
+    }
+    Tensor turned = sample({5, 4}, 0);
+    const Tensor narrow = sample({4, 5}, 1).to(dtype);
+    const Tensor expected = turned.transpose(0, 1) + narrow.to(DType::Float32);
+    turned.transpose(0, 1).add_(narrow);
+    EXPECT_EQ(to_vector(turned.transpose(0, 1)), to_vector(expected));
+  }
+}
+
+// What accumulates in a float32 weight whose products are in bfloat16.
+class NarrowGradients : public testing::Test {
+ protected:
+  Tensor weight_ = sample({5, 4}, 0).set_requires_grad();
+
+  // Adds up the elements of as many products, with different inputs.
+  Tensor loss(uint32_t products) const {
+    const AutocastGuard guard(DType::BFloat16);
+    Tensor total = zeros({});
+    for (uint32_t i = 0; i < products; ++i) total = total + sum(linear(input(i), weight_));
+    return total;
+  }
+  static Tensor input(uint32_t number) { return sample({7, 4}, 1 + number); }
+  // Of one such product, rounded to bfloat16.
+  Tensor gradient_of(uint32_t number) const {
+    const Tensor narrow = weight_.detach().to(DType::BFloat16).set_requires_grad();
+    sum(linear(input(number).to(DType::BFloat16), narrow)).backward();
+    return narrow.grad().to(DType::Float32);
+  }
+};
+
+TEST_F(NarrowGradients, AreAddedToWhatIsThere) {
+  weight_.set_grad(sample({5, 4}, 9));
+  const Tensor expected = weight_.grad() + gradient_of(0);
+  loss(1).backward();
+  EXPECT_EQ(weight_.grad().dtype(), DType::Float32);
+  EXPECT_EQ(to_vector(weight_.grad()), to_vector(expected));
+}
+
+TEST_F(NarrowGradients, OfSeveralProductsAreSummedInFloat32) {
+  weight_.set_grad(zeros({5, 4}));
+  loss(3).backward();
+  const Tensor expected = gradient_of(2) + gradient_of(1) + gradient_of(0);
+  EXPECT_EQ(to_vector(weight_.grad()), to_vector(expected));
+}
+
+TEST_F(NarrowGradients, AreSeenInFloat32) {
+  weight_.set_grad(zeros({5, 4}));
+  EXPECT_EQ(grad({loss(1)}, {weight_})[0].dtype(), DType::Float32);
+  DType seen{};
+  weight_.register_hook([&](const Tensor& gradient) {
+    seen = gradient.dtype();
+    return Tensor();
+  });
+  loss(1).backward();
+  EXPECT_EQ(seen, DType::Float32);
+  EXPECT_EQ(to_vector(weight_.grad()), to_vector(gradient_of(0)));
+}
+
 TEST(Autocast, LeavesFloat64AndIntegersAlone) {
   const AutocastGuard guard(DType::BFloat16);
   const Tensor x = sample({2, 2}, 0, {DType::Float64, {}});

@@ -246,8 +246,10 @@ TEST(ElementwiseKernel, IntegerPowersMatchTheCpu) {
   EXPECT_EQ(actual.values(), (std::vector<double>{1, -2, 1, 0, 1, 2, 9, 64}));
 }
 
-TEST(ElementwiseKernel, AddScaledMatchesTheCpu) {
-  Buffer<float> x(kElements), y(kElements), actual(kElements), expected(kElements);
+template <class Y>
+void check_add_scaled() {
+  Buffer<float> x(kElements), actual(kElements), expected(kElements);
+  Buffer<Y> y(kElements);
   fill_values(x, 1);
   fill_values(y, 2);
   for (const Layout& layout : kLayouts) {
@@ -259,6 +261,12 @@ TEST(ElementwiseKernel, AddScaledMatchesTheCpu) {
     add_scaled(nullptr, loop, x.data(), y.data(), 0.25, actual.data());
     expect_near(actual, expected);
   }
+}
+
+TEST(ElementwiseKernel, AddScaledMatchesTheCpu) {
+  check_add_scaled<float>();
+  check_add_scaled<BFloat16>();
+  check_add_scaled<Float16>();
 }
 
 TEST(ElementwiseKernel, ComparisonsMatchTheCpu) {
