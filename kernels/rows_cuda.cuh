@@ -52,9 +52,8 @@ constexpr int64_t ceil_div(int64_t a, int64_t b) {
   return (a + b - 1) / b;
 }
 
-template <class T>
-using RowVector = Vector<T, kVectorWidth<T>>;
-
+// Memory that a row is read from or written to may be of a narrower type U: its vectors have as
+// many elements, and are 8 bytes where T is float and U has 16 bits.
 template <class T, int kThreads, int kElements>
 struct Row {
   using C = compute_t<T>;
@@ -67,7 +66,8 @@ struct Row {
     return (static_cast<int64_t>(v) * kThreads + thread_index() % kThreads) * kWidth;
   }
 
-  PLINTH_DEVICE void load(Global<const T> from, int64_t cols) {
+  template <class U>
+  PLINTH_DEVICE void load(Global<const U> from, int64_t cols) {
     PLINTH_UNROLL
     for (int v = 0; v < kVectors; ++v) {
       if (column(v) >= cols) {
@@ -75,22 +75,25 @@ struct Row {
         for (int e = 0; e < kWidth; ++e) values[v][e] = 0;
         continue;
       }
-      widened(load_vector<RowVector<T>>(from + column(v)), values[v]);
+      widened(load_vector<Vector<U, kWidth>>(from + column(v)), values[v]);
     }
   }
 
-  PLINTH_DEVICE void store(Global<T> to, int64_t cols) const {
+  template <class U>
+  PLINTH_DEVICE void store(Global<U> to, int64_t cols) const {
     PLINTH_UNROLL
     for (int v = 0; v < kVectors; ++v) {
-      if (column(v) < cols) store_vector(to + column(v), rounded<T>(values[v]));
+      if (column(v) < cols) store_vector(to + column(v), rounded<U>(values[v]));
     }
   }
 
   // Multiplies by, or adds, another row of memory, vector by vector: no second array of registers.
-  PLINTH_DEVICE void scale(Global<const T> by, int64_t cols) {
+  template <class U>
+  PLINTH_DEVICE void scale(Global<const U> by, int64_t cols) {
     combine(by, cols, [](C a, C b) { return a * b; });
   }
-  PLINTH_DEVICE void add(Global<const T> other, int64_t cols) {
+  template <class U>
+  PLINTH_DEVICE void add(Global<const U> other, int64_t cols) {
     combine(other, cols, [](C a, C b) { return a + b; });
   }
 
@@ -123,13 +126,13 @@ struct Row {
   }
 
  private:
-  template <class F>
-  PLINTH_DEVICE void combine(Global<const T> other, int64_t cols, F f) {
+  template <class U, class F>
+  PLINTH_DEVICE void combine(Global<const U> other, int64_t cols, F f) {
     PLINTH_UNROLL
     for (int v = 0; v < kVectors; ++v) {
       if (column(v) >= cols) continue;
       C theirs[kWidth];
-      widened(load_vector<RowVector<T>>(other + column(v)), theirs);
+      widened(load_vector<Vector<U, kWidth>>(other + column(v)), theirs);
       PLINTH_UNROLL
       for (int e = 0; e < kWidth; ++e) values[v][e] = f(values[v][e], theirs[e]);
     }
@@ -230,14 +233,18 @@ PLINTH_DEVICE void for_row(int64_t start, int64_t cols, int64_t offset, F f) {
   for_columns<T>(thread_index(), block_threads(), start, cols, offset, f);
 }
 
-// How far beyond a 16-byte boundary all the pointers lie, in elements; -1 where they differ. Null
+// How far beyond a boundary of 16 bytes all the pointers lie, in elements; -1 where they differ.
+// For elements narrower than T's it is a boundary of as many of them as T has in 16 bytes. Null
 // pointers are left out.
-template <class T, class... Pointers>
-int64_t common_offset(const T* first, const Pointers*... others) {
-  const auto offset = [](const void* p) { return std::bit_cast<uintptr_t>(p) % 16; };
+template <class T, class... Us>
+int64_t common_offset(const T* first, const Us*... others) {
+  const auto offset = []<class U>(const U* p) {
+    constexpr size_t kVector = kVectorWidth<T> * sizeof(U) < 16 ? kVectorWidth<T> * sizeof(U) : 16;
+    return std::bit_cast<uintptr_t>(p) % kVector / sizeof(U);
+  };
   const uintptr_t wanted = offset(first);
   const bool same = ((others == nullptr || offset(others) == wanted) && ...);
-  return same ? static_cast<int64_t>(wanted / sizeof(T)) : -1;
+  return same ? static_cast<int64_t>(wanted) : -1;
 }
 
 // Whether rows of `cols` elements at these pointers are whole, aligned vectors.

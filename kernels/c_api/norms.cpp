@@ -79,8 +79,8 @@ plinth_status plinth_layer_norm_backward(plinth_device device, void* stream, pli
     with_floating(dtype, [&]<class T>() {
       using C = plinth::compute_t<T>;
       PLINTH_CALL_WITH(add_layer_norm_backward, rows, cols, in<T>(dy), in<T>(dsum), in<T>(x),
-                       in<T>(weight), in<C>(mean), in<C>(rstd), out<T>(dx), out<T>(dweight),
-                       out<T>(dbias));
+                       in<T>(weight), in<C>(mean), in<C>(rstd), out<T>(dx), nullptr,
+                       out<T>(dweight), out<T>(dbias));
     });
   });
 }
@@ -134,7 +134,7 @@ plinth_status plinth_rms_norm_backward(plinth_device device, void* stream, plint
     with_floating(dtype, [&]<class T>() {
       using C = plinth::compute_t<T>;
       PLINTH_CALL_WITH(add_rms_norm_backward, rows, cols, in<T>(dy), in<T>(dsum), in<T>(x),
-                       in<T>(weight), in<C>(rstd), out<T>(dx), out<T>(dweight));
+                       in<T>(weight), in<C>(rstd), out<T>(dx), nullptr, out<T>(dweight));
     });
   });
 }

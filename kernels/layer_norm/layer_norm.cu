@@ -8,10 +8,11 @@ namespace {
 
 // ---- rows in registers ----
 
-template <class T, int kThreads, int kElements>
+// Normalises x or, where `branch` is not null, x + branch.
+template <class T, class N, int kThreads, int kElements>
 PLINTH_KERNEL void forward_kernel(int64_t rows, int64_t cols, Global<const T> x,
-                                  Global<const T> residual, Global<const T> weight,
-                                  Global<const T> bias, float eps, Global<T> sum, Global<T> y,
+                                  Global<const N> branch, Global<const T> weight,
+                                  Global<const T> bias, float eps, Global<T> sum, Global<N> y,
                                   Global<float> mean_out, Global<float> rstd_out) {
   const Scratch<float> scratch;
   const int64_t rows_a_block = block_threads() / kThreads;
@@ -21,8 +22,8 @@ PLINTH_KERNEL void forward_kernel(int64_t rows, int64_t cols, Global<const T> x,
 
   Row<T, kThreads, kElements> r;
   r.load(x + at, cols);
-  if (residual) {
-    r.add(residual + at, cols);
+  if (branch) {
+    r.add(branch + at, cols);
     // The sum is what later layers read: normalise what they will see, rounded to T.
     r.each(cols, [&](float& value, int, int) { value = float(T(value)); });
     r.store(sum + at, cols);
@@ -47,11 +48,11 @@ PLINTH_KERNEL void forward_kernel(int64_t rows, int64_t cols, Global<const T> x,
 }
 
 // Rows part, part + parts, ... of the blocks' rows belong to a block: one at a time, or one a warp.
-template <class T, int kThreads, int kElements>
-PLINTH_KERNEL void backward_kernel(int64_t rows, int64_t cols, Global<const T> dy,
+template <class T, class N, int kThreads, int kElements>
+PLINTH_KERNEL void backward_kernel(int64_t rows, int64_t cols, Global<const N> dy,
                                    Global<const T> dsum, Global<const T> x, Global<const T> weight,
                                    Global<const float> mean_in, Global<const float> rstd_in,
-                                   Global<T> dx, Global<float> partials) {
+                                   Global<T> dx, Global<N> dbranch, Global<float> partials) {
   using R = Row<T, kThreads, kElements>;
   const Scratch<float> scratch;
   const int64_t rows_a_block = block_threads() / kThreads;
@@ -81,6 +82,7 @@ PLINTH_KERNEL void backward_kernel(int64_t rows, int64_t cols, Global<const T> d
     });
     if (dsum) g.add(dsum + row * cols, cols);
     if (dx) g.store(dx + row * cols, cols);
+    if (dbranch) g.store(dbranch + row * cols, cols);
   }
   if (!partials) return;
   write_part_sum(dweight, partials + 2 * part * cols, cols);
@@ -89,11 +91,11 @@ PLINTH_KERNEL void backward_kernel(int64_t rows, int64_t cols, Global<const T> d
 
 // ---- any other row: a block walks along it ----
 
-template <class T>
+template <class T, class N>
 PLINTH_KERNEL void forward_any_kernel(int64_t cols, int64_t offset, Global<const T> x,
-                                      Global<const T> residual, Global<const T> weight,
+                                      Global<const N> branch, Global<const T> weight,
                                       Global<const T> bias, compute_t<T> eps, Global<T> sum,
-                                      Global<T> y, Global<compute_t<T>> mean_out,
+                                      Global<N> y, Global<compute_t<T>> mean_out,
                                       Global<compute_t<T>> rstd_out) {
   using C = compute_t<T>;
   const Scratch<C> scratch;
@@ -102,16 +104,16 @@ PLINTH_KERNEL void forward_any_kernel(int64_t cols, int64_t offset, Global<const
   for_row<T>(at, cols, offset, [&](int64_t j, auto part) {
     C v[part.kSize];
     read<T>(x + at + j, v);
-    if (residual) {
+    if (branch) {
       C r[part.kSize];
-      read<T>(residual + at + j, r);
+      read<N>(branch + at + j, r);
       for (int e = 0; e < part.kSize; ++e) v[e] = C(T(v[e] + r[e]));
       write<T>(sum + at + j, v);
     }
     for (int e = 0; e < part.kSize; ++e) total += v[e];
   });
   // Each thread reads again what it read, or wrote, itself.
-  const Global<const T> input = residual ? Global<const T>(sum) : x;
+  const Global<const T> input = branch ? Global<const T>(sum) : x;
   const C mean = block_reduce<Sum>(total, C(0), scratch.first) / static_cast<C>(cols);
   C squares = 0;
   for_row<T>(at, cols, offset, [&](int64_t j, auto part) {
@@ -129,7 +131,7 @@ PLINTH_KERNEL void forward_any_kernel(int64_t cols, int64_t offset, Global<const
       if (weight) v[e] *= C(T(weight[j + e]));
       if (bias) v[e] += C(T(bias[j + e]));
     }
-    write<T>(y + at + j, v);
+    write<N>(y + at + j, v);
   });
   if (thread_index() == 0) {
     if (mean_out) mean_out[row] = mean;
@@ -137,11 +139,12 @@ PLINTH_KERNEL void forward_any_kernel(int64_t cols, int64_t offset, Global<const
   }
 }
 
-template <class T>
-PLINTH_KERNEL void dx_any_kernel(int64_t cols, int64_t offset, Global<const T> dy,
+template <class T, class N>
+PLINTH_KERNEL void dx_any_kernel(int64_t cols, int64_t offset, Global<const N> dy,
                                  Global<const T> dsum, Global<const T> x, Global<const T> weight,
                                  Global<const compute_t<T>> mean_in,
-                                 Global<const compute_t<T>> rstd_in, Global<T> dx) {
+                                 Global<const compute_t<T>> rstd_in, Global<T> dx,
+                                 Global<N> dbranch) {
   using C = compute_t<T>;
   const Scratch<C> scratch;
   const int64_t row = block_index().x, at = row * cols;
@@ -150,7 +153,7 @@ PLINTH_KERNEL void dx_any_kernel(int64_t cols, int64_t offset, Global<const T> d
   const auto walk = [&](auto f) {
     for_row<T>(at, cols, offset, [&](int64_t j, auto part) {
       C g[part.kSize], n[part.kSize];
-      read<T>(dy + at + j, g);
+      read<N>(dy + at + j, g);
       read<T>(x + at + j, n);
       for (int e = 0; e < part.kSize; ++e) {
         n[e] = (n[e] - mean) * rstd;
@@ -175,13 +178,14 @@ PLINTH_KERNEL void dx_any_kernel(int64_t cols, int64_t offset, Global<const T> d
       read<T>(dsum + at + j, other);
       for (int e = 0; e < k; ++e) g[e] += other[e];
     }
-    write<T>(dx + at + j, g);
+    if (dx) write<T>(dx + at + j, g);
+    if (dbranch) write<N>(dbranch + at + j, g);
   });
 }
 
 // A thread adds one column of a part's rows.
-template <class T>
-PLINTH_KERNEL void parameters_any_kernel(int64_t rows, int64_t cols, Global<const T> dy,
+template <class T, class N>
+PLINTH_KERNEL void parameters_any_kernel(int64_t rows, int64_t cols, Global<const N> dy,
                                          Global<const T> x, Global<const compute_t<T>> mean,
                                          Global<const compute_t<T>> rstd,
                                          Global<compute_t<T>> partials) {
@@ -191,7 +195,8 @@ PLINTH_KERNEL void parameters_any_kernel(int64_t rows, int64_t cols, Global<cons
   const int64_t part = block_index().y, parts = grid_blocks().y;
   C dweight = 0, dbias = 0;
   for (int64_t row = part; row < rows; row += parts) {
-    const T slope = dy[row * cols + column], value = x[row * cols + column];
+    const N slope = dy[row * cols + column];
+    const T value = x[row * cols + column];
     const C m = mean[row], r = rstd[row];
     dweight += C(slope) * (C(value) - m) * r;
     dbias += C(slope);
@@ -202,78 +207,80 @@ PLINTH_KERNEL void parameters_any_kernel(int64_t rows, int64_t cols, Global<cons
 
 // ---- launches ----
 
-template <class T>
-void forward(void* stream, int64_t rows, int64_t cols, const T* x, const T* residual,
-             const T* weight, const T* bias, compute_t<T> eps, T* sum, T* y, compute_t<T>* mean,
+template <class T, class N>
+void forward(void* stream, int64_t rows, int64_t cols, const T* x, const N* branch, const T* weight,
+             const T* bias, compute_t<T> eps, T* sum, N* y, compute_t<T>* mean,
              compute_t<T>* rstd) {
   if (rows == 0 || cols == 0) return;
   if constexpr (!std::is_same_v<T, double>) {
-    if (fits_registers<kMaxColumnsOfTwo>(cols, x, residual, weight, bias, sum, y)) {
+    if (fits_registers<kMaxColumnsOfTwo>(cols, x, branch, weight, bias, sum, y)) {
       return with_spread<kMaxColumnsOfTwo>(cols, [&]<int kThreads, int kElements>() {
-        launch("layer_norm_forward", forward_kernel<T, kThreads, kElements>,
-               shape_of_rows<kThreads>(rows), static_cast<Stream>(stream), rows, cols, x, residual,
+        launch("layer_norm_forward", forward_kernel<T, N, kThreads, kElements>,
+               shape_of_rows<kThreads>(rows), static_cast<Stream>(stream), rows, cols, x, branch,
                weight, bias, eps, sum, y, mean, rstd);
       });
     }
   }
-  launch("layer_norm_forward_any", forward_any_kernel<T>, shape_of_walks<compute_t<T>>(rows, cols),
-         static_cast<Stream>(stream), cols, common_offset(x, residual, sum, y), x, residual, weight,
-         bias, eps, sum, y, mean, rstd);
+  launch("layer_norm_forward_any", forward_any_kernel<T, N>,
+         shape_of_walks<compute_t<T>>(rows, cols), static_cast<Stream>(stream), cols,
+         common_offset(x, branch, sum, y), x, branch, weight, bias, eps, sum, y, mean, rstd);
 }
 
-// Both write the sums of parts_of(rows) parts to `partials` (null: none).
-template <class T>
-void backward_registers(void* stream, int64_t rows, int64_t cols, const T* dy, const T* dsum,
-                        const T* x, const T* weight, const float* mean, const float* rstd, T* dx,
-                        float* partials) {
-  with_spread<kMaxColumns>(cols, [&]<int kThreads, int kElements>() {
-    launch("layer_norm_backward", backward_kernel<T, kThreads, kElements>,
-           shape_of_parts<kThreads>(rows, cols), static_cast<Stream>(stream), rows, cols, dy, dsum,
-           x, weight, mean, rstd, dx, partials);
-  });
-}
+// What the backward pass takes.
+template <class T, class N>
+struct Backward {
+  using C = compute_t<T>;
+  int64_t rows, cols;
+  const N* dy;
+  const T *dsum, *x, *weight;
+  const C *mean, *rstd;
+  T* dx;
+  N* dbranch;
+  C* partials;  // of parts_of(rows) parts; null: none
 
-template <class T>
-void backward_any(void* stream, int64_t rows, int64_t cols, const T* dy, const T* dsum, const T* x,
-                  const T* weight, const compute_t<T>* mean, const compute_t<T>* rstd, T* dx,
-                  compute_t<T>* partials) {
-  if (partials) {  // first: dx may overwrite dy or x
-    launch("layer_norm_parameters_any", parameters_any_kernel<T>, shape_of_columns(rows, cols),
-           static_cast<Stream>(stream), rows, cols, dy, x, mean, rstd, partials);
+  void in_registers(Stream stream) const {
+    with_spread<kMaxColumns>(cols, [&]<int kThreads, int kElements>() {
+      launch("layer_norm_backward", backward_kernel<T, N, kThreads, kElements>,
+             shape_of_parts<kThreads>(rows, cols), stream, rows, cols, dy, dsum, x, weight, mean,
+             rstd, dx, dbranch, partials);
+    });
   }
-  if (dx) {
-    launch("layer_norm_dx_any", dx_any_kernel<T>, shape_of_walks<compute_t<T>>(rows, cols),
-           static_cast<Stream>(stream), cols, common_offset(dy, dsum, x, dx), dy, dsum, x, weight,
-           mean, rstd, dx);
-  }
-}
 
-template <class T>
-void backward_parts(void* stream, int64_t rows, int64_t cols, const T* dy, const T* dsum,
-                    const T* x, const T* weight, const compute_t<T>* mean, const compute_t<T>* rstd,
-                    T* dx, compute_t<T>* partials) {
-  if (rows == 0) return;
-  if constexpr (!std::is_same_v<T, double>) {
-    if (fits_registers<kMaxColumns>(cols, dy, dsum, x, weight, dx))
-      return backward_registers(stream, rows, cols, dy, dsum, x, weight, mean, rstd, dx, partials);
+  void of_any_row(Stream stream) const {
+    if (partials) {  // first: dx may overwrite dy or x
+      launch("layer_norm_parameters_any", parameters_any_kernel<T, N>, shape_of_columns(rows, cols),
+             stream, rows, cols, dy, x, mean, rstd, partials);
+    }
+    if (dx || dbranch) {
+      launch("layer_norm_dx_any", dx_any_kernel<T, N>, shape_of_walks<C>(rows, cols), stream, cols,
+             common_offset(x, dy, dsum, dx, dbranch), dy, dsum, x, weight, mean, rstd, dx, dbranch);
+    }
   }
-  return backward_any(stream, rows, cols, dy, dsum, x, weight, mean, rstd, dx, partials);
-}
+
+  void run(Stream stream) const {
+    if (rows == 0) return;
+    if constexpr (!std::is_same_v<T, double>) {
+      if (fits_registers<kMaxColumns>(cols, x, dy, dsum, weight, dx, dbranch))
+        return in_registers(stream);
+    }
+    of_any_row(stream);
+  }
+};
 
 }  // namespace
 
-template <class T>
+template <class T, class N>
 void layer_norm_forward(void* stream, int64_t rows, int64_t cols, const T* x, const T* weight,
-                        const T* bias, compute_t<T> eps, T* y, compute_t<T>* mean,
+                        const T* bias, compute_t<T> eps, N* y, compute_t<T>* mean,
                         compute_t<T>* rstd) {
-  forward<T>(stream, rows, cols, x, nullptr, weight, bias, eps, nullptr, y, mean, rstd);
+  forward<T, N>(stream, rows, cols, x, nullptr, weight, bias, eps, nullptr, y, mean, rstd);
 }
 
-template <class T>
-void add_layer_norm_forward(void* stream, int64_t rows, int64_t cols, const T* x, const T* residual,
-                            const T* weight, const T* bias, compute_t<T> eps, T* sum, T* y,
+template <class T, class N>
+void add_layer_norm_forward(void* stream, int64_t rows, int64_t cols, const N* x, const T* residual,
+                            const T* weight, const T* bias, compute_t<T> eps, T* sum, N* y,
                             compute_t<T>* mean, compute_t<T>* rstd) {
-  forward<T>(stream, rows, cols, x, residual, weight, bias, eps, sum, y, mean, rstd);
+  forward<T, N>(stream, rows, cols, residual, x, weight, bias, eps, sum, y, mean, rstd);
 }
 
 template <class T>
@@ -281,43 +288,57 @@ int64_t layer_norm_backward_workspace(int64_t rows, int64_t cols) {
   return static_cast<size_t>(2 * parts_of(rows) * cols) * sizeof(compute_t<T>);
 }
 
-template <class T>
-void layer_norm_backward(void* stream, int64_t rows, int64_t cols, const T* dy, const T* x,
+template <class T, class N>
+void layer_norm_backward(void* stream, int64_t rows, int64_t cols, const N* dy, const T* x,
                          const T* weight, const compute_t<T>* mean, const compute_t<T>* rstd, T* dx,
                          T* dweight, T* dbias, void* workspace) {
-  add_layer_norm_backward<T>(stream, rows, cols, dy, nullptr, x, weight, mean, rstd, dx, dweight,
-                             dbias, workspace);
+  add_layer_norm_backward<T, N>(stream, rows, cols, dy, nullptr, x, weight, mean, rstd, dx, nullptr,
+                                dweight, dbias, workspace);
 }
 
-template <class T>
-void add_layer_norm_backward(void* stream, int64_t rows, int64_t cols, const T* dy, const T* dsum,
+template <class T, class N>
+void add_layer_norm_backward(void* stream, int64_t rows, int64_t cols, const N* dy, const T* dsum,
                              const T* sum, const T* weight, const compute_t<T>* mean,
-                             const compute_t<T>* rstd, T* dx, T* dweight, T* dbias,
-                             void* workspace) {
+                             const compute_t<T>* rstd, T* dx, std::type_identity_t<N>* dbranch,
+                             T* dweight, T* dbias, void* workspace) {
   using C = compute_t<T>;
   if (cols == 0) return;
   const bool parameters = dweight != nullptr || dbias != nullptr;
   C* partials = parameters ? static_cast<C*>(workspace) : nullptr;
-  backward_parts(stream, rows, cols, dy, dsum, sum, weight, mean, rstd, dx, partials);
+  const Backward<T, N> backward{.rows = rows,
+                                .cols = cols,
+                                .dy = dy,
+                                .dsum = dsum,
+                                .x = sum,
+                                .weight = weight,
+                                .mean = mean,
+                                .rstd = rstd,
+                                .dx = dx,
+                                .dbranch = dbranch,
+                                .partials = partials};
+  backward.run(static_cast<Stream>(stream));
   if (!parameters) return;
   join_parts("layer_norm_join", stream, parts_of(rows), 2 * cols, cols, partials, dweight);
   join_parts("layer_norm_join", stream, parts_of(rows), 2 * cols, cols, partials + cols, dbias);
 }
 
-#define PLINTH_INSTANTIATE(T)                                                                      \
-  template void layer_norm_forward<T>(void*, int64_t, int64_t, const T*, const T*, const T*,       \
-                                      compute_t<T>, T*, compute_t<T>*, compute_t<T>*);             \
-  template void add_layer_norm_forward<T>(void*, int64_t, int64_t, const T*, const T*, const T*,   \
-                                          const T*, compute_t<T>, T*, T*, compute_t<T>*,           \
-                                          compute_t<T>*);                                          \
-  template int64_t layer_norm_backward_workspace<T>(int64_t, int64_t);                             \
-  template void layer_norm_backward<T>(void*, int64_t, int64_t, const T*, const T*, const T*,      \
-                                       const compute_t<T>*, const compute_t<T>*, T*, T*, T*,       \
-                                       void*);                                                     \
-  template void add_layer_norm_backward<T>(void*, int64_t, int64_t, const T*, const T*, const T*,  \
-                                           const T*, const compute_t<T>*, const compute_t<T>*, T*, \
-                                           T*, T*, void*);
+#define PLINTH_INSTANTIATE(T) template int64_t layer_norm_backward_workspace<T>(int64_t, int64_t);
 PLINTH_FOR_EACH_FLOAT(PLINTH_INSTANTIATE)
+#undef PLINTH_INSTANTIATE
+
+#define PLINTH_INSTANTIATE(T, N)                                                                 \
+  template void layer_norm_forward<T, N>(void*, int64_t, int64_t, const T*, const T*, const T*,  \
+                                         compute_t<T>, N*, compute_t<T>*, compute_t<T>*);        \
+  template void add_layer_norm_forward<T, N>(void*, int64_t, int64_t, const N*, const T*,        \
+                                             const T*, const T*, compute_t<T>, T*, N*,           \
+                                             compute_t<T>*, compute_t<T>*);                      \
+  template void layer_norm_backward<T, N>(void*, int64_t, int64_t, const N*, const T*, const T*, \
+                                          const compute_t<T>*, const compute_t<T>*, T*, T*, T*,  \
+                                          void*);                                                \
+  template void add_layer_norm_backward<T, N>(void*, int64_t, int64_t, const N*, const T*,       \
+                                              const T*, const T*, const compute_t<T>*,           \
+                                              const compute_t<T>*, T*, N*, T*, T*, void*);
+PLINTH_FOR_EACH_FLOAT_AND_NARROW(PLINTH_INSTANTIATE)
 #undef PLINTH_INSTANTIATE
 
 }  // namespace plinth::kernels::cuda

@@ -7,38 +7,44 @@
 //   g_j  = dy_j weight_j
 //   dx_j = rstd (g_j - n_j sum_k g_k n_k / cols),   dweight_j = sum_rows dy_j n_j
 //
-// Matrices are contiguous [rows, cols] of T; weight [cols] of T; rstd [rows] of compute_t<T>, in
-// which everything is computed. T: double, float, BFloat16, Float16.
-// Aliasing: y may be x, dx may be dy or x; other outputs overlap nothing.
+// Matrices are contiguous [rows, cols] of T, but y, its gradient dy, and the branch that is added
+// to a stream are of N, as are the products that make and take them; weight [cols] of T; rstd
+// [rows] of compute_t<T>, in which everything is computed and then rounded once.
+// T: double, float, BFloat16, Float16; N: T or, where T is float, BFloat16 or Float16.
+// Aliasing: y may be x, and dx dy, where N is T; dx may be x; other outputs overlap nothing.
 // Bytes: forward reads and writes a matrix once; backward reads two and writes one. About 5
 // operations an element forward, 10 backward.
 // Determinism: as layer_norm.
 
 #include <cstdint>
+#include <type_traits>
 
 #include "kernels/types.h"
 
 namespace plinth::kernels::cpu {
 
 // weight (ones) may be null, and so may rstd where no backward follows.
-template <class T>
+template <class T, class N = T>
 void rms_norm_forward(int64_t rows, int64_t cols, const T* x, const T* weight, compute_t<T> eps,
-                      T* y, compute_t<T>* rstd);
+                      N* y, compute_t<T>* rstd);
 
-// sum = x + residual (rounded to T), y = rms_norm(sum). sum may be x or residual.
-template <class T>
-void add_rms_norm_forward(int64_t rows, int64_t cols, const T* x, const T* residual,
-                          const T* weight, compute_t<T> eps, T* sum, T* y, compute_t<T>* rstd);
+// sum = x + residual (rounded to T), y = rms_norm(sum), for a branch x and a stream `residual`. sum
+// may be residual and, where N is T, x.
+template <class T, class N = T>
+void add_rms_norm_forward(int64_t rows, int64_t cols, const N* x, const T* residual,
+                          const T* weight, compute_t<T> eps, T* sum, N* y, compute_t<T>* rstd);
 
 // Each of dx and dweight may be null: it is then not computed.
-template <class T>
-void rms_norm_backward(int64_t rows, int64_t cols, const T* dy, const T* x, const T* weight,
+template <class T, class N = T>
+void rms_norm_backward(int64_t rows, int64_t cols, const N* dy, const T* x, const T* weight,
                        const compute_t<T>* rstd, T* dx, T* dweight);
 
 // Backward of add_rms_norm_forward: dx, the gradient of both x and residual, also receives dsum,
-// the gradient that reached `sum` by other ways (null: none). dx may be dsum.
-template <class T>
-void add_rms_norm_backward(int64_t rows, int64_t cols, const T* dy, const T* dsum, const T* sum,
-                           const T* weight, const compute_t<T>* rstd, T* dx, T* dweight);
+// the gradient that reached `sum` by other ways (null: none). dx may be dsum. dbranch (null: not
+// wanted) receives dx rounded to N, for a branch that is narrower than its stream; it may be dy.
+template <class T, class N = T>
+void add_rms_norm_backward(int64_t rows, int64_t cols, const N* dy, const T* dsum, const T* sum,
+                           const T* weight, const compute_t<T>* rstd, T* dx,
+                           std::type_identity_t<N>* dbranch, T* dweight);
 
 }  // namespace plinth::kernels::cpu

@@ -66,7 +66,8 @@ TEST(CApi, RmsNorm) {
                                      dsum.data(), sum.data(), weight.data(), rstd.data(), dx.data(),
                                      dweight.data(), workspace.data(), workspace.bytes()));
   cpu::add_rms_norm_backward<float>(kRows, kCols, dy.data(), dsum.data(), sum2.data(),
-                                    weight.data(), rstd2.data(), dx2.data(), dweight2.data());
+                                    weight.data(), rstd2.data(), dx2.data(), nullptr,
+                                    dweight2.data());
   expect_near(dx.values(), dx2.values());
   expect_near(dweight.values(), dweight2.values());
   // Without a residual, x itself is normalised.

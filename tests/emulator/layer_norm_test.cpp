@@ -12,6 +12,7 @@ struct Case {
   bool affine, residual;
   int64_t shift = 0;  // of x, in elements beyond a 16-byte boundary
   bool shift_all = false;
+  int64_t narrow_shift = -1;  // of matrices of N; -1: as the others
 };
 
 // The op and its gradient in float64.
@@ -47,22 +48,27 @@ Reference reference(const Case& c, const std::vector<double>& x, const std::vect
   return r;
 }
 
-template <class T>
+// In types T of the stream, and N of the branch that is added to it and of what is normed.
+template <class T, class N = T>
 void expect_layer_norm(const Case& c) {
   SCOPED_TRACE(testing::Message() << c.rows << " x " << c.cols << " affine " << c.affine
-                                  << " residual " << c.residual << " shift " << c.shift);
+                                  << " residual " << c.residual << " shift " << c.shift << " "
+                                  << c.narrow_shift);
   using C = compute_t<T>;
   const int64_t n = c.rows * c.cols, others = c.shift_all ? c.shift : 0;
-  Buffer<T> x(n, c.shift), residual(n, others), sum(n, others), y(n, others), dy(n, others),
-      dsum(n, others), dx(n, others), w(c.cols), b(c.cols), dw(c.cols), db(c.cols);
+  const int64_t narrow = c.narrow_shift < 0 ? others : c.narrow_shift;
+  Buffer<T> x(n, c.shift), sum(n, others), dsum(n, others), dx(n, others), w(c.cols), b(c.cols),
+      dw(c.cols), db(c.cols);
+  Buffer<N> branch(n, narrow), y(n, narrow), dy(n, narrow), dbranch(n, narrow);
   Buffer<C> mean(c.rows), rstd(c.rows);
   Buffer<uint8_t> workspace(layer_norm_backward_workspace<T>(c.rows, c.cols));
   uint64_t seed = 0;
-  for (auto* buffer : {&x, &residual, &dy, &dsum, &w, &b}) buffer->fill_random(++seed);
+  for (auto* buffer : {&x, &dsum, &w, &b}) buffer->fill_random(++seed);
+  for (auto* buffer : {&branch, &dy}) buffer->fill_random(++seed);
   const T* weight = c.affine ? w.data() : nullptr;
   const T* bias = c.affine ? b.data() : nullptr;
   if (c.residual) {
-    add_layer_norm_forward<T>(nullptr, c.rows, c.cols, x.data(), residual.data(), weight, bias,
+    add_layer_norm_forward<T>(nullptr, c.rows, c.cols, branch.data(), x.data(), weight, bias,
                               C(1e-5), sum.data(), y.data(), mean.data(), rstd.data());
   } else {
     layer_norm_forward<T>(nullptr, c.rows, c.cols, x.data(), weight, bias, C(1e-5), y.data(),
@@ -70,17 +76,19 @@ void expect_layer_norm(const Case& c) {
   }
   const Buffer<T>& input = c.residual ? sum : x;
   add_layer_norm_backward<T>(nullptr, c.rows, c.cols, dy.data(), c.residual ? dsum.data() : nullptr,
-                             input.data(), weight, mean.data(), rstd.data(), dx.data(), dw.data(),
-                             db.data(), workspace.data());
+                             input.data(), weight, mean.data(), rstd.data(), dx.data(),
+                             c.residual ? dbranch.data() : nullptr, dw.data(), db.data(),
+                             workspace.data());
 
   const std::vector<double> ones(c.cols, 1.0), zeros(c.cols, 0.0);
   Reference r = reference(c, input.values(), c.affine ? w.values() : ones,
                           c.affine ? b.values() : zeros, dy.values());
   if (c.residual) {
-    expect_close<T>(sum.values(), added(x.values(), residual.values()), 1);
+    expect_close<T>(sum.values(), added(x.values(), branch.values()), 1);
     r.dx = added(r.dx, dsum.values());
+    expect_close<N>(dbranch.values(), r.dx, 4);
   }
-  expect_close<T>(y.values(), r.y, 4);
+  expect_close<N>(y.values(), r.y, 4);
   expect_close<T>(dx.values(), r.dx, 4);
   expect_close<T>(dw.values(), r.dweight, 4);
   expect_close<T>(db.values(), r.dbias, 4);
@@ -125,6 +133,50 @@ TEST(LayerNormKernel, Float64MatchesFloat64) {
   for (const Case& c : kCases) expect_layer_norm<double>(c);
 }
 
+// Beside rows of float32; also where the narrow rows begin at no boundary of their vectors, or at
+// another than the wide ones.
+template <class N>
+void expect_narrow() {
+  for (const Case& c : kCases) expect_layer_norm<float, N>(c);
+  for (const bool residual : {true, false}) {
+    for (const int64_t cols : {64, 63}) {
+      for (const int64_t narrow_shift : {1, 2, 4, 5})
+        expect_layer_norm<float, N>({3, cols, true, residual, 0, true, narrow_shift});
+      expect_layer_norm<float, N>({3, cols, true, residual, 1, true, 5});
+      expect_layer_norm<float, N>({3, cols, true, residual, 3, true, 0});
+    }
+  }
+}
+TEST(LayerNormKernel, BFloat16BesideFloat32MatchesFloat64) {
+  expect_narrow<BFloat16>();
+}
+TEST(LayerNormKernel, Float16BesideFloat32MatchesFloat64) {
+  expect_narrow<Float16>();
+}
+
+TEST(LayerNormKernel, EitherGradientOfTheSumCanBeLeftOut) {
+  for (const int64_t cols : {256, 77}) {
+    const int64_t rows = 5, n = rows * cols;
+    Buffer<float> x(n), mean(rows), rstd(rows), dx(n), expected(n);
+    Buffer<BFloat16> dy(n), y(n), dbranch(n);
+    x.fill_random(1);
+    dy.fill_random(2);
+    layer_norm_forward<float>(nullptr, rows, cols, x.data(), nullptr, nullptr, 1e-5f, y.data(),
+                              mean.data(), rstd.data());
+    const auto backward = [&](float* wide, BFloat16* narrow) {
+      add_layer_norm_backward<float>(nullptr, rows, cols, dy.data(), nullptr, x.data(), nullptr,
+                                     mean.data(), rstd.data(), wide, narrow, nullptr, nullptr,
+                                     nullptr);
+    };
+    backward(dx.data(), nullptr);
+    backward(nullptr, dbranch.data());
+    for (int64_t i = 0; i < n; ++i) EXPECT_EQ(float(dbranch[i]), float(BFloat16(dx[i])));
+    backward(expected.data(), dy.data());  // dbranch may be dy
+    EXPECT_EQ(expected.values(), dx.values());
+    EXPECT_EQ(dy.values(), dbranch.values());
+  }
+}
+
 TEST(LayerNormKernel, WritesWhereItReads) {
   for (const int64_t cols : {256, 77}) {
     const int64_t rows = 5, n = rows * cols;
@@ -139,9 +191,9 @@ TEST(LayerNormKernel, WritesWhereItReads) {
     EXPECT_EQ(residual.values(), sum.values());
     add_layer_norm_backward<float>(nullptr, rows, cols, dy.data(), dsum.data(), sum.data(), nullptr,
                                    mean.data(), rstd.data(), expected.data(), nullptr, nullptr,
-                                   nullptr);
+                                   nullptr, nullptr);
     add_layer_norm_backward<float>(nullptr, rows, cols, dy.data(), dsum.data(), sum.data(), nullptr,
-                                   mean.data(), rstd.data(), dsum.data(), nullptr, nullptr,
+                                   mean.data(), rstd.data(), dsum.data(), nullptr, nullptr, nullptr,
                                    nullptr);
     EXPECT_EQ(dsum.values(), expected.values());
   }

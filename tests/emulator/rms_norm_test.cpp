@@ -11,34 +11,38 @@ namespace {
 struct Case {
   int64_t rows, cols;
   bool weight, residual;
-  int64_t shift = 0;  // of all matrices, in elements beyond a 16-byte boundary
+  int64_t shift = 0;          // of all matrices, in elements beyond a 16-byte boundary
+  int64_t narrow_shift = -1;  // of matrices of N; -1: as the others
 };
 
 // Against the CPU's float64 kernel, on the numbers that T holds.
-template <class T>
+// T is the stream's type, N that of the branch that is added to it and of what is normed.
+template <class T, class N = T>
 void expect_rms_norm(const Case& c) {
   SCOPED_TRACE(testing::Message() << c.rows << " x " << c.cols << " weight " << c.weight
-                                  << " residual " << c.residual << " shift " << c.shift);
+                                  << " residual " << c.residual << " shift " << c.shift << " "
+                                  << c.narrow_shift);
   using C = compute_t<T>;
-  const int64_t n = c.rows * c.cols;
-  Buffer<T> x(n, c.shift), residual(n, c.shift), sum(n, c.shift), y(n, c.shift), dy(n, c.shift),
-      dsum(n, c.shift), dx(n, c.shift), w(c.cols), dw(c.cols);
+  const int64_t n = c.rows * c.cols, narrow = c.narrow_shift < 0 ? c.shift : c.narrow_shift;
+  Buffer<T> x(n, c.shift), sum(n, c.shift), dsum(n, c.shift), dx(n, c.shift), w(c.cols), dw(c.cols);
+  Buffer<N> branch(n, narrow), y(n, narrow), dy(n, narrow), dbranch(n, narrow);
   Buffer<C> rstd(c.rows);
   Buffer<uint8_t> workspace(rms_norm_backward_workspace<T>(c.rows, c.cols));
   uint64_t seed = 0;
-  for (auto* buffer : {&x, &residual, &dy, &dsum, &w}) buffer->fill_random(++seed);
+  for (auto* buffer : {&x, &dsum, &w}) buffer->fill_random(++seed);
+  for (auto* buffer : {&branch, &dy}) buffer->fill_random(++seed);
   const T* weight = c.weight ? w.data() : nullptr;
   if (c.residual) {
-    add_rms_norm_forward<T>(nullptr, c.rows, c.cols, x.data(), residual.data(), weight, C(1e-5),
+    add_rms_norm_forward<T>(nullptr, c.rows, c.cols, branch.data(), x.data(), weight, C(1e-5),
                             sum.data(), y.data(), rstd.data());
-    expect_close<T>(sum.values(), added(x.values(), residual.values()), 1);
+    expect_close<T>(sum.values(), added(x.values(), branch.values()), 1);
   } else {
     rms_norm_forward<T>(nullptr, c.rows, c.cols, x.data(), weight, C(1e-5), y.data(), rstd.data());
   }
   const Buffer<T>& input = c.residual ? sum : x;
   add_rms_norm_backward<T>(nullptr, c.rows, c.cols, dy.data(), c.residual ? dsum.data() : nullptr,
-                           input.data(), weight, rstd.data(), dx.data(), dw.data(),
-                           workspace.data());
+                           input.data(), weight, rstd.data(), dx.data(),
+                           c.residual ? dbranch.data() : nullptr, dw.data(), workspace.data());
 
   const std::vector<double> in = input.values(), slopes = dy.values(), later = dsum.values();
   const std::vector<double> w64 = w.values();
@@ -48,10 +52,11 @@ void expect_rms_norm(const Case& c) {
                                 rstd64.data());
   cpu::add_rms_norm_backward<double>(c.rows, c.cols, slopes.data(),
                                      c.residual ? later.data() : nullptr, in.data(), weight64,
-                                     rstd64.data(), dx64.data(), dw64.data());
-  expect_close<T>(y.values(), y64, 4);
+                                     rstd64.data(), dx64.data(), nullptr, dw64.data());
+  expect_close<N>(y.values(), y64, 4);
   expect_close<C>(rstd.values(), rstd64, 4);
   expect_close<T>(dx.values(), dx64, 4);
+  if (c.residual) expect_close<N>(dbranch.values(), dx64, 4);
   expect_close<T>(dw.values(), dw64, 4);
 }
 
@@ -76,6 +81,48 @@ TEST(RmsNormKernel, Float16MatchesFloat64) {
 }
 TEST(RmsNormKernel, Float64MatchesFloat64) {
   for (const Case& c : kCases) expect_rms_norm<double>(c);
+}
+
+// Beside rows of float32; also where the narrow rows begin at no boundary of their vectors, or at
+// another than the wide ones.
+template <class N>
+void expect_narrow() {
+  for (const Case& c : kCases) expect_rms_norm<float, N>(c);
+  for (const bool residual : {true, false}) {
+    for (const int64_t cols : {64, 63}) {
+      for (const int64_t narrow_shift : {1, 2, 4, 5})
+        expect_rms_norm<float, N>({3, cols, true, residual, 0, narrow_shift});
+      expect_rms_norm<float, N>({3, cols, true, residual, 1, 5});
+      expect_rms_norm<float, N>({3, cols, true, residual, 3, 0});
+    }
+  }
+}
+TEST(RmsNormKernel, BFloat16BesideFloat32MatchesFloat64) {
+  expect_narrow<BFloat16>();
+}
+TEST(RmsNormKernel, Float16BesideFloat32MatchesFloat64) {
+  expect_narrow<Float16>();
+}
+
+TEST(RmsNormKernel, EitherGradientOfTheSumCanBeLeftOut) {
+  for (const int64_t cols : {256, 77}) {
+    const int64_t rows = 5, n = rows * cols;
+    Buffer<float> x(n), rstd(rows), dx(n), expected(n);
+    Buffer<BFloat16> dy(n), y(n), dbranch(n);
+    x.fill_random(1);
+    dy.fill_random(2);
+    rms_norm_forward<float>(nullptr, rows, cols, x.data(), nullptr, 1e-5f, y.data(), rstd.data());
+    const auto backward = [&](float* wide, BFloat16* narrow) {
+      add_rms_norm_backward<float>(nullptr, rows, cols, dy.data(), nullptr, x.data(), nullptr,
+                                   rstd.data(), wide, narrow, nullptr, nullptr);
+    };
+    backward(dx.data(), nullptr);
+    backward(nullptr, dbranch.data());
+    for (int64_t i = 0; i < n; ++i) EXPECT_EQ(float(dbranch[i]), float(BFloat16(dx[i])));
+    backward(expected.data(), dy.data());  // dbranch may be dy
+    EXPECT_EQ(expected.values(), dx.values());
+    EXPECT_EQ(dy.values(), dbranch.values());
+  }
 }
 
 TEST(RmsNormKernel, WritesWhereItReads) {

@@ -20,6 +20,8 @@
 namespace plinth::kernels {
 
 using FloatTypes = ::testing::Types<double, float, BFloat16, Float16>;
+// What kernels may read and write beside rows of float32.
+using NarrowTypes = ::testing::Types<BFloat16, Float16>;
 
 // The distance from 1 to the next value.
 template <class T>
@@ -49,6 +51,11 @@ std::vector<double> as_doubles(const std::vector<T>& x) {
   out.reserve(x.size());
   for (const T& v : x) out.push_back(as_double(v));
   return out;
+}
+
+template <class T>
+std::vector<T> rounded_to(const std::vector<float>& x) {
+  return {x.begin(), x.end()};
 }
 
 // Normal values, rounded to T.

@@ -129,7 +129,7 @@ TEST(RmsNormGradient, AddVariantAddsTheSumsOwnGradient) {
   p.backward();
   std::vector<double> dx(p.x.size()), dweight(33);
   add_rms_norm_backward<double>(5, 33, p.dy.data(), p.dsum.data(), p.x.data(), p.weight.data(),
-                                p.rstd.data(), dx.data(), dweight.data());
+                                p.rstd.data(), dx.data(), nullptr, dweight.data());
   for (size_t i = 0; i < dx.size(); ++i) EXPECT_NEAR(dx[i], p.dx[i] + p.dsum[i], 1e-14);
   EXPECT_EQ(dweight, p.dweight);
 }
@@ -150,6 +150,102 @@ TYPED_TEST(RmsNorm, OutputsMayOverwriteInputsAndGradientsBeLeftOut) {
                                 compute_t<TypeParam>(kEps), q.x.data(), nullptr);
     EXPECT_TRUE(same_bits(q.x, p.y));
   }
+}
+
+// ---- a stream of float32, the branch and what is normed in N ----
+
+// Inputs and results of add_rms_norm and its gradient.
+template <class N>
+struct NarrowProblem {
+  Problem<float> p;
+  std::vector<N> branch, dy, y, dbranch;
+  std::vector<float> sum = std::vector<float>(p.x.size());
+
+  explicit NarrowProblem(const Shape& s)
+      : p(s),
+        branch(rounded_to<N>(p.x)),
+        dy(rounded_to<N>(p.dy)),
+        y(p.x.size()),
+        dbranch(p.x.size()) {}
+
+  void forward() {
+    add_rms_norm_forward<float>(p.s.rows, p.s.cols, branch.data(), p.residual.data(),
+                                p.weight.data(), kEps, sum.data(), y.data(), p.rstd.data());
+  }
+  void backward(bool dx = true, bool narrow = true) {
+    add_rms_norm_backward<float>(p.s.rows, p.s.cols, dy.data(), p.dsum.data(), sum.data(),
+                                 p.weight.data(), p.rstd.data(), dx ? p.dx.data() : nullptr,
+                                 narrow ? dbranch.data() : nullptr, p.dweight.data());
+  }
+};
+
+template <class N>
+class RmsNormNarrow : public ::testing::Test {};
+TYPED_TEST_SUITE(RmsNormNarrow, NarrowTypes);
+
+TYPED_TEST(RmsNormNarrow, ForwardMatchesFloat64) {
+  for (const Shape& s : kShapes) {
+    NarrowProblem<TypeParam> n(s);
+    n.forward();
+    for (size_t i = 0; i < n.sum.size(); ++i)
+      EXPECT_EQ(n.sum[i], float(n.branch[i]) + n.p.residual[i]);
+    expect_close(n.y, reference(s, as_doubles(n.sum), as_doubles(n.p.weight)), 32,
+                 "y of " + text(s));
+    std::vector<TypeParam> plain(n.y.size());
+    rms_norm_forward<float>(s.rows, s.cols, n.sum.data(), n.p.weight.data(), kEps, plain.data(),
+                            nullptr);
+    EXPECT_TRUE(same_bits(plain, n.y)) << text(s);
+  }
+}
+
+// The gradients of float32 are compared with float64's above.
+TYPED_TEST(RmsNormNarrow, HasTheBitsOfFloat32AndConversions) {
+  for (const Shape& s : kShapes) {
+    NarrowProblem<TypeParam> n(s);
+    NarrowProblem<float> wide(s);
+    wide.branch = std::vector<float>(n.branch.begin(), n.branch.end());
+    wide.dy = std::vector<float>(n.dy.begin(), n.dy.end());
+    n.forward();
+    n.backward();
+    wide.forward();
+    wide.backward();
+    EXPECT_TRUE(same_bits(n.sum, wide.sum)) << text(s);
+    EXPECT_TRUE(same_bits(n.y, rounded_to<TypeParam>(wide.y))) << text(s);
+    EXPECT_TRUE(same_bits(n.p.dx, wide.p.dx)) << text(s);
+    EXPECT_TRUE(same_bits(n.dbranch, rounded_to<TypeParam>(wide.p.dx))) << text(s);
+    EXPECT_TRUE(same_bits(n.p.dweight, wide.p.dweight)) << text(s);
+    rms_norm_backward<float>(s.rows, s.cols, n.dy.data(), n.sum.data(), n.p.weight.data(),
+                             n.p.rstd.data(), n.p.dx.data(), n.p.dweight.data());
+    rms_norm_backward<float>(s.rows, s.cols, wide.dy.data(), n.sum.data(), n.p.weight.data(),
+                             n.p.rstd.data(), wide.p.dx.data(), wide.p.dweight.data());
+    EXPECT_TRUE(same_bits(n.p.dx, wide.p.dx)) << text(s);
+    EXPECT_TRUE(same_bits(n.p.dweight, wide.p.dweight)) << text(s);
+  }
+}
+
+TYPED_TEST(RmsNormNarrow, EitherGradientOfTheSumCanBeLeftOut) {
+  NarrowProblem<TypeParam> both({70, 21}), one({70, 21}), other({70, 21});
+  for (auto* n : {&both, &one, &other}) n->forward();
+  both.backward();
+  one.backward(true, false);
+  other.backward(false, true);
+  EXPECT_TRUE(same_bits(one.p.dx, both.p.dx));
+  EXPECT_TRUE(same_bits(other.dbranch, both.dbranch));
+  EXPECT_TRUE(same_bits(other.p.dweight, both.p.dweight));
+}
+
+TYPED_TEST(RmsNormNarrow, HasTheSameBitsOnAnyNumberOfThreads) {
+  NarrowProblem<TypeParam> n({1500, 96});
+  n.forward();
+  expect_same_on_any_threads([&] {
+    n.backward();
+    return n.p.dweight;
+  });
+  expect_same_on_any_threads([&] {
+    n.forward();
+    n.backward();
+    return n.dbranch;
+  });
 }
 
 TEST(RmsNormBackward, HasTheSameBitsOnAnyNumberOfThreads) {

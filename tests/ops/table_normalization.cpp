@@ -1,6 +1,7 @@
 // Softmax and the norms.
 
 #include <cmath>
+#include <optional>
 
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
@@ -98,14 +99,14 @@ Tensors norm_reference(const Norm& norm, const Tensors& in) {
   return norm.residual ? Tensors{x, normed} : Tensors{normed};
 }
 
-Tensors call(const Norm& norm, const Tensors& in) {
+Tensors call(const Norm& norm, const Tensors& in, std::optional<DType> out = {}) {
   if (norm.residual) {
-    const AddNorm result = norm.layer ? add_layer_norm(in[0], in[1], in[2], in[3], norm.eps)
-                                      : add_rms_norm(in[0], in[1], in[2], norm.eps);
+    const AddNorm result = norm.layer ? add_layer_norm(in[0], in[1], in[2], in[3], norm.eps, out)
+                                      : add_rms_norm(in[0], in[1], in[2], norm.eps, out);
     return {result.sum, result.normed};
   }
-  return {norm.layer ? layer_norm(in[0], in[1], in[2], norm.eps)
-                     : rms_norm(in[0], in[1], norm.eps)};
+  return {norm.layer ? layer_norm(in[0], in[1], in[2], norm.eps, out)
+                     : rms_norm(in[0], in[1], norm.eps, out)};
 }
 
 Case norm_case(const Norm& norm, Sampler& sample, const Shape& shape, bool weight, bool bias,
@@ -120,6 +121,36 @@ Case norm_case(const Norm& norm, Sampler& sample, const Shape& shape, bool weigh
           [norm](const Tensors& in) { return norm_reference(norm, in); },
           gradcheck,
           magnitude};
+}
+
+std::vector<ErrorCase> residual_errors(const Norm& norm, const std::string& name) {
+  // x in bfloat16 beside a stream of float32.
+  const auto narrow = [norm](const Shape& stream, const Tensor& weight, DType out) {
+    const Tensor x = zeros({2, 3}, {DType::BFloat16, {}});
+    call(norm, {x, zeros(stream), weight, {}}, out);
+  };
+  return {
+      {[norm] {
+         call(norm, {zeros({2, 3}), zeros({3}), {}, {}});
+       },
+       ErrorKind::Shape, name + ": residual has shape [3], expected [2, 3] (that of x)"},
+      {[=] {
+         narrow({4, 3}, {}, DType::BFloat16);
+       },
+       ErrorKind::Shape, name + ": x has shape [2, 3], expected [4, 3] (that of residual)"},
+      {[=] {
+         narrow({2, 3}, zeros({2}), DType::BFloat16);
+       },
+       ErrorKind::Shape,
+       name + ": weight has shape [2], expected [3] (last dimension of residual)"},
+      {[=] {
+         narrow({2, 3}, zeros({3}, {DType::BFloat16, {}}), DType::BFloat16);
+       },
+       ErrorKind::DType, name + ": weight has dtype bfloat16, expected float32 (that of residual)"},
+      {[=] {
+         narrow({2, 3}, {}, DType::Float16);
+       },
+       ErrorKind::DType, name + ": residual has dtype float32, expected bfloat16 (that of x)"}};
 }
 
 std::vector<ErrorCase> norm_errors(const Norm& norm, const std::string& name) {
@@ -147,12 +178,20 @@ std::vector<ErrorCase> norm_errors(const Norm& norm, const std::string& name) {
        },
        ErrorKind::DType, name + ": x has dtype int64"},
   };
+  const auto into = [norm](DType dtype, DType out) {
+    const Tensor x = zeros({2, 3}, {dtype, {}});
+    call(norm, norm.residual ? Tensors{x, x, {}, {}} : Tensors{x, {}, {}}, out);
+  };
+  const std::string argument = norm.residual ? "residual" : "x";
+  errors.push_back({[=] { into(DType::Float32, DType::Float64); }, ErrorKind::DType,
+                    name + ": out is float64, takes float32, bfloat16 or float16 for " + argument +
+                        " of float32"});
+  errors.push_back({[=] { into(DType::BFloat16, DType::Float32); }, ErrorKind::DType,
+                    name + ": out is float32, takes bfloat16 for " + argument + " of bfloat16"});
+  errors.push_back({[=] { into(DType::Float64, DType::BFloat16); }, ErrorKind::DType,
+                    name + ": out is bfloat16, takes float64 for " + argument + " of float64"});
   if (norm.residual) {
-    errors.push_back({[norm] {
-                        call(norm, {zeros({2, 3}), zeros({3}), {}, {}});
-                      },
-                      ErrorKind::Shape,
-                      name + ": residual has shape [3], expected [2, 3] (that of x)"});
+    for (const ErrorCase& error : residual_errors(norm, name)) errors.push_back(error);
   }
   return errors;
 }
