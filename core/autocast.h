@@ -4,7 +4,8 @@
 //
 //   matmul, linear, conv1d, conv2d, attention,
 //   linear_cross_entropy                          the guard's (bfloat16 or float16)
-//   softmax, log_softmax, layer_norm, rms_norm    float32
+//   softmax, log_softmax, layer_norm, rms_norm    float32; a norm that is told so rounds its
+//                                                 result to another (core/ops/normalization.h)
 //   losses                                        whatever they get, computed in float32
 //   all others                                    whatever they get, promoted
 //

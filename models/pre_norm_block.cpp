@@ -8,7 +8,7 @@
 namespace plinth {
 
 PreNormBlock::PreNormBlock(const PreNormBlockOptions& options) {
-  const nn::LayerNormOptions norm{.eps = options.norm_eps};
+  const nn::LayerNormOptions norm{.eps = options.norm_eps, .feeds_products = true};
   attention_norm_ = make<nn::LayerNorm>("attention_norm", options.dim, norm);
   attention_ = make<nn::MultiHeadAttention>(
       "attention", nn::MultiHeadAttentionOptions{.dim = options.dim,

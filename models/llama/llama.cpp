@@ -35,8 +35,10 @@ LlamaBlock::LlamaBlock(const LlamaConfig& config, const RopeTable& rotations) {
   const auto weight = normal(0, config.initializer_range);
   // The residual stream adds up 2 * layers branches.
   const auto residual = nn::init::residual_normal(config.initializer_range, config.layers);
-  const nn::RMSNormOptions norm{.eps = config.norm_eps};
-  attention_norm_ = make<nn::RMSNorm>("attention_norm", config.dim, norm);
+  const auto norm = [&](bool feeds_products) {
+    return nn::RMSNormOptions{.eps = config.norm_eps, .feeds_products = feeds_products};
+  };
+  attention_norm_ = make<nn::RMSNorm>("attention_norm", config.dim, norm(true));
   attention_ = make<nn::MultiHeadAttention>(
       "attention", nn::MultiHeadAttentionOptions{.dim = config.dim,
                                                  .heads = config.heads,
@@ -49,7 +51,8 @@ LlamaBlock::LlamaBlock(const LlamaConfig& config, const RopeTable& rotations) {
                                                  .rope = rotations,
                                                  .qkv_init = weight,
                                                  .out_init = residual});
-  mlp_norm_ = make<nn::RMSNorm>("mlp_norm", config.dim, norm);
+  // Experts gather what is normed, and add its gradients, in float32.
+  mlp_norm_ = make<nn::RMSNorm>("mlp_norm", config.dim, norm(!config.experts));
   if (config.experts) {
     experts_ = make<nn::MixtureOfExperts>(
         "experts", config.dim, config.ffn_dim,

@@ -1,5 +1,6 @@
 #include "nn/layers/norm.h"
 
+#include "core/autocast.h"
 #include "core/error.h"
 
 namespace plinth::nn {
@@ -15,9 +16,17 @@ void check_width(const Tensor& x, int64_t dim, std::string_view subject) {
         ", expected [..., ", dim, "]");
 }
 
+// The dtype of what is normed of x.
+std::optional<DType> normed_dtype(const Tensor& x, bool feeds_products) {
+  const bool is_converted = feeds_products && autocast_dtype() != DType::Float32 && x.defined() &&
+                            x.dtype() != DType::Float64;
+  return is_converted ? std::optional(autocast_dtype()) : std::nullopt;
+}
+
 }  // namespace
 
-LayerNorm::LayerNorm(int64_t dim, const LayerNormOptions& options) : dim_(dim), eps_(options.eps) {
+LayerNorm::LayerNorm(int64_t dim, const LayerNormOptions& options)
+    : dim_(dim), eps_(options.eps), feeds_products_(options.feeds_products) {
   check_dim(dim, "LayerNorm");
   if (options.weight) {
     weight_ = register_parameter("weight", {dim}, init::ones(), options.options);
@@ -27,33 +36,36 @@ LayerNorm::LayerNorm(int64_t dim, const LayerNormOptions& options) : dim_(dim), 
 
 Tensor LayerNorm::forward(const Tensor& x) {
   check_width(x, dim_, "LayerNorm");
-  return layer_norm(x, mapped(parameter_, weight_), mapped(parameter_, bias_), eps_);
+  return layer_norm(x, mapped(parameter_, weight_), mapped(parameter_, bias_), eps_,
+                    normed_dtype(x, feeds_products_));
 }
 
 AddNorm LayerNorm::add(const Tensor& x, const Tensor& residual) const {
   check_width(x, dim_, "LayerNorm");
   AddNorm result;
   trace([&] {
-    result =
-        add_layer_norm(x, residual, mapped(parameter_, weight_), mapped(parameter_, bias_), eps_);
+    result = add_layer_norm(x, residual, mapped(parameter_, weight_), mapped(parameter_, bias_),
+                            eps_, normed_dtype(residual, feeds_products_));
     return result.normed;
   });
   return result;
 }
 
-RMSNorm::RMSNorm(int64_t dim, const RMSNormOptions& options) : eps_(options.eps) {
+RMSNorm::RMSNorm(int64_t dim, const RMSNormOptions& options)
+    : eps_(options.eps), feeds_products_(options.feeds_products) {
   check_dim(dim, "RMSNorm");
   weight_ = register_parameter("weight", {dim}, init::ones(), options.options);
 }
 
 Tensor RMSNorm::forward(const Tensor& x) {
-  return rms_norm(x, mapped(parameter_, weight_), eps_);
+  return rms_norm(x, mapped(parameter_, weight_), eps_, normed_dtype(x, feeds_products_));
 }
 
 AddNorm RMSNorm::add(const Tensor& x, const Tensor& residual) const {
   AddNorm result;
   trace([&] {
-    result = add_rms_norm(x, residual, mapped(parameter_, weight_), eps_);
+    result = add_rms_norm(x, residual, mapped(parameter_, weight_), eps_,
+                          normed_dtype(residual, feeds_products_));
     return result.normed;
   });
   return result;

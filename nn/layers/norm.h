@@ -10,6 +10,9 @@ struct LayerNormOptions {
   double eps = 1e-5;
   bool weight = true;
   bool bias = true;
+  // What is normed goes into matrix products alone: under autocast it comes in their dtype, rounded
+  // as they would round it. For one product, since gradients of several would be added in it.
+  bool feeds_products = false;
   TensorOptions options = {};
 };
 
@@ -30,12 +33,14 @@ class LayerNorm final : public Layer {
  private:
   int64_t dim_;
   double eps_;
+  bool feeds_products_;
   Tensor weight_, bias_;
   TensorMap parameter_;
 };
 
 struct RMSNormOptions {
   double eps = 1e-6;
+  bool feeds_products = false;  // as LayerNormOptions has it
   TensorOptions options = {};
 };
 
@@ -54,6 +59,7 @@ class RMSNorm final : public Layer {
 
  private:
   double eps_;
+  bool feeds_products_;
   Tensor weight_;
   TensorMap parameter_;
 };

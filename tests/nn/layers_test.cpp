@@ -1,5 +1,6 @@
 #include "nn/layers.h"
 
+#include "core/autocast.h"
 #include "core/autograd.h"
 #include "core/gradcheck.h"
 #include "core/ops/elementwise.h"
@@ -157,6 +158,57 @@ TEST(Norms, WithResidualGiveSumAndNorm) {
   expect_close(a.normed, layer_norm(x + residual), 1e-14);
   expect_close(b.sum, x + residual, 1e-15);
   expect_close(b.normed, rms_norm(x + residual), 1e-14);
+}
+
+// A step of a block under autocast: x + branch, its norm, a product, and all gradients.
+template <class N>
+Tensors step_of_block(const N& norm, DType branch_dtype, bool add) {
+  const Tensor x = values({6, 20}, 1, {}).set_requires_grad();
+  const Tensor branch = values({6, 20}, 2, {branch_dtype, {}}).set_requires_grad();
+  const Tensor weight = values({5, 20}, 3, {}).set_requires_grad();
+  norm->zero_grad();
+  const AutocastGuard guard(DType::BFloat16);
+  const AddNorm both = add ? norm->add(branch, x) : AddNorm{x, (*norm)(x)};
+  const Tensor y = linear(both.normed, weight);
+  (sum(square(y)) + sum(square(both.sum))).backward();
+  Tensors all = {both.sum, both.normed.to(DType::BFloat16), y, x.grad(), weight.grad()};
+  if (add) all.push_back(branch.grad());
+  for (const Tensor& parameter : norm->parameters()) all.push_back(parameter.grad());
+  return all;
+}
+
+template <class N, class Options>
+void expect_same_step() {
+  const auto plain = std::make_shared<N>(20);
+  const auto feeding = std::make_shared<N>(20, Options{.feeds_products = true});
+  for (const DType dtype : {DType::BFloat16, DType::Float32}) {
+    for (const bool add : {true, false}) {
+      const Tensors a = step_of_block(feeding, dtype, add), b = step_of_block(plain, dtype, add);
+      ASSERT_EQ(a.size(), b.size());
+      for (size_t i = 0; i < a.size(); ++i) {
+        EXPECT_EQ(a[i].dtype(), b[i].dtype()) << i;
+        EXPECT_EQ(to_vector(a[i]), to_vector(b[i])) << i;
+      }
+    }
+  }
+}
+
+TEST(Norms, ThatFeedProductsHaveTheBitsOfAConversion) {
+  expect_same_step<LayerNorm, LayerNormOptions>();
+  expect_same_step<RMSNorm, RMSNormOptions>();
+}
+
+TEST(Norms, ThatFeedProductsGiveTheirDtypeUnderAutocastAlone) {
+  RMSNorm norm(4, {.feeds_products = true});
+  LayerNorm wide(4, {.feeds_products = true, .options = kFloat64});
+  const Tensor x = values({3, 4}, 1, {});
+  EXPECT_EQ(norm(x).dtype(), DType::Float32);
+  const AutocastGuard guard(DType::Float16);
+  EXPECT_EQ(norm(x).dtype(), DType::Float16);
+  EXPECT_EQ(norm.add(x, x).sum.dtype(), DType::Float32);
+  EXPECT_EQ(norm.add(x, x).normed.dtype(), DType::Float16);
+  EXPECT_EQ(wide(x.to(DType::Float64)).dtype(), DType::Float64);
+  EXPECT_EQ(RMSNorm(4)(x).dtype(), DType::Float32);
 }
 
 TEST(MLP, FusedAndPlainFormsAgree) {
