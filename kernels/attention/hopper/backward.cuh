@@ -5,9 +5,9 @@
 // All products are of transposed scores, keys by queries: so weights are an operand of dv from
 // registers; slopes pass through shared memory, for dq.
 //
-// dq is summed in float32 in global memory, by bulk additions whose order a count for each tile of
-// queries sets: tile of keys after tile of keys. Blocks take their work in that order (KeyOrder),
-// so that one which waits waits only for work that a running block has.
+// dq is summed in float32 in global memory, by bulk additions whose order a count for each piece of
+// a tile of queries sets: tile of keys after tile of keys. Blocks take their work in that order
+// (KeyOrder), so that one which waits waits only for work that a running block has.
 
 #include "kernels/attention/hopper/backward_pairs.cuh"
 #include "kernels/attention/hopper/backward_producer.cuh"
