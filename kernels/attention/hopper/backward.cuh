@@ -360,14 +360,9 @@ struct BackwardConsumer {
   template <class F>
   PLINTH_DEVICE void each_tile(const Work& t, F f) const {
     const int32_t first_head = t.kv_head * a.group;
-    for (int32_t head = first_head; head < first_head + a.group; ++head) {
-      int32_t tile = t.start;
-      for (int32_t left = t.tile_end - t.tile; left > 0; --left, tile = t.after(tile)) {
-        const TileTurn turn = turn_of<Tile>(a, t, head, tile);
-        if (!turn.empty)
-          f(head, tile, turn.asks, Rule::kMasks || head != first_head || tile != t.start);
-      }
-    }
+    each_turn<Tile>(a, t, [&](int32_t head, int32_t tile, const TileTurn& turn) {
+      f(head, tile, turn.asks, Rule::kMasks || head != first_head || tile != t.start);
+    });
   }
   // The work made again: what the loop does not need would take registers there.
   PLINTH_DEVICE Work again(int32_t number) const {

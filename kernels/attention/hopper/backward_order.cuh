@@ -46,4 +46,18 @@ PLINTH_DEVICE TileTurn turn_of(const BackwardArguments<T, Rule>& a, const typena
   }
 }
 
+// Calls f(head, tile, its turn) for each tile of queries of each head that shares the keys, in the
+// order in which all warps of a block take them, but those that are left out.
+template <class Tile, class T, class Rule, class F>
+PLINTH_DEVICE void each_turn(const BackwardArguments<T, Rule>& a, const typename Tile::Work& t,
+                             F f) {
+  for (int32_t head = t.kv_head * a.group; head < (t.kv_head + 1) * a.group; ++head) {
+    int32_t tile = t.start;
+    for (int32_t left = t.tile_end - t.tile; left > 0; --left, tile = t.after(tile)) {
+      const TileTurn turn = turn_of<Tile>(a, t, head, tile);
+      if (!turn.empty) f(head, tile, turn);
+    }
+  }
+}
+
 }  // namespace plinth::kernels::cuda::attention

@@ -51,24 +51,20 @@ PLINTH_DEVICE void fetch_backward(const TensorMap& q_map, const TensorMap& k_map
         Values::start_free(k), v_map, t.k_begin + t.first, t.kv_head, t.batch, Values::full(k));
     mbarrier_wait(Tile::gradients_gone(), k.parity ^ 1);
     k.advance();
-    for (int32_t head = t.kv_head * a.group; head < (t.kv_head + 1) * a.group; ++head) {
-      int32_t tile = t.start;
-      for (int32_t left = t.tile_end - t.tile; left > 0; --left, tile = t.after(tile)) {
-        if (turn_of<Tile>(a, t, head, tile).empty) continue;
-        const int32_t row = t.q_begin + tile * Tile::kQueries;
-        load_rows<Tile::kQueries, Tile::kColumns, Tile::kBoxColumns>(
-            Queries::start(q, Tile::kQueryBytes + Tile::kStatisticsBytes), q_map, row, head,
-            t.batch, Queries::full(q));
-        const int64_t statistics =
-            int64_t{a.workspace.index(head, t.first_tile, tile)} * 2 * Tile::kQueries;
-        bulk_load(Tile::statistics(q), Global<const float>(a.workspace.statistics + statistics),
-                  Tile::kStatisticsBytes, Queries::full(q));
-        load_rows<Tile::kQueries, Tile::kColumns, Tile::kBoxColumns>(Douts::start(o), dout_map, row,
-                                                                     head, t.batch, Douts::full(o));
-        q.advance();
-        o.advance();
-      }
-    }
+    each_turn<Tile>(a, t, [&](int32_t head, int32_t tile, const TileTurn&) {
+      const int32_t row = t.q_begin + tile * Tile::kQueries;
+      load_rows<Tile::kQueries, Tile::kColumns, Tile::kBoxColumns>(
+          Queries::start(q, Tile::kQueryBytes + Tile::kStatisticsBytes), q_map, row, head, t.batch,
+          Queries::full(q));
+      const int64_t statistics =
+          int64_t{a.workspace.index(head, t.first_tile, tile)} * 2 * Tile::kQueries;
+      bulk_load(Tile::statistics(q), Global<const float>(a.workspace.statistics + statistics),
+                Tile::kStatisticsBytes, Queries::full(q));
+      load_rows<Tile::kQueries, Tile::kColumns, Tile::kBoxColumns>(Douts::start(o), dout_map, row,
+                                                                   head, t.batch, Douts::full(o));
+      q.advance();
+      o.advance();
+    });
   }
 }
 
@@ -118,17 +114,12 @@ struct DqAdder {
       mbarrier_arrive(Numbers::empty(n));
       if (number >= a.count) return;
       const typename Tile::Work t(a.desc, a.lengths, a.order, a.tiles, number);
-      for (int32_t head = t.kv_head * a.group; head < (t.kv_head + 1) * a.group; ++head) {
-        int32_t tile = t.start;
-        for (int32_t left = t.tile_end - t.tile; left > 0; --left, tile = t.after(tile)) {
-          const TileTurn turn = turn_of<Tile>(a, t, head, tile);
-          if (turn.empty) continue;
-          for (int32_t maker = 0; maker < Tile::kDqMakers; ++maker) {
-            if (stage == own) add(a.workspace.index(head, t.first_tile, tile), maker, turn.rank);
-            stage = stage + 1 == Tile::kSumStages ? 0 : stage + 1;
-          }
+      each_turn<Tile>(a, t, [&](int32_t head, int32_t tile, const TileTurn& turn) {
+        for (int32_t maker = 0; maker < Tile::kDqMakers; ++maker) {
+          if (stage == own) add(a.workspace.index(head, t.first_tile, tile), maker, turn.rank);
+          stage = stage + 1 == Tile::kSumStages ? 0 : stage + 1;
         }
-      }
+      });
     }
   }
 };
