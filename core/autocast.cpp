@@ -32,6 +32,9 @@ DType autocast_dtype() {
   return current;
 }
 
+std::optional<DType> autocast_dtype_of(const Tensor& x) {
+  return converts(x) ? std::optional(current) : std::nullopt;
+}
 Tensor autocast(const Tensor& x) {
   return converts(x) ? x.to(current) : x;
 }

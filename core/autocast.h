@@ -13,6 +13,8 @@
 // gradient. float64 and integers are left alone. Backward works in the dtypes of forward: it may
 // run inside or outside the guard.
 
+#include <optional>
+
 #include "core/tensor.h"
 
 namespace plinth {
@@ -34,7 +36,10 @@ DType autocast_dtype();
 
 // ---- for the authors of ops ----
 
-// x as an op of the first group above takes it: converted if a guard lives.
+// The dtype to which x is converted for an op of the first group above; none where x stays as it
+// is.
+std::optional<DType> autocast_dtype_of(const Tensor& x);
+// x as such an op takes it.
 Tensor autocast(const Tensor& x);
 // x as an op of the second group takes it.
 Tensor autocast_float32(const Tensor& x);

@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/op_scope.h"
 #include "core/ops/checks.h"
+#include "core/ops/elementwise.h"
 #include "core/ops/loops.h"
 #include "core/ops/on_device.h"
 #include "kernels/layer_norm/layer_norm.h"
@@ -36,16 +37,12 @@ void check_inputs(std::string_view op, std::string_view argument, const Tensor& 
   }
 }
 
-bool has_16_bits(DType dtype) {
-  return dtype == DType::BFloat16 || dtype == DType::Float16;
-}
-
 // `out`, or the dtype of x, called `argument`.
 DType checked_out(std::string_view op, std::string_view argument, const Tensor& x,
                   std::optional<DType> out) {
   const DType dtype = out.value_or(x.dtype());
   const bool is_wide = x.dtype() == DType::Float32;
-  check(dtype == x.dtype() || (is_wide && has_16_bits(dtype)), ErrorKind::DType, op, "out is ",
+  check(dtype == x.dtype() || adds_unconverted(x.dtype(), dtype), ErrorKind::DType, op, "out is ",
         name(dtype), ", takes ", is_wide ? "float32, bfloat16 or float16" : name(x.dtype()),
         " for ", argument, " of ", name(x.dtype()));
   return dtype;
@@ -61,8 +58,8 @@ struct Sum {
 Sum checked_sum(std::string_view op, const Tensor& x, const Tensor& residual, const Tensor& weight,
                 const Tensor& bias, double eps, std::optional<DType> out) {
   const Tensor stream = autocast_float32(residual);
-  const bool is_narrow = x.defined() && x.dtype() == out && has_16_bits(*out) && stream.defined() &&
-                         stream.dtype() == DType::Float32;
+  const bool is_narrow = x.defined() && stream.defined() && x.dtype() == out &&
+                         adds_unconverted(stream.dtype(), x.dtype());
   const Tensor branch = is_narrow ? x : autocast_float32(x);
   if (is_narrow) {
     check_inputs(op, "residual", stream, weight, bias, eps);

@@ -16,11 +16,9 @@ void check_width(const Tensor& x, int64_t dim, std::string_view subject) {
         ", expected [..., ", dim, "]");
 }
 
-// The dtype of what is normed of x.
+// The dtype of what is normed of x, where it is not the op's own choice.
 std::optional<DType> normed_dtype(const Tensor& x, bool feeds_products) {
-  const bool is_converted = feeds_products && autocast_dtype() != DType::Float32 && x.defined() &&
-                            x.dtype() != DType::Float64;
-  return is_converted ? std::optional(autocast_dtype()) : std::nullopt;
+  return feeds_products ? autocast_dtype_of(x) : std::nullopt;
 }
 
 }  // namespace
