@@ -165,37 +165,57 @@ class Forward {
   }
 
   // The online softmax: scores become exp2(score - origin) for the row's largest score when that
-  // last grew by more than kSlack, which spares most tiles the scaling of earlier sums.
+  // last grew by more than kSlack, which spares most tiles the scaling of earlier sums. So no row
+  // needs its own largest score unless one of the group passes its limit.
   template <int N>
   [[gnu::noinline]] void soften(C* tile, int64_t r) {
+    if (excess<N>(tile, r) > 0) [[unlikely]]
+      raise_origins<N>(tile, r);
     for (int i = 0; i < kGroup; ++i) {
       C* scores = tile + i * kKeys<C>;
-      Vec<C> s[N];
-      Vec<C> most = s[0] = load(scores);
-#pragma GCC unroll 8
-      for (int x = 1; x < N; ++x) {
-        s[x] = load(scores + x * kLanes<C>);
-        most = larger<C>(most, s[x]);
-      }
-      const C top = largest_by_halves<C>(most);
-      if (top > rows_[r + i].limit) [[unlikely]]
-        raise_origin(r + i, top);
       const C origin = rows_[r + i].origin;
       Vec<C> sum{};
 #pragma GCC unroll 8
       for (int x = 0; x < N; ++x) {
-        s[x] = exp2_vector(s[x] - origin);
-        sum += s[x];
-        store(scores + x * kLanes<C>, s[x]);
+        const Vec<C> weights = exp2_vector(load(scores + x * kLanes<C>) - origin);
+        sum += weights;
+        store(scores + x * kLanes<C>, weights);
       }
       total_[r + i] += sum;
     }
   }
 
-  [[gnu::noinline]] void raise_origin(int64_t r, C top) {
+  template <int N>
+  [[gnu::always_inline]] static Vec<C> largest_of(const C* scores) {
+    Vec<C> most = load(scores);
+#pragma GCC unroll 8
+    for (int x = 1; x < N; ++x) most = larger<C>(most, load(scores + x * kLanes<C>));
+    return most;
+  }
+
+  // By how much a score of the group passes its row's limit, at most. NaN, which `larger` drops as
+  // its first argument, hides no other row's.
+  template <int N>
+  [[gnu::always_inline]] C excess(const C* tile, int64_t r) const {
+    Vec<C> most{};
+#pragma GCC unroll 6
+    for (int i = 0; i < kGroup; ++i)
+      most = larger<C>(largest_of<N>(tile + i * kKeys<C>) - rows_[r + i].limit, most);
+    return largest_by_halves<C>(most);
+  }
+
+  template <int N>
+  [[gnu::noinline]] void raise_origins(const C* tile, int64_t r) {
+    for (int i = 0; i < kGroup; ++i) {
+      const C top = largest_by_halves<C>(largest_of<N>(tile + i * kKeys<C>));
+      if (top > rows_[r + i].limit) raise_origin(r + i, top);
+    }
+  }
+
+  void raise_origin(int64_t r, C top) {
     RowState& state = rows_[r];
-    const C shrink = std::exp2(state.origin - top);
     if (state.seen()) {
+      const C shrink = std::exp2(state.origin - top);
       total_[r] *= shrink;
       C* const sums = sums_ + r * padded_;
       for (int64_t x = 0; x < padded_; ++x) sums[x] *= shrink;

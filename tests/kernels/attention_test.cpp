@@ -117,6 +117,26 @@ TYPED_TEST(Attention, LargeScoresDoNotOverflow) {
   }
 }
 
+TYPED_TEST(Attention, ANanQueryLeavesTheOthersAsTheyAre) {
+  const Case c{.heads = 1, .q_len = 40, .kv_len = 300};
+  Tensors<TypeParam> clean(c);
+  clean.d.scale = 30;  // the largest score of a row grows often
+  clean.forward();
+  for (int64_t nan = 0; nan < c.q_len; nan += 3) {
+    Tensors<TypeParam> t(c);
+    t.d.scale = clean.d.scale;
+    t.q[nan * c.dim] = static_cast<TypeParam>(std::nanf(""));
+    t.forward();
+    for (int64_t i = 0; i < std::ssize(t.out); ++i) {
+      if (i / c.dim == nan) {
+        ASSERT_TRUE(std::isnan(double(t.out[i]))) << i;
+      } else {
+        ASSERT_EQ(double(t.out[i]), double(clean.out[i])) << "query " << nan << " element " << i;
+      }
+    }
+  }
+}
+
 TYPED_TEST(Attention, BitsDependOnTheShapeOnly) {
   const Case c{.batch = 9,
                .heads = 4,
