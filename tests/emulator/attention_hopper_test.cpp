@@ -106,6 +106,15 @@ const Case kWidePacked{.name = "wide, packed",
                        .causal = true,
                        .cu_seqlens_q = {0, 10, 80, 107},
                        .cu_seqlens_k = {0, 10, 80, 107}};
+// Most tiles of keys are seen by no query.
+const Case kWideWindow{.name = "wide, window",
+                       .heads = 1,
+                       .kv_heads = 1,
+                       .q_len = 10,
+                       .kv_len = 460,
+                       .head_dim = 256,
+                       .causal = true,
+                       .window = 5};
 const Case kWideCausal{.name = "wide, causal",
                        .heads = 2,
                        .kv_heads = 1,
@@ -222,7 +231,8 @@ TEST(AttentionHopper, FailsWithoutAnyOfThemWithDropoutAndSoftCap) {
   expect_none_idle(cases, 80, {"wgmma_commit"}, [](const Case&) { return hopper<BFloat16>(); });
 }
 TEST(AttentionHopper, FailsWithoutAnyOfThemBackwardAtHeadDim256) {
-  expect_none_idle({kWideShort, kWidePadded, kWidePacked, kWideCausal}, 40, {}, backward_alone);
+  expect_none_idle({kWideShort, kWidePadded, kWidePacked, kWideWindow, kWideCausal}, 40, {},
+                   backward_alone);
 }
 
 }  // namespace

@@ -42,6 +42,16 @@ TEST(MbarrierPhases, MistakesFailForEverySeed) {
   });
 }
 
+TEST(MbarrierPhases, EndWhenThoseWhoWaitHaveSeenTheOneBefore) {
+  for_seeds([] {
+    const LaunchShape shape{{1}, {2}, 24};
+    EXPECT_EQ(outcome([&] { launch("phases", end_phases<true>, shape, nullptr, 5); }), "ran");
+    EXPECT_THAT(outcome([&] { launch("phases", end_phases<false>, shape, nullptr, 5); }),
+                HasSubstr("race: a phase of an mbarrier may end before thread 0 sees that the "
+                          "phase before it"));
+  });
+}
+
 TEST(MbarrierPhases, TakeNoMoreArrivalsThanTheirCount) {
   EXPECT_THAT(outcome([] {
                 launch("often", arrive_too_often, {{1}, {1}, 8}, nullptr);

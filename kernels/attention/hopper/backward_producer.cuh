@@ -49,9 +49,14 @@ PLINTH_DEVICE void fetch_backward(const TensorMap& q_map, const TensorMap& k_map
         Keys::start_free(k), k_map, t.k_begin + t.first, t.kv_head, t.batch, Keys::full(k));
     load_rows<Tile::kKeys, Tile::kColumns, Tile::kBoxColumns>(
         Values::start_free(k), v_map, t.k_begin + t.first, t.kv_head, t.batch, Values::full(k));
-    mbarrier_wait(Tile::gradients_gone(), k.parity ^ 1);
+    const uint32_t last = k.parity ^ 1;
     k.advance();
+    bool begun = false;
     each_turn<Tile>(a, t, [&](int32_t head, int32_t tile, const TileTurn&) {
+      // The last piece's gradients leave through the places of queries and dout. Where a piece has
+      // no tile, nobody waits: consumers may end it, and another phase, before such a wait is over.
+      if (!begun) mbarrier_wait(Tile::gradients_gone(), last);
+      begun = true;
       const int32_t row = t.q_begin + tile * Tile::kQueries;
       load_rows<Tile::kQueries, Tile::kColumns, Tile::kBoxColumns>(
           Queries::start(q, Tile::kQueryBytes + Tile::kStatisticsBytes), q_map, row, head, t.batch,

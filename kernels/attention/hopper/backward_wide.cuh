@@ -166,6 +166,7 @@ struct WideBackwardConsumer : BackwardConsumer<Tile_, T, Rule> {
                                 const AttentionDesc::Strides& strides, float scale, const Work& t,
                                 Gradient& gradient) {
     const bool any = Base::has_gradient(t);
+    this->sync_own();  // the last piece's gradient has left, also where this one has no tiles
     this->store_gradient(gradient, scale, any, tile);
     fence_async_shared();
     this->sync_own();

@@ -15,6 +15,11 @@ size_t checked_offset(const SharedMemory& memory, const void* address, Location 
   return memory.offset_of(address);
 }
 
+const Warpgroup* warpgroup_of(const Thread& thread) {
+  const std::vector<Warpgroup>& all = thread.block->all_warpgroups();
+  return thread.id / 128 < all.size() ? &all[thread.id / 128] : nullptr;
+}
+
 }  // namespace
 
 MbarrierState::MbarrierState(uint32_t count, Access made, uint32_t copies)
@@ -39,7 +44,7 @@ void MbarrierState::arrive(uint32_t count, bool from_peer, Location at) {
   block.thread().release(from_peer ? peers_gathering_ : gathering_);
   if (pending_ == 0 && bytes_ < 0)
     block.fail("more bytes came to an mbarrier than were expected", at);
-  end_phase_if_done();
+  end_phase_if_done(at);
 }
 
 void MbarrierState::expect(uint32_t bytes, Location at) {
@@ -52,11 +57,34 @@ void MbarrierState::complete(uint32_t bytes, Location at) {
   bytes_ -= bytes;
   if (pending_ == 0 && bytes_ < 0)
     Block::current().fail("more bytes came to an mbarrier than were expected", at);
-  end_phase_if_done();
+  end_phase_if_done(at);
 }
 
-void MbarrierState::end_phase_if_done() {
+// Waits tell phases apart by their parity alone: were one to end before a thread has seen that the
+// one before it is over, the thread would wait for one more, perhaps for ever.
+void MbarrierState::check_waits(Location at) const {
+  for (const auto& [agent, wait] : waits_) {
+    if (arrivals_know(wait)) continue;
+    Block::current().fail("race: a phase of an mbarrier may end before " +
+                              Block::current().name_of(wait.when) +
+                              " sees that the phase before it, which it waits for, is over",
+                          at);
+  }
+}
+
+bool MbarrierState::arrivals_know(const EndedWait& wait) const {
+  const auto know = [&](const Access& access) {
+    return gathering_.has(access) || peers_gathering_.has(access);
+  };
+  if (know(wait.when)) return true;
+  const Warpgroup* const group = warpgroup_of(*wait.thread);
+  return group && group->agent > 0 && know({wait.when.cluster, group->agent, wait.products + 1});
+}
+
+void MbarrierState::end_phase_if_done(Location at) {
   if (pending_ > 0 || bytes_ != 0) return;
+  check_waits(at);
+  waits_.clear();
   gathering_.seen.set(copies_, copy().time);
   released_.join(gathering_);
   peers_released_.join(peers_gathering_);
@@ -76,9 +104,12 @@ void MbarrierState::check_end(const Knowledge& known, Location at) const {
   }
 }
 
-void MbarrierState::learn(Knowledge& knows, bool of_cluster) const {
-  knows.join(released_);
-  if (of_cluster) knows.join(peers_released_);
+void MbarrierState::end_wait(bool of_cluster) {
+  Thread& self = Block::current().thread();
+  self.knows.join(released_);
+  if (of_cluster) self.knows.join(peers_released_);
+  const Warpgroup* const group = warpgroup_of(self);
+  waits_[self.agent] = {&self, self.generic().as, group ? group->products : 0};
 }
 
 MbarrierState& mbarrier_at(const void* address, Location at) {
@@ -131,22 +162,22 @@ void show_mbarriers() {
 
 void wait_for_mbarrier(const void* address, uint32_t parity, bool of_cluster, Location at) {
   Block& block = Block::current();
-  const MbarrierState& state = mbarrier_at(address, at);
+  MbarrierState& state = mbarrier_at(address, at);
   block.wait([&] { return state.over(parity); },
              [&] {
                return "phase " + std::to_string(parity & 1) + " of the mbarrier at offset " +
                       std::to_string(block.shared().offset_of(address)) + " (line " +
                       std::to_string(at.line()) + ")";
              });
-  state.learn(block.thread().knows, of_cluster);
+  state.end_wait(of_cluster);
 }
 
 bool try_mbarrier(const void* address, uint32_t parity, Location at) {
   Block& block = Block::current();
-  const MbarrierState& state = mbarrier_at(address, at);
+  MbarrierState& state = mbarrier_at(address, at);
   if (!state.over(parity)) block.launch().spin();
   if (!state.over(parity)) return false;
-  state.learn(block.thread().knows, false);
+  state.end_wait(false);
   return true;
 }
 

@@ -8,6 +8,8 @@
 
 namespace plinth::emulate {
 
+struct Thread;
+
 // An mbarrier: a phase ends when all arrivals and all announced bytes have come. Those who wait for
 // it then know what those who arrived knew, and that the bytes are there.
 class MbarrierState {
@@ -23,8 +25,9 @@ class MbarrierState {
   void complete(uint32_t bytes, Location at);
   // Checks that all arrivals of peers are known: the memory is about to go.
   void check_end(const Knowledge& known, Location at) const;
-  // After the phase is over. Only a wait of the cluster's scope learns from arrivals of peers.
-  void learn(Knowledge& knows, bool of_cluster) const;
+  // The running thread has waited for the phase that is over. Only a wait of the cluster's scope
+  // learns from arrivals of peers.
+  void end_wait(bool of_cluster);
 
   const Access& made() const { return made_; }
   // The name under which copies that end in the current phase write.
@@ -33,7 +36,17 @@ class MbarrierState {
   bool visible_to_async = false;  // a fence followed its making
 
  private:
-  void end_phase_if_done();
+  // A thread saw a phase over. So have those that know of a later product of its warpgroup, which
+  // needed the thread.
+  struct EndedWait {
+    const Thread* thread;
+    Access when;
+    uint32_t products;  // of its warpgroup before
+  };
+
+  void end_phase_if_done(Location at);
+  void check_waits(Location at) const;
+  bool arrivals_know(const EndedWait& wait) const;
 
   uint32_t count_, pending_;
   int64_t bytes_ = 0;  // announced and still to come
@@ -43,6 +56,7 @@ class MbarrierState {
   Knowledge gathering_, released_;
   Knowledge peers_gathering_, peers_released_;
   std::map<uint32_t, Access> last_of_peers_;  // arrivals, by agent
+  std::map<uint32_t, EndedWait> waits_;       // for the phase before the current, by agent
 };
 
 // The mbarrier at an address, that the running thread may use.

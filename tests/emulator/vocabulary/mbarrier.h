@@ -53,6 +53,37 @@ PLINTH_KERNEL void take_turns(Global<float> sums, int turns) {
   }
 }
 
+// One thread ends `turns` phases, each of which another waits for. It lets that one see a phase
+// before it ends the next, or merely leaves it time to.
+template <bool asks>
+PLINTH_KERNEL void end_phases(int turns) {
+  if constexpr (kHopper) {
+    const Shared<Mbarrier> phases = shared_array<Mbarrier>(0, 3), seen = phases + 1,
+                           never = phases + 2;
+    if (thread_index() == 0) {
+      mbarrier_init(phases, 1);
+      mbarrier_init(seen, 1);
+      mbarrier_init(never, 1);
+      mbarrier_fence_init();
+    }
+    block_sync();
+    for (int turn = 0; turn < turns; ++turn) {
+      const uint32_t parity = turn % 2;
+      if (thread_index() == 0) {
+        mbarrier_wait(phases, parity);
+        mbarrier_arrive(seen);
+      } else {
+        mbarrier_arrive(phases);
+        if (asks) {
+          mbarrier_wait(seen, parity);
+        } else {
+          for (int looks = 0; looks < 3; ++looks) mbarrier_try_wait(never, 0);
+        }
+      }
+    }
+  }
+}
+
 // Bytes arrive without a copy; the mbarrier is ended and its place used anew.
 PLINTH_KERNEL void count_bytes(Global<float> out) {
   if constexpr (kHopper) {
