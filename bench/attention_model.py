@@ -100,7 +100,8 @@ def backward(head_dim, length, causal, blocks):
         moved += keys * queries * 2
         exposed = max(0, exposed - 0.3 * products) + 150
     step = max(products, moved / SHARED) + exposed
-    alone = 2 * keys * row / SHARED + 2 * products + 1500
+    # Up to 128 columns gradients leave, and keys and values come, under other work.
+    alone = 2 * products + (2 * keys * row / SHARED + 1500 if wide else 600)
     heads = heads_of(head_dim, length)
     costs = []
     for _ in range(heads):
