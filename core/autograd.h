@@ -81,11 +81,16 @@ class BackwardContext {
   const Tensor& saved(size_t i) const { return saved_[i]; }
   size_t saved_count() const { return saved_.size(); }
   bool needs(size_t input) const { return needs_[input]; }
+  // What other ops have given so far as the gradient of `input`. It counts as not given any more:
+  // a kernel adds it on the way, or adds to it, and the sum is returned. Undefined if there is
+  // nothing, if somebody else holds it, if `input` needs no gradient, or under create_graph.
+  Tensor take_given(size_t input) const { return take_given_ ? take_given_(input) : Tensor(); }
 
  private:
   friend class OpNode;
   Tensors saved_;
   std::vector<bool> needs_;
+  std::function<Tensor(size_t)> take_given_;
 };
 
 using BackwardFn = std::function<Tensor(const BackwardContext&, const Tensor& grad)>;

@@ -99,6 +99,12 @@ class Pass {
     receive(roots_.back(), gradient.dtype() == root.dtype() ? gradient : gradient.to(root.dtype()));
   }
 
+  // Whether it may be written to.
+  static bool is_ours(const Tensor& gradient) {
+    return gradient.defined() && gradient.use_count() == 1 && gradient.storage().use_count() == 1 &&
+           gradient.is_contiguous();
+  }
+
   void receive(const Edge& edge, Tensor gradient) {
     State& state = states_[edge.node.get()];
     if (!state.keep) state.keep = edge.node;
@@ -106,8 +112,7 @@ class Pass {
     Tensor& slot = state.grads[edge.index];
     if (!slot.defined()) {
       slot = std::move(gradient);
-    } else if (!options_.create_graph && slot.use_count() == 1 && slot.storage().use_count() == 1 &&
-               slot.is_contiguous()) {
+    } else if (!options_.create_graph && is_ours(slot)) {
       const NoGradGuard no_grad;
       slot.add_(gradient);
     } else {
@@ -172,13 +177,23 @@ class Pass {
       const AnomalyPause pause;
       const OpScope scope(scope_name(*node), ScopeKind::Backward);
       node->wanted = state.inputs;
+      node->take_given = [&](size_t i) { return take_given(*node, state, i); };
       results = node->backward(state.grads);
       node->wanted.clear();
+      node->take_given = nullptr;
       if (node->inputs.empty()) results.clear();
     }
     state.grads.clear();
     if (!options_.retain_graph && runs && !has_rest) node->release();
     pass_on(node, state, std::move(results));
+  }
+
+  Tensor take_given(const Node& node, const State& state, size_t input) {
+    const Edge& edge = node.inputs[input];
+    if (!edge.node || !state.goes_on(input) || options_.create_graph) return {};
+    Tensors& grads = states_[edge.node.get()].grads;
+    if (grads.empty() || !is_ours(grads[edge.index])) return {};
+    return std::exchange(grads[edge.index], {});
   }
 
   // Puts off the inputs that lead to no target, of a root that leads to none all, and gives whether

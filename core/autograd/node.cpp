@@ -122,6 +122,7 @@ Tensors OpNode::backward(const Tensors& grads) {
   for (const SavedTensor& saved : saved_) context.saved_.push_back(saved.unpack(self));
   for (size_t i = 0; i < inputs.size(); ++i)
     context.needs_.push_back(inputs[i].node != nullptr && (wanted.empty() || wanted[i]));
+  context.take_given_ = take_given;
   if (outputs.size() == 1) return backward_(context, grads);
   Tensors filled = grads;
   for (size_t i = 0; i < filled.size(); ++i) {

@@ -37,6 +37,8 @@ class Node : public std::enable_shared_from_this<Node> {
   std::vector<Edge> inputs;  // where the results of backward() go
   // Whose gradients the pass at hand wants of backward(); empty: all.
   std::vector<bool> wanted;
+  // BackwardContext::take_given() of the pass at hand.
+  std::function<Tensor(size_t)> take_given;
   std::vector<OutputInfo> outputs;
   // hooks[i] are called, in order, with the gradient of output i before backward().
   std::vector<std::vector<std::function<Tensor(const Tensor&)>>> hooks;

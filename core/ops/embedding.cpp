@@ -14,12 +14,15 @@
 namespace plinth {
 namespace {
 
-// The gradient of embedding's weight: rows of dy added up by their index. Linear in dy, and its own
-// gradient is the embedding again.
-Tensor embedding_backward(const Tensor& dy, const Tensor& indices, int64_t vocab) {
+// The gradient of embedding's weight: rows of dy added up by their index, to `given` if defined (a
+// tied head's gradient of the whole table, in the dtype that sums are made in). Linear in dy, and
+// its own gradient is the embedding again.
+Tensor embedding_backward(const Tensor& dy, const Tensor& indices, int64_t vocab,
+                          const Tensor& given) {
   const int64_t dim = dy.size(-1);
   const Tensor source = plain(dy);
-  const Tensor sums = zeros({vocab, dim}, {compute_dtype(dy.dtype()), dy.device()});
+  const Tensor sums =
+      given.defined() ? given : zeros({vocab, dim}, {compute_dtype(dy.dtype()), dy.device()});
   dispatch_floating(dy.dtype(), "embedding_backward", [&]<class T>() {
     const int64_t n = indices.numel();
     PLINTH_RUN_WITH(source, embedding_backward_workspace<T>(n, vocab, dim), embedding_backward, n,
@@ -55,10 +58,12 @@ Tensor embedding(const Tensor& weight, const Tensor& indices) {
     PLINTH_RUN(table, embedding_forward, ids.numel(), vocab, dim, ids.data<int64_t>(),
                table.data<T>(), out.data<T>());
   });
-  return record("embedding", {weight}, out, {ids},
-                [vocab](const BackwardContext& c, const Tensor& dy) -> Tensors {
-                  return {embedding_backward(dy, c.saved(0), vocab)};
-                });
+  return record(
+      "embedding", {weight}, out, {ids},
+      [vocab](const BackwardContext& c, const Tensor& dy) -> Tensors {
+        const bool is_wide = compute_dtype(dy.dtype()) == dy.dtype();
+        return {embedding_backward(dy, c.saved(0), vocab, is_wide ? c.take_given(0) : Tensor())};
+      });
 }
 
 Tensor embedding_part(const Tensor& weight, const Tensor& indices, int64_t first, int64_t count) {

@@ -199,7 +199,8 @@ Tensor layer_norm(const Tensor& input, const Tensor& scale, const Tensor& shift,
   return record("layer_norm", {x, weight, bias}, y, {x, weight, rstd, mean},
                 [](const BackwardContext& c, const Tensor& dy) -> Tensors {
                   const NormGradients g = layer_norm_gradients(
-                      c, dy, {}, {.dx = c.needs(0), .dweight = c.needs(1), .dbias = c.needs(2)});
+                      c, dy, c.take_given(0),
+                      {.dx = c.needs(0), .dweight = c.needs(1), .dbias = c.needs(2)});
                   return {g.dx, g.dweight, g.dbias};
                 });
 }
@@ -219,8 +220,8 @@ Tensor rms_norm(const Tensor& input, const Tensor& scale, double eps, std::optio
   });
   return record("rms_norm", {x, weight}, y, {x, weight, rstd},
                 [](const BackwardContext& c, const Tensor& dy) -> Tensors {
-                  const NormGradients g =
-                      rms_norm_gradients(c, dy, {}, {.dx = c.needs(0), .dweight = c.needs(1)});
+                  const NormGradients g = rms_norm_gradients(
+                      c, dy, c.take_given(0), {.dx = c.needs(0), .dweight = c.needs(1)});
                   return {g.dx, g.dweight};
                 });
 }

@@ -7,6 +7,7 @@
 #include "core/gradcheck.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
+#include "core/ops/index.h"
 #include "core/ops/matmul.h"
 #include "core/ops/reduce.h"
 #include "core/ops/views.h"
@@ -182,6 +183,51 @@ TEST(Autograd, CustomOp) {
   };
   EXPECT_EQ(gradcheck([&](const Tensors& in) { return Tensors{cube(in)}; }, {x}), "");
   EXPECT_EQ(gradgradcheck([&](const Tensors& in) { return Tensors{cube(in)}; }, {x}), "");
+}
+
+// x * factor, whose backward adds to what others gave. `given` gets how often that was something.
+Tensor scaled_with_given(const Tensor& x, double factor, int* given) {
+  return record("scaled", {x}, x.detach() * factor, {},
+                [=](const BackwardContext& c, const Tensor& dy) -> Tensors {
+                  const Tensor other = c.take_given(0);
+                  *given += other.defined();
+                  return {other.defined() ? dy * factor + other : dy * factor};
+                });
+}
+
+TEST(Autograd, AnOpMayAddWhatOthersGave) {
+  int given = 0;
+  Tensor x = leaf({1, 2});
+  const Tensor inner = x * 1.0;
+  Tensor y = scaled_with_given(inner, 2, &given);
+  y = y + inner * 3.0;  // runs first in backward
+  y = y + scaled_with_given(inner, 5, &given);
+  sum(y).backward({}, true);
+  EXPECT_THAT(to_vector(x.grad()), ElementsAre(10, 10));
+  EXPECT_EQ(given, 1);  // only `inner * 3`, by the first: the sum that it returned is later
+  EXPECT_THAT(to_vector(grad({sum(y)}, {inner}, {}, {.retain_graph = true})[0]),
+              ElementsAre(10, 10));
+  EXPECT_EQ(given, 2);
+}
+
+TEST(Autograd, EmbeddingAddsToTheGradientOfATiedHead) {
+  for (const DType dtype : {DType::Float32, DType::BFloat16}) {
+    Tensor table = ones({3, 2}, {dtype, {}}).set_requires_grad();
+    const Tensor found = embedding(table, from_values<int64_t>({2, 0, 2}, {3}));
+    const Tensor head = sum(table * 5.0);
+    (sum(found) + head).backward();
+    EXPECT_THAT(to_vector(table.grad()), ElementsAre(6, 6, 5, 5, 7, 7));
+  }
+}
+
+TEST(Autograd, NothingIsTakenThatIsToBeRecorded) {
+  int given = 0;
+  Tensor x = leaf({1, 2});
+  const Tensor y = scaled_with_given(x, 2, &given) + x * x * x;
+  const Tensor dx = grad({sum(y)}, {x}, {}, {.create_graph = true})[0];
+  EXPECT_EQ(given, 0);
+  EXPECT_THAT(to_vector(dx), ElementsAre(5, 14));
+  EXPECT_THAT(to_vector(grad({sum(dx)}, {x})[0]), ElementsAre(6, 12));
 }
 
 TEST(Autograd, GradcheckFindsWrongGradient) {

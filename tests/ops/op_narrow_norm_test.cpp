@@ -8,6 +8,8 @@
 #include "core/autocast.h"
 #include "core/autograd.h"
 #include "core/cuda/runtime.h"
+#include "core/op_scope.h"
+#include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
 #include "core/ops/normalization.h"
 #include "core/ops/views.h"
@@ -128,6 +130,43 @@ TEST_P(NarrowNormalization, GivesTheGradientsThatAreWanted) {
     // Without a gradient of the sum's own.
     const Tensors of_normed = grad({outputs[1]}, {in[0]}, {slopes[1]});
     EXPECT_EQ(of_normed[0].dtype(), DType::BFloat16);
+  }
+}
+
+// Counts the passes that add two tensors.
+class Additions : public ScopeListener {
+ public:
+  Additions() { set_scope_listener(this); }
+  ~Additions() override { set_scope_listener(nullptr); }
+  void enter(const char* name, ScopeKind) override {
+    count += std::string_view(name) == "add_" || std::string_view(name) == "add";
+  }
+  void leave() override {}
+  int count = 0;
+};
+
+// Of a stream that goes past the norm too.
+TEST_P(NarrowNormalization, AddsWhatTheStreamWasGiven) {
+  for (const bool layer : {false, true}) {
+    for (const DType out : {DType::Float32, DType::BFloat16}) {
+      const Norm norm{layer, false, out};
+      Tensors in = inputs({70, 129}, DType::Float32);
+      const Tensor x = in[0];
+      in[0] = x * 1.0;  // no leaf
+      const Tensor normed = call(norm, in, out)[0], beside = in[0] * 3.0;
+      Sampler sample;
+      const Tensor past = sample(x.shape()).to(DType::Float32).to(x.device());
+      const Tensor slope = sample(x.shape()).to(out).to(x.device());
+      const GradOptions again{.retain_graph = true};
+      const Tensor alone = grad({normed}, {x}, {slope}, again)[0];
+      const std::vector<double> expected = to_vector(alone + past * 3.0);
+      for (const Tensor& of : {x, in[0]}) {
+        const Additions additions;
+        const Tensor both = grad({normed, beside}, {of}, {slope, past}, again)[0];
+        EXPECT_EQ(additions.count, 0);
+        EXPECT_THAT(to_vector(both), testing::Pointwise(testing::DoubleNear(1e-5), expected));
+      }
+    }
   }
 }
 
