@@ -5,6 +5,7 @@
 
 #include "core/cuda/runtime.h"
 #include "core/error.h"
+#include "kernels/device/launch_failure.h"
 
 namespace plinth::cuda {
 namespace {
@@ -252,6 +253,7 @@ void abandon_capture(Stream stream) noexcept {
   if (status != cudaStreamCaptureStatusNone) cudaStreamEndCapture(handle, &graph);
   if (graph) cudaGraphDestroy(graph);
   cudaGetLastError();  // of a capture that is broken: it was told when it broke
+  device::take_launch_failure();
 }
 
 bool is_capturing(Stream stream) {

@@ -5,14 +5,24 @@
 
 #include "core/cuda/runtime.h"
 #include "core/dry_run.h"
+#include "core/error.h"
+#include "core/op_scope.h"
 #include "core/stream.h"
 #include "core/tensor.h"
+#include "kernels/device/launch_failure.h"
 
 namespace plinth {
 
 // The stream of this thread's work on a CUDA device, as kernels take it.
 inline void* stream_of(const Tensor& x) {
   return current_stream(x.device()).handle;
+}
+
+// Throws Error(Cuda) if a kernel of this thread could not be started since the last call.
+inline void check_launches() {
+  const device::LaunchFailure failure = device::take_launch_failure();
+  check(!failure.kernel, ErrorKind::Cuda, current_scope(), "kernel ", failure.kernel,
+        " did not start: ", failure.error);
 }
 
 // `bytes` of device memory for a kernel on x's stream to write before it reads. It may be dropped
@@ -28,18 +38,21 @@ inline Tensor workspace_beside(const Tensor& x, int64_t bytes) {
 // workspace, of kernels::cuda::`bytes` bytes. Nothing in a dry run (core/dry_run.h): kernels give
 // nothing back.
 #ifdef PLINTH_CUDA_BACKEND
-#define PLINTH_RUN(x, kernel, ...)                                       \
-  (::plinth::is_dry_run()  ? static_cast<void>(0)                        \
-   : (x).device().is_cpu() ? ::plinth::kernels::cpu::kernel(__VA_ARGS__) \
-                           : ::plinth::kernels::cuda::kernel(::plinth::stream_of(x), __VA_ARGS__))
-#define PLINTH_RUN_WITH(x, bytes, kernel, ...)                                                   \
-  (::plinth::is_dry_run() ? static_cast<void>(0)                                                 \
-   : (x).device().is_cpu()                                                                       \
-       ? ::plinth::kernels::cpu::kernel(__VA_ARGS__)                                             \
-       : ::plinth::kernels::cuda::kernel(                                                        \
-             ::plinth::stream_of(x), __VA_ARGS__,                                                \
-             ::plinth::workspace_beside(x, static_cast<int64_t>(::plinth::kernels::cuda::bytes)) \
-                 .raw_data()))
+#define PLINTH_RUN(x, kernel, ...)                                              \
+  (::plinth::is_dry_run() ? static_cast<void>(0)                                \
+   : (x).device().is_cpu()                                                      \
+       ? ::plinth::kernels::cpu::kernel(__VA_ARGS__)                            \
+       : (::plinth::kernels::cuda::kernel(::plinth::stream_of(x), __VA_ARGS__), \
+          ::plinth::check_launches()))
+#define PLINTH_RUN_WITH(x, bytes, kernel, ...)                                                    \
+  (::plinth::is_dry_run() ? static_cast<void>(0)                                                  \
+   : (x).device().is_cpu()                                                                        \
+       ? ::plinth::kernels::cpu::kernel(__VA_ARGS__)                                              \
+       : (::plinth::kernels::cuda::kernel(                                                        \
+              ::plinth::stream_of(x), __VA_ARGS__,                                                \
+              ::plinth::workspace_beside(x, static_cast<int64_t>(::plinth::kernels::cuda::bytes)) \
+                  .raw_data()),                                                                   \
+          ::plinth::check_launches()))
 #else
 #define PLINTH_RUN(x, kernel, ...) \
   (static_cast<void>(x),           \

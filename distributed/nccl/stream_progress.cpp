@@ -14,6 +14,11 @@ StreamProgress::StreamProgress(Stream stream)
 }
 
 StreamProgress::~StreamProgress() {
+  try {
+    cuda::synchronize(stream_);  // marks may be on their way
+  } catch (const Error&) {
+    // A device that failed writes no more.
+  }
   cuda::host_free(words_);
 }
 

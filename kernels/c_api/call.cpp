@@ -3,7 +3,7 @@
 #include <exception>
 #include <new>
 
-#include "kernels/c_api/launch_error.h"
+#include "kernels/device/launch_failure.h"
 
 namespace plinth::kernels::c_api {
 namespace {
@@ -45,7 +45,10 @@ plinth_status status_of_exception(const char* function) noexcept {
 
 void check_launches(plinth_device device) {
   if (device == PLINTH_CPU) return;
-  if (const char* error = launch_error()) throw Refused{PLINTH_DEVICE_FAILED, error};
+  const device::LaunchFailure failure = device::take_launch_failure();
+  if (!failure.kernel) return;
+  throw Refused{PLINTH_DEVICE_FAILED,
+                std::string(failure.kernel) + " did not start: " + failure.error};
 }
 
 void require(bool holds, const std::string& message) {

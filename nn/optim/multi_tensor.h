@@ -99,11 +99,12 @@ inline kernels::cpu::StochasticRounding rounding_of(NarrowUpdate narrow, uint64_
 
 // PLINTH_RUN for the step of an optimizer: on a GPU the kernel takes `inputs` too.
 #ifdef PLINTH_CUDA_BACKEND
-#define PLINTH_RUN_STEP(x, inputs, kernel, ...)      \
-  (::plinth::is_dry_run() ? static_cast<void>(0)     \
-   : (x).device().is_cpu()                           \
-       ? ::plinth::kernels::cpu::kernel(__VA_ARGS__) \
-       : ::plinth::kernels::cuda::kernel(::plinth::stream_of(x), __VA_ARGS__, inputs))
+#define PLINTH_RUN_STEP(x, inputs, kernel, ...)                                         \
+  (::plinth::is_dry_run() ? static_cast<void>(0)                                        \
+   : (x).device().is_cpu()                                                              \
+       ? ::plinth::kernels::cpu::kernel(__VA_ARGS__)                                    \
+       : (::plinth::kernels::cuda::kernel(::plinth::stream_of(x), __VA_ARGS__, inputs), \
+          ::plinth::check_launches()))
 #else
 #define PLINTH_RUN_STEP(x, inputs, kernel, ...) \
   (static_cast<void>(inputs), PLINTH_RUN(x, kernel, __VA_ARGS__))

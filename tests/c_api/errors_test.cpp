@@ -3,6 +3,7 @@
 #include <string>
 #include <thread>
 
+#include "kernels/device/launch_failure.h"
 #include "tests/c_api/c_api_testing.h"
 
 namespace plinth {
@@ -68,6 +69,16 @@ TEST(CApiErrors, EachThreadHasItsOwn) {
   std::thread([] { EXPECT_STREQ(plinth_last_error(), ""); }).join();
   EXPECT_THAT(plinth_last_error(), HasSubstr("rows is -5"));
 }
+
+#ifdef PLINTH_EMULATE
+TEST(CApiErrors, AKernelThatDidNotStartIsToldOnce) {
+  device::note_launch_failure("softmax_kernel", "no kernel image is available");
+  expect_refused(softmax(PLINTH_FLOAT32, 2, 3, some(), some()),
+                 "plinth_softmax_forward: softmax_kernel did not start: no kernel image",
+                 PLINTH_DEVICE_FAILED);
+  EXPECT_OK(softmax(PLINTH_FLOAT32, 2, 3, some(), some()));
+}
+#endif
 
 TEST(CApiErrors, VersionsAreTheHeaders) {
   EXPECT_EQ(plinth_kernels_abi_version(), PLINTH_KERNELS_ABI_VERSION);

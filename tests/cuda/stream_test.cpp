@@ -6,6 +6,9 @@
 
 #include "core/cuda/runtime.h"
 #include "core/error.h"
+#include "core/ops/elementwise.h"
+#include "core/ops/factories.h"
+#include "kernels/device/launch_failure.h"
 #include "tests/cuda/device.h"
 
 namespace plinth {
@@ -35,6 +38,20 @@ TEST_F(DeviceStream, DoesWorkInOrder) {
   numbers.set(3, stream);
   synchronize(stream);
   EXPECT_EQ(*numbers.pinned, 2);
+}
+
+TEST_F(DeviceStream, TheNextOpTellsOfAKernelThatDidNotStart) {
+  const Tensor x = ones({3}, {DType::Float32, kDevice});
+  device::note_launch_failure("add_kernel", "invalid configuration argument");
+  device::note_launch_failure("mul_kernel", "another that follows from it");
+  try {
+    exp(x);
+    ADD_FAILURE() << "no error";
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(),
+                 "exp: kernel add_kernel did not start: invalid configuration argument");
+  }
+  EXPECT_EQ(to_vector(x * 2.0), std::vector<double>(3, 2));  // told once
 }
 
 TEST_F(DeviceStream, EventsOrderTheWorkOfTwoStreams) {

@@ -96,5 +96,15 @@ TEST(Launch, RefusesMoreThanABlockCanHave) {
   EXPECT_THAT(run(1025, 0), HasSubstr("threads"));
 }
 
+TEST(Launch, RefusesGridsThatCudaDoes) {
+  Buffer<float> x(1);
+  for (const Dim3 grid : {Dim3{0}, Dim3{1, 0}, Dim3{1, 65536}, Dim3{1, 1, 65536}}) {
+    EXPECT_THAT(outcome([&] {
+                  launch("launch", overlap_previous, {grid, {1}}, nullptr, x.data());
+                }),
+                HasSubstr("launch: a grid of ("));
+  }
+}
+
 }  // namespace
 }  // namespace plinth::device

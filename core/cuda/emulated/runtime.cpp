@@ -205,7 +205,7 @@ void* stream_create(Device device) {
 
 void stream_destroy(Stream stream) noexcept {
   auto* const work = static_cast<StreamQueue*>(stream.handle);
-  work->run_all();
+  for (StreamQueue* stream : memory().streams) stream->run_all();  // they may wait for this one
   std::erase(memory().streams, work);
   delete work;
 }

@@ -16,6 +16,7 @@ namespace {
 
 constexpr size_t kStackBytes = size_t{128} << 10;
 constexpr size_t kMostSharedBytes = size_t{227} << 10;  // that sm_90 gives a block
+constexpr uint32_t kMostBlocksAcross = 65535;           // in y and z
 // Rounds in which threads do nothing but look at flags, before these are held to be waiting.
 constexpr int kIdleRounds = 100;
 
@@ -76,7 +77,12 @@ void Launch::run(const std::function<void()>& body) {
     throw KernelError(kernel_ + ": a grid of " + to_string(shape_.grid) +
                       " blocks in clusters of " + to_string(shape_.cluster));
   }
-  if (shape_.block.count() > 1024 || shape_.shared_bytes > kMostSharedBytes) {
+  const Dim3 grid = shape_.grid;
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > kMostBlocksAcross ||
+      grid.z > kMostBlocksAcross)
+    throw KernelError(kernel_ + ": a grid of " + to_string(grid) + " blocks");
+  if (shape_.block.count() == 0 || shape_.block.count() > 1024 ||
+      shape_.shared_bytes > kMostSharedBytes) {
     throw KernelError(kernel_ + ": a block of " + std::to_string(shape_.block.count()) +
                       " threads with " + std::to_string(shape_.shared_bytes) +
                       " bytes of shared memory");

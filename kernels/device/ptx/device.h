@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "kernels/device/launch_failure.h"
 #include "kernels/types.h"
 
 #define PLINTH_DEVICE __device__ __forceinline__
@@ -174,14 +175,15 @@ struct LaunchShape {
   bool together = false;           // all blocks run at once, or the launch fails
 };
 
-// Throws nothing: a failed launch is found by the next check of the stream.
+// Throws nothing: take_launch_failure() tells of a launch that failed.
 template <class... Parameters, class... Arguments>
-void launch(const char*, void (*kernel)(Parameters...), const LaunchShape& shape, Stream stream,
-            Arguments... arguments) {
+void launch(const char* name, void (*kernel)(Parameters...), const LaunchShape& shape,
+            Stream stream, Arguments... arguments) {
   constexpr size_t kWithoutAsking = size_t{48} << 10;
+  cudaError_t error = cudaSuccess;
   if (shape.shared_bytes > kWithoutAsking) {
-    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                         static_cast<int>(shape.shared_bytes));
+    error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                 static_cast<int>(shape.shared_bytes));
   }
   cudaLaunchAttribute attributes[3];
   unsigned count = 0;
@@ -207,7 +209,11 @@ void launch(const char*, void (*kernel)(Parameters...), const LaunchShape& shape
   config.stream = stream;
   config.attrs = attributes;
   config.numAttrs = count;
-  cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
+  if (error == cudaSuccess)
+    error = cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
+  if (error == cudaSuccess) return;
+  cudaGetLastError();  // an error that is noted must not come back at the next call
+  note_launch_failure(name, cudaGetErrorString(error));
 }
 
 }  // namespace plinth::device
