@@ -65,6 +65,12 @@ TEST(FinetuneSpeech, MasksAreTheSameOnAnyNumberOfThreads) {
   EXPECT_NE(here.weights("plain"), weights[0]);
 }
 
+TEST(FinetuneSpeech, BatchesOfOneWidthHaveTheLossOfOthers) {
+  const SpeechWorkplace here;
+  ASSERT_EQ(here.finetune({"train.steps=2"}).status, 0);
+  expect_one_width(here / "run" / "model", here / "sounds.jsonl");
+}
+
 TEST(FinetuneSpeech, LeavesOutBadSoundsAndNamesThem) {
   const SpeechWorkplace here;
   write_file_atomically(here / "broken.wav", "no sound");

@@ -4,11 +4,16 @@
 
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 #include <string>
 #include <vector>
 
+#include "core/autograd.h"
+#include "data/images/sample_random.h"
 #include "tests/apps/plinth_program.h"
+#include "train/finetune/task_file.h"
+#include "train/finetune/tasks.h"
 
 namespace plinth {
 
@@ -106,5 +111,31 @@ every = 50
 metric = "wer"
 )";
 };
+
+// As a CUDA graph needs it: with the task's width all batches are of the same shapes, and what
+// fills them up does not count.
+inline void expect_one_width(const std::filesystem::path& model,
+                             const std::filesystem::path& sounds) {
+  const std::unique_ptr<FinetuneTask> task = load_task(read_task_file(model), model);
+  task->model().eval();
+  const std::unique_ptr<TaskData> data = task->read({sounds});
+  const NoGradGuard no_grad;
+  const auto shapes_of = [](const Batch& batch) {
+    std::string shapes;
+    for (const Tensor& tensor : batch) shapes += detail::concat(tensor.shape(), " ");
+    return shapes;
+  };
+  std::set<std::string> filled, needed;
+  for (int64_t i = 0; i < data->size(); ++i) {
+    const SampleKey key{.sample = i};
+    const Batch whole = data->training_batch({&key, 1}, task->width());
+    const Batch least = data->training_batch({&key, 1}, 0);
+    filled.insert(shapes_of(whole));
+    needed.insert(shapes_of(least));
+    EXPECT_NEAR(task->loss(whole, nullptr).item(), task->loss(least, nullptr).item(), 1e-5) << i;
+  }
+  EXPECT_EQ(filled.size(), 1U);
+  EXPECT_GT(needed.size(), 1U);
+}
 
 }  // namespace plinth

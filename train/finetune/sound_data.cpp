@@ -28,14 +28,14 @@ SoundData::SoundData(std::vector<AudioEntry> entries, int64_t sample_rate,
   sounds_ = std::make_unique<AudioDataset>(std::move(kept), sample_rate);
 }
 
-Batch SoundData::batch(std::span<const int64_t> samples, int64_t) const {
-  return read(samples, [](const Tensor& features, size_t) { return features; });
+Batch SoundData::batch(std::span<const int64_t> samples, int64_t width) const {
+  return read(samples, width, [](const Tensor& features, size_t) { return features; });
 }
 
-Batch SoundData::training_batch(std::span<const SampleKey> keys, int64_t) const {
+Batch SoundData::training_batch(std::span<const SampleKey> keys, int64_t width) const {
   std::vector<int64_t> samples;
   for (const SampleKey& key : keys) samples.push_back(key.sample);
-  return read(samples, [&](const Tensor& features, size_t i) {
+  return read(samples, width, [&](const Tensor& features, size_t i) {
     return masks_.changes() ? spec_augment(features, keys[i], masks_) : features;
   });
 }

@@ -37,8 +37,10 @@ class SoundData : public TaskData {
 
  protected:
   // The batch of these, their features changed by `transform`; `i` is the place among the samples.
+  // Targets are as long as the longest of the samples, or, with a width, of all.
   using Transform = std::function<Tensor(const Tensor& features, size_t i)>;
-  virtual Batch read(std::span<const int64_t> samples, const Transform& transform) const = 0;
+  virtual Batch read(std::span<const int64_t> samples, int64_t width,
+                     const Transform& transform) const = 0;
 
   // Of the sounds that are left; `i` is the place among the samples. From several threads.
   using Visit = std::function<void(size_t i, const std::vector<float>& sound)>;

@@ -40,11 +40,13 @@ class SpeechData final : public SoundData {
   std::vector<std::string> predictions(const TaskOutputs& outputs) const override;
 
  private:
-  Batch read(std::span<const int64_t> samples, const Transform& transform) const override;
+  Batch read(std::span<const int64_t> samples, int64_t width,
+             const Transform& transform) const override;
 
   const SpeechTask& task_;
   bool has_texts_;
   std::vector<std::vector<int64_t>> numbers_;  // of their texts
+  size_t longest_ = 1;
 };
 
 class SpeechTask final : public FinetuneTask {
@@ -65,7 +67,8 @@ class SpeechTask final : public FinetuneTask {
   std::string title() const override {
     return detail::concat("whisper encoder, ", kSpeechTask, ", ", units_.size(), " labels");
   }
-  int64_t width() const override { return 0; }
+  // A class needs a position at least.
+  int64_t width() const override { return whisper().source_positions; }
   std::vector<std::string> score_names() const override { return {"wer", "cer"}; }
   std::unique_ptr<TaskData> read(const std::vector<fs::path>& files) const override;
   std::unique_ptr<TaskData> inputs(std::span<const TaskInput> inputs) const override;
@@ -160,16 +163,18 @@ SpeechData::SpeechData(const SpeechTask& task, std::vector<AudioEntry> entries, 
       has_texts_(has_texts) {
   for (int64_t i = 0; has_texts && i < size(); ++i)
     numbers_.push_back(task.units().encode(entry(i).text, entry(i).file.string()));
+  for (const std::vector<int64_t>& row : numbers_) longest_ = std::max(longest_, row.size());
 }
 
-Batch SpeechData::read(std::span<const int64_t> samples, const Transform& transform) const {
+Batch SpeechData::read(std::span<const int64_t> samples, int64_t width,
+                       const Transform& transform) const {
   std::vector<Tensor> features(samples.size());
   visit(samples, [&](size_t i, const std::vector<float>& sound) {
     features[i] = transform(task_.log_mel()(sound), i);
   });
   Batch batch = {stack(features, 0)};
   if (!has_texts_) return batch;
-  size_t most = 1;
+  size_t most = width > 0 ? longest_ : 1;
   for (const int64_t sample : samples)
     most = std::max(most, numbers_[static_cast<size_t>(sample)].size());
   std::vector<int64_t> numbers, lengths;

@@ -36,8 +36,9 @@ class TaskData {
 
   virtual int64_t size() const = 0;  // samples
   virtual int64_t examples() const { return size(); }
-  // The batch of these samples, `width` elements long; 0: as long as they need. What loss() takes
-  // if the data has targets, else what outputs() takes.
+  // The batch of these samples: with a width of 0 as long as they need, with that of the task as
+  // long as every other batch of the data. What loss() takes if the data has targets, else what
+  // outputs() takes.
   virtual Batch batch(std::span<const int64_t> samples, int64_t width) const = 0;
   // The same for training, where samples may be changed at random, by their keys alone.
   virtual Batch training_batch(std::span<const SampleKey> keys, int64_t width) const {
@@ -70,7 +71,7 @@ class FinetuneTask {
   virtual nn::Module& model() = 0;
   // One line: family, task, labels.
   virtual std::string title() const = 0;
-  // Of the samples, as TaskData::batch() takes it where each must be as wide.
+  // The most that a sample has, for TaskData::batch(); 0 where all samples are of one shape.
   virtual int64_t width() const = 0;
   virtual std::vector<std::string> score_names() const = 0;
 

@@ -40,11 +40,13 @@ class TranscriptionData final : public SoundData {
   std::vector<std::string> predictions(const TaskOutputs& outputs) const override;
 
  private:
-  Batch read(std::span<const int64_t> samples, const Transform& transform) const override;
+  Batch read(std::span<const int64_t> samples, int64_t width,
+             const Transform& transform) const override;
 
   const TranscriptionTask& task_;
   bool has_texts_;
   std::vector<std::vector<int64_t>> labels_;
+  size_t longest_ = 0;
 };
 
 // An output is the token of the language, and for each segment its first and last frame, the number
@@ -56,7 +58,7 @@ class TranscriptionTask final : public FinetuneTask {
 
   nn::Module& model() override { return *model_; }
   std::string title() const override { return detail::concat("whisper, ", kTranscriptionTask); }
-  int64_t width() const override { return 0; }
+  int64_t width() const override { return most_labels(); }
   std::vector<std::string> score_names() const override { return {"wer", "cer"}; }
 
   std::unique_ptr<TaskData> read(const std::vector<fs::path>& files) const override;
@@ -256,6 +258,7 @@ TranscriptionData::TranscriptionData(const TranscriptionTask& task, std::vector<
       has_texts_(has_texts) {
   for (int64_t i = 0; has_texts && i < size(); ++i)
     labels_.push_back(task.labels_of(entry(i).text));
+  for (const std::vector<int64_t>& row : labels_) longest_ = std::max(longest_, row.size());
 }
 
 // Features of a whole sound; of one shorter than a window with the silence behind it.
@@ -267,9 +270,10 @@ Tensor features_of(const TranscriptionTask& task, const std::vector<float>& soun
   return LogMel(longer)(sound);
 }
 
-// [rows, most] of lists of numbers, filled up.
-Tensor filled(const std::vector<std::vector<int64_t>>& rows, int64_t value) {
-  const size_t most = std::ranges::max(rows, {}, &std::vector<int64_t>::size).size();
+// [rows, most] of lists of numbers, filled up; at least `least` wide.
+Tensor filled(const std::vector<std::vector<int64_t>>& rows, size_t least, int64_t value) {
+  const size_t most =
+      std::max(least, std::ranges::max(rows, {}, &std::vector<int64_t>::size).size());
   std::vector<int64_t> flat;
   for (std::vector<int64_t> row : rows) {
     row.resize(most, value);
@@ -278,7 +282,8 @@ Tensor filled(const std::vector<std::vector<int64_t>>& rows, int64_t value) {
   return from_values(flat, {std::ssize(rows), static_cast<int64_t>(most)});
 }
 
-Batch TranscriptionData::read(std::span<const int64_t> samples, const Transform& transform) const {
+Batch TranscriptionData::read(std::span<const int64_t> samples, int64_t width,
+                              const Transform& transform) const {
   std::vector<Tensor> features(samples.size());
   std::vector<int64_t> frames(samples.size());
   visit(samples, [&](size_t i, const std::vector<float>& sound) {
@@ -296,7 +301,7 @@ Batch TranscriptionData::read(std::span<const int64_t> samples, const Transform&
   if (!has_texts_) return batch;
   std::vector<std::vector<int64_t>> labels;
   for (const int64_t sample : samples) labels.push_back(labels_[static_cast<size_t>(sample)]);
-  batch.push_back(filled(labels, kIgnored));
+  batch.push_back(filled(labels, width > 0 ? longest_ : 0, kIgnored));
   return batch;
 }
 
