@@ -10,6 +10,7 @@
 #include "core/ops/elementwise.h"
 #include "core/ops/loops.h"
 #include "core/ops/on_device.h"
+#include "core/ops/reduce.h"
 #include "core/random.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/elementwise/elementwise_cuda.h"
@@ -78,10 +79,14 @@ Tensor arange(double start, double end, double step, TensorOptions options) {
         ErrorKind::Argument, "arange", "start ", start, ", end ", end, ", step ", step,
         " are not a finite range with a step other than 0");
   const int64_t count = std::max<int64_t>(0, static_cast<int64_t>(std::ceil((end - start) / step)));
+  if (options.device.is_cuda()) {  // made there: no copy, which would break a capture
+    const Tensor number = cumsum(ones({count}, {DType::Float64, options.device}), 0) - 1.0;
+    return (number * step + start).to(options.dtype);
+  }
   const Tensor wide = Tensor::empty({count}, {DType::Float64, {}});
   double* values = wide.data<double>();
   for (int64_t i = 0; i < count; ++i) values[i] = start + static_cast<double>(i) * step;
-  return wide.to(options.dtype).to(options.device);
+  return wide.to(options.dtype);
 }
 
 Tensor eye(int64_t n, TensorOptions options) {

@@ -100,8 +100,8 @@ Tensor ClipTextTower::forward(const Tensor& ids) {
       config_.eos_token == kUnknownEnd
           ? argmax(ids, 1)
           : argmax(eq(ids, static_cast<double>(config_.eos_token)).to(ids.dtype()), 1);
-  const Tensor first =
-      arange(0, static_cast<double>(texts)).to(ids.device()) * static_cast<double>(time);
+  const Tensor first = arange(0, static_cast<double>(texts), 1, {DType::Int64, ids.device()}) *
+                       static_cast<double>(time);
   return index_select(norm_(blocks_(x)).flatten(0, 1), 0, first + ends);
 }
 
@@ -159,7 +159,8 @@ Tensor Clip::loss(const Tensor& pixels, const Tensor& ids) {
         kName, "pixels have shape ", pixels.shape(), " and ids ", ids.shape(),
         ", expected one text for each image");
   const Tensor logits = forward(pixels, ids);
-  const Tensor pairs = arange(0, static_cast<double>(ids.size(0))).to(logits.device());
+  const Tensor pairs =
+      arange(0, static_cast<double>(ids.size(0)), 1, {DType::Int64, logits.device()});
   return (cross_entropy(logits, pairs) + cross_entropy(logits.transpose(0, 1), pairs)) * 0.5;
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
 #include "core/ops/index.h"
 
@@ -42,18 +43,23 @@ RelativePositionBias::RelativePositionBias(const RelativePositionOptions& option
         " buckets and a max_distance above ", exact);
   weight_ =
       register_parameter("weight", {options.buckets, options.heads}, options.init, options.options);
+  std::vector<int64_t> buckets;
+  for (int64_t distance = -options.max_distance; distance <= options.max_distance; ++distance)
+    buckets.push_back(relative_position_bucket(distance, options));
+  buckets_ = register_buffer("buckets", from_values(buckets, {std::ssize(buckets)}), false);
 }
 
 Tensor RelativePositionBias::forward(int64_t queries, int64_t keys, int64_t first) const {
   check(queries > 0 && keys > 0 && first >= 0, ErrorKind::Argument, kName, "got ", queries,
         " queries from ", first, " on and ", keys, " keys, takes at least 1 of each");
-  std::vector<int64_t> buckets;
-  buckets.reserve(static_cast<size_t>(queries * keys));
-  for (int64_t query = first; query < first + queries; ++query) {
-    for (int64_t key = 0; key < keys; ++key)
-      buckets.push_back(relative_position_bucket(key - query, options_));
-  }
-  const Tensor indices = from_values(buckets, {queries, keys}).to(weight_.device());
+  const auto positions = [&](int64_t from, int64_t count) {
+    return arange(static_cast<double>(from), static_cast<double>(from + count), 1,
+                  {DType::Int64, weight_.device()});
+  };
+  const auto most = static_cast<double>(options_.max_distance);
+  const Tensor distances = positions(0, keys) - positions(first, queries).unsqueeze(1);
+  const Tensor places = clamp(distances, -most, most) + most;
+  const Tensor indices = index_select(buckets_, 0, places.flatten(0, 1)).reshape({queries, keys});
   // [queries, keys, heads], of which a row of keys is to lie together.
   return embedding(weight_, indices).transpose(1, 2).transpose(0, 1).contiguous().unsqueeze(0);
 }

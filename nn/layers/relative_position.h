@@ -31,6 +31,7 @@ class RelativePositionBias final : public ModuleOf<RelativePositionBias> {
  private:
   RelativePositionOptions options_;
   Tensor weight_;
+  Tensor buckets_;  // of distances from -max_distance to max_distance
 };
 
 }  // namespace plinth::nn
