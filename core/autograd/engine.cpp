@@ -99,12 +99,6 @@ class Pass {
     receive(roots_.back(), gradient.dtype() == root.dtype() ? gradient : gradient.to(root.dtype()));
   }
 
-  // Whether it may be written to.
-  static bool is_ours(const Tensor& gradient) {
-    return gradient.defined() && gradient.use_count() == 1 && gradient.storage().use_count() == 1 &&
-           gradient.is_contiguous();
-  }
-
   void receive(const Edge& edge, Tensor gradient) {
     State& state = states_[edge.node.get()];
     if (!state.keep) state.keep = edge.node;
@@ -112,7 +106,7 @@ class Pass {
     Tensor& slot = state.grads[edge.index];
     if (!slot.defined()) {
       slot = std::move(gradient);
-    } else if (!options_.create_graph && is_ours(slot)) {
+    } else if (!options_.create_graph && owns_storage_alone(slot)) {
       const NoGradGuard no_grad;
       slot.add_(gradient);
     } else {
@@ -192,7 +186,8 @@ class Pass {
     const Edge& edge = node.inputs[input];
     if (!edge.node || !state.goes_on(input) || options_.create_graph) return {};
     Tensors& grads = states_[edge.node.get()].grads;
-    if (grads.empty() || !is_ours(grads[edge.index])) return {};
+    if (grads.empty() || !grads[edge.index].defined() || !owns_storage_alone(grads[edge.index]))
+      return {};
     return std::exchange(grads[edge.index], {});
   }
 

@@ -37,11 +37,11 @@ AccumulateGrad::AccumulateGrad(Tensor leaf) : Node("accumulate_grad"), leaf_(std
   outputs.push_back({leaf_.shape(), leaf_.options()});
 }
 
-namespace {
-
 bool owns_storage_alone(const Tensor& tensor) {
   return tensor.use_count() == 1 && tensor.storage().use_count() == 1 && tensor.is_contiguous();
 }
+
+namespace {
 
 void accumulate(AutogradMeta& meta, Tensor gradient) {
   if (grad_enabled()) {

@@ -118,6 +118,8 @@ Tensors run_backward_to(const Tensors& roots, const Tensors& root_grads, const T
                         std::vector<Deferred>& deferred);
 void run_deferred(std::vector<Deferred> deferred);
 
+// Whether a gradient, defined, is held by the caller alone, who may then write to it.
+bool owns_storage_alone(const Tensor& tensor);
 // Makes output the result number `index` of node.
 void set_history(Tensor& output, const std::shared_ptr<Node>& node, uint32_t index);
 // Gives self, which has just been written in place, the gradient of `value`; for a view its base

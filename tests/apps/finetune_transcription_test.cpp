@@ -93,13 +93,13 @@ TEST(FinetuneTranscription, LearnsEvaluatesAndPredicts) {
   EXPECT_EQ(found[3]["text"], "low low");
 }
 
-// With marks of time sounds of any length are heard, in order.
 TEST(FinetuneTranscription, BatchesOfOneWidthHaveTheLossOfOthers) {
   const TranscriptionWorkplace here;
   ASSERT_EQ(here.finetune({"train.steps=2"}).status, 0);
   expect_one_width(here / "run" / "model", here / "sounds.jsonl");
 }
 
+// With marks of time sounds of any length are heard, in order.
 TEST(FinetuneTranscription, TellsWhenWhatIsSaid) {
   const TranscriptionWorkplace here;
   ASSERT_EQ(here.finetune({"train.steps=20"}).status, 0);
