@@ -55,6 +55,24 @@ const Case kPadded{.name = "padded",
                    .head_dim = 64,
                    .kv_lengths = {137, 150}};
 
+// Three tiles of keys, as many as the emulated GPU has multiprocessors, in a batch that has more.
+const Case kLongPadded{.name = "long padded",
+                       .batch = 2,
+                       .heads = 1,
+                       .kv_heads = 1,
+                       .q_len = 150,
+                       .kv_len = 900,
+                       .head_dim = 64,
+                       .kv_lengths = {300, 290}};
+const Case kLongPacked{.name = "long packed",
+                       .heads = 2,
+                       .kv_heads = 1,
+                       .q_len = 510,
+                       .kv_len = 510,
+                       .head_dim = 64,
+                       .cu_seqlens_q = {0, 70, 370, 510},
+                       .cu_seqlens_k = {0, 70, 370, 510}};
+
 // Two tiles of keys each, with few queries.
 const Case kShort{.name = "short",
                   .batch = 6,
@@ -137,6 +155,8 @@ TEST(AttentionHopper, SameBitsInEveryOrderOfThreads) {
 TEST(AttentionHopper, SameBitsWhateverStandsBesideARow) {
   for (int64_t index : {0, 1, 2}) expect_same_bits_alone(hopper<BFloat16>(), kPacked, index);
   for (int64_t index : {0, 1}) expect_same_bits_alone(hopper<BFloat16>(), kPadded, index);
+  for (int64_t index : {0, 1}) expect_same_bits_alone(hopper<BFloat16>(), kLongPadded, index);
+  expect_same_bits_alone(hopper<BFloat16>(), kLongPacked, 1);
   expect_same_bits_alone(hopper<BFloat16>(), kWidePacked, 1);
   expect_same_bits_alone(hopper<BFloat16>(), kWidePadded, 0);
 }

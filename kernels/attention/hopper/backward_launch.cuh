@@ -17,11 +17,12 @@ void with_backward_columns(int64_t head_dim, F f) {
   return f.template operator()<256>();
 }
 
-// Of `blocks` that run at once.
 template <class Rule>
-KeyOrder key_order(const AttentionDesc& d, int64_t keys, uint32_t blocks) {
+ShiftedLimit shifted_limit(const AttentionDesc& d, int64_t keys) {
+  const int32_t most = device_limits().multiprocessors;
   const bool all = !d.causal && d.window == 0 && !Rule::kMasks;
-  return all && ceil_div(d.kv_len, keys) <= blocks ? KeyOrder::Shifted : KeyOrder::Descending;
+  const bool any = d.kv_lengths || d.cu_seqlens_k || ceil_div(d.kv_len, keys) <= most;
+  return {all && any ? most : 0};
 }
 
 template <class Tile, class T, class Rule>
@@ -47,7 +48,7 @@ void launch_hopper_backward(Stream stream, const AttentionDesc& d, const Gradien
                                              static_cast<int32_t>(tiles),
                                              static_cast<int32_t>(count),
                                              static_cast<int32_t>(d.heads / d.kv_heads),
-                                             key_order<Rule>(d, Tile::kKeys, blocks),
+                                             shifted_limit<Rule>(d, Tile::kKeys),
                                              x.dk,
                                              x.dv};
   const auto map = [&](const T* p, const AttentionDesc::Strides& s, int64_t heads, int64_t length,
@@ -58,7 +59,7 @@ void launch_hopper_backward(Stream stream, const AttentionDesc& d, const Gradien
          {.grid = {blocks},
           .block = {Tile::kThreads},
           .shared_bytes = Tile::kSharedBytes,
-          .together = arguments.order == KeyOrder::Shifted},
+          .together = arguments.shifted.tiles > 0},
          stream, map(x.q, d.q, d.heads, d.q_len, Tile::kQueries),
          map(x.k, d.k, d.kv_heads, d.kv_len, Tile::kKeys),
          map(x.v, d.v, d.kv_heads, d.kv_len, Tile::kKeys),

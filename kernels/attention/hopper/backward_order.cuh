@@ -42,7 +42,7 @@ PLINTH_DEVICE TileTurn turn_of(const BackwardArguments<T, Rule>& a, const typena
     const int32_t entry = a.rule.order[head * a.rule.order_head_stride + number];
     return {entry >> 1, entry < 0, (entry & 1) != 0};
   } else {
-    return {t.rank(a.order, tile), false, false};
+    return {t.rank(tile), false, false};
   }
 }
 

@@ -87,7 +87,7 @@ struct BackwardWorkspaceSizes {
   }
 };
 
-// Which piece of work comes when, and which of its tiles of queries first. dq of a tile of queries
+// Which piece of a problem's work comes when, and which of its tiles of queries first. dq of a tile of queries
 // is added tile of keys after tile of keys, so that a block may wait for others' turns, and time
 // goes by. It does not where, if all blocks of a head begin at once, each comes to a tile just
 // after the one whose turn is before:
@@ -97,8 +97,23 @@ struct BackwardWorkspaceSizes {
 //               of queries one tile of keys later than the block of j + 1, whose turn is before.
 //   Shifted     where all queries see all keys: the block of tile j begins at that share of the
 //               queries, and goes around. A block may then wait for any other of its head, so that
-//               they must all run at once, and work is dealt beforehand.
+//               they must all run at once: no problem is Shifted that has more tiles of keys than
+//               the GPU has multiprocessors, and work is dealt beforehand. The first piece of work
+//               that is not done is then at hand, with all others of its problem and head.
+//
+// A problem's order sets the bits of its gradients. So it goes by the problem alone, and not by
+// what the batch holds besides.
 enum class KeyOrder : uint8_t { Descending, Shifted };
+
+// How many tiles of keys a problem may have to be Shifted; 0: none is, and blocks take work when
+// they are free.
+struct ShiftedLimit {
+  int32_t tiles = 0;
+
+  PLINTH_DEVICE KeyOrder order(int32_t key_tiles) const {
+    return key_tiles <= tiles ? KeyOrder::Shifted : KeyOrder::Descending;
+  }
+};
 
 // Turns of the tiles of keys of one problem, of which there are `keys`, at tiles of queries, of
 // which there are `queries`, all of which see all keys.
@@ -127,12 +142,13 @@ struct KeyTile {
   int32_t kv_head;
   int32_t first, rows;     // keys; none where the block has nothing to do
   int32_t tile, tile_end;  // of queries
+  KeyOrder order;          // the problem's
   int32_t start;           // the tile to begin with
   int32_t first_tile;      // the number of the problem's tile 0
 
-  PLINTH_DEVICE KeyTile(const AttentionDesc& d, const Lengths& lengths, KeyOrder order,
+  PLINTH_DEVICE KeyTile(const AttentionDesc& d, const Lengths& lengths, ShiftedLimit limit,
                         int32_t tiles, int32_t number)
-      : KeyTile(d, lengths, order, problem_of(d, lengths, tiles - 1 - number % tiles, kKeys, true),
+      : KeyTile(d, lengths, limit, problem_of(d, lengths, tiles - 1 - number % tiles, kKeys, true),
                 number / tiles) {}
 
   PLINTH_DEVICE Problem problem() const {
@@ -143,7 +159,7 @@ struct KeyTile {
     return query_tile + 1 == tile_end ? tile : query_tile + 1;
   }
   // How many tiles of keys come before this one among those that a tile of queries sees.
-  PLINTH_DEVICE int32_t rank(KeyOrder order, int32_t query_tile) const {
+  PLINTH_DEVICE int32_t rank(int32_t query_tile) const {
     if (order == KeyOrder::Shifted) return turns().rank(query_tile, first / kKeys);
     return last_key_tile(sight, query_tile) - first / kKeys;
   }
@@ -153,11 +169,10 @@ struct KeyTile {
   }
 
  private:
-  PLINTH_DEVICE ShiftedTurns turns() const {
-    return {(sight.visible + kKeys - 1) / kKeys, tile_end};
-  }
+  PLINTH_DEVICE int32_t key_tiles() const { return (sight.visible + kKeys - 1) / kKeys; }
+  PLINTH_DEVICE ShiftedTurns turns() const { return {key_tiles(), tile_end}; }
 
-  PLINTH_DEVICE KeyTile(const AttentionDesc& d, const Lengths& lengths, KeyOrder order,
+  PLINTH_DEVICE KeyTile(const AttentionDesc& d, const Lengths& lengths, ShiftedLimit limit,
                         const Problem& p, int32_t head)
       : batch(static_cast<int32_t>(p.batch)),
         sample(static_cast<int32_t>(p.sample)),
@@ -175,6 +190,7 @@ struct KeyTile {
                    ? (greatest(0, least(q_len, sight.last_query(last))) + kQueries - 1) / kQueries
                    : tile;
     tile_end = greatest(tile, tile_end);
+    order = limit.order(key_tiles());
     start = tile;
     if (order == KeyOrder::Shifted && tile_end > 0) start = turns().start(first / kKeys);
     first_tile = first_query_tile<kQueries>(d, lengths, batch, sample, q_begin);
@@ -259,7 +275,7 @@ struct BackwardArguments {
   BackwardWorkspace workspace;
   int32_t tiles, count;  // of keys: of one head, and of all
   int32_t group;         // heads of queries that share keys
-  KeyOrder order;
+  ShiftedLimit shifted;
   Global<T> dk, dv;
 };
 
