@@ -10,8 +10,9 @@
 //   all others                                    whatever they get, promoted
 //
 // Inputs are converted by a recorded conversion, so that a float32 parameter gets a float32
-// gradient. float64 and integers are left alone. Backward works in the dtypes of forward: it may
-// run inside or outside the guard.
+// gradient; on a GPU that of a linear layer's is not rounded to the guard's dtype on the way.
+// float64 and integers are left alone. Backward works in the dtypes of forward: it may run inside
+// or outside the guard.
 
 #include <optional>
 

@@ -74,6 +74,27 @@ Tensor checkpoint(const std::function<Tensor(const Tensors&)>& f, const Tensors&
 
 // ---- for the authors of ops ----
 
+// Where the gradient of an input goes.
+struct GradientPlace {
+  // In which it is added up: that of the tensor which the input is a conversion of, or the input's
+  // own. An op that has the gradient in that dtype need not round it.
+  DType dtype;
+  // grad() of a leaf that this gradient will be all of, in that dtype: an op may write it there,
+  // every element, and returns it. Undefined where there is none.
+  Tensor memory;
+};
+
+// What the pass that runs an op's backward function knows.
+class BackwardPass {
+ public:
+  virtual Tensor take_given(size_t input) = 0;
+  virtual GradientPlace place(size_t input) = 0;
+  virtual bool starts_with_one() = 0;
+
+ protected:
+  ~BackwardPass() = default;
+};
+
 // What backward is given: the tensors that forward saved, and which inputs want a gradient.
 class BackwardContext {
  public:
@@ -84,18 +105,27 @@ class BackwardContext {
   // What other ops have given so far as the gradient of `input`. It counts as not given any more:
   // a kernel adds it on the way, or adds to it, and the sum is returned. Undefined if there is
   // nothing, if somebody else holds it, if `input` needs no gradient, or under create_graph.
-  Tensor take_given(size_t input) const { return take_given_ ? take_given_(input) : Tensor(); }
+  Tensor take_given(size_t input) const { return pass_->take_given(input); }
+  // For an input that needs a gradient.
+  GradientPlace place(size_t input) const { return pass_->place(input); }
+  // Whether the gradient is the 1 that backward() starts with where it is given none: on a GPU the
+  // host could not read it without waiting.
+  bool starts_with_one() const { return pass_->starts_with_one(); }
 
  private:
   friend class OpNode;
   Tensors saved_;
   std::vector<bool> needs_;
-  std::function<Tensor(size_t)> take_given_;
+  BackwardPass* pass_ = nullptr;
 };
 
 using BackwardFn = std::function<Tensor(const BackwardContext&, const Tensor& grad)>;
 using BackwardManyFn = std::function<Tensors(const BackwardContext&, const Tensor& grad)>;
 using BackwardMultiFn = std::function<Tensors(const BackwardContext&, const Tensors& grads)>;
+
+// Says that grad() of a leaf is all zeros, and that nobody writes to it before a backward pass
+// does: the first gradient may then be written over it. Until then, or until set_grad().
+void mark_grad_cleared(const Tensor& leaf);
 
 // True if a graph is being recorded and any of the tensors takes part in it.
 bool needs_grad(std::initializer_list<Tensor> tensors);

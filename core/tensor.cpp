@@ -200,7 +200,9 @@ Tensor Tensor::grad() const {
 void Tensor::set_grad(const Tensor& grad) {
   check(!grad.defined() || grad.shape() == shape(), ErrorKind::Shape, "set_grad",
         "gradient has shape ", grad.defined() ? grad.shape() : Shape{}, ", expected ", shape());
-  impl_of(*this, "set_grad").meta().grad = grad;
+  AutogradMeta& meta = impl_of(*this, "set_grad").meta();
+  meta.grad = grad;
+  meta.grad_is_cleared = false;
 }
 
 void Tensor::set_data(const Tensor& source) {
@@ -216,6 +218,7 @@ void Tensor::set_data(const Tensor& source) {
   impl_->dtype = from.dtype;
   if (!impl_->autograd) return;
   impl_->autograd->grad = {};
+  impl_->autograd->grad_is_cleared = false;
   impl_->autograd->accumulator.reset();
 }
 

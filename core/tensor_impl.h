@@ -15,6 +15,7 @@ class AccumulateGrad;
 // A tensor's place in the autograd graph; absent where it has none.
 struct AutogradMeta {
   bool requires_grad = false;
+  bool grad_is_cleared = false;  // mark_grad_cleared()
   Tensor grad;
   std::shared_ptr<Node> grad_fn;  // null for a leaf
   uint32_t output_index = 0;

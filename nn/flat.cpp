@@ -102,6 +102,7 @@ void FlatGradients::zero() {
   const NoGradGuard no_grad;
   for (Tensor& buffer : buffers_) buffer.zero_();
   attach();
+  for (const Tensor& parameter : parameters_) mark_grad_cleared(parameter);
 }
 
 Tensors FlatGradients::exchange(Tensors buffers) {

@@ -76,7 +76,8 @@ class FlatGradients {
   const FlatLayout& layout() const { return layout_; }
   // Those that require gradients, in the layout's order.
   const Tensors& parameters() const { return parameters_; }
-  // Fills with zeros, after attach().
+  // Fills with zeros, after attach(). Until the next backward pass nobody may write to them:
+  // mark_grad_cleared().
   void zero();
   // Gives parameters whose gradient was taken away their view again.
   void attach();

@@ -75,6 +75,12 @@ void check_no_nan(const Tensor& tensor, std::string_view op) {
   check(!found, ErrorKind::Argument, op, "made a NaN in a result of shape ", tensor.shape());
 }
 
+void mark_grad_cleared(const Tensor& leaf) {
+  check(leaf.is_leaf() && leaf.grad().defined(), ErrorKind::Argument, "mark_grad_cleared",
+        "the tensor is not a leaf with a gradient");
+  leaf.impl()->meta().grad_is_cleared = true;
+}
+
 bool needs_grad(std::initializer_list<Tensor> tensors) {
   return any_takes_part(tensors);
 }
@@ -117,6 +123,16 @@ Tensor record(std::string_view op, const Tensors& inputs, Tensor output, const T
     return backward(context, grads[0]);
   };
   return record_multi(op, inputs, {std::move(output)}, saved, std::move(multi))[0];
+}
+
+Tensor record_conversion(const Tensor& input, Tensor output) {
+  tell_inputs({input});
+  if (anomaly_mode) check_no_nan(output, "to");
+  if (!any_takes_part(Tensors{input}) || !is_floating_point(output.dtype())) return output;
+  const auto node = make_node<Conversion>(input);
+  node->outputs.push_back({output.shape(), output.options()});
+  set_history(output, node, 0);
+  return output;
 }
 
 Tensor record_undifferentiable(std::string_view op, const Tensors& inputs, Tensor output) {

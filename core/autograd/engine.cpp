@@ -17,7 +17,7 @@ namespace {
 
 // One backward pass. It lives on the caller's stack and runs in the caller's thread, so that a node
 // may start another (activation checkpointing does).
-class Pass {
+class Pass final : BackwardPass {
  public:
   // With `deferred`, what is not on the way to a target is put there rather than left out.
   Pass(const Tensors& roots, const Tensors& root_grads, const Tensors* targets, GradOptions options,
@@ -64,6 +64,8 @@ class Pass {
     int64_t dependencies = 0;
     bool needed = true;
     Tensors grads;
+    int received = 0;     // gradients
+    bool is_one = false;  // the first of them is that of a root without one
     std::vector<std::pair<uint32_t, size_t>> targets;  // (output of the node, number of the target)
     std::vector<bool> inputs;                          // that this pass goes on to; empty: all
     bool goes_on(size_t input) const { return inputs.empty() || inputs[input]; }
@@ -88,7 +90,8 @@ class Pass {
   void add_root(const Tensor& root, Tensor gradient) {
     check(root.defined() && root.requires_grad(), ErrorKind::Argument, "backward",
           "the output does not require grad: no tensor that it was computed from does");
-    if (!gradient.defined()) {
+    const bool is_one = !gradient.defined();
+    if (is_one) {
       check(root.numel() == 1, ErrorKind::Shape, "backward", "output has shape ", root.shape(),
             ", but without a gradient only a scalar can be differentiated");
       gradient = ones(root.shape(), root.options());
@@ -97,16 +100,20 @@ class Pass {
           gradient.shape(), ", expected ", root.shape(), " (the output's)");
     roots_.push_back(root.gradient_edge());
     receive(roots_.back(), gradient.dtype() == root.dtype() ? gradient : gradient.to(root.dtype()));
+    State& state = states_[roots_.back().node.get()];
+    state.is_one = is_one && state.received == 1;
   }
 
   void receive(const Edge& edge, Tensor gradient) {
     State& state = states_[edge.node.get()];
     if (!state.keep) state.keep = edge.node;
     state.grads.resize(edge.node->outputs.size());
+    ++state.received;
     Tensor& slot = state.grads[edge.index];
     if (!slot.defined()) {
       slot = std::move(gradient);
-    } else if (!options_.create_graph && owns_storage_alone(slot)) {
+    } else if (!options_.create_graph && slot.dtype() == gradient.dtype() &&
+               owns_storage_alone(slot)) {
       const NoGradGuard no_grad;
       slot.add_(gradient);
     } else {
@@ -170,11 +177,12 @@ class Pass {
     if (runs) {
       const AnomalyPause pause;
       const OpScope scope(scope_name(*node), ScopeKind::Backward);
+      running_ = {node, &state};
       node->wanted = state.inputs;
-      node->take_given = [&](size_t i) { return take_given(*node, state, i); };
+      node->pass = this;
       results = node->backward(state.grads);
       node->wanted.clear();
-      node->take_given = nullptr;
+      node->pass = nullptr;
       if (node->inputs.empty()) results.clear();
     }
     state.grads.clear();
@@ -182,14 +190,47 @@ class Pass {
     pass_on(node, state, std::move(results));
   }
 
-  Tensor take_given(const Node& node, const State& state, size_t input) {
-    const Edge& edge = node.inputs[input];
-    if (!edge.node || !state.goes_on(input) || options_.create_graph) return {};
+  // ---- what the running node may ask ----
+
+  Tensor take_given(size_t input) override {
+    const Edge& edge = running_.node->inputs[input];
+    if (!edge.node || !running_.state->goes_on(input) || options_.create_graph) return {};
     Tensors& grads = states_[edge.node.get()].grads;
-    if (grads.empty() || !grads[edge.index].defined() || !owns_storage_alone(grads[edge.index]))
-      return {};
-    return std::exchange(grads[edge.index], {});
+    if (grads.empty() || !grads[edge.index].defined()) return {};
+    Tensor& given = grads[edge.index];
+    const bool fits = given.dtype() == edge.node->outputs[edge.index].options.dtype;
+    return fits && owns_storage_alone(given) ? std::exchange(given, {}) : Tensor();
   }
+
+  GradientPlace place(size_t input) override {
+    const Edge& first = running_.node->inputs[input];
+    const Edge* way = unconverted_way(first);
+    const Edge& last = way ? *way : first;
+    const DType dtype = last.node->outputs[last.index].options.dtype;
+    const bool is_whole = comes_alone(first) && (!way || comes_alone(last));
+    return {dtype, is_whole ? last.node->take_cleared_grad(dtype) : Tensor()};
+  }
+
+  bool starts_with_one() override {
+    const State& state = *running_.state;
+    return state.is_one && state.received == 1 && running_.node->hooks.empty();
+  }
+
+  // Whether the gradient that is about to go there is all that does.
+  bool comes_alone(const Edge& edge) const {
+    if (capture_ || deferred_ || options_.create_graph) return false;
+    const State& state = states_.at(edge.node.get());
+    return state.dependencies == 1 && state.received == 0;
+  }
+
+  // Where a gradient goes on from there as it is; null where that is a conversion's business.
+  const Edge* unconverted_way(const Edge& edge) const {
+    const auto state = states_.find(edge.node.get());
+    const bool is_target = state != states_.end() && !state->second.targets.empty();
+    return is_target ? nullptr : edge.node->converts_for();
+  }
+
+  // ---- where gradients go ----
 
   // Puts off the inputs that lead to no target, of a root that leads to none all, and gives whether
   // there are any.
@@ -235,12 +276,13 @@ class Pass {
     }
   }
 
-  // Whether nothing else than this gradient comes to where it goes, which needs no conversion.
-  bool arrives_alone_unconverted(const Edge& edge, DType dtype) {
-    if (capture_ || deferred_ || options_.create_graph) return false;
-    const State& state = states_[edge.node.get()];
-    const bool alone = state.dependencies == 1 && state.grads.empty();
-    return alone && edge.node->takes_unconverted(dtype);
+  // Whether what is there takes a gradient of another dtype than its output's: a conversion one of
+  // what it converted from, unless it would be added to others in a narrower dtype.
+  bool takes_unconverted(const Edge& edge, DType dtype) const {
+    const Edge* way = unconverted_way(edge);
+    if (!way) return comes_alone(edge) && edge.node->takes_unconverted(dtype);
+    const bool is_wider = size_of(dtype) > size_of(edge.node->outputs[edge.index].options.dtype);
+    return dtype == way->node->outputs[way->index].options.dtype && (is_wider || comes_alone(edge));
   }
 
   Tensor fitted(Node* node, size_t i, const Edge& edge, const Tensor& gradient) {
@@ -248,10 +290,15 @@ class Pass {
     check(gradient.shape() == expected.shape, ErrorKind::Shape, node->name(), "gradient of input ",
           i, " has shape ", gradient.shape(), ", expected ", expected.shape);
     if (anomaly_enabled()) check_no_nan(gradient, node->name() + " (backward)");
-    const bool fits = gradient.dtype() == expected.options.dtype ||
-                      arrives_alone_unconverted(edge, gradient.dtype());
+    const bool fits =
+        gradient.dtype() == expected.options.dtype || takes_unconverted(edge, gradient.dtype());
     return fits ? gradient : gradient.to(expected.options.dtype);
   }
+
+  struct Running {
+    Node* node = nullptr;
+    State* state = nullptr;
+  };
 
   GradOptions options_;
   bool capture_;
@@ -261,6 +308,7 @@ class Pass {
   std::unordered_map<Node*, State> states_;
   std::priority_queue<Node*, std::vector<Node*>, LaterFirst> ready_;
   Tensors captured_;
+  Running running_;
 };
 
 }  // namespace

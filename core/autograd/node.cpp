@@ -1,5 +1,6 @@
 #include "core/autograd/node.h"
 
+#include <algorithm>
 #include <atomic>
 #include <utility>
 
@@ -62,7 +63,9 @@ Tensors AccumulateGrad::backward(const Tensors& grads) {
     Tensor replaced = hook(gradient);
     if (replaced.defined()) gradient = std::move(replaced);
   }
-  accumulate(meta, std::move(gradient));
+  const bool is_there = gradient.is(meta.grad);  // an op wrote it there
+  if (!is_there) accumulate(meta, std::move(gradient));
+  meta.grad_is_cleared = false;
   for (const auto& hook : meta.post_accumulate_hooks) hook(leaf_);
   return {};
 }
@@ -71,6 +74,27 @@ Tensors AccumulateGrad::backward(const Tensors& grads) {
 bool AccumulateGrad::takes_unconverted(DType dtype) const {
   const AutogradMeta& meta = leaf_.impl()->meta();
   return meta.hooks.empty() && meta.grad.defined() && adds_unconverted(meta.grad.dtype(), dtype);
+}
+
+Tensor AccumulateGrad::take_cleared_grad(DType dtype) {
+  AutogradMeta& meta = leaf_.impl()->meta();
+  const bool fits = meta.grad_is_cleared && meta.hooks.empty() && meta.grad.dtype() == dtype &&
+                    meta.grad.is_contiguous();
+  if (!fits) return {};
+  meta.grad_is_cleared = false;
+  return meta.grad;
+}
+
+// ---- conversions ----
+
+Conversion::Conversion(const Tensor& input) : Node("to") {
+  inputs.push_back(input.gradient_edge());
+}
+
+// Hooks get the gradient in the dtype of what they were given to.
+const Edge* Conversion::converts_for() const {
+  const bool has_hooks = std::ranges::any_of(hooks, [](const auto& list) { return !list.empty(); });
+  return has_hooks ? nullptr : inputs.data();
 }
 
 // ---- saved tensors ----
@@ -122,7 +146,7 @@ Tensors OpNode::backward(const Tensors& grads) {
   for (const SavedTensor& saved : saved_) context.saved_.push_back(saved.unpack(self));
   for (size_t i = 0; i < inputs.size(); ++i)
     context.needs_.push_back(inputs[i].node != nullptr && (wanted.empty() || wanted[i]));
-  context.take_given_ = take_given;
+  context.pass_ = pass;
   if (outputs.size() == 1) return backward_(context, grads);
   Tensors filled = grads;
   for (size_t i = 0; i < filled.size(); ++i) {

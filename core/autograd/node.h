@@ -28,8 +28,13 @@ class Node : public std::enable_shared_from_this<Node> {
   virtual Tensors backward(const Tensors& grads) = 0;
   // Frees what forward saved.
   virtual void release() {}
-  // Whether backward() takes a gradient of this dtype as it is, and not of that of its output.
+  // Whether backward() takes a gradient of this dtype as it is, and not of that of its output, if
+  // it is the only one.
   virtual bool takes_unconverted(DType) const { return false; }
+  // Where backward() passes a gradient on, converted: of a conversion to another dtype.
+  virtual const Edge* converts_for() const { return nullptr; }
+  // GradientPlace::memory of a leaf, whose gradient does not count as cleared any more.
+  virtual Tensor take_cleared_grad(DType) { return {}; }
 
   const std::string& name() const { return name_; }
   uint64_t sequence() const { return sequence_; }
@@ -37,8 +42,7 @@ class Node : public std::enable_shared_from_this<Node> {
   std::vector<Edge> inputs;  // where the results of backward() go
   // Whose gradients the pass at hand wants of backward(); empty: all.
   std::vector<bool> wanted;
-  // BackwardContext::take_given() of the pass at hand.
-  std::function<Tensor(size_t)> take_given;
+  BackwardPass* pass = nullptr;  // at hand
   std::vector<OutputInfo> outputs;
   // hooks[i] are called, in order, with the gradient of output i before backward().
   std::vector<std::vector<std::function<Tensor(const Tensor&)>>> hooks;
@@ -65,9 +69,19 @@ class AccumulateGrad final : public Node {
   explicit AccumulateGrad(Tensor leaf);
   Tensors backward(const Tensors& grads) override;
   bool takes_unconverted(DType dtype) const override;
+  Tensor take_cleared_grad(DType dtype) override;
 
  private:
   Tensor leaf_;
+};
+
+// A conversion to another dtype.
+class Conversion final : public Node {
+ public:
+  explicit Conversion(const Tensor& input);
+  // Whoever takes the gradient has it converted, unless it can do without.
+  Tensors backward(const Tensors& grads) override { return grads; }
+  const Edge* converts_for() const override;
 };
 
 // A tensor that forward saved. It is kept cut off from the graph and joined to it again when it is
@@ -122,6 +136,8 @@ void run_deferred(std::vector<Deferred> deferred);
 bool owns_storage_alone(const Tensor& tensor);
 // Makes output the result number `index` of node.
 void set_history(Tensor& output, const std::shared_ptr<Node>& node, uint32_t index);
+// The output of a conversion of input to another dtype, recorded.
+Tensor record_conversion(const Tensor& input, Tensor output);
 // Gives self, which has just been written in place, the gradient of `value`; for a view its base
 // too.
 void rebase_history(Tensor& self, const Tensor& value);

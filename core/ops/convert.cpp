@@ -22,9 +22,7 @@ Tensor Tensor::to(DType dtype) const {
   const OpScope scope(__func__);
   const Tensor out = empty(shape(), {dtype, device()});
   copy_into(out, *this);
-  return record("to", {*this}, out, {},
-                // Whoever takes the gradient has it converted, unless it can do without.
-                [](const BackwardContext&, const Tensor& dy) -> Tensors { return {dy}; });
+  return record_conversion(*this, out);
 }
 
 Tensor Tensor::to(Device target) const {

@@ -14,9 +14,9 @@
 namespace plinth {
 namespace {
 
-// The gradient of embedding's weight: rows of dy added up by their index, to `given` if defined (a
-// tied head's gradient of the whole table, in the dtype that sums are made in). Linear in dy, and
-// its own gradient is the embedding again.
+// The gradient of embedding's weight: rows of dy added up by their index, to `given` if defined, in
+// the dtype that sums are made in: a tied head's gradient of the whole table, or zeros. Linear in
+// dy, and its own gradient is the embedding again.
 Tensor embedding_backward(const Tensor& dy, const Tensor& indices, int64_t vocab,
                           const Tensor& given) {
   const int64_t dim = dy.size(-1);
@@ -58,12 +58,15 @@ Tensor embedding(const Tensor& weight, const Tensor& indices) {
     PLINTH_RUN(table, embedding_forward, ids.numel(), vocab, dim, ids.data<int64_t>(),
                table.data<T>(), out.data<T>());
   });
-  return record(
-      "embedding", {weight}, out, {ids},
-      [vocab](const BackwardContext& c, const Tensor& dy) -> Tensors {
-        const bool is_wide = compute_dtype(dy.dtype()) == dy.dtype();
-        return {embedding_backward(dy, c.saved(0), vocab, is_wide ? c.take_given(0) : Tensor())};
-      });
+  return record("embedding", {weight}, out, {ids},
+                [vocab](const BackwardContext& c, const Tensor& dy) -> Tensors {
+                  Tensor given;
+                  if (compute_dtype(dy.dtype()) == dy.dtype()) {
+                    given = c.take_given(0);
+                    if (!given.defined()) given = c.place(0).memory;
+                  }
+                  return {embedding_backward(dy, c.saved(0), vocab, given)};
+                });
 }
 
 Tensor embedding_part(const Tensor& weight, const Tensor& indices, int64_t first, int64_t count) {

@@ -96,10 +96,11 @@ Tensors linear_gradients(const BackwardContext& c, const Tensor& dy) {
   const Tensor dy_rows = flat_rows(dy);
   Tensor dx, dw, db;
   if (c.needs(0)) dx = matmul(dy, weight);
-  if (c.needs(1) && c.needs(2) && !grad_enabled()) {
-    const Tensor x_rows = flat_rows(x);
-    dw = Tensor::empty({dy_rows.size(1), x_rows.size(1)}, dy.options());
-    db = Tensor::empty({dy_rows.size(1)}, dy.options());
+  if (!grad_enabled()) {
+    const int64_t out = dy_rows.size(1);
+    const Tensor x_rows = c.needs(1) ? flat_rows(x) : Tensor();
+    if (c.needs(1)) dw = room_for_gradient(c, 1, {out, x_rows.size(1)}, dy);
+    if (c.needs(2)) db = room_for_gradient(c, 2, {out}, dy);
     weight_gradients(dy_rows, x_rows, dw, db);
     return {dx, dw, db};
   }

@@ -44,26 +44,21 @@ Tensors fused_gradients(const BackwardContext& c, const Tensor& dy) {
   const Tensor x = c.saved(0).reshape({before.size(0), up.size(1)});
   const Tensor g = plain(dy).reshape({before.size(0), down.size(0)});
   Tensor dx, dup, ddown, ddown_bias;
-  if (c.needs(3)) {
-    ddown = Tensor::empty(down.shape(), dy.options());
-    ddown_bias = Tensor::empty({down.size(0)}, dy.options());
-    weight_gradients(g, hidden, ddown, ddown_bias);
-  } else if (c.needs(4)) {
-    ddown_bias = Tensor::empty({down.size(0)}, dy.options());
-    sum_columns(g, ddown_bias);
-  }
+  if (c.needs(3)) ddown = room_for_gradient(c, 3, down.shape(), dy);
+  if (c.needs(4)) ddown_bias = room_for_gradient(c, 4, {down.size(0)}, dy);
+  weight_gradients(g, hidden, ddown, ddown_bias);
   const Tensor dbefore = Tensor::empty(before.shape(), dy.options());
   const Tensor dup_bias = Tensor::empty({up.size(0)}, dy.options());
   multiply_gelu_gradient(g, plain(down), before, dbefore, dup_bias);
   if (c.needs(1)) {
-    dup = Tensor::empty(up.shape(), dy.options());
+    dup = room_for_gradient(c, 1, up.shape(), dy);
     multiply(one(dbefore).transpose(1, 2), one(x), {}, one(dup), kOp);
   }
   if (c.needs(0)) {
     dx = Tensor::empty(c.saved(0).shape(), dy.options());
     multiply(one(dbefore), one(up), {}, dx.reshape({1, x.size(0), x.size(1)}), kOp);
   }
-  return {dx, dup, c.needs(2) ? dup_bias : Tensor(), ddown, c.needs(4) ? ddown_bias : Tensor()};
+  return {dx, dup, c.needs(2) ? dup_bias : Tensor(), ddown, ddown_bias};
 }
 
 Tensor fused(const Tensor& x, const Tensor& up, const Tensor& up_bias, const Tensor& down,

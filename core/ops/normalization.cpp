@@ -98,9 +98,10 @@ Tensor room_if(bool wanted, const Tensor& like) {
 enum Saved : size_t { kX, kWeight, kRstd, kMean };
 
 // Which gradients are asked for: that of the normalised rows, the same in the dtype of dy, those of
-// weight and bias.
+// weight and bias, which are inputs number `weight` and the next.
 struct Wanted {
   bool dx = false, dbranch = false, dweight = false, dbias = false;
+  size_t weight = 1;
 };
 
 // For the inputs of add_layer_norm and add_rms_norm, in their order. Branch and stream share dx
@@ -110,7 +111,8 @@ Wanted wanted_of_sum(const BackwardContext& c, const Tensors& grads, bool has_bi
   return {.dx = c.needs(1) || (!narrow && c.needs(0)),
           .dbranch = narrow && c.needs(0),
           .dweight = c.needs(2),
-          .dbias = has_bias && c.needs(3)};
+          .dbias = has_bias && c.needs(3),
+          .weight = 2};
 }
 
 // Those that are asked for; dx includes dsum, if defined.
@@ -120,10 +122,18 @@ struct NormGradients {
   const Tensor& of_branch() const { return dbranch.defined() ? dbranch : dx; }
 };
 
-NormGradients room_for(const Wanted& wanted, const Tensor& x, const Tensor& dy) {
-  const Tensor vector = Tensor::empty({x.size(-1)}, x.options());
-  return {room_if(wanted.dx, x), room_if(wanted.dbranch, dy), room_if(wanted.dweight, vector),
-          room_if(wanted.dbias, vector)};
+// Of the weight or the bias of rows x: grad() of a leaf, if that is possible.
+Tensor vector_room(const BackwardContext& c, size_t input, const Tensor& x) {
+  const GradientPlace place = c.place(input);
+  const bool is_there = place.memory.defined() && place.dtype == x.dtype();
+  return is_there ? place.memory : Tensor::empty({x.size(-1)}, x.options());
+}
+
+NormGradients room_for(const BackwardContext& c, const Wanted& wanted, const Tensor& x,
+                       const Tensor& dy) {
+  return {room_if(wanted.dx, x), room_if(wanted.dbranch, dy),
+          wanted.dweight ? vector_room(c, wanted.weight, x) : Tensor(),
+          wanted.dbias ? vector_room(c, wanted.weight + 1, x) : Tensor()};
 }
 
 void refuse_second_derivative(std::string_view op, const Tensors& inputs, NormGradients& g) {
@@ -137,7 +147,7 @@ NormGradients layer_norm_gradients(const BackwardContext& c, const Tensor& dy, c
   const Tensor x = plain(c.saved(kX)), weight = plain(c.saved(kWeight));
   const Tensor g = plain(dy), extra = plain(dsum);
   const auto [rows, cols] = rows_of(x, "layer_norm_backward");
-  NormGradients result = room_for(wanted, x, g);
+  NormGradients result = room_for(c, wanted, x, g);
   dispatch_norm(x.dtype(), g.dtype(), "layer_norm_backward",
                 [&, rows = rows, cols = cols]<class T, class N>() {
                   PLINTH_RUN_WITH(x, layer_norm_backward_workspace<T>(rows, cols),
@@ -158,7 +168,7 @@ NormGradients rms_norm_gradients(const BackwardContext& c, const Tensor& dy, con
   const Tensor x = plain(c.saved(kX)), weight = plain(c.saved(kWeight));
   const Tensor g = plain(dy), extra = plain(dsum);
   const auto [rows, cols] = rows_of(x, "rms_norm_backward");
-  NormGradients result = room_for(wanted, x, g);
+  NormGradients result = room_for(c, wanted, x, g);
   dispatch_norm(x.dtype(), g.dtype(), "rms_norm_backward",
                 [&, rows = rows, cols = cols]<class T, class N>() {
                   PLINTH_RUN_WITH(x, rms_norm_backward_workspace<T>(rows, cols),

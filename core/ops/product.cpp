@@ -195,16 +195,30 @@ void multiply_gelu_gradient(const Tensor& dy, const Tensor& w, const Tensor& bef
   sum_columns(dbefore, dbias);
 }
 
+Tensor room_for_gradient(const BackwardContext& c, size_t input, const Shape& shape,
+                         const Tensor& dy) {
+  const GradientPlace place = c.place(input);
+  const bool widens = dy.device().is_cuda() && place.dtype == compute_dtype(dy.dtype());
+  if (place.dtype != dy.dtype() && !widens) return Tensor::empty(shape, dy.options());
+  if (place.memory.defined()) return place.memory;
+  return Tensor::empty(shape, {place.dtype, dy.device()});
+}
+
 void weight_gradients(const Tensor& dy, const Tensor& x, const Tensor& dw, const Tensor& db) {
+  if (!dw.defined()) {
+    if (db.defined()) sum_columns(plain(dy), db);
+    return;
+  }
   const Tensor left = plain(dy).transpose(0, 1).unsqueeze(0);
   const Tensor right = packed(x.unsqueeze(0)), out = dw.unsqueeze(0);
   const auto with_sums = [&](auto& product) {
     product.epilogue = kernels::cuda::Epilogue::BiasGradient;
     product.bias_gradient = db.raw_data();
   };
-  if (run_fused(left, right, out, "linear", with_sums)) return;
+  const bool fuses = db.defined() && db.dtype() == dw.dtype();
+  if (fuses && run_fused(left, right, out, "linear", with_sums)) return;
   multiply(left, right, {}, out, "linear");
-  sum_columns(plain(dy), db);
+  if (db.defined()) sum_columns(plain(dy), db);
 }
 
 void multiply_float8(const Tensor& a, const Tensor& a_scales, const Tensor& b,
@@ -224,6 +238,12 @@ void multiply_float8(const Tensor& a, const Tensor& a_scales, const Tensor& b,
 }
 
 void sum_columns(const Tensor& x, const Tensor& out) {
+  if (out.dtype() != x.dtype()) {
+    const Tensor sums = Tensor::empty(out.shape(), x.options());
+    sum_columns(x, sums);
+    Tensor(out).copy_(sums);
+    return;
+  }
   dispatch_floating(x.dtype(), "column_sum", [&]<class T>() {
     PLINTH_RUN_WITH(x, column_sum_workspace(x.size(0), x.size(1)), column_sum, x.size(0), x.size(1),
                     x.data<T>(), out.data<T>());

@@ -5,6 +5,7 @@
 
 #include <string_view>
 
+#include "core/autograd.h"
 #include "core/tensor.h"
 
 namespace plinth {
@@ -31,8 +32,14 @@ void multiply_gelu(const Tensor& x, const Tensor& w, const Tensor& bias, const T
 void multiply_gelu_gradient(const Tensor& dy, const Tensor& w, const Tensor& before,
                             const Tensor& dbefore, const Tensor& dbias);
 
+// Where products with dy, or sums of its rows, leave the gradient of an input, `shape`: in grad()
+// of a leaf, if that is possible. It has dy's dtype, or, on a GPU, that in which such gradients are
+// added up, so that of a float32 weight is not rounded to bfloat16 on the way.
+Tensor room_for_gradient(const BackwardContext& c, size_t input, const Shape& shape,
+                         const Tensor& dy);
 // The gradients of a linear layer's weight, dw [out, in] = dy^T x, and of its bias, db [out] = the
-// sum of dy's rows, from dy [rows, out] and x [rows, in]: on a GPU in one pass over dy.
+// sum of dy's rows, from dy [rows, out] and x [rows, in]: on a GPU in one pass over dy. Either may
+// be undefined, x without dw.
 void weight_gradients(const Tensor& dy, const Tensor& x, const Tensor& dw, const Tensor& db);
 
 // c = a b^T + bias, for a [m, k] and b [n, k] of float8, c [m, n] and bias [n] of another dtype of
@@ -41,7 +48,8 @@ void multiply_float8(const Tensor& a, const Tensor& a_scales, const Tensor& b,
                      const Tensor& b_scales, const Tensor& bias, const Tensor& c,
                      std::string_view op);
 
-// out [cols] = the sum of x's rows, x [rows, cols] contiguous and off the graph.
+// out [cols] = the sum of x's rows, x [rows, cols] contiguous and off the graph. It is rounded to
+// x's dtype, whatever out's is.
 void sum_columns(const Tensor& x, const Tensor& out);
 
 }  // namespace plinth

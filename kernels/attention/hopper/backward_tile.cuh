@@ -87,10 +87,10 @@ struct BackwardWorkspaceSizes {
   }
 };
 
-// Which piece of a problem's work comes when, and which of its tiles of queries first. dq of a tile of queries
-// is added tile of keys after tile of keys, so that a block may wait for others' turns, and time
-// goes by. It does not where, if all blocks of a head begin at once, each comes to a tile just
-// after the one whose turn is before:
+// Which piece of a problem's work comes when, and which of its tiles of queries first. dq of a tile
+// of queries is added tile of keys after tile of keys, so that a block may wait for others' turns,
+// and time goes by. It does not where, if all blocks of a head begin at once, each comes to a tile
+// just after the one whose turn is before:
 //
 //   Descending  the last tile of keys first, each from its first tile of queries on. Below a
 //               diagonal that is where it sees its first query: the block of tile j reaches a tile
