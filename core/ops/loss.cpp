@@ -35,6 +35,8 @@ Tensor reduced(const Tensor& losses, Reduction reduction) {
 void check_options(const CrossEntropyOptions& options, std::string_view op) {
   check(options.label_smoothing >= 0 && options.label_smoothing <= 1, ErrorKind::Argument, op,
         "label_smoothing is ", options.label_smoothing, ", expected within [0, 1]");
+  check(options.logits_at_once > 0, ErrorKind::Argument, op, "logits_at_once is ",
+        options.logits_at_once, ", expected at least 1");
 }
 
 // target, checked to number classes and to have `rows`' leading shape.
@@ -155,14 +157,24 @@ Tensor with_rows(const Tensor& x, int64_t rows) {
   return all;
 }
 
+// Chunks of as many rows as each other, whole tiles of a product, since dx has no more tiles than
+// its rows give.
+int64_t rows_at_once(int64_t rows, int64_t words, int64_t logits_at_once) {
+  constexpr int64_t kTile = 128;
+  const auto tiles_of = [](int64_t count) { return (count + kTile - 1) / kTile; };
+  const int64_t most = std::max<int64_t>(1, logits_at_once / std::max<int64_t>(1, words) / kTile);
+  const int64_t tiles = tiles_of(rows), chunks = (tiles + most - 1) / most;
+  return chunks <= 1 ? rows : (tiles + chunks - 1) / chunks * kTile;
+}
+
 // On the GPU the products are ordinary ones, and a chunk of rows is worked on at a time, so that
 // the logits of all rows are never in memory. Logits and the weight's gradient are float32. Words
 // beyond the vocabulary have a weight of zeros, and no part in a softmax.
 void run_head_in_chunks(const kernels::cpu::LinearCrossEntropyDesc& desc, const Tensor& x,
                         const Tensor& weight, const Tensor& target, const Tensor& losses,
-                        const HeadGradients& gradients, const Tensor& scale) {
+                        const HeadGradients& gradients, const Tensor& scale,
+                        int64_t logits_at_once) {
   constexpr std::string_view kOp = "linear_cross_entropy";
-  constexpr int64_t kLogits = int64_t{1} << 26;  // of a chunk
   const NoGradGuard no_grad;
   const int64_t words = rows_on_gpu(desc.vocab);
   const TensorOptions wide{compute_dtype(x.dtype()), x.device()};
@@ -170,7 +182,7 @@ void run_head_in_chunks(const kernels::cpu::LinearCrossEntropyDesc& desc, const 
   const Tensor head = with_rows(weight, words).unsqueeze(0);
   const Tensor dx = gradients.dx.defined() ? gradients.dx.reshape(rows.shape()) : Tensor();
   const bool differentiates = gradients.dx.defined() || gradients.all_dw.defined();
-  const int64_t chunk = std::max<int64_t>(1, kLogits / std::max<int64_t>(1, desc.vocab));
+  const int64_t chunk = rows_at_once(desc.rows, words, logits_at_once);
   for (int64_t first = 0; first < desc.rows; first += chunk) {
     kernels::cpu::LinearCrossEntropyDesc part = desc;
     part.rows = std::min(chunk, desc.rows - first);
@@ -187,8 +199,9 @@ void run_head_in_chunks(const kernels::cpu::LinearCrossEntropyDesc& desc, const 
           losses.data<C>() + first, data_or_null<T>(dlogits), data_or_null<C>(scale));
     });
     if (dx.defined()) multiply(dlogits, head, {}, dx.narrow(1, first, part.rows), kOp);
-    if (gradients.all_dw.defined())
-      multiply_add(dlogits.transpose(1, 2), some, gradients.all_dw.unsqueeze(0), kOp);
+    if (!gradients.all_dw.defined()) continue;
+    const Tensor across = dlogits.transpose(1, 2), dw = gradients.all_dw.unsqueeze(0);
+    first == 0 ? multiply(across, some, {}, dw, kOp) : multiply_add(across, some, dw, kOp);
   }
 }
 #endif
@@ -207,7 +220,7 @@ Tensor run_head(const Tensor& x, const Tensor& weight, const Tensor& target,
   const Tensor losses = Tensor::empty(target.shape(), {compute_dtype(x.dtype()), x.device()});
 #ifdef PLINTH_CUDA_BACKEND
   if (x.device().is_cuda()) {
-    run_head_in_chunks(desc, rows, head, target, losses, gradients, scale);
+    run_head_in_chunks(desc, rows, head, target, losses, gradients, scale, options.logits_at_once);
     return losses;
   }
 #endif
@@ -226,11 +239,17 @@ Tensor run_head(const Tensor& x, const Tensor& weight, const Tensor& target,
   return losses;
 }
 
-Tensor scaled(const Tensor& gradient, const Tensor& factor) {
-  if (!gradient.defined()) return gradient;
-  // Reading the factor would make the host wait for a GPU.
-  const bool is_one = factor.device().is_cpu() && factor.item() == 1;
-  return is_one ? gradient : (gradient * factor).to(gradient.dtype());
+// The saved gradients of a loss, whose own is dy.
+Tensors scaled_gradients(const BackwardContext& c, const Tensor& dy) {
+  // Reading dy would make the host wait for a GPU.
+  const bool is_one = c.starts_with_one() || (dy.device().is_cpu() && dy.item() == 1);
+  if (is_one) return {c.saved(0), c.saved(1)};
+  Tensors result;
+  for (size_t i = 0; i < 2; ++i) {
+    const Tensor& gradient = c.saved(i);
+    result.push_back(gradient.defined() ? (gradient * dy).to(gradient.dtype()) : Tensor());
+  }
+  return result;
 }
 
 }  // namespace
@@ -261,8 +280,12 @@ Tensor linear_cross_entropy(const Tensor& x, const Tensor& weight, const Tensor&
   HeadGradients gradients;
   if (needs_grad({x})) gradients.dx = Tensor::empty(rows.shape(), rows.options());
   if (needs_grad({weight})) {
+    const TensorOptions wide{compute_dtype(rows.dtype()), rows.device()};
+    // On a GPU the first chunk's product writes all of it.
+    const bool is_written = head.device().is_cuda() && matrix.rows > 0;
     const int64_t words = head.device().is_cuda() ? rows_on_gpu(head.size(0)) : head.size(0);
-    gradients.all_dw = zeros({words, head.size(1)}, {compute_dtype(rows.dtype()), rows.device()});
+    const Shape shape{words, head.size(1)};
+    gradients.all_dw = is_written ? Tensor::empty(shape, wide) : zeros(shape, wide);
     gradients.dw = gradients.all_dw.narrow(0, 0, head.size(0));
   }
   const NoGradGuard no_grad;
@@ -273,7 +296,7 @@ Tensor linear_cross_entropy(const Tensor& x, const Tensor& weight, const Tensor&
                 [](const BackwardContext& c, const Tensor& dy) -> Tensors {
                   check(!grad_enabled(), ErrorKind::Argument, "linear_cross_entropy",
                         "has no second derivative");
-                  return {scaled(c.saved(0), dy), scaled(c.saved(1), dy)};
+                  return scaled_gradients(c, dy);
                 });
 }
 

@@ -16,6 +16,9 @@ struct CrossEntropyOptions {
   int64_t ignore_index = -100;  // targets equal to it count for nothing
   double label_smoothing = 0;   // in [0, 1] (Szegedy et al. 2016, arXiv 1512.00567, section 7)
   Reduction reduction = Reduction::Mean;
+  // The most logits that linear_cross_entropy holds in a GPU's memory, but those of 128 rows at
+  // least: float32, and beside them their gradients in x's dtype.
+  int64_t logits_at_once = int64_t{1} << 28;
 };
 
 // Of softmax(logits [..., C]) against classes `target` int64 [...]. The mean is over targets that

@@ -15,19 +15,20 @@
 //   dz   = row_scale ((1 + 2 z_loss lse) softmax(z) - (1 - e) onehot(target) - e / vocab)
 //
 // Shapes       z, dz [rows, vocab], rows `stride` elements apart (at least vocab: products like
-// rows
-//              that begin at 16-byte boundaries; what lies between is left alone); target, loss
-//              [rows], in desc.rows the chunk's.
+//              rows that begin at 16-byte boundaries; what lies between is left alone); target,
+//              loss [rows], in desc.rows the chunk's.
 // Dtypes       z of float64, float32, bfloat16, float16, computed and loss written in compute_t<Z>;
 //              dz of the same, or of bfloat16 or float16 for logits of float32, which are then
 //              never rounded before the loss.
 // Targets      as cross_entropy_cuda.h: ignore_index gives 0, an invalid one a loss of NaN.
 // Aliasing     dz may be z where they have one type.
-// Bytes        reads z once for the loss, and once more to write dz: from the second cache where it
-//              holds the rows at work, two a multiprocessor (50k logits of bfloat16 do, on a GPU
-//              with 50 MB of it).
+// Bytes        reads z once for the loss, and uses it once more to write dz. The rows at work, two
+//              a multiprocessor, are short enough to wait in the second cache (32768 logits of
+//              float32 are 34 MB on 132 multiprocessors). Longer ones of float32, if they are whole
+//              vectors, wait in shared memory, one a multiprocessor (up to 58k logits in 227 KB),
+//              and the next row is fetched while dz is written.
 //              About 20 operations and two exponentials an element with dz.
-// Determinism  one block a row, fixed orders.
+// Determinism  one block a row at a time, fixed orders.
 // Trick        maximum and sum are found in one pass (online_softmax.cuh).
 
 #include <cstdint>
@@ -40,8 +41,7 @@ namespace plinth::kernels::cuda {
 using cpu::LinearCrossEntropyDesc;
 
 // dz may be null: only the losses are then computed. row_scale is in device memory; null stands for
-// 1. (Z, D): (T, T) of each float T, and (float,
-// BFloat16), (float, Float16).
+// 1. (Z, D): (T, T) of each float T, and (float, BFloat16), (float, Float16).
 template <class Z, class D>
 void linear_cross_entropy_rows(void* stream, const LinearCrossEntropyDesc& desc, int64_t stride,
                                const Z* z, const int64_t* target, compute_t<Z>* loss, D* dz,

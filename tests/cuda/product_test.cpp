@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "core/autocast.h"
 #include "core/autograd.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
@@ -62,6 +63,50 @@ TEST_F(DeviceProduct, HeadOfBFloat16KeepsAFloat32WeightGradient) {
   const Tensors exact = gradients(Device{}, DType::Float64);
   const Tensors narrow = gradients(kDevice, DType::BFloat16);
   for (int i = 0; i < 2; ++i) EXPECT_LT(largest_difference(narrow[i], exact[i]), 2e-4);
+}
+
+// In chunks of 128 rows, the last of them shorter.
+TEST_F(DeviceProduct, HeadInSeveralChunksGivesWhatOneDoes) {
+  const Tensor x = values({300, 16}, 4), w = values({50, 16}, 5);
+  const auto run = [&](Device device, DType dtype, int64_t logits) {
+    Tensor rows = x.to(dtype).to(device).set_requires_grad();
+    Tensor head = w.to(dtype).to(device).set_requires_grad();
+    Tensor classes = Tensor::empty({300}, {DType::Int64, {}});
+    for (int64_t i = 0; i < 300; ++i) classes.data<int64_t>()[i] = i * 7 % 50;
+    const Tensor loss = linear_cross_entropy(rows, head, classes.to(device),
+                                             {.ignore_index = 3, .logits_at_once = logits});
+    loss.backward();
+    return Tensors{loss.detach(), rows.grad(), head.grad()};
+  };
+  const Tensors exact = run(Device{}, DType::Float64, 1);
+  for (const int64_t logits : {int64_t{1}, int64_t{2 * 128 * 64}, int64_t{1} << 28}) {
+    const Tensors there = run(kDevice, DType::Float32, logits);
+    for (size_t i = 0; i < there.size(); ++i)
+      EXPECT_LT(largest_difference(there[i], exact[i]), 1e-5) << i;
+  }
+}
+
+// The sums of a weight's gradient are float32: rounded to bfloat16 on the way they would be off by
+// up to a 256th of themselves.
+TEST_F(DeviceProduct, AutocastLeavesWeightGradientsUnrounded) {
+  const Tensor x = values({40, 16}, 14, DType::BFloat16);
+  const Tensor y = values({40, 24}, 15, DType::BFloat16);  // the gradient of the result
+  const Tensor exact_weight = matmul(y.to(DType::Float64).transpose(0, 1), x.to(DType::Float64));
+  const Tensor exact_bias = sum(y.to(DType::Float64), {0});
+  for (const bool is_cleared : {false, true}) {
+    Tensor weight = values({24, 16}, 16).to(kDevice).set_requires_grad();
+    Tensor bias = values({24}, 17).to(kDevice).set_requires_grad();
+    for (Tensor* leaf : {&weight, &bias}) {
+      leaf->set_grad(zeros(leaf->shape(), leaf->options()));
+      if (is_cleared) mark_grad_cleared(*leaf);
+    }
+    const Tensor memory = weight.grad();
+    const AutocastGuard guard(DType::BFloat16);
+    linear(x.to(kDevice), weight, bias).backward(y.to(kDevice));
+    EXPECT_TRUE(weight.grad().is(memory));
+    EXPECT_LT(largest_difference(weight.grad(), exact_weight), 1e-5);
+    EXPECT_LT(largest_difference(bias.grad(), exact_bias), 1e-5);
+  }
 }
 
 TEST_F(DeviceProduct, GivesTheSameBitsTwice) {

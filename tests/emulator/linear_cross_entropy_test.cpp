@@ -103,6 +103,19 @@ TEST(LinearCrossEntropyRows, Float32LogitsGiveNarrowGradients) {
   }
 }
 
+// Five rows for three multiprocessors, the second ignored.
+TEST(LinearCrossEntropyRows, LongRowsAreKeptInSharedMemory) {
+  const Case cases[] = {{5, 32773, 32776, 0, 0}, {5, 40000, 40000, 0.1, 1e-3}};
+  for (const Case& c : cases) {
+    expect_rows<float, float>(c, 0);
+    expect_rows<float, BFloat16>(c, 0);
+    // As where no block has room.
+    const size_t before = std::exchange(device::device_limits().shared_bytes, 100 << 10);
+    expect_rows<float, BFloat16>(c, 0);
+    device::device_limits().shared_bytes = before;
+  }
+}
+
 TEST(LinearCrossEntropyRows, GradientOverwritesTheLogitsAndLossesComeWithoutIt) {
   const LinearCrossEntropyDesc desc{3, 0, 133, -1, 0.1, 1e-3};
   Buffer<float> z(3 * 136), dz(3 * 136), loss(3), again(3);

@@ -146,6 +146,7 @@ inline float fast_rsqrt(float x) {
 struct DeviceLimits {
   int capability = 90;      // 10 major + minor
   int multiprocessors = 3;  // so few that blocks which stay have more than one tile each
+  size_t shared_bytes = emulate::kMostSharedBytes;  // that a block can have
 };
 
 // Tests may change them.

@@ -15,8 +15,7 @@ namespace plinth::emulate {
 namespace {
 
 constexpr size_t kStackBytes = size_t{128} << 10;
-constexpr size_t kMostSharedBytes = size_t{227} << 10;  // that sm_90 gives a block
-constexpr uint32_t kMostBlocksAcross = 65535;           // in y and z
+constexpr uint32_t kMostBlocksAcross = 65535;  // in y and z
 // Rounds in which threads do nothing but look at flags, before these are held to be waiting.
 constexpr int kIdleRounds = 100;
 

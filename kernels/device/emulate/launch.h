@@ -20,6 +20,8 @@
 
 namespace plinth::emulate {
 
+inline constexpr size_t kMostSharedBytes = size_t{227} << 10;  // that sm_90 gives a block
+
 struct Dim3 {
   uint32_t x = 1, y = 1, z = 1;
   uint32_t count() const { return x * y * z; }

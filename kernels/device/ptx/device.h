@@ -151,15 +151,17 @@ PLINTH_DEVICE float fast_rsqrt(float x) {
 struct DeviceLimits {
   int capability = 0;  // 10 major + minor
   int multiprocessors = 0;
+  size_t shared_bytes = 0;  // that a block can have
 };
 
 inline DeviceLimits device_limits() {
-  int device = 0, major = 0, minor = 0, multiprocessors = 0;
+  int device = 0, major = 0, minor = 0, multiprocessors = 0, shared_bytes = 0;
   cudaGetDevice(&device);
   cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
   cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device);
   cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device);
-  return {10 * major + minor, multiprocessors};
+  cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+  return {10 * major + minor, multiprocessors, static_cast<size_t>(shared_bytes)};
 }
 
 // ---- launching ----
