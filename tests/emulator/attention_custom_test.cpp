@@ -6,7 +6,7 @@
 #include "kernels/attention/custom_cuda.cuh"
 #include "kernels/attention/plain/plain.h"
 #include "kernels/attention/weights_cuda.h"
-#include "tests/emulator/attention_testing.h"
+#include "tests/emulator/attention_mutations.h"
 
 namespace plinth::kernels::cuda::attention_testing {
 namespace {
@@ -342,6 +342,20 @@ TEST(AttentionCustomKernel, SameBitsInEveryOrderOfThreads) {
     return run<BFloat16>(hopper<BFloat16>(), problem);
   };
   expect_same_bits(results(1), results(2));
+}
+
+TEST(AttentionCustomKernel, FailsOnHopperWithoutAnyBarrierWaitOrFence) {
+  std::vector<KernelRun> runs;
+  std::vector<Case> cases = mutation_cases(64);
+  cases[0].q_len = 5;
+  cases[0].batch = 12;
+  for (const Case& c : cases) {
+    for (const Mask mask : {Mask::All, Mask::Documents}) {
+      const auto problem = std::make_shared<Custom<BFloat16, Masked>>(c, Masked{mask, 100});
+      runs.emplace_back([problem] { return run<BFloat16>(hopper<BFloat16>(), *problem); });
+    }
+  }
+  expect_none_idle(runs, 60, {"wgmma_commit"});
 }
 
 // That the cases above see it if a kernel leaves the functor out, or its slope.

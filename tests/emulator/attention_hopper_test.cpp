@@ -1,9 +1,9 @@
 #include <gtest/gtest.h>
 
 #include <memory>
-#include <set>
 
 #include "tests/emulator/attention_kernels.h"
+#include "tests/emulator/attention_mutations.h"
 
 namespace plinth::kernels::cuda::attention_testing {
 namespace {
@@ -30,31 +30,6 @@ TEST(AttentionHopper, BFloat16OfHeadDim256) {
   expect_all_of_hopper<BFloat16>(256, 64, 64);
 }
 
-const Case kCausal{.name = "causal",
-                   .heads = 4,
-                   .kv_heads = 2,
-                   .q_len = 260,
-                   .kv_len = 260,
-                   .head_dim = 64,
-                   .causal = true};
-const Case kPacked{.name = "packed",
-                   .heads = 4,
-                   .kv_heads = 4,
-                   .q_len = 213,
-                   .kv_len = 213,
-                   .head_dim = 64,
-                   .causal = true,
-                   .cu_seqlens_q = {0, 20, 160, 213},
-                   .cu_seqlens_k = {0, 20, 160, 213}};
-const Case kPadded{.name = "padded",
-                   .batch = 2,
-                   .heads = 1,
-                   .kv_heads = 1,
-                   .q_len = 20,
-                   .kv_len = 620,  // tiles of padding, which take little time
-                   .head_dim = 64,
-                   .kv_lengths = {137, 150}};
-
 // Three tiles of keys, as many as the emulated GPU has multiprocessors, in a batch that has more.
 const Case kLongPadded{.name = "long padded",
                        .batch = 2,
@@ -73,33 +48,7 @@ const Case kLongPacked{.name = "long packed",
                        .cu_seqlens_q = {0, 70, 370, 510},
                        .cu_seqlens_k = {0, 70, 370, 510}};
 
-// Two tiles of keys each, with few queries.
-const Case kShort{.name = "short",
-                  .batch = 6,
-                  .heads = 1,
-                  .kv_heads = 1,
-                  .q_len = 10,
-                  .kv_len = 150,
-                  .head_dim = 64};
-
-// One tile of keys each: a block's tiles of queries follow each other closely.
-const Case kOneTile{.name = "one tile",
-                    .batch = 12,
-                    .heads = 1,
-                    .kv_heads = 1,
-                    .q_len = 4,
-                    .kv_len = 40,
-                    .head_dim = 64};
-// One warpgroup has queries, which see many tiles that the others pass over.
-const Case kFew{.name = "few queries",
-                .batch = 4,
-                .heads = 1,
-                .kv_heads = 1,
-                .q_len = 3,
-                .kv_len = 700,
-                .head_dim = 64};
-
-// The same for the backward kernel of 256 columns, whose tiles have 64 keys.
+// For the backward kernel of 256 columns, whose tiles have 64 keys.
 const Case kWideShort{.name = "wide, short",
                       .batch = 9,
                       .heads = 1,
@@ -163,62 +112,18 @@ TEST(AttentionHopper, SameBitsWhateverStandsBesideARow) {
 
 // ---- what happens without one barrier, wait, fence, commit or arrival ----
 
-// Whether the call at `site` can be missing unnoticed: with the same bits as `right`, and no error,
-// in several orders of threads.
-bool is_idle(const Kernels<BFloat16>& kernels, const emulate::CallSite& site, const Case& c,
-             const Results& right) {
-  for (uint64_t seed = 0; seed < 2; ++seed) {
-    device::emulation_seed() = seed;
-    emulate::leave_out(site.address);
-    std::string outcome;
-    Results results;
-    try {
-      results = run(kernels, Problem<BFloat16>(c));
-    } catch (const emulate::KernelError& error) {
-      outcome = error.what();
-    }
-    emulate::leave_out(nullptr);
-    const auto same = [](const std::vector<double>& a, const std::vector<double>& b) {
-      return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](double x, double y) {
-        return x == y || (std::isnan(x) && std::isnan(y));
-      });
-    };
-    if (!outcome.empty() || !same(results.out, right.out) || !same(results.lse, right.lse) ||
-        !same(results.dq, right.dq) || !same(results.dk, right.dk) || !same(results.dv, right.dv))
-      return false;
-  }
-  return true;
+std::vector<KernelRun> runs_of(const std::vector<Case>& cases,
+                               const std::function<Kernels<BFloat16>(const Case&)>& kernels_of) {
+  std::vector<KernelRun> runs;
+  for (const Case& c : cases)
+    runs.emplace_back([c, kernels = kernels_of(c)] { return run(kernels, Problem<BFloat16>(c)); });
+  return runs;
 }
 
-// Leaves out each such call of the kernels that these cases run, in turn, but those of `exempt`.
-void expect_none_idle(const std::vector<Case>& cases, size_t least_calls,
-                      std::set<std::string> exempt,
-                      const std::function<Kernels<BFloat16>(const Case&)>& kernels_of) {
-  // Fences between proxies are not followed from one block to another.
-  exempt.insert("fence_async_all");
-  std::vector<emulate::CallSite> idle, known;
-  const auto knows = [](const std::vector<emulate::CallSite>& sites, const void* address) {
-    return std::ranges::any_of(
-        sites, [&](const emulate::CallSite& site) { return site.address == address; });
-  };
-  for (const Case& c : cases) {
-    device::emulation_seed() = 0;
-    const Kernels<BFloat16> kernels = kernels_of(c);
-    emulate::start_recording();
-    const Results right = run(kernels, Problem<BFloat16>(c));
-    for (const emulate::CallSite& site : emulate::recorded()) {
-      if (exempt.contains(site.function) || knows(known, site.address)) continue;
-      known.push_back(site);
-      idle.push_back(site);
-    }
-    std::erase_if(idle,
-                  [&](const emulate::CallSite& site) { return !is_idle(kernels, site, c, right); });
-  }
-  EXPECT_GT(known.size(), least_calls);
-  for (const emulate::CallSite& site : idle)
-    ADD_FAILURE() << site.function << " from " << site.address;
+// Forward and backward.
+Kernels<BFloat16> both(const Case&) {
+  return hopper<BFloat16>();
 }
-
 // The backward kernel alone: the forward kernel has run on this case before.
 Kernels<BFloat16> backward_alone(const Case& c) {
   Kernels<BFloat16> kernels = hopper<BFloat16>();
@@ -234,12 +139,17 @@ Kernels<BFloat16> backward_alone(const Case& c) {
   return kernels;
 }
 
+Kernels<BFloat16> forward_alone(const Case&) {
+  Kernels<BFloat16> kernels = hopper<BFloat16>();
+  kernels.backward = [](const auto&...) {};
+  return kernels;
+}
+
 TEST(AttentionHopper, FailsWithoutAnyOfItsBarriersWaitsAndFences) {
-  expect_none_idle({kShort, kPadded, kPacked, kCausal, kOneTile, kFew}, 80, {},
-                   [](const Case&) { return hopper<BFloat16>(); });
+  expect_none_idle(runs_of(mutation_cases(64), both), 80);
 }
 TEST(AttentionHopper, FailsWithoutAnyOfThemWithDropoutAndSoftCap) {
-  std::vector<Case> cases{kShort, kPadded, kPacked, kCausal, kOneTile, kFew};
+  std::vector<Case> cases = mutation_cases(64);
   for (Case& c : cases) {
     c.heads = c.kv_heads = std::min(c.heads, int64_t{3});
     c.dropout = 0.2f;
@@ -248,11 +158,18 @@ TEST(AttentionHopper, FailsWithoutAnyOfThemWithDropoutAndSoftCap) {
   cases[0].q_len = 5;
   cases[0].batch = 12;
   // Where all products are waited for at once, it matters little which of them are a group.
-  expect_none_idle(cases, 80, {"wgmma_commit"}, [](const Case&) { return hopper<BFloat16>(); });
+  expect_none_idle(runs_of(cases, both), 80, {"wgmma_commit"});
+}
+TEST(AttentionHopper, FailsWithoutAnyOfThemAtHeadDim128) {
+  expect_none_idle(runs_of(mutation_cases(128), both), 80);
+}
+TEST(AttentionHopper, FailsWithoutAnyOfThemForwardAtHeadDim256) {
+  expect_none_idle(runs_of(mutation_cases(256), forward_alone), 40);
 }
 TEST(AttentionHopper, FailsWithoutAnyOfThemBackwardAtHeadDim256) {
-  expect_none_idle({kWideShort, kWidePadded, kWidePacked, kWideWindow, kWideCausal}, 40, {},
-                   backward_alone);
+  expect_none_idle(
+      runs_of({kWideShort, kWidePadded, kWidePacked, kWideWindow, kWideCausal}, backward_alone),
+      40);
 }
 
 }  // namespace

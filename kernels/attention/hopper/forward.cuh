@@ -421,7 +421,8 @@ struct ForwardConsumer {
       PLINTH_UNROLL
       for (int i = 0; i < Tile::kConsumers; ++i) q.advance();
     }
-    free_written();
+    // Nobody waits for the place any more, but shared memory is gone with the block.
+    if (thread_index() % 128 == 0) bulk_wait_read<0>();
   }
 };
 
