@@ -427,6 +427,13 @@ TEST(AttentionKernel, Float16MatchesFloat64) {
 TEST(AttentionKernel, Float64MatchesFloat64) {
   expect_all<double>();
 }
+// With the kernels that other GPUs than Hopper take.
+TEST(AttentionKernel, SixteenBitsMatchFloat64OnAnA100) {
+  const int before = std::exchange(device::device_limits().capability, 80);
+  expect_all<BFloat16>();
+  expect_all<Float16>();
+  device::device_limits().capability = before;
+}
 
 TEST(AttentionKernel, SameBitsInEveryOrderOfThreads) {
   const Case c{.name = "",
