@@ -29,6 +29,7 @@ struct Case {
   bool alibi = false;
   Bias bias = Bias::None;
   bool sinks = false;
+  bool no_first_sink = false;  // that of head 0 is -inf
   bool dlse = false;
   int64_t gap = 0;  // elements between the heads of a token
 };
@@ -150,6 +151,14 @@ inline std::vector<Case> cases_of(int64_t head_dim, int64_t query_tile, int64_t 
        .kv_len = 9,
        .causal = true,
        .sinks = true},
+      {.name = "a sink of -inf, queries before all keys",
+       .heads = 2,
+       .kv_heads = 1,
+       .q_len = 30,
+       .kv_len = 9,
+       .causal = true,
+       .sinks = true,
+       .no_first_sink = true},
       {.name = "gradient of lse",
        .heads = 2,
        .kv_heads = 1,

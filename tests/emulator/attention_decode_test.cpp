@@ -20,7 +20,8 @@ struct Case {
   int64_t window = 0;
   float soft_cap = 0;
   bool slopes = false, bias = false, sinks = false;
-  int64_t gap = 0;  // elements between the heads of a token
+  bool no_first_sink = false;  // that of head 0 is -inf
+  int64_t gap = 0;             // elements between the heads of a token
 };
 
 // A split has 256 keys, a tile 64 to 8.
@@ -122,6 +123,14 @@ const Case kCases[] = {
      .head_dim = 8,
      .lengths = {300, 0},
      .sinks = true},
+    {.name = "a sink of -inf",
+     .heads = 2,
+     .kv_heads = 1,
+     .q_len = 7,
+     .head_dim = 8,
+     .lengths = {300, 0, 3},
+     .sinks = true,
+     .no_first_sink = true},
     {.name = "everything",
      .heads = 6,
      .kv_heads = 2,
@@ -195,6 +204,7 @@ struct Problem {
     for (auto* buffer : {&q, &k, &v, &out, &bias}) buffer->fill_random(++seed);
     for (auto* buffer : {&slopes, &sinks}) buffer->fill_random(++seed);
     for (int64_t h = 0; h < c.heads; ++h) slopes[h] = C(0.05) * std::abs(slopes[h]);
+    if (c.no_first_sink) sinks[0] = -std::numeric_limits<C>::infinity();
     lengths.copy_from(c.lengths);
     d.kv_lengths = lengths.data();
     if (c.slopes) d.alibi_slopes = slopes.data();

@@ -23,6 +23,7 @@ struct Case {
   int64_t shift = 0;  // of q, in elements beyond a 16-byte boundary
   float soft_cap = 0;
   bool alibi = false, sinks = false, dlse = false;
+  bool no_first_sink = false;  // that of head 0 is -inf
   // The dimensions, of [batch, heads, queries, keys], that bias has; in the others it is broadcast.
   std::string bias = "";
 };
@@ -221,6 +222,16 @@ const Case kCases[] = {
      .causal = true,
      .sinks = true,
      .dlse = true},
+    {.name = "a sink of -inf, queries before all keys",
+     .batch = 1,
+     .heads = 2,
+     .kv_heads = 1,
+     .q_len = 30,
+     .kv_len = 9,
+     .head_dim = 8,
+     .causal = true,
+     .sinks = true,
+     .no_first_sink = true},
     {.name = "gradient of lse",
      .batch = 2,
      .heads = 2,
@@ -373,6 +384,7 @@ void expect_attention(const Case& c) {
   for (auto* buffer : {&q, &k, &v, &dout, &out, &dq, &dk, &dv}) buffer->fill_random(++seed);
   for (auto* buffer : {&extras.slopes, &extras.sinks, &extras.dlse}) buffer->fill_random(++seed);
   extras.bias.fill_random(++seed);
+  if (c.no_first_sink) extras.sinks[0] = -std::numeric_limits<C>::infinity();
   std::vector<double> out64 = out.values(), dq64 = dq.values(), dk64 = dk.values(),
                       dv64 = dv.values(), lse64(rows);
   attention_forward<T>(nullptr, d, q.data(), k.data(), v.data(), out.data(), lse.data());

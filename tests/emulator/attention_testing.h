@@ -78,6 +78,7 @@ struct Problem {
     for (auto* buffer : {&q, &k, &v, &dout, &bias_}) buffer->fill_random(++seed);
     for (auto* buffer : {&sinks_, &dlse_}) buffer->fill_random(++seed);
     for (int64_t h = 0; h < c.heads; ++h) slopes_[h] = C(std::exp2(-1.0 - static_cast<double>(h)));
+    if (c.no_first_sink) sinks_[0] = -std::numeric_limits<C>::infinity();
     const int64_t pitch = c.head_dim + c.gap;
     d.batch = c.batch, d.heads = c.heads, d.kv_heads = c.kv_heads;
     d.q_len = c.q_len, d.kv_len = c.kv_len, d.head_dim = c.head_dim;

@@ -89,8 +89,11 @@ struct Softmax {
     sum += shuffle_xor(sum, 1);
     sum += shuffle_xor(sum, 2);
     if (!has_sink) return 1;
-    const float most = larger(top[m][h], sink), decay = fast_exp2(top[m][h] - most);
-    sum = sum * decay + fast_exp2(sink - most);
+    const float most = larger(top[m][h], sink);
+    // Neither a key nor a sink: 2^(-inf - 0) = 0.
+    const float origin = most == -std::numeric_limits<float>::infinity() ? 0.0f : most;
+    const float decay = fast_exp2(top[m][h] - origin);
+    sum = sum * decay + fast_exp2(sink - origin);
     top[m][h] = most;
     return decay;
   }
