@@ -17,6 +17,7 @@ namespace plinth {
 namespace {
 
 using kernels::cpu::AttentionDesc;
+using kernels::cpu::CustomScore;
 
 void check_operands(const Tensor& q, const Tensor& k, std::string_view op) {
   check_floating(q, op, "q");
@@ -98,7 +99,7 @@ void check_bias(const Tensor& bias, const Tensor& q, const Shape& scores, std::s
 }
 
 // What a functor is compiled for on a GPU.
-void check_compiled(const kernels::cpu::CustomScore& custom, const Tensor& q, std::string_view op) {
+void check_compiled(const CustomScore& custom, const Tensor& q, std::string_view op) {
 #ifdef PLINTH_CUDA_BACKEND
   const bool has_type = dispatch_floating(
       q.dtype(), op, [&]<class T>() { return kernels::cuda::custom_has_type<T>(custom); });
@@ -110,6 +111,22 @@ void check_compiled(const kernels::cpu::CustomScore& custom, const Tensor& q, st
 #else
   static_cast<void>(custom), static_cast<void>(q), static_cast<void>(op);
 #endif
+}
+
+// A map that was made for other sequences takes some of their pairs for hidden. Those of one
+// sequence are all rows, which the shape tells.
+void check_offsets_of_map(const CustomScore& custom, const AttentionDesc& d, std::string_view op) {
+  if (!custom.hides() || custom.problems <= 1) return;
+  const bool packed = d.cu_seqlens_q, made_packed = !custom.cu_seqlens_q.empty();
+  const auto kind = [](bool sequences) { return sequences ? "packed sequences" : "a batch"; };
+  check(packed == made_packed, ErrorKind::Argument, op, "custom was made for ", kind(made_packed),
+        ", expected ", kind(packed));
+  for (size_t s = 0; s < custom.cu_seqlens_q.size(); ++s) {
+    const int64_t made_q = custom.cu_seqlens_q[s], made_k = custom.cu_seqlens_k[s];
+    check(made_q == d.cu_seqlens_q[s] && made_k == d.cu_seqlens_k[s], ErrorKind::Argument, op,
+          "custom was made for cu_seqlens_q[", s, "] = ", made_q, " and cu_seqlens_k[", s,
+          "] = ", made_k, ", expected ", d.cu_seqlens_q[s], " and ", d.cu_seqlens_k[s]);
+  }
 }
 
 // The caller's own functor must have been made for this shape and device.
@@ -126,6 +143,7 @@ void add_custom(AttentionPlan& plan, const Tensor& q, const AttentionOptions& o,
   const Shape expected = {d.cu_seqlens_q ? d.sequences : d.batch, d.heads, d.q_len, d.kv_len};
   check(made_for == expected, ErrorKind::Shape, op, "custom was made for ", made_for, ", expected ",
         expected, " (batch or sequences, heads, queries, keys)");
+  check_offsets_of_map(*o.custom, d, op);
   plan.custom = o.custom;
   d.custom = o.custom.get();
 }
@@ -209,12 +227,14 @@ AttentionPlan attention_plan(const Tensor& q, const Tensor& k, const AttentionOp
   return plan;
 }
 
-void detail::with_attention_shape(const Tensor& q, const Tensor& k, const AttentionOptions& options,
-                                  const std::function<void(const AttentionDesc&)>& use) {
+void detail::with_attention_shape(
+    const Tensor& q, const Tensor& k, const AttentionOptions& options,
+    const std::function<void(const AttentionDesc&, const AttentionDesc&)>& use) {
   const AttentionOptions lengths{.cu_seqlens_q = options.cu_seqlens_q,
                                  .cu_seqlens_k = options.cu_seqlens_k};
-  const AttentionPlan placed = attention_plan(q, k, lengths, "custom_attention").beside(q);
-  use(placed.desc);
+  const AttentionPlan plan = attention_plan(q, k, lengths, "custom_attention");
+  const AttentionPlan placed = plan.beside(q);
+  use(placed.desc, plan.desc);
 }
 
 Tensor detail::map_beside(const Tensor& q, const AttentionDesc& shape,

@@ -96,6 +96,8 @@ struct CustomScore {
 
   // What the map was made for: elements or sequences, heads of q, and rows.
   int64_t problems = 0, heads = 0, q_len = 0, kv_len = 0;
+  // And of packed sequences their offsets; on the CPU, wherever the map is.
+  std::vector<int64_t> cu_seqlens_q, cu_seqlens_k;
   // [problems, heads, query blocks, key blocks], the first two with strides of their own; null
   // where nothing is hidden. In memory of GPU `device`, or of the CPU where that is -1.
   const BlockSight* blocks = nullptr;
@@ -113,6 +115,8 @@ struct CustomScore {
     }
   }
 
+  // Whether some pairs may be hidden, and there is a map.
+  bool hides() const { return block > 0; }
   // How many blocks the map holds.
   int64_t block_count() const {
     return (problem_stride == 0 ? std::min<int64_t>(1, problems) : problems) *
@@ -152,13 +156,14 @@ class CustomAttention {
   // Of the description, the shape counts, and cu_seqlens.
   CustomAttention(F functor, const AttentionDesc& d)
       : CustomAttention(std::move(functor), d, nullptr) {
+    keep_offsets(d);
     if constexpr (MasksPairs<F>) {
       blocks_ = block_map(d, score_, look);
       score_.blocks = blocks_.data();
     }
   }
   // For a GPU, without the map: the caller gives score().block_count() blocks to make_block_map()
-  // (attention_cuda.h), and then here.
+  // (attention_cuda.h), and then here, and tells of the offsets.
   CustomAttention(F functor, const AttentionDesc& d, const cuda::CustomKernels* kernels)
       : functor_(std::move(functor)) {
     score_.functor = &functor_;
@@ -179,6 +184,13 @@ class CustomAttention {
   void set_map(const BlockSight* blocks, int device) {
     score_.blocks = blocks;
     score_.device = device;
+  }
+
+  // The cu_seqlens of the description, if it has any, which are in memory of the CPU.
+  void keep_offsets(const AttentionDesc& d) {
+    if (!d.cu_seqlens_q) return;
+    score_.cu_seqlens_q.assign(d.cu_seqlens_q, d.cu_seqlens_q + d.sequences + 1);
+    score_.cu_seqlens_k.assign(d.cu_seqlens_k, d.cu_seqlens_k + d.sequences + 1);
   }
 
   const CustomScore& score() const { return score_; }

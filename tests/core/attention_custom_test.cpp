@@ -92,5 +92,36 @@ TEST(CustomAttention, BadArgumentsAreNamed) {
       "heads, queries, keys)");
 }
 
+TEST(CustomAttention, AMapIsOfItsOwnOffsets) {
+  const auto offsets = [](int64_t middle) { return from_values<int64_t>({0, middle, 7}, {3}); };
+  const auto packed = [&](int64_t q, int64_t k) {
+    return AttentionOptions{.cu_seqlens_q = offsets(q), .cu_seqlens_k = offsets(k)};
+  };
+  const Tensor x = sample({1, 2, 7, 4}, 0), both = sample({2, 2, 7, 4}, 0);
+  const auto call = [&](const Tensor& q, AttentionOptions options, const auto& custom) {
+    options.custom = custom;
+    return message_of([&] { attention(q, q, q, options); });
+  };
+  const auto custom = custom_attention(Diagonals{}, x, x, packed(2, 3));
+  EXPECT_EQ(call(x, packed(2, 3), custom), "nothing was thrown");
+  EXPECT_EQ(call(x, packed(4, 3), custom),
+            "attention: custom was made for cu_seqlens_q[1] = 2 and cu_seqlens_k[1] = 3, expected "
+            "4 and 3");
+  EXPECT_EQ(call(x, packed(2, 6), custom),
+            "attention: custom was made for cu_seqlens_q[1] = 2 and cu_seqlens_k[1] = 3, expected "
+            "2 and 6");
+  EXPECT_EQ(call(both, {}, custom),
+            "attention: custom was made for packed sequences, expected a batch");
+  EXPECT_EQ(call(x, packed(2, 3), custom_attention(Diagonals{}, both, both)),
+            "attention: custom was made for a batch, expected packed sequences");
+  // Without a map there is nothing that the offsets could change; one sequence has those of all.
+  EXPECT_EQ(call(x, packed(4, 3), custom_attention(Bent{}, x, x, packed(2, 3))),
+            "nothing was thrown");
+  const AttentionOptions one{.cu_seqlens_q = from_values<int64_t>({0, 7}, {2}),
+                             .cu_seqlens_k = from_values<int64_t>({0, 7}, {2})};
+  EXPECT_EQ(call(x, one, custom_attention(Diagonals{}, x, x)), "nothing was thrown");
+  EXPECT_EQ(call(x, {}, custom_attention(Diagonals{}, x, x, one)), "nothing was thrown");
+}
+
 }  // namespace
 }  // namespace plinth

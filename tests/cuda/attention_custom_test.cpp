@@ -116,6 +116,15 @@ TEST_F(DeviceAttentionCustom, NamesWhatItIsNotCompiledFor) {
   EXPECT_EQ(call(q.narrow(3, 0, 32), k.narrow(3, 0, 32), there),
             "attention: custom is compiled without head_dim 32, that of q; expected it among its "
             "kOnlyHeadDims");
+  const auto packed = [](int64_t middle) {
+    return AttentionOptions{.cu_seqlens_q = from_values<int64_t>({0, middle, 40}, {3}),
+                            .cu_seqlens_k = from_values<int64_t>({0, 71, 135}, {3})};
+  };
+  AttentionOptions others = packed(6);
+  others.custom = bent_prefix(q, k, packed(5));
+  EXPECT_EQ(message_of([&] { attention(q, k, k, others); }),
+            "attention: custom was made for cu_seqlens_q[1] = 5 and cu_seqlens_k[1] = 71, expected "
+            "6 and 71");
   EXPECT_EQ(call(q, k.narrow(2, 0, 134), there),
             "attention: custom was made for [1, 2, 40, 135], expected [1, 2, 40, 134] (batch or "
             "sequences, heads, queries, keys)");
