@@ -201,7 +201,7 @@ AttentionPlan attention_plan(const Tensor& q, const Tensor& k, const AttentionOp
   d.q_len = q.size(2), d.kv_len = k.size(2), d.head_dim = q.size(3);
   d.scale = o.scale != 0 ? o.scale : 1 / std::sqrt(static_cast<double>(d.head_dim));
   d.causal = o.causal;
-  d.window = o.window;
+  d.window = std::min(o.window, d.q_len + d.kv_len);
   plan.kv_lengths = checked_lengths(o.kv_lengths, d.batch, d.kv_len, op);
   if (plan.kv_lengths.defined()) d.kv_lengths = plan.kv_lengths.data<int64_t>();
   check(o.cu_seqlens_q.defined() == o.cu_seqlens_k.defined(), ErrorKind::Argument, op,

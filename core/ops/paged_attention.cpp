@@ -88,7 +88,7 @@ PagedAttentionDesc describe(const Tensor& q, const Tensor& k, const Tensor& v, c
   d.q = strides_of(q);
   d.k = strides_of(k.transpose(1, 2)), d.v = strides_of(v.transpose(1, 2));
   d.scale = o.scale != 0 ? o.scale : 1 / std::sqrt(static_cast<double>(d.head_dim));
-  d.causal = o.causal, d.window = o.window;
+  d.causal = o.causal, d.window = std::min(o.window, d.q_len + d.kv_len);
   d.soft_cap = static_cast<float>(o.soft_cap);
   return desc;
 }

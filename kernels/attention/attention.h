@@ -76,8 +76,9 @@ struct AttentionDesc {
 
   // With off = kv_len - q_len, so that the last query meets the last key:
   bool causal = false;  // query i sees keys j <= i + off
-  int64_t window =
-      0;  // if > 0, of those only the last `window`; if not causal, |i + off - j| < window
+  // If > 0, of those only the last `window`; if not causal, |i + off - j| < window. At most q_len +
+  // kv_len, beyond which there is no pair to leave out: kernels add it to positions.
+  int64_t window = 0;
 
   // [batch]: keys j >= kv_lengths[b] are padding that no query sees. Null: none.
   const int64_t* kv_lengths = nullptr;

@@ -1,5 +1,6 @@
 #include "kernels/attention/attention.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/attention/attention_cuda.h"
@@ -124,7 +125,7 @@ cpu::AttentionDesc checked(plinth_device device, plinth_dtype dtype,
           .dout = strides_of(d.dout),
           .scale = d.scale != 0 ? d.scale : 1 / std::sqrt(static_cast<double>(d.head_dim)),
           .causal = d.causal != 0,
-          .window = d.window,
+          .window = std::min(d.window, d.q_len + d.kv_len),
           .kv_lengths = d.kv_lengths,
           .cu_seqlens_q = d.cu_seqlens_q,
           .cu_seqlens_k = d.cu_seqlens_k,

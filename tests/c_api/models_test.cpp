@@ -102,6 +102,12 @@ TEST(CApi, Attention) {
   expect_attention(causal(), nullptr, nullptr, nullptr, nullptr);
 }
 
+TEST(CApi, AttentionOfTheLargestWindow) {
+  plinth_attention_desc desc = causal();
+  desc.window = INT64_MAX;
+  expect_attention(desc, nullptr, nullptr, nullptr, nullptr);
+}
+
 TEST(CApi, AttentionWithABiasOfKeysAndSinks) {
   Array<float> bias(kTime, 5), dbias(kTime), sinks(kHeads, 6), dsinks(kHeads);
   plinth_attention_desc desc = causal();

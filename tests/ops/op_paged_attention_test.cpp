@@ -118,6 +118,14 @@ TEST_P(PagedAttention, MatchesLoopsInFloat64) {
   }
 }
 
+TEST_P(PagedAttention, TheLargestWindowIsNone) {
+  for (const bool causal : {true, false}) {
+    const Tensor all = call(DType::Float32, {.causal = causal});
+    const Tensor windowed = call(DType::Float32, {.causal = causal, .window = INT64_MAX});
+    expect_near(windowed, all.to(Device{}).to(DType::Float64).contiguous(), 0);
+  }
+}
+
 TEST_P(PagedAttention, TakesTablesOfInt32AndPagesInAnyOrder) {
   const Tensor first = call(DType::Float32);
   table = table.to(DType::Int32);

@@ -190,6 +190,11 @@ std::vector<Case> attention_cases(Sampler& s) {
       attention_case("no keys, but biases and sinks", s, {1, 2, 2, 3, 0, 4},
                      {.bias = s({3, 1}), .sinks = s({2})}),
       attention_case("large", s, {1, 2, 1, 130, 140, 8}, {.causal = true, .scale = 0.25}, false),
+      attention_case("the largest window", s, {1, 2, 2, 6, 9, 4}, {.window = INT64_MAX}),
+      attention_case("the largest causal window", s, {1, 2, 2, 9, 6, 4},
+                     {.causal = true, .window = INT64_MAX}),
+      attention_case("the largest window of many queries", s, {1, 1, 1, 130, 20, 8},
+                     {.window = INT64_MAX, .scale = 0.25}, false),
   };
 }
 
