@@ -198,6 +198,8 @@ AttentionGradients attention_gradients(const Tensor& dout, const Tensor& q, cons
   }
   check(lse.dtype() == compute_dtype(q.dtype()), ErrorKind::DType, kOp, "lse has dtype ",
         name(lse.dtype()), ", expected ", name(compute_dtype(q.dtype())));
+  check(lse.device() == q.device(), ErrorKind::Device, kOp, "lse is on ", lse.device(),
+        ", expected ", q.device(), " (that of q)");
   check_shape(lse, {q.size(0), q.size(1), q.size(2)}, kOp, "lse",
               "that of q without its last size");
   const AttentionPlan placed = plan.beside(q);

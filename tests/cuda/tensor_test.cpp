@@ -110,6 +110,11 @@ TEST_F(DeviceTensor, OperandsOnTwoDevicesAreAnError) {
        [&] {
          cross_entropy(there, zeros({2}, {DType::Int64, {}}));
        }},
+      {"attention_gradients",
+       [&] {
+         const Tensor heads = there.reshape({1, 1, 2, 2});
+         attention_gradients(heads, heads, heads, heads, heads, zeros({1, 1, 2}));
+       }},
   };
   for (const auto& [op, call] : calls) {
     try {
