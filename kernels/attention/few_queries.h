@@ -150,6 +150,7 @@ class FewQueries {
 template <class T>
 void few_queries_forward(const AttentionDesc& d, const T* q, const T* k, const T* v, T* out,
                          compute_t<T>* lse) {
+  if (d.kv_heads == 0) return;  // no heads, and no group of them
   const int64_t visits = d.heads / d.kv_heads * d.q_len * d.kv_len * d.head_dim / 4;
   parallel_for(problem_count(d) * d.kv_heads, grain_for(visits), [&](int64_t begin, int64_t end) {
     FewQueries<T> queries(d, q, k, v, out, lse);

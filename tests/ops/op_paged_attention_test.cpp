@@ -126,6 +126,12 @@ TEST_P(PagedAttention, TheLargestWindowIsNone) {
   }
 }
 
+TEST_P(PagedAttention, TakesNoHeads) {
+  q = q.narrow(1, 0, 0);
+  k = k.narrow(2, 0, 0), v = v.narrow(2, 0, 0);
+  EXPECT_EQ(call(DType::Float32).shape(), (Shape{3, 0, kQueries, kDim}));
+}
+
 TEST_P(PagedAttention, TakesTablesOfInt32AndPagesInAnyOrder) {
   const Tensor first = call(DType::Float32);
   table = table.to(DType::Int32);

@@ -2,6 +2,7 @@
 
 #include "core/ops/attention.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/ops/factories.h"
@@ -78,7 +79,7 @@ double total_of(const Tensors& in, const AttentionOptions& o, int64_t b, int64_t
 // Scores, softmax and weighted values, one query at a time.
 Tensors attention_reference(const Tensors& in, const AttentionOptions& o) {
   const Tensor &q = in[0], &v = in[2];
-  const int64_t keys = v.size(2), group = q.size(1) / v.size(1);
+  const int64_t keys = v.size(2), group = q.size(1) / std::max<int64_t>(1, v.size(1));
   const Tensor total = naive::build({q.size(0), q.size(1), q.size(2)}, [&](const Index& i) {
     return total_of(in, o, i[0], i[1], i[2]);
   });
@@ -195,6 +196,10 @@ std::vector<Case> attention_cases(Sampler& s) {
                      {.causal = true, .window = INT64_MAX}),
       attention_case("the largest window of many queries", s, {1, 1, 1, 130, 20, 8},
                      {.window = INT64_MAX, .scale = 0.25}, false),
+      attention_case("no heads", s, {1, 0, 0, 3, 3, 4}),
+      attention_case("no heads, many queries", s, {1, 0, 0, 9, 7, 4}, {.causal = true}),
+      attention_case("no heads, but a bias", s, {1, 0, 0, 3, 3, 4},
+                     {.bias = s({3, 1}), .sinks = s({0})}),
   };
 }
 
