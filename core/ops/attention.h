@@ -61,7 +61,9 @@ struct AttentionOptions {
 // moves nothing, and so do the gradients. q, k, v, bias and sinks are differentiable; a second
 // derivative is refused.
 //
-// Errors: Shape, DType (one floating dtype, int64 lengths), Argument for lengths that do not fit.
+// Errors: Shape, DType (one floating dtype, int64 lengths), Argument for lengths that do not fit,
+// for a scale or soft cap that is neither 0 nor, as its reciprocal, a normal number of what kernels
+// compute in (float32, float64 for float64), and for a dropout that is not below 1 as float32.
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v,
                  const AttentionOptions& options = {});
 

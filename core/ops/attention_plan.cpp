@@ -18,6 +18,7 @@ namespace {
 
 using kernels::cpu::AttentionDesc;
 using kernels::cpu::CustomScore;
+using kernels::cpu::FactorRange;
 
 void check_operands(const Tensor& q, const Tensor& k, std::string_view op) {
   check_floating(q, op, "q");
@@ -34,14 +35,11 @@ void check_operands(const Tensor& q, const Tensor& k, std::string_view op) {
         " heads, expected a multiple of k's ", kv_heads);
 }
 
-void check_options(const AttentionOptions& o, std::string_view op) {
-  check(o.window >= 0, ErrorKind::Argument, op, "window is ", o.window, ", expected at least 0");
-  check(std::isfinite(o.scale), ErrorKind::Argument, op, "scale is ", o.scale,
-        ", expected a finite number");
-  check(o.dropout >= 0 && o.dropout < 1, ErrorKind::Argument, op, "dropout is ", o.dropout,
-        ", expected within [0, 1)");
-  check(o.soft_cap >= 0 && std::isfinite(o.soft_cap), ErrorKind::Argument, op, "soft_cap is ",
-        o.soft_cap, ", expected a finite number of at least 0");
+void check_options(const Tensor& q, const AttentionOptions& o, std::string_view op) {
+  check_score_options(q, o.window, o.scale, o.soft_cap, op);
+  // Kernels divide by 1 - dropout, in float32.
+  check(o.dropout >= 0 && o.dropout < 1 && static_cast<float>(o.dropout) < 1, ErrorKind::Argument,
+        op, "dropout is ", o.dropout, ", expected within [0, 1) as float32");
 }
 
 Tensor checked_lengths(const Tensor& lengths, int64_t batch, int64_t keys, std::string_view op) {
@@ -152,7 +150,7 @@ void add_custom(AttentionPlan& plan, const Tensor& q, const AttentionOptions& o,
 void add_scores(AttentionPlan& plan, const Tensor& q, const AttentionOptions& o,
                 std::string_view op) {
   AttentionDesc& d = plan.desc;
-  d.soft_cap = static_cast<float>(o.soft_cap);
+  d.soft_cap = o.soft_cap;
   if (o.alibi_slopes.defined()) {
     check_of_heads(o.alibi_slopes, q, "alibi_slopes", op);
     check(!needs_grad({o.alibi_slopes}), ErrorKind::Argument, op,
@@ -191,10 +189,27 @@ void add_dropout(AttentionPlan& plan, const AttentionOptions& o, std::string_vie
 
 }  // namespace
 
+void check_score_options(const Tensor& q, int64_t window, double scale, double soft_cap,
+                         std::string_view op) {
+  check(window >= 0, ErrorKind::Argument, op, "window is ", window, ", expected at least 0");
+  check(std::isfinite(scale), ErrorKind::Argument, op, "scale is ", scale,
+        ", expected a finite number");
+  check(soft_cap >= 0 && std::isfinite(soft_cap), ErrorKind::Argument, op, "soft_cap is ", soft_cap,
+        ", expected a finite number of at least 0");
+  const DType dtype = compute_dtype(q.dtype());
+  const FactorRange range =
+      dtype == DType::Float64 ? FactorRange::of<double>() : FactorRange::of<float>();
+  for (const auto& [argument, x] : {std::pair("scale", scale), {"soft_cap", soft_cap}}) {
+    check(range.holds(x), ErrorKind::Argument, op, argument, " is ", x,
+          ", expected 0 or a size within [", range.least, ", ", range.most, "], which ",
+          name(dtype), " holds");
+  }
+}
+
 AttentionPlan attention_plan(const Tensor& q, const Tensor& k, const AttentionOptions& o,
                              std::string_view op) {
   check_operands(q, k, op);
-  check_options(o, op);
+  check_options(q, o, op);
   AttentionPlan plan;
   AttentionDesc& d = plan.desc;
   d.batch = q.size(0), d.heads = q.size(1), d.kv_heads = k.size(1);

@@ -24,6 +24,10 @@ struct AttentionPlan {
   AttentionPlan beside(const Tensor& q) const;
 };
 
+// Checks what attention() and paged_attention() of q both have.
+void check_score_options(const Tensor& q, int64_t window, double scale, double soft_cap,
+                         std::string_view op);
+
 // All checks of q, k and options.
 AttentionPlan attention_plan(const Tensor& q, const Tensor& k, const AttentionOptions& options,
                              std::string_view op);

@@ -58,11 +58,7 @@ void check_places(const Tensor& q, const Tensor& k, const Tensor& table, const T
 }
 
 void check_options(const Tensor& q, const PagedAttentionOptions& o) {
-  check(o.window >= 0, ErrorKind::Argument, kName, "window is ", o.window, ", expected at least 0");
-  check(std::isfinite(o.scale), ErrorKind::Argument, kName, "scale is ", o.scale,
-        ", expected a finite number");
-  check(std::isfinite(o.soft_cap) && o.soft_cap >= 0, ErrorKind::Argument, kName, "soft_cap is ",
-        o.soft_cap, ", expected a finite number of at least 0");
+  check_score_options(q, o.window, o.scale, o.soft_cap, kName);
   for (const auto& [argument, x] :
        {std::pair<std::string_view, const Tensor&>("alibi_slopes", o.alibi_slopes),
         {"sinks", o.sinks}}) {
@@ -89,7 +85,7 @@ PagedAttentionDesc describe(const Tensor& q, const Tensor& k, const Tensor& v, c
   d.k = strides_of(k.transpose(1, 2)), d.v = strides_of(v.transpose(1, 2));
   d.scale = o.scale != 0 ? o.scale : 1 / std::sqrt(static_cast<double>(d.head_dim));
   d.causal = o.causal, d.window = std::min(o.window, d.q_len + d.kv_len);
-  d.soft_cap = static_cast<float>(o.soft_cap);
+  d.soft_cap = o.soft_cap;
   return desc;
 }
 

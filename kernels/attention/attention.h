@@ -41,7 +41,9 @@
 // Cost         4 q kv head_dim operations a head forward, 10 backward (less what the mask skips in
 //              whole tiles); reads and writes of q, k, v, out and their gradients.
 
+#include <cmath>
 #include <cstdint>
+#include <limits>
 
 #include "kernels/philox.h"
 #include "kernels/types.h"
@@ -65,6 +67,19 @@ struct DropoutWhole {
   }
 };
 
+// The sizes that a scale or a soft cap may have if it is not 0: kernels narrow it to the type that
+// they compute in, and hold it there in full, its reciprocal, and both in units of log 2.
+struct FactorRange {
+  double least, most;
+
+  template <class C>
+  static FactorRange of() {
+    constexpr double kLeast = std::numeric_limits<C>::min();
+    return {kLeast, 1 / kLeast};
+  }
+  bool holds(double x) const { return x == 0 || (std::fabs(x) >= least && std::fabs(x) <= most); }
+};
+
 struct AttentionDesc {
   int64_t batch = 1, heads = 1, kv_heads = 1, q_len = 0, kv_len = 0, head_dim = 0;
   struct Strides {
@@ -72,7 +87,7 @@ struct AttentionDesc {
   };
   Strides q, k, v, out;
   Strides dq, dk, dv, dout;
-  double scale = 0;
+  double scale = 0;  // of FactorRange, as soft_cap is
 
   // With off = kv_len - q_len, so that the last query meets the last key:
   bool causal = false;  // query i sees keys j <= i + off
@@ -94,7 +109,7 @@ struct AttentionDesc {
   PhiloxKey philox{};
   DropoutWhole dropout_whole;
 
-  float soft_cap = 0;                  // none if 0
+  double soft_cap = 0;                 // none if 0
   const void* alibi_slopes = nullptr;  // compute_t<T> [heads]
   // T, at strides of which those of broadcast dimensions are 0. Not with cu_seqlens.
   const void* bias = nullptr;

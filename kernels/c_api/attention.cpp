@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <sstream>
 
 #include "kernels/attention/attention_cuda.h"
 #include "kernels/attention/weights_cuda.h"
@@ -46,8 +47,8 @@ void check_shape(plinth_device device, const plinth_attention_desc& d) {
 void check_options(const plinth_attention_desc& d) {
   require(std::isfinite(d.scale), "scale is not finite");
   require(d.window >= 0, "window is " + std::to_string(d.window) + ", takes 0 or more");
-  require(d.dropout >= 0 && d.dropout < 1,
-          "dropout is " + std::to_string(d.dropout) + ", takes 0 to below 1");
+  require(d.dropout >= 0 && d.dropout < 1 && static_cast<float>(d.dropout) < 1,
+          "dropout is " + std::to_string(d.dropout) + ", takes 0 to below 1 as float32");
   require((d.cu_seqlens_q == nullptr) == (d.cu_seqlens_k == nullptr),
           "only one of cu_seqlens_q and cu_seqlens_k is null");
   if (!d.cu_seqlens_q) return;
@@ -55,10 +56,23 @@ void check_options(const plinth_attention_desc& d) {
   require(d.sequences >= 0, "sequences is negative");
 }
 
+// Kernels narrow the number to what they compute in.
+void check_factor(const char* name, double x, plinth_dtype dtype) {
+  const bool wide = dtype == PLINTH_FLOAT64;
+  const auto range = wide ? cpu::FactorRange::of<double>() : cpu::FactorRange::of<float>();
+  if (range.holds(x)) return;
+  std::ostringstream message;
+  message << name << " is " << x << ", takes 0 or a size within [" << range.least << ", "
+          << range.most << "], which " << (wide ? "float64" : "float32") << " holds";
+  require(false, message.str());
+}
+
 // What bends scores, and the gradients of it.
 void check_scores(plinth_dtype dtype, const plinth_attention_desc& d) {
   require(d.soft_cap >= 0 && std::isfinite(d.soft_cap),
           "soft_cap is " + std::to_string(d.soft_cap) + ", takes a finite number of 0 or more");
+  check_factor("scale", d.scale, dtype);
+  check_factor("soft_cap", d.soft_cap, dtype);
   check_optional(wide_size(dtype), {{"alibi_slopes", d.alibi_slopes},
                                     {"sinks", d.sinks},
                                     {"dlse", d.dlse},
@@ -133,7 +147,7 @@ cpu::AttentionDesc checked(plinth_device device, plinth_dtype dtype,
           .dropout = static_cast<float>(d.dropout),
           .philox = key_of(d.philox),
           .dropout_whole = {},
-          .soft_cap = static_cast<float>(d.soft_cap),
+          .soft_cap = d.soft_cap,
           .alibi_slopes = d.alibi_slopes,
           .bias = d.bias,
           .bias_strides = strides_of(d.bias_strides),

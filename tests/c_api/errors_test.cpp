@@ -185,7 +185,15 @@ TEST(CApiErrors, OptionsOutOfRange) {
   expect_refused(attention(), "only one of cu_seqlens_q and cu_seqlens_k is null");
   d.cu_seqlens_q = nullptr, d.soft_cap = -1;
   expect_refused(attention(), "soft_cap is -1.000000, takes a finite number of 0 or more");
-  d.soft_cap = 0, d.dbias = some();
+  d.soft_cap = 1e39;
+  expect_refused(attention(),
+                 "soft_cap is 1e+39, takes 0 or a size within [1.17549e-38, 8.50706e+37], which "
+                 "float32 holds");
+  d.soft_cap = 0, d.scale = 1e-50;
+  expect_refused(attention(), "scale is 1e-50, takes 0 or a size within");
+  d.scale = 0, d.dropout = 0.99999999;
+  expect_refused(attention(), "takes 0 to below 1 as float32");
+  d.dropout = 0, d.dbias = some();
   expect_refused(attention(), "dbias is given without bias");
   d.dbias = nullptr, d.dsinks = some();
   expect_refused(attention(), "dsinks is given without sinks");

@@ -51,7 +51,7 @@ class PagedAttention : public testing::TestWithParam<Device> {
     const DType wide = dtype == DType::Float64 ? dtype : DType::Float32;
     return {.window = 6,
             .scale = 0.3,
-            .soft_cap = 1.5,
+            .soft_cap = 1.1,  // between float32's numbers
             .alibi_slopes = slopes.to(wide).to(GetParam()),
             .sinks = sinks.to(wide).to(GetParam())};
   }
@@ -262,6 +262,10 @@ TEST(PagedAttentionOp, RefusesWhatDoesNotFit) {
        ErrorKind::Argument, "scale is nan, expected a finite number"},
       {[&] { paged_attention(q, pages, pages, table, lengths, {.soft_cap = -2}); },
        ErrorKind::Argument, "soft_cap is -2, expected a finite number of at least 0"},
+      {[&] { paged_attention(q, pages, pages, table, lengths, {.scale = 1e-50}); },
+       ErrorKind::Argument, "paged_attention: scale is 1e-50, expected 0 or a size within"},
+      {[&] { paged_attention(q, pages, pages, table, lengths, {.soft_cap = 1e39}); },
+       ErrorKind::Argument, "paged_attention: soft_cap is 1e+39, expected 0 or a size within"},
       {[&] {
          paged_attention(q, pages, pages, table, lengths,
                          {.alibi_slopes = zeros({4}, {DType::Float64, {}})});

@@ -196,6 +196,7 @@ std::vector<Case> attention_cases(Sampler& s) {
                      {.causal = true, .window = INT64_MAX}),
       attention_case("the largest window of many queries", s, {1, 1, 1, 130, 20, 8},
                      {.window = INT64_MAX, .scale = 0.25}, false),
+      attention_case("a soft cap between float32's numbers", s, tiny, {.soft_cap = 1.1}),
       attention_case("no heads", s, {1, 0, 0, 3, 3, 4}),
       attention_case("no heads, many queries", s, {1, 0, 0, 9, 7, 4}, {.causal = true}),
       attention_case("no heads, but a bias", s, {1, 0, 0, 3, 3, 4},
@@ -321,6 +322,22 @@ std::vector<ErrorCase> attention_errors() {
        "attention: soft_cap is -1, expected a finite number of at least 0"},
       {[=] { attention(q, k, k, {.soft_cap = INFINITY}); }, ErrorKind::Argument,
        "attention: soft_cap is inf, expected a finite number"},
+      {[=] { attention(q, k, k, {.scale = 1e-50}); }, ErrorKind::Argument,
+       "attention: scale is 1e-50, expected 0 or a size within [1.17549e-38, 8.50706e+37], which "
+       "float32 holds"},
+      {[=] { attention(q, k, k, {.scale = -1e39}); }, ErrorKind::Argument,
+       "attention: scale is -1e+39, expected 0 or a size"},
+      {[=] { attention(q, k, k, {.soft_cap = 1e39}); }, ErrorKind::Argument,
+       "attention: soft_cap is 1e+39, expected 0 or a size"},
+      {[=] { attention(q, k, k, {.soft_cap = 1e-50}); }, ErrorKind::Argument,
+       "attention: soft_cap is 1e-50, expected 0 or a size"},
+      {[=] {
+         const Tensor wide = one.to(DType::Float64);
+         attention(wide, wide, wide, {.soft_cap = 1e-308});
+       },
+       ErrorKind::Argument,
+       "attention: soft_cap is 1e-308, expected 0 or a size within [2.22507e-308, 4.49423e+307], "
+       "which float64 holds"},
       {[=] { attention(q, k, k, {.alibi_slopes = zeros({3})}); }, ErrorKind::Shape,
        "attention: alibi_slopes has shape [3], expected [4] (heads of q)"},
       {[=] {
@@ -361,6 +378,8 @@ std::vector<ErrorCase> attention_errors() {
        ErrorKind::Argument, "attention: bias is given with cu_seqlens, expected one of them"},
       {[=] { attention(q, k, k, {.dropout = 1}); }, ErrorKind::Argument,
        "attention: dropout is 1, expected within [0, 1)"},
+      {[=] { attention(q, k, k, {.dropout = 0.99999999}); }, ErrorKind::Argument,
+       "attention: dropout is 1, expected within [0, 1) as float32"},
       {[=] {
          attention(q, k, k, {.kv_lengths = ids({5, 6})});
        },
