@@ -22,8 +22,10 @@ struct PagedAttentionOptions {
 // multiple of Hkv, of any strides; block_table int32 or int64 [B, max_pages]; kv_lengths int64 [B].
 // Entries beyond a sequence's length may be anything, and so may what a page holds there.
 //
-// The result is that of attention(), bit for bit, in its layout. Only for generation: there is no
-// gradient, and inputs that require one are refused; autocast leaves the dtypes as they are.
+// The result is that of attention(), in its layout. It has the same bits on the CPU, and on a GPU
+// where the kernels for few queries serve attention() too: up to 16 queries, and 128 rows of q to a
+// key/value head. Only for generation: there is no gradient, and inputs that require one are
+// refused; autocast leaves the dtypes as they are.
 //
 // On a GPU rows are read as 16-byte vectors: D is at most 256 and, like the strides, a multiple of
 // 16 bytes. Bad entries and lengths are reported as bad indices are (core/index_check.h).

@@ -14,7 +14,8 @@
 //              page_size]; lse [batch, heads, q_len], contiguous.
 // Entries      only those are read that hold keys below kv_lengths[b]: others may be anything, and
 //              so may the rows of a page that hold no key.
-// Bits         those of attention() over the same keys and values, contiguous.
+// Bits         those of attention() over the same keys and values, contiguous; on a GPU, where
+//              decode/ serves that call too.
 
 #include "kernels/attention/attention.h"
 
