@@ -37,7 +37,8 @@
 //              pass draws the same numbers.
 // Aliasing     outputs overlap neither inputs nor one another.
 // Determinism  the order of every sum depends on the description only; dk and dv of a shared
-//              key/value head are summed over its query heads in order.
+//              key/value head are summed over its query heads in order. Rows of a sequence or of a
+//              batch element do not depend on what stands beside it.
 // Cost         4 q kv head_dim operations a head forward, 10 backward (less what the mask skips in
 //              whole tiles); reads and writes of q, k, v, out and their gradients.
 

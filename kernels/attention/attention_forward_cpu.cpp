@@ -272,7 +272,7 @@ template <class T>
 void attention_forward(const AttentionDesc& d, const T* q, const T* k, const T* v, T* out,
                        compute_t<T>* lse) {
   using namespace attention;
-  if (d.q_len <= kFewQueries) return few_queries_forward(d, q, k, v, out, lse);
+  if (has_few_queries(d)) return few_queries_forward(d, q, k, v, out, lse);
   static thread_local std::vector<Task> tasks;
   list_tasks(d, tasks);
   const std::vector<Task>& list = tasks;  // the caller's, in every thread

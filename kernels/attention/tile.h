@@ -34,6 +34,11 @@ inline constexpr int64_t kTaskQueries = 1536;
 inline constexpr int64_t kTasksPerThread = 4;
 // Up to so many queries (generation) skip packing.
 inline constexpr int64_t kFewQueries = 4;
+// Not of packed sequences, whose q_len is that of all: the bits of one must not depend on how many
+// queries stand beside it.
+inline bool has_few_queries(const AttentionDesc& d) {
+  return d.q_len <= kFewQueries && d.cu_seqlens_q == nullptr;
+}
 
 template <class C>
 struct SignedOf;

@@ -2,6 +2,8 @@
 
 #include <omp.h>
 
+#include <algorithm>
+
 namespace plinth::kernels::cpu {
 namespace {
 
@@ -166,6 +168,104 @@ TYPED_TEST(Attention, BitsDependOnTheShapeOnly) {
   for (size_t i = 0; i < one.bias.size(); ++i)
     ASSERT_EQ(double(one.dbias[i]), double(three.dbias[i]));
   EXPECT_EQ(one.dsinks, three.dsinks);
+}
+
+template <class T>
+void place_among_nan(const std::vector<T>& from, std::vector<T>& to, int64_t first) {
+  std::fill(to.begin(), to.end(), static_cast<T>(std::nanf("")));
+  std::copy(from.begin(), from.end(), to.begin() + first);
+}
+
+template <class T>
+void expect_same_part(const char* name, const std::vector<T>& whole, int64_t first,
+                      const std::vector<T>& part) {
+  for (int64_t i = 0; i < std::ssize(part); ++i)
+    ASSERT_EQ(double(whole[first + i]), double(part[i])) << name << " element " << i;
+}
+
+// The case of sequence `index` of a packed batch, packed or not, or of element `index` of a padded
+// one, with no padding.
+Case alone(const Case& together, int64_t index, bool packed) {
+  Case single = together;
+  single.batch = 1, single.kv_lengths = {}, single.cu_q = single.cu_k = {};
+  if (together.cu_q.empty()) {
+    single.kv_len = together.kv_lengths[index];
+    return single;
+  }
+  single.q_len = together.cu_q[index + 1] - together.cu_q[index];
+  single.kv_len = together.cu_k[index + 1] - together.cu_k[index];
+  if (packed) single.cu_q = {0, single.q_len}, single.cu_k = {0, single.kv_len};
+  return single;
+}
+
+// It has the same bits alone, though all other rows, its padding among them, hold NaN.
+template <class T>
+void expect_same_bits_alone(const Case& together, int64_t index, bool packed) {
+  SCOPED_TRACE(::testing::PrintToString(together) + " index " + std::to_string(index));
+  const Case single = alone(together, index, packed);
+  Tensors<T> expected(single), all(together);
+  expected.d.philox.sample += index;
+  const bool sequences = !together.cu_q.empty();
+  const int64_t q_row = sequences ? together.cu_q[index] : index * together.q_len;
+  const int64_t k_row = sequences ? together.cu_k[index] : index * together.kv_len;
+  const int64_t q_first = q_row * all.d.q.seq, k_first = k_row * all.d.k.seq;
+  place_among_nan(expected.q, all.q, q_first), place_among_nan(expected.dout, all.dout, q_first);
+  place_among_nan(expected.k, all.k, k_first), place_among_nan(expected.v, all.v, k_first);
+  for (Tensors<T>* t : {&expected, &all}) t->forward(), t->backward();
+  expect_same_part("out", all.out, q_first, expected.out);
+  expect_same_part("dq", all.dq, q_first, expected.dq);
+  expect_same_part("dk", all.dk, k_first, expected.dk);
+  expect_same_part("dv", all.dv, k_first, expected.dv);
+  for (int64_t h = 0; h < single.heads; ++h) {
+    const auto row = expected.lse.begin() + h * single.q_len;
+    const int64_t first =
+        sequences ? h * together.q_len + q_row : (index * together.heads + h) * together.q_len;
+    expect_same_part("lse", all.lse, first, {row, row + single.q_len});
+  }
+}
+
+TYPED_TEST(Attention, ASequenceHasTheSameBitsWhateverStandsBesideIt) {
+  Case c{.heads = 2,
+         .kv_heads = 1,
+         .q_len = 230,
+         .kv_len = 320,
+         .causal = true,
+         .cu_q = {0, 3, 3, 200, 230},
+         .cu_k = {0, 5, 9, 290, 320}};
+  for (const float dropout : {0.0f, 0.2f}) {
+    c.dropout = dropout, c.alibi = dropout > 0;
+    for (int64_t index = 0; index < 4; ++index) {
+      expect_same_bits_alone<TypeParam>(c, index, true);
+      // Few queries have a kernel of their own where they are not packed.
+      if (index >= 2) expect_same_bits_alone<TypeParam>(c, index, false);
+    }
+  }
+}
+
+TYPED_TEST(Attention, APaddedRowHasTheSameBitsWhateverStandsBesideIt) {
+  for (const int64_t queries : {3, 100}) {
+    Case c{.batch = 4,
+           .heads = 2,
+           .kv_heads = 1,
+           .q_len = queries,
+           .kv_len = 300,
+           .kv_lengths = {300, 66, 2, 199}};
+    for (int64_t index = 0; index < 4; ++index) {
+      expect_same_bits_alone<TypeParam>(c, index, false);
+      c.soft_cap = 2, c.sinks = true;
+      expect_same_bits_alone<TypeParam>(c, index, false);
+      c.soft_cap = 0, c.sinks = false;
+    }
+  }
+}
+
+TEST(AttentionPathOnTheCpu, PackedSequencesAreNeverFewQueries) {
+  AttentionDesc d;
+  d.q_len = 3;
+  EXPECT_STREQ(attention_path(d, false).kernel, "few queries");
+  const int64_t offsets[] = {0, 3};
+  d.cu_seqlens_q = d.cu_seqlens_k = offsets;
+  EXPECT_STREQ(attention_path(d, false).kernel, "tiled");
 }
 
 }  // namespace
