@@ -8,13 +8,10 @@
 #include "core/autocast.h"
 #include "core/autograd.h"
 #include "core/error.h"
-#include "core/io/directory.h"
-#include "core/io/file.h"
 #include "core/op_scope.h"
 #include "core/ops/factories.h"
 #include "core/random.h"
 #include "nn/clip.h"
-#include "train/checkpoint/run_directory.h"
 #include "train/evaluation_mode.h"
 #include "train/trainer_outputs.h"
 
@@ -399,70 +396,6 @@ bool Trainer::is_due(int64_t every) const {
 bool Trainer::is_out_of_patience() const {
   return options_.patience > 0 && options_.validate_every > 0 && best_step_ &&
          step_ - *best_step_ >= options_.patience * options_.validate_every;
-}
-
-// Takes the run directory, and the place where an earlier run stopped.
-void Trainer::begin() {
-  std::vector<std::string> notes;
-  std::optional<int64_t> resumed;
-  if (!options_.directory.empty()) {
-    if (writes()) {
-      make_directories(options_.directory);
-      outputs_->lock = std::make_unique<DirectoryLock>(options_.directory);
-      remove_partial_files(options_.directory);
-    }
-    const auto latest = latest_checkpoint(
-        options_.directory, [&notes](const std::string& line) { notes.push_back(line); });
-    if (options_.resume) {
-      resumed = latest ? latest->step : 0;
-      if (hooks_.start && writes()) hooks_.start(latest.has_value());
-      if (latest) restore(latest->path);
-    } else {
-      check(list_checkpoints(options_.directory).empty(), ErrorKind::Config,
-            options_.directory.string(),
-            "holds the checkpoints of a run; --resume goes on with it, another run.directory "
-            "begins a new one");
-      if (hooks_.start && writes()) hooks_.start(false);
-    }
-    if (zero_) {
-      outputs_->sharded_writer =
-          std::make_unique<ShardedWriter>(options_.directory, options_.keep_last, options_.world);
-    } else if (writes()) {
-      outputs_->writer = std::make_unique<CheckpointWriter>(options_.directory, options_.keep_last);
-    }
-  }
-  if (options_.world) agree_on_start();
-  options_.log.resumed_step = resumed;
-  if (!writes()) {
-    options_.log.directory.clear();
-    options_.log.quiet = true;
-  }
-  outputs_->recorder = std::make_unique<RunRecorder>(options_.log);
-  outputs_->recorder->restore_samples(std::move(restored_samples_));
-  for (const std::string& note : notes) outputs_->recorder->message(note);
-  if (step_ > 0) outputs_->recorder->message(detail::concat("resumed after step ", step_));
-  if (device().is_cuda() && !optimizer_.steps_on_device())
-    outputs_->recorder->message(detail::concat("CUDA graph: not used, since ", optimizer_.name(),
-                                               " takes the numbers of a step from the host"));
-}
-
-// Ranks that begin with other weights, or go on from another checkpoint, would give wrong sums.
-void Trainer::agree_on_start() const {
-  if (options_.plan) options_.plan->agree_on_weights();
-  const auto range = [&](distributed::ProcessGroup& group, double own) {
-    const Tensor values = from_values<double>({-own, own}, {2}).to(device());
-    group.all_reduce(values, distributed::ReduceOp::Max).wait();
-    const std::vector<double> most = to_vector(values);
-    return std::pair(-most[0], most[1]);
-  };
-  const auto [first, last] = range(*options_.world, static_cast<double>(step_));
-  check(first == last, ErrorKind::Config, "Trainer", "ranks go on from checkpoints of steps ",
-        first, " to ", last, "; run.directory must lie where all of them see it");
-  if (!options_.group || options_.plan) return;
-  const double own = zero_ ? zero_->parameter_norm() : nn::global_norm(module_.parameters());
-  const auto [least, most] = range(*options_.group, own);
-  check(least == most || std::isnan(own), ErrorKind::Config, "Trainer",
-        "ranks begin with different weights: their norms are from ", least, " to ", most);
 }
 
 }  // namespace plinth

@@ -72,7 +72,7 @@ struct TrainerOptions {
   std::optional<distributed::ShardingOptions> sharding;
 
   std::filesystem::path directory;  // of checkpoints and logs; empty: nothing is written
-  bool resume = false;              // from the latest checkpoint there, if there is one
+  bool resume = false;              // from the latest whole checkpoint, if there is any
   int64_t checkpoint_every = 0;     // steps; 0: at the end only
   int64_t keep_last = 2;            // checkpoints
   bool keep_best = false;           // also the one of the least cost in validation
@@ -142,7 +142,8 @@ class Trainer {
   ~Trainer();
 
   // Trains until the last step, or until SIGINT or SIGTERM, and writes the last checkpoint. Throws
-  // TrainingDiverged; what was saved before stays.
+  // TrainingDiverged; what was saved before stays. Throws Error(Format) if it is to resume, and all
+  // checkpoints of the directory are damaged.
   TrainResult run();
 
   // One step without logs and checkpoints, for benchmarks: gives the mean loss.
@@ -185,6 +186,9 @@ class Trainer {
   bool is_due(int64_t every) const;
   bool is_out_of_patience() const;
   void begin();
+  void take_directory(std::vector<std::string>& notes);
+  void begin_anew();
+  void resume(std::vector<std::string>& notes);
   void save();
   void save_slices();
   // Of all ranks, on rank 0.

@@ -18,9 +18,11 @@ namespace plinth {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::Each;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 
 CheckpointContents contents_of(int64_t step, double value = 1) {
   CheckpointContents contents;
@@ -122,6 +124,36 @@ TEST(Checkpoint, ThatIsDamagedIsPassedOverWithAWarningForTheOneBefore) {
     EXPECT_EQ(latest.step, 1);
     EXPECT_THAT(latest.warnings, ElementsAre(HasSubstr(damage.warning)));
   }
+}
+
+TEST(Checkpoint, PassedOverIsToldOfWithTheOneThatIsTaken) {
+  const TemporaryDirectory run;
+  for (int64_t step = 1; step <= 3; ++step) write_checkpoint(run.path(), contents_of(step));
+  for (const int64_t step : {2, 3}) fs::remove(run.path() / checkpoint_name(step) / "state.json");
+  EXPECT_THAT(latest_in(run.path()).warnings,
+              ElementsAre(HasSubstr("step-000003: not a whole checkpoint (state.json is missing), "
+                                    "taking step-000001"),
+                          HasSubstr("step-000002: not a whole checkpoint (state.json is missing), "
+                                    "taking step-000001")));
+  fs::remove(run.path() / "step-000001" / "state.json");
+  const Latest none = latest_in(run.path());
+  EXPECT_EQ(none.step, -1);
+  EXPECT_THAT(none.warnings, Each(Not(HasSubstr("taking"))));
+}
+
+TEST(Checkpoint, ToResumeFromIsNoneWhereThereAreNoneButNotWhereAllAreDamaged) {
+  const TemporaryDirectory run;
+  const auto quiet = [](const std::string&) {};
+  EXPECT_FALSE(checkpoint_to_resume(run.path(), quiet));
+  for (const int64_t step : {1, 2}) write_checkpoint(run.path(), contents_of(step));
+  fs::remove(run.path() / "step-000002" / "state.json");
+  const auto found = checkpoint_to_resume(run.path(), quiet);
+  EXPECT_EQ(found ? found->step : -1, 1);
+  fs::remove(run.path() / "step-000001" / "model.safetensors");
+  expect_error(ErrorKind::Format,
+               "step-000002: not a whole checkpoint (state.json is missing), and there is no whole "
+               "one before it; put its files back from a copy, or",
+               [&] { checkpoint_to_resume(run.path(), quiet); });
 }
 
 TEST(Checkpoint, OfAnEmptyOrAbsentRunIsNone) {

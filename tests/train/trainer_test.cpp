@@ -258,6 +258,20 @@ TEST(Trainer, ResumesFromTheBeginningWhereThereIsNoCheckpointYet) {
   EXPECT_EQ(run.train().steps, 20);
 }
 
+TEST(Trainer, ResumesNothingWhereAllCheckpointsAreDamagedAndLeavesTheRecords) {
+  const TemporaryDirectory directory;
+  TestRun(directory.path()).train();
+  for (const CheckpointPath& checkpoint : list_checkpoints(directory.path()))
+    fs::resize_file(checkpoint.path / "optimizer.safetensors", 10);
+  const std::string rows = read_text_file(directory / "metrics.jsonl");
+  TestRun run(directory.path());
+  run.options.resume = true;
+  run.hooks.start = [](bool) { ADD_FAILURE() << "the configuration would be written over"; };
+  expect_error(ErrorKind::Format, "step-000020: not a whole checkpoint (optimizer.safetensors has",
+               [&] { run.train(); });
+  EXPECT_EQ(read_text_file(directory / "metrics.jsonl"), rows);
+}
+
 TEST(Trainer, FullDiskEndsTheRunAndLeavesTheCheckpointBefore) {
   const TemporaryDirectory directory;
   TestRun run(directory.path());

@@ -25,6 +25,37 @@ std::optional<int64_t> step_of(const std::string& name) {
   return step;
 }
 
+// The newest whole checkpoint, and what is wrong with each newer one, newest first.
+struct Search {
+  struct Damaged {
+    fs::path path;
+    std::string fault;
+  };
+  std::optional<CheckpointPath> whole;
+  std::vector<Damaged> damaged;
+};
+
+Search search_newest(const fs::path& run) {
+  Search search;
+  const std::vector<CheckpointPath> all = list_checkpoints(run);
+  for (auto candidate = all.rbegin(); candidate != all.rend() && !search.whole; ++candidate) {
+    const std::string fault = manifest_fault(candidate->path);
+    if (fault.empty())
+      search.whole = *candidate;
+    else
+      search.damaged.push_back({candidate->path, "not a whole checkpoint (" + fault + ")"});
+  }
+  return search;
+}
+
+std::optional<CheckpointPath> whole_of(const Search& search,
+                                       const std::function<void(const std::string&)>& warn) {
+  const std::string instead =
+      search.whole ? ", taking " + search.whole->path.filename().string() : "";
+  for (const auto& [path, fault] : search.damaged) warn(path.string() + ": " + fault + instead);
+  return search.whole;
+}
+
 }  // namespace
 
 std::string checkpoint_name(int64_t step) {
@@ -46,14 +77,18 @@ std::vector<CheckpointPath> list_checkpoints(const fs::path& run) {
 
 std::optional<CheckpointPath> latest_checkpoint(
     const fs::path& run, const std::function<void(const std::string&)>& warn) {
-  const std::vector<CheckpointPath> all = list_checkpoints(run);
-  for (auto candidate = all.rbegin(); candidate != all.rend(); ++candidate) {
-    const std::string fault = manifest_fault(candidate->path);
-    if (fault.empty()) return *candidate;
-    warn(candidate->path.string() + ": not a whole checkpoint (" + fault +
-         "), taking the one before it");
-  }
-  return std::nullopt;
+  return whole_of(search_newest(run), warn);
+}
+
+std::optional<CheckpointPath> checkpoint_to_resume(
+    const fs::path& run, const std::function<void(const std::string&)>& warn) {
+  const Search search = search_newest(run);
+  if (search.whole || search.damaged.empty()) return whole_of(search, warn);
+  const auto& [path, fault] = search.damaged.front();
+  throw Error(ErrorKind::Format, path.string(),
+              fault +
+                  ", and there is no whole one before it; put its files back from a copy, or "
+                  "begin a new run in another run.directory");
 }
 
 fs::path resolve_model_directory(const fs::path& path,

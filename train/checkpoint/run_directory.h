@@ -23,8 +23,14 @@ std::string checkpoint_name(int64_t step);
 std::vector<CheckpointPath> list_checkpoints(const std::filesystem::path& run);
 
 // The newest checkpoint whose manifest holds (train/checkpoint/manifest.h). Each newer one that is
-// passed over is told to `warn`, as one line.
+// passed over is told to `warn`, as one line that names the one taken, if there is one.
 std::optional<CheckpointPath> latest_checkpoint(
+    const std::filesystem::path& run, const std::function<void(const std::string&)>& warn);
+
+// The same for a run that is to go on, which begins where nothing is named as a checkpoint. Throws
+// Error(Format) naming the newest where there are some and none is whole: a run that began again
+// would write over what is left of the earlier one.
+std::optional<CheckpointPath> checkpoint_to_resume(
     const std::filesystem::path& run, const std::function<void(const std::string&)>& warn);
 
 // The model directory that a user means: the path itself if it holds a config.json, else `model/`
