@@ -1,6 +1,7 @@
 // How a trainer's run begins: in its directory, and at the step where an earlier one stopped.
 
 #include <cmath>
+#include <set>
 
 #include "core/error.h"
 #include "core/io/directory.h"
@@ -12,6 +13,19 @@
 #include "train/trainer_outputs.h"
 
 namespace plinth {
+
+namespace {
+
+// Of checkpoints newer than the one that a run goes on from: they were passed over as damaged.
+std::set<int64_t> steps_after(const std::filesystem::path& run, int64_t step) {
+  std::set<int64_t> steps;
+  for (const CheckpointPath& checkpoint : list_checkpoints(run)) {
+    if (checkpoint.step > step) steps.insert(checkpoint.step);
+  }
+  return steps;
+}
+
+}  // namespace
 
 void Trainer::begin() {
   std::vector<std::string> notes;
@@ -38,11 +52,13 @@ void Trainer::take_directory(std::vector<std::string>& notes) {
     remove_partial_files(options_.directory);
   }
   options_.resume ? resume(notes) : begin_anew();
+  std::set<int64_t> damaged = steps_after(options_.directory, step_);
   if (zero_) {
-    outputs_->sharded_writer =
-        std::make_unique<ShardedWriter>(options_.directory, options_.keep_last, options_.world);
+    outputs_->sharded_writer = std::make_unique<ShardedWriter>(
+        options_.directory, options_.keep_last, options_.world, std::move(damaged));
   } else if (writes()) {
-    outputs_->writer = std::make_unique<CheckpointWriter>(options_.directory, options_.keep_last);
+    outputs_->writer = std::make_unique<CheckpointWriter>(options_.directory, options_.keep_last,
+                                                          std::move(damaged));
   }
 }
 

@@ -171,6 +171,15 @@ TEST(Checkpoint, PruningKeepsTheNewestAndTheBest) {
   EXPECT_THAT(steps_in(run.path()), ElementsAre(6));
 }
 
+TEST(Checkpoint, ThatIsDamagedHasNoPlaceAmongTheNewest) {
+  const TemporaryDirectory run;
+  for (const int64_t step : {2, 4, 6, 8, 10, 12}) write_checkpoint(run.path(), contents_of(step));
+  prune_checkpoints(run.path(), 2, 2, {8, 12});
+  EXPECT_THAT(steps_in(run.path()), ElementsAre(2, 6, 8, 10, 12));
+  prune_checkpoints(run.path(), 1, std::nullopt, {8, 12});
+  EXPECT_THAT(steps_in(run.path()), ElementsAre(10, 12));
+}
+
 TEST(Checkpoint, WhoseWritingFailsAtAnyCallLeavesTheOneBeforeAndItself) {
   using Effect = FileFaults::Effect;
   const auto write_second = [](const fs::path& run) { write_checkpoint(run, contents_of(2, 9)); };

@@ -235,6 +235,23 @@ TEST(ShardedCheckpointing, IsAbsentUntilAllHaveWritten) {
   EXPECT_EQ(std::distance(fs::directory_iterator(here / checkpoint_name(7)), {}), 3);
 }
 
+TEST(ShardedCheckpointing, KeepsWhatIsWrittenBelowOneThatIsDamaged) {
+  const TemporaryDirectory here;
+  for (const int64_t step : {3, 9}) fs::create_directory(here / checkpoint_name(step));
+  distributed::run_ranks(2, [&](ProcessGroup& world) {
+    const auto shared = std::shared_ptr<ProcessGroup>(&world, [](ProcessGroup*) {});
+    ShardedWriter writer(here.path(), 1, shared, {9});
+    CheckpointContents contents;
+    contents.step = 7;
+    contents.tensors[shard_file_name(world.rank(), 2)] = {{"parameter.w@0", zeros({4})}};
+    writer.submit(std::move(contents), {});
+    writer.wait();
+  });
+  std::vector<int64_t> steps;
+  for (const CheckpointPath& found : list_checkpoints(here.path())) steps.push_back(found.step);
+  EXPECT_THAT(steps, testing::ElementsAre(7, 9));
+}
+
 class ShardedFiles : public testing::Test {
  protected:
   ShardedFiles() {

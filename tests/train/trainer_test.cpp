@@ -272,6 +272,29 @@ TEST(Trainer, ResumesNothingWhereAllCheckpointsAreDamagedAndLeavesTheRecords) {
   EXPECT_EQ(read_text_file(directory / "metrics.jsonl"), rows);
 }
 
+TEST(Trainer, KeepsWhatItWritesBelowACheckpointThatIsDamaged) {
+  const TemporaryDirectory directory;
+  const auto begin = [](TestRun& run, int64_t stop) {
+    run.options.checkpoint_every = 4;
+    run.options.keep_last = stop == 12 ? 3 : 1;
+    run.options.resume = true;
+    run.data.spoils = [stop](int64_t sample) {
+      if (sample == 8 * (stop - 1)) std::raise(SIGTERM);
+      return false;
+    };
+  };
+  TestRun first(directory.path()), second(directory.path()), third(directory.path());
+  begin(first, 12);
+  EXPECT_EQ(first.train().steps, 12);
+  fs::resize_file(directory / "step-000012" / "model.safetensors", 10);
+  begin(second, 10);
+  EXPECT_EQ(second.train().steps, 10);
+  EXPECT_THAT(steps_in(directory.path()), ElementsAre(10, 12));
+  begin(third, 13);  // goes on from step 10, and writes step 12 again
+  EXPECT_EQ(third.train().steps, 13);
+  EXPECT_THAT(steps_in(directory.path()), ElementsAre(13));
+}
+
 TEST(Trainer, FullDiskEndsTheRunAndLeavesTheCheckpointBefore) {
   const TemporaryDirectory directory;
   TestRun run(directory.path());

@@ -103,11 +103,13 @@ fs::path resolve_model_directory(const fs::path& path,
   return latest->path;
 }
 
-void prune_checkpoints(const fs::path& run, int64_t keep_last, std::optional<int64_t> best_step) {
+void prune_checkpoints(const fs::path& run, int64_t keep_last, std::optional<int64_t> best_step,
+                       const std::set<int64_t>& damaged) {
   std::vector<CheckpointPath> all = list_checkpoints(run);
-  const size_t keep = static_cast<size_t>(std::max<int64_t>(keep_last, 1));
-  if (all.size() <= keep) return;
-  all.resize(all.size() - keep);
+  for (int64_t places = std::max<int64_t>(keep_last, 1); places > 0 && !all.empty();) {
+    if (!damaged.contains(all.back().step)) --places;
+    all.pop_back();
+  }
   for (const CheckpointPath& old : all) {
     if (old.step != best_step) remove_directory_atomically(old.path);
   }

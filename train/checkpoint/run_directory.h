@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -39,9 +40,10 @@ std::optional<CheckpointPath> checkpoint_to_resume(
 std::filesystem::path resolve_model_directory(const std::filesystem::path& path,
                                               const std::function<void(const std::string&)>& warn);
 
-// Removes all checkpoints but the newest keep_last (at least 1) and that of best_step, if any. A
-// crash in between leaves each whole or absent.
+// Removes all checkpoints but the newest keep_last (at least 1) and that of best_step, if any.
+// Those of the steps `damaged` take no place of a whole one among the newest: they go once so many
+// whole ones are newer. A crash in between leaves each whole or absent.
 void prune_checkpoints(const std::filesystem::path& run, int64_t keep_last,
-                       std::optional<int64_t> best_step);
+                       std::optional<int64_t> best_step, const std::set<int64_t>& damaged = {});
 
 }  // namespace plinth

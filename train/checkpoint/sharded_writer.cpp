@@ -29,8 +29,12 @@ void write_own(const fs::path& target, const CheckpointContents& contents) {
 }  // namespace
 
 ShardedWriter::ShardedWriter(fs::path run, int64_t keep_last,
-                             std::shared_ptr<distributed::ProcessGroup> group)
-    : run_(std::move(run)), keep_last_(keep_last), group_(std::move(group)) {}
+                             std::shared_ptr<distributed::ProcessGroup> group,
+                             std::set<int64_t> damaged)
+    : run_(std::move(run)),
+      keep_last_(keep_last),
+      group_(std::move(group)),
+      damaged_(std::move(damaged)) {}
 
 ShardedWriter::~ShardedWriter() {
   if (work_.valid()) work_.wait();
@@ -70,14 +74,15 @@ void ShardedWriter::wait() {
   }
 }
 
-void ShardedWriter::commit(int64_t step, std::optional<int64_t> best_step) const {
+void ShardedWriter::commit(int64_t step, std::optional<int64_t> best_step) {
   const fs::path target = run_ / checkpoint_name(step);
   const fs::path shared = make_shared_partial(target);
   if (fs::exists(target)) remove_directory_atomically(target);
   AtomicDirectory directory(target, shared);
   write_manifest(directory.path());
   directory.commit();
-  prune_checkpoints(run_, keep_last_, best_step);
+  damaged_.erase(step);
+  prune_checkpoints(run_, keep_last_, best_step, damaged_);
 }
 
 }  // namespace plinth

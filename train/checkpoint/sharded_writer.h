@@ -8,6 +8,7 @@
 #include <future>
 #include <memory>
 #include <optional>
+#include <set>
 
 #include "distributed/process_group.h"
 #include "train/checkpoint/writer.h"
@@ -16,9 +17,9 @@ namespace plinth {
 
 class ShardedWriter {
  public:
-  // All ranks have one, on a directory that all see.
+  // All ranks have one, on a directory that all see. `damaged`: as CheckpointWriter's.
   ShardedWriter(std::filesystem::path run, int64_t keep_last,
-                std::shared_ptr<distributed::ProcessGroup> group);
+                std::shared_ptr<distributed::ProcessGroup> group, std::set<int64_t> damaged = {});
   // Waits for what this rank writes; its error, if nobody has asked for it, is lost.
   ~ShardedWriter();
   ShardedWriter(const ShardedWriter&) = delete;
@@ -36,11 +37,12 @@ class ShardedWriter {
   void wait();
 
  private:
-  void commit(int64_t step, std::optional<int64_t> best_step) const;
+  void commit(int64_t step, std::optional<int64_t> best_step);
 
   const std::filesystem::path run_;
   const int64_t keep_last_;
   const std::shared_ptr<distributed::ProcessGroup> group_;
+  std::set<int64_t> damaged_;                // of rank 0's commits, one at a time
   std::optional<int64_t> step_, best_step_;  // of a checkpoint that is not committed
   std::future<void> work_;                   // this rank's
 };

@@ -23,8 +23,11 @@ void write_checkpoint(const fs::path& run, const CheckpointContents& contents) {
   directory.commit();
 }
 
-CheckpointWriter::CheckpointWriter(fs::path run, int64_t keep_last)
-    : run_(std::move(run)), keep_last_(keep_last), thread_([this] { this->run(); }) {}
+CheckpointWriter::CheckpointWriter(fs::path run, int64_t keep_last, std::set<int64_t> damaged)
+    : run_(std::move(run)),
+      keep_last_(keep_last),
+      damaged_(std::move(damaged)),
+      thread_([this] { this->run(); }) {}
 
 CheckpointWriter::~CheckpointWriter() {
   {
@@ -59,7 +62,8 @@ void CheckpointWriter::run() {
     std::exception_ptr error;
     try {
       write_checkpoint(run_, job_->first);
-      prune_checkpoints(run_, keep_last_, job_->second);
+      damaged_.erase(job_->first.step);
+      prune_checkpoints(run_, keep_last_, job_->second, damaged_);
     } catch (...) {
       error = std::current_exception();
     }

@@ -10,6 +10,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -32,7 +33,8 @@ void write_checkpoint(const std::filesystem::path& run, const CheckpointContents
 // Writes one checkpoint at a time on a thread of its own, then removes old ones.
 class CheckpointWriter {
  public:
-  CheckpointWriter(std::filesystem::path run, int64_t keep_last);
+  // `damaged` are steps of checkpoints there that are not whole, and do not count as kept ones.
+  CheckpointWriter(std::filesystem::path run, int64_t keep_last, std::set<int64_t> damaged = {});
   // Waits for the write under way; its error, if nobody has asked for it, is lost.
   ~CheckpointWriter();
   CheckpointWriter(const CheckpointWriter&) = delete;
@@ -50,6 +52,7 @@ class CheckpointWriter {
 
   const std::filesystem::path run_;
   const int64_t keep_last_;
+  std::set<int64_t> damaged_;  // the thread's
   std::mutex mutex_;
   std::condition_variable changed_;
   std::optional<std::pair<CheckpointContents, std::optional<int64_t>>> job_;
