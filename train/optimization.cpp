@@ -71,4 +71,8 @@ std::vector<std::string> changed_values(const ConfigSchema& before, const Config
   return changes;
 }
 
+bool is_run_directory(const std::string& key) {
+  return key == "run.directory";
+}
+
 }  // namespace plinth

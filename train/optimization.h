@@ -44,4 +44,7 @@ nn::Schedule make_schedule(const ScheduleSettings& settings, double lr, int64_t 
 std::vector<std::string> changed_values(const ConfigSchema& before, const ConfigSchema& now,
                                         const std::function<bool(const std::string&)>& may_change);
 
+// What may differ between any run and its saved configuration: where it lies.
+bool is_run_directory(const std::string& key);
+
 }  // namespace plinth

@@ -95,6 +95,13 @@ struct Validation {
   double cost;  // what the best checkpoint has the least of
 };
 
+// How a run begins in its directory.
+enum class RunStart {
+  New,      // nothing of an earlier run's metrics and checkpoints is there
+  Again,    // it was to go on, but there is no checkpoint yet
+  Resumed,  // from a checkpoint
+};
+
 // What the trainer calls besides the loss; each may be empty.
 struct TrainerHooks {
   // Mean loss on held-out data, and what it is judged by. Runs in evaluation mode, without a graph,
@@ -103,8 +110,8 @@ struct TrainerHooks {
   // A text that the model writes now; the same holds. Where ranks have parts of parameters or of
   // sequences, all call it, with parts that ZeRO has gathered, and that of rank 0 counts.
   std::function<TextSample()> sample;
-  // Called when the directory is the run's own: whether it goes on from a checkpoint. May throw.
-  std::function<void(bool resumed)> start;
+  // Called when the directory is the run's own, before its files change. May throw.
+  std::function<void(RunStart)> start;
   // Called on all ranks before `save`, which is called on rank 0.
   std::function<void()> gather;
   // Adds files to a checkpoint: the weights in another layout, a tokenizer. Without, the weights

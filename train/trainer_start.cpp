@@ -9,6 +9,7 @@
 #include "core/ops/factories.h"
 #include "nn/clip.h"
 #include "train/checkpoint/run_directory.h"
+#include "train/logging/metrics_log.h"
 #include "train/trainer.h"
 #include "train/trainer_outputs.h"
 
@@ -67,14 +68,16 @@ void Trainer::begin_anew() {
         options_.directory.string(),
         "holds the checkpoints of a run; --resume goes on with it, another run.directory "
         "begins a new one");
-  if (hooks_.start && writes()) hooks_.start(false);
+  if (!writes()) return;
+  refuse_earlier_metrics(options_.directory);
+  if (hooks_.start) hooks_.start(RunStart::New);
 }
 
 void Trainer::resume(std::vector<std::string>& notes) {
   const auto latest = checkpoint_to_resume(
       options_.directory, [&notes](const std::string& line) { notes.push_back(line); });
   options_.log.resumed_step = latest ? latest->step : 0;
-  if (hooks_.start && writes()) hooks_.start(latest.has_value());
+  if (hooks_.start && writes()) hooks_.start(latest ? RunStart::Resumed : RunStart::Again);
   if (latest) restore(latest->path);
 }
 

@@ -251,6 +251,15 @@ TEST(Trainer, RefusesADirectoryThatHoldsOrRunsAnotherRun) {
   expect_error(ErrorKind::Io, "is in use by process", [&] { TestRun(busy.path()).train(); });
 }
 
+TEST(Trainer, RefusesTheMetricsOfAnotherRunBeforeItBegins) {
+  const TemporaryDirectory directory;
+  write_file_atomically(directory / "metrics.jsonl", "{\"step\":1}\n");
+  TestRun run(directory.path());
+  run.hooks.start = [](RunStart) { ADD_FAILURE() << "the configuration would be written"; };
+  expect_error(ErrorKind::Io, "holds the metrics of an earlier run", [&] { run.train(); });
+  EXPECT_EQ(read_text_file(directory / "metrics.jsonl"), "{\"step\":1}\n");
+}
+
 TEST(Trainer, ResumesFromTheBeginningWhereThereIsNoCheckpointYet) {
   const TemporaryDirectory directory;
   TestRun run(directory.path());
@@ -266,7 +275,7 @@ TEST(Trainer, ResumesNothingWhereAllCheckpointsAreDamagedAndLeavesTheRecords) {
   const std::string rows = read_text_file(directory / "metrics.jsonl");
   TestRun run(directory.path());
   run.options.resume = true;
-  run.hooks.start = [](bool) { ADD_FAILURE() << "the configuration would be written over"; };
+  run.hooks.start = [](RunStart) { ADD_FAILURE() << "the configuration would be written over"; };
   expect_error(ErrorKind::Format, "step-000020: not a whole checkpoint (optimizer.safetensors has",
                [&] { run.train(); });
   EXPECT_EQ(read_text_file(directory / "metrics.jsonl"), rows);

@@ -195,11 +195,11 @@ void validate(const FinetuneConfig& config) {
 }
 
 std::vector<std::string> changed_finetune_keys(const ConfigSchema& now,
-                                               const std::filesystem::path& saved) {
+                                               const std::filesystem::path& saved, bool all) {
   FinetuneConfig before;
   ConfigSchema schema = finetune_schema(before);
   schema.load(saved);
-  return changed_values(schema, now, may_change);
+  return changed_values(schema, now, all ? is_run_directory : may_change);
 }
 
 }  // namespace plinth

@@ -83,6 +83,7 @@ void validate(const FinetuneConfig& config);
 
 // As those of pretraining: train/pretrain/config.h.
 std::vector<std::string> changed_finetune_keys(const ConfigSchema& now,
-                                               const std::filesystem::path& saved);
+                                               const std::filesystem::path& saved,
+                                               bool all = false);
 
 }  // namespace plinth

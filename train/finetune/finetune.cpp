@@ -12,6 +12,7 @@
 #include "train/data_fingerprint.h"
 #include "train/finetune/task_file.h"
 #include "train/logging/format.h"
+#include "train/run_config.h"
 #include "train/sample_batches.h"
 
 namespace plinth {
@@ -123,15 +124,6 @@ TrainerOptions trainer_options(const FinetuneConfig& config, const ConfigSchema&
   return options;
 }
 
-// The configuration that a run began with is kept beside it, and --resume must agree with it.
-void keep_config(const FinetuneConfig& config, const ConfigSchema& schema, bool resumed) {
-  const fs::path saved = config.run.directory / "config.toml";
-  if (!resumed) return write_file_atomically(saved, schema.to_toml());
-  const std::vector<std::string> changes = changed_finetune_keys(schema, saved);
-  check(changes.empty(), ErrorKind::Config, saved.string(), changes.empty() ? "" : changes.front(),
-        "; --resume goes on with the same run");
-}
-
 Validation judged(const TaskEvaluation& found, const std::string& metric) {
   if (metric == "loss") return {found.loss, found.loss};
   const auto score = std::ranges::find(found.scores, metric, &TaskScore::name);
@@ -149,7 +141,9 @@ TrainerHooks build_hooks(const FinetuneConfig& config, const ConfigSchema& schem
                          FinetuneTask& task, const TaskData* validation, const Tell& tell,
                          distributed::ProcessGroup* group) {
   TrainerHooks hooks;
-  hooks.start = [&](bool resumed) { keep_config(config, schema, resumed); };
+  hooks.start = [&](RunStart start) {
+    keep_config(config.run.directory, schema, start, changed_finetune_keys);
+  };
   hooks.save = [&](CheckpointContents& contents) {
     contents.tensors["model.safetensors"] = export_weights(
         task.model(), task.weight_slices(), std::nullopt, nn::merged_weights(task.model()));

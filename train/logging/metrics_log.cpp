@@ -98,14 +98,21 @@ double MetricsRow::value(std::string_view name) const {
   return found == values.end() ? std::numeric_limits<double>::quiet_NaN() : found->second;
 }
 
+void refuse_earlier_metrics(const fs::path& directory) {
+  const fs::path jsonl = directory / "metrics.jsonl";
+  std::error_code is_absent;
+  const uint64_t bytes = fs::file_size(jsonl, is_absent);
+  check(is_absent || bytes == 0, ErrorKind::Io, jsonl.string(),
+        "holds the metrics of an earlier run: resume it, or choose another directory");
+}
+
 MetricsLog::MetricsLog(const fs::path& directory, std::vector<std::string> columns,
                        std::optional<int64_t> resumed_step)
     : subject_((directory / "metrics.jsonl").string()),
       columns_(checked_columns(std::move(columns), subject_)),
       jsonl_(directory / "metrics.jsonl"),
       csv_(directory / "metrics.csv") {
-  check(resumed_step || jsonl_.size() == 0, ErrorKind::Io, subject_,
-        "holds the metrics of an earlier run: resume it, or choose another directory");
+  if (!resumed_step) refuse_earlier_metrics(directory);
 
   // The JSON lines are the truth; the CSV is made again from those that stay.
   std::string csv = "step";

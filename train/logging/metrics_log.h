@@ -21,6 +21,9 @@ struct MetricsRow {
   double value(std::string_view name) const;
 };
 
+// Throws Error(Io) if a directory holds rows of an earlier run, which a new one must not drop.
+void refuse_earlier_metrics(const std::filesystem::path& directory);
+
 // Writes `metrics.jsonl` and `metrics.csv` into a directory. Each row is handed to the system
 // before append returns, so it outlives the process; a row that could not be written whole is taken
 // back.

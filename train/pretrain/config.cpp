@@ -264,11 +264,12 @@ void validate(const PretrainConfig& config) {
         ErrorKind::Config, "model.vocab_size", "is missing; set it, or data.tokenizer");
 }
 
-std::vector<std::string> changed_keys(const ConfigSchema& now, const std::filesystem::path& saved) {
+std::vector<std::string> changed_keys(const ConfigSchema& now, const std::filesystem::path& saved,
+                                      bool all) {
   PretrainConfig before;
   ConfigSchema schema = pretrain_schema(before);
   schema.load(saved);
-  return changed_values(schema, now, may_change);
+  return changed_values(schema, now, all ? is_run_directory : may_change);
 }
 
 }  // namespace plinth

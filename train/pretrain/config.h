@@ -123,7 +123,8 @@ void validate(const PretrainConfig& config);
 
 // Keys that decide a run's bits and differ between a run's saved config and this one, as messages:
 // "optimizer.lr was 0.0006, now 0.001". Those that only steer logging, validation, samples and
-// checkpoints may change.
-std::vector<std::string> changed_keys(const ConfigSchema& now, const std::filesystem::path& saved);
+// checkpoints may change; with `all` only run.directory may.
+std::vector<std::string> changed_keys(const ConfigSchema& now, const std::filesystem::path& saved,
+                                      bool all = false);
 
 }  // namespace plinth

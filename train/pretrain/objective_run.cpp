@@ -8,6 +8,7 @@
 #include "train/pretrain/objectives.h"
 #include "train/pretrain/ranks.h"
 #include "train/pretrain/run_options.h"
+#include "train/run_config.h"
 
 namespace plinth {
 namespace {
@@ -58,7 +59,9 @@ double held_out_loss(const PretrainConfig& config, Objective& objective, const T
 TrainerHooks build_hooks(const PretrainConfig& config, const ConfigSchema& schema,
                          Objective& objective, const Tell& tell) {
   TrainerHooks hooks;
-  hooks.start = [&](bool resumed) { keep_config(config, schema, resumed); };
+  hooks.start = [&](RunStart start) {
+    keep_config(config.run.directory, schema, start, changed_keys);
+  };
   hooks.save = [&](CheckpointContents& contents) {
     contents.tensors["model.safetensors"] =
         export_weights(objective.model(), objective.weight_slices());

@@ -23,6 +23,7 @@
 #include "train/pretrain/run_options.h"
 #include "train/pretrain/start_model.h"
 #include "train/pretrain/token_batches.h"
+#include "train/run_config.h"
 #include "train/shared_model.h"
 
 namespace plinth {
@@ -144,7 +145,9 @@ TrainerHooks build_hooks(const PretrainConfig& config, const ConfigSchema& schem
     return shards ? shards->whole(own) : own;
   };
   if (shards || plan) hooks.gather = [=] { *whole = gather(); };
-  hooks.start = [&](bool resumed) { keep_config(config, schema, resumed); };
+  hooks.start = [&](RunStart start) {
+    keep_config(config.run.directory, schema, start, changed_keys);
+  };
   const auto describe = [&](CheckpointContents& contents) {
     contents.texts["config.json"] = model.config_json(model.head_weight().dtype());
     if (data.tokenizer) contents.texts.merge(tokenizer_texts(config, *data.tokenizer));

@@ -74,14 +74,6 @@ void check_vocabulary(const TokenData& data, int64_t vocab_size) {
         vocab_size, ", the tokenizer has ", data.tokenizer->vocab_size(), " tokens");
 }
 
-void keep_config(const PretrainConfig& config, const ConfigSchema& schema, bool resumed) {
-  const fs::path saved = config.run.directory / "config.toml";
-  if (!resumed) return write_file_atomically(saved, schema.to_toml());
-  const std::vector<std::string> changes = changed_keys(schema, saved);
-  check(changes.empty(), ErrorKind::Config, saved.string(), changes.empty() ? "" : changes.front(),
-        "; --resume goes on with the same run");
-}
-
 TrainResult run_trainer(const PretrainConfig& config, Trainer& trainer) {
   try {
     return trainer.run();

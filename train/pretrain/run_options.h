@@ -37,10 +37,6 @@ struct TokenData {
 // Error(Format), Error(Config) for a tokenizer with more tokens.
 void check_vocabulary(const TokenData& data, int64_t vocab_size);
 
-// The configuration that a run began with is kept beside it, and --resume must agree with it.
-// Throws Error(Config).
-void keep_config(const PretrainConfig& config, const ConfigSchema& schema, bool resumed);
-
 // The last run of the trainer, whose TrainingDiverged also names the last good checkpoint.
 TrainResult run_trainer(const PretrainConfig& config, Trainer& trainer);
 
