@@ -142,7 +142,7 @@ TrainResult Trainer::loop() {
     if (is_due(options_.sample_every) || is_last) sample();
     // Weights that may be spoilt are not worth the place of a good checkpoint.
     const bool is_good = guard_.state().bad_in_a_row == 0;
-    const bool is_best = options_.keep_best && options_.checkpoint_every > 0 && best_step_ == step_;
+    const bool is_best = options_.keep_best && best_step_ == step_;
     if (is_good && (is_due(options_.checkpoint_every) || is_best)) save();
   }
   if (saved_step_ != step_) save();

@@ -73,9 +73,9 @@ struct TrainerOptions {
 
   std::filesystem::path directory;  // of checkpoints and logs; empty: nothing is written
   bool resume = false;              // from the latest whole checkpoint, if there is any
-  int64_t checkpoint_every = 0;     // steps; 0: at the end only
+  int64_t checkpoint_every = 0;     // steps; 0: at the end, and as keep_best says
   int64_t keep_last = 2;            // checkpoints
-  bool keep_best = false;           // also the one of the least cost in validation
+  bool keep_best = false;           // also write and keep the one of the least cost in validation
   int64_t validate_every = 0;       // steps; 0: at the end only
   int64_t patience = 0;             // validations without a better one that end the run; 0: none do
   int64_t sample_every = 0;         // steps; 0: none

@@ -217,6 +217,19 @@ TEST(Trainer, KeepsTheLastCheckpointsAndTheBest) {
   EXPECT_THAT(steps_in(directory.path()), ElementsAre(6, 16, 20));
 }
 
+TEST(Trainer, KeepsTheBestWhereNoOtherCheckpointIsDue) {
+  const TemporaryDirectory directory;
+  TestRun run(directory.path());
+  run.options.checkpoint_every = 0;
+  run.options.validate_every = 2;
+  run.options.keep_best = true;
+  run.options.keep_last = 1;
+  int calls = 0;
+  run.hooks.validate = [&calls] { return ++calls == 3 ? 0.5 : 1.0 + 0.1 * calls; };
+  EXPECT_EQ(run.train().best_step, 6);
+  EXPECT_THAT(steps_in(directory.path()), ElementsAre(6, 20));
+}
+
 TEST(Trainer, EndsWhereValidationHasFoundNothingBetterForLong) {
   const TemporaryDirectory directory;
   const auto begin = [&](TestRun& run) {

@@ -179,7 +179,7 @@ void declare_outputs(ConfigSchema& schema, PretrainConfig& config) {
   schema.section("checkpoint", "saving the run");
   schema.field("checkpoint.every", &config.checkpoint.every)
       .at_least(0)
-      .help("steps; 0: at the end only");
+      .help("steps; 0: at the end, and as keep_best says");
   schema.field("checkpoint.keep_last", &config.checkpoint.keep_last)
       .at_least(1)
       .help("how many stay");
