@@ -120,10 +120,7 @@ void declare_outputs(ConfigSchema& schema, FinetuneConfig& config) {
       .at_least(1)
       .help("how many stay");
 
-  schema.section("log", "what is written about the run");
-  schema.field("log.every", &config.log.every).at_least(1).help("steps between rows");
-  schema.field("log.tensorboard", &config.log.tensorboard).help("event files for TensorBoard");
-  schema.field("log.report", &config.log.report).help("report.html, made at each checkpoint");
+  declare_log(schema, config.log);
 }
 
 // Validation chooses the best weights and when to stop, so it is a part of the run.

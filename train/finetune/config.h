@@ -10,6 +10,7 @@
 #include "train/config/schema.h"
 #include "train/data_parallel_settings.h"
 #include "train/finetune/tasks.h"
+#include "train/log_settings.h"
 #include "train/optimization.h"
 
 namespace plinth {
@@ -66,11 +67,7 @@ struct FinetuneConfig {
     int64_t keep_last = 1;
   } checkpoint;
 
-  struct Log {
-    int64_t every = 1;
-    bool tensorboard = true;
-    bool report = true;
-  } log;
+  LogSettings log;
 
   int64_t micro_batch() const { return train.micro_batch ? train.micro_batch : train.batch; }
 };

@@ -114,13 +114,9 @@ TrainerOptions trainer_options(const FinetuneConfig& config, const ConfigSchema&
   options.keep_best = validates;
   options.validate_every = validates ? length.every : 0;
   options.patience = config.validation.patience;
-  options.log.every = config.log.every;
-  options.log.tensorboard = config.log.tensorboard;
-  options.log.report = config.log.report;
+  options.log = recorder_options(config.log, config.run.directory, schema);
   options.log.unit = "samples/s";
-  options.log.title = config.run.directory.filename().string();
   options.log.subtitle = task.title();
-  options.log.config = schema.values();
   return options;
 }
 

@@ -195,10 +195,7 @@ void declare_outputs(ConfigSchema& schema, PretrainConfig& config) {
       .help("0: most likely tokens");
   schema.field("sample.top_k", &config.sample.top_k).at_least(0).help("0: all");
 
-  schema.section("log", "what is written about the run");
-  schema.field("log.every", &config.log.every).at_least(1).help("steps between rows");
-  schema.field("log.tensorboard", &config.log.tensorboard).help("event files for TensorBoard");
-  schema.field("log.report", &config.log.report).help("report.html, made at each checkpoint");
+  declare_log(schema, config.log);
 }
 
 bool may_change(const std::string& key) {

@@ -11,6 +11,7 @@
 #include "models/model_size.h"
 #include "train/config/schema.h"
 #include "train/data_parallel_settings.h"
+#include "train/log_settings.h"
 #include "train/optimization.h"
 
 namespace plinth {
@@ -106,11 +107,7 @@ struct PretrainConfig {
     int64_t top_k = 50;
   } sample;
 
-  struct Log {
-    int64_t every = 1;
-    bool tensorboard = true;
-    bool report = true;
-  } log;
+  LogSettings log;
 
   int64_t micro_batch() const { return train.micro_batch ? train.micro_batch : train.batch; }
 };

@@ -44,14 +44,10 @@ TrainerOptions run_options(const PretrainConfig& config, const ConfigSchema& sch
   options.keep_last = config.checkpoint.keep_last;
   options.keep_best = config.checkpoint.keep_best;
   options.validate_every = config.validation.every;
-  options.log.every = config.log.every;
-  options.log.tensorboard = config.log.tensorboard;
-  options.log.report = config.log.report;
+  options.log = recorder_options(config.log, config.run.directory, schema);
   options.log.peak_flops = config.train.peak_tflops * 1e12;
-  options.log.title = config.run.directory.filename().string();
   options.log.subtitle =
       detail::concat(type, ", ", format_count(static_cast<double>(parameters)), " parameters");
-  options.log.config = schema.values();
   return options;
 }
 
