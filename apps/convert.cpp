@@ -196,7 +196,19 @@ void write(const Source& source, const ConvertArguments& arguments) {
   write_directory(source, arguments);
 }
 
+// No file is written over, as no directory is: whatever lies there is told of before the work.
+void refuse_existing(const fs::path& out) {
+  std::vector<fs::path> files;
+  for (const char* kind : {".gguf", ".bin", ".onnx"}) {
+    if (out.extension() == kind) files.push_back(out);
+  }
+  if (out.extension() == ".onnx") files.emplace_back(out.string() + ".data");
+  for (const fs::path& file : files)
+    check(!fs::exists(file), ErrorKind::Io, file.string(), "exists already");
+}
+
 void run(const ConvertArguments& arguments) {
+  refuse_existing(arguments.out);
   const Source source = read_source(arguments);
   write(source, arguments);
   std::printf("%s: %s with %s parameters, from %s\n", arguments.out.c_str(),
@@ -217,7 +229,8 @@ void add_convert(CLI::App& program) {
       ->required();
   command
       ->add_option("out", arguments->out,
-                   "directory to make, or file: NAME.gguf, NAME.onnx, NAME.bin (llm.c's)")
+                   "directory to make, or file: NAME.gguf, NAME.onnx, NAME.bin (llm.c's); one that "
+                   "exists is refused")
       ->required();
   command->add_option("--dtype", arguments->dtype, "of the weights; default: float32")
       ->check(CLI::IsMember(kDTypeNames));

@@ -97,6 +97,19 @@ TEST_F(Convert, LlmcCheckpointsGoThereAndBack) {
   EXPECT_THAT(run({"inspect", "m.bin"}).output, HasSubstr("vocabulary  97, padded to 128\n"));
 }
 
+TEST_F(Convert, WritesOverNothing) {
+  const auto refused = [&](const std::string& out, const std::string& existing) {
+    write_file_atomically(here_ / existing, "precious");
+    const Outcome outcome = run({"convert", path("gpt2"), out});
+    EXPECT_EQ(outcome.status, 1) << outcome.output;
+    EXPECT_THAT(outcome.errors, HasSubstr(existing + ": exists already"));
+    EXPECT_EQ(read_text_file(here_ / existing), "precious");
+  };
+  for (const char* out : {"m.gguf", "m.bin", "m.onnx", "m"}) refused(out, out);
+  refused("large.onnx", "large.onnx.data");
+  EXPECT_FALSE(std::filesystem::exists(here_ / "large.onnx"));
+}
+
 TEST_F(Convert, NamesWhatItDoesNotTake) {
   write_file_atomically(here_ / "notes.txt", "no model");
   expect_refused({"convert", "notes.txt", "out"}, "notes.txt: is no file of a model");
