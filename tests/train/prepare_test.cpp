@@ -103,5 +103,36 @@ TEST(PrepareCorpus, TakesATokenizerThatIsThere) {
   EXPECT_EQ(decoded(second, "train_*.bin"), "another text\nof two lines\n<|endoftext|>");
 }
 
+TEST(PrepareCorpus, LeavesATokenizersOwnFolderAsItIs) {
+  const TemporaryDirectory folder;
+  prepare_corpus(options_for(folder, "some text to learn from\nand a line\n"));
+  const std::string roles = R"({"eos_token": "<|endoftext|>", "chat_template": "{{ messages }}"})";
+  write_file_atomically(folder / "tokenizer_config.json", roles);
+  for (const char* shard : {"train_00000.bin", "validation_00000.bin"})
+    std::filesystem::remove(folder / shard);
+  PrepareOptions options = options_for(folder, "another text\nof two lines\n");
+  options.train_vocab = 0;
+  options.tokenizer = folder.path() / ".";
+  EXPECT_GT(prepare_corpus(options).train_tokens, 0);
+  EXPECT_EQ(read_text_file(folder / "tokenizer_config.json"), roles);
+}
+
+TEST(PrepareCorpus, RefusesToWriteOverAnotherTokenizer) {
+  const TemporaryDirectory first, second;
+  prepare_corpus(options_for(first, "some text to learn from\nand a line\n"));
+  PrepareOptions options = options_for(second, "another text\nof two lines\n");
+  write_file_atomically(second / "tokenizer_config.json", "{}");
+  expect_error(ErrorKind::Argument, "tokenizer_config.json: exists already, with another content",
+               [&] { prepare_corpus(options); });
+  EXPECT_EQ(read_text_file(second / "tokenizer_config.json"), "{}");
+  EXPECT_FALSE(std::filesystem::exists(second / "train_00000.bin"));
+
+  options.train_vocab = 0;
+  options.tokenizer = first.path();
+  for (const char* file : {"tokenizer.json", "tokenizer_config.json"})
+    write_file_atomically(second / file, read_text_file(first / file));
+  EXPECT_GT(prepare_corpus(options).train_tokens, 0);  // the same tokenizer
+}
+
 }  // namespace
 }  // namespace plinth

@@ -1,6 +1,7 @@
 #include "train/pretrain/prepare.h"
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <span>
 
@@ -12,6 +13,8 @@
 #include "kernels/philox.h"
 
 namespace plinth {
+
+namespace fs = std::filesystem;
 
 namespace {
 
@@ -92,6 +95,27 @@ int64_t write_shards(const PrepareOptions& options, const std::string& name,
   return writer.tokens();
 }
 
+bool is_tokenizers_own(const PrepareOptions& options) {
+  std::error_code is_absent;
+  return !options.tokenizer.empty() && fs::equivalent(options.out, options.tokenizer, is_absent);
+}
+
+// The tokenizer goes beside its shards. A folder that has it keeps its own files, in which other
+// programs read more than Plinth would write.
+std::map<std::string, std::string> files_to_add(const PrepareOptions& options,
+                                                const Tokenizer& tokenizer) {
+  if (is_tokenizers_own(options)) return {};
+  std::map<std::string, std::string> files = tokenizer.files();
+  std::erase_if(files, [&](const auto& file) {
+    const fs::path path = options.out / file.first;
+    if (!fs::exists(path)) return false;
+    check(read_text_file(path) == file.second, ErrorKind::Argument, path.string(),
+          "exists already, with another content; choose another folder, or remove it");
+    return true;
+  });
+  return files;
+}
+
 }  // namespace
 
 Documents split_documents(std::string_view text, std::string_view documents) {
@@ -124,11 +148,15 @@ PreparedCorpus prepare_corpus(const PrepareOptions& options) {
 
   const Split split = hold_out(documents, options.validation_share, options.seed);
   const Tokenizer tokenizer = make_tokenizer(options, split.train);
+  const fs::path first = options.out / "train_00000.bin";  // a folder with shards has both
+  check(!fs::exists(first), ErrorKind::Argument, first.string(),
+        "exists already; choose another folder, or remove it");
+  const auto tokenizer_files = files_to_add(options, tokenizer);
   make_directories(options.out);
   corpus.train_tokens = write_shards(options, "train", tokenizer, split.train);
   if (!split.validation.empty())
     corpus.validation_tokens = write_shards(options, "validation", tokenizer, split.validation);
-  tokenizer.save(options.out);
+  for (const auto& [name, text] : tokenizer_files) write_file_atomically(options.out / name, text);
   corpus.vocab_size = tokenizer.vocab_size();
   return corpus;
 }

@@ -40,7 +40,8 @@ std::vector<std::string_view> split_documents(std::string_view text, std::string
 // Each document ends with the end-of-text token, if the tokenizer has one. Which documents are held
 // out is drawn by the seed; a corpus of a single document is cut at a line end, and the end held
 // out. Throws Error(Io) or Error(Format) naming the file that is missing or empty, Error(Argument)
-// for a folder that holds shards already.
+// for a folder that holds shards already, or files of another tokenizer. Those of the tokenizer to
+// use stay as they are where `out` is its folder.
 PreparedCorpus prepare_corpus(const PrepareOptions& options);
 
 }  // namespace plinth
