@@ -36,7 +36,9 @@ void RunFile::load(ConfigSchema& schema, const std::vector<std::string>& more) c
 void TrainArguments::add_to(CLI::App& command) {
   command.add_option("config", file.path, "TOML file; --keys explains what it may hold");
   command.add_option("overrides", file.overrides, "key=value, in place of the file's");
-  command.add_flag("--resume", resume, "go on from the run's latest checkpoint, if there is one");
+  command.add_flag(
+      "--resume", resume,
+      "go on from the run's latest whole checkpoint; from the start if it has none yet");
   command.add_flag("--keys", show_keys, "list every key of the configuration");
   device.add_to(command);
   profile.add_to(command, "training steps");
