@@ -70,7 +70,11 @@ std::string explain(const CLI::App& program, const CLI::ParseError& error,
 
 void DeviceOptions::add_to(CLI::App& command) {
   command.add_option("--device", device, "cpu, cuda or cuda:N")->capture_default_str();
-  command.add_option("--threads", threads, "threads of the CPU kernels; 0: all")
+  add_threads_to(command);
+}
+
+void DeviceOptions::add_threads_to(CLI::App& command) {
+  command.add_option("--threads", threads, "threads of the CPU; 0: all")
       ->check(CLI::Range(0, 4096));
 }
 

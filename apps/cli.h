@@ -47,6 +47,8 @@ struct DeviceOptions {
   int threads = 0;  // 0: all
 
   void add_to(CLI::App& command);
+  // --threads alone, of a command that has no use for a GPU.
+  void add_threads_to(CLI::App& command);
   // Sets the number of threads, and gives the device. One that this build or machine does not have
   // is replaced by the CPU, with a line on standard error that says so.
   Device apply() const;

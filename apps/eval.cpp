@@ -35,6 +35,7 @@ struct EvalArguments {
   ProfileOptions profile;
   bool json = false;
   bool outputs = false;
+  std::vector<CLI::Option*> of_texts, of_tasks;  // what only one of the two kinds of model takes
 };
 
 std::vector<int32_t> tokens_of(const fs::path& text, const Tokenizer& tokenizer) {
@@ -70,10 +71,19 @@ void print(const TaskOutputs& outputs) {
   }
 }
 
+// What would do nothing is refused by name.
+void refuse(const std::vector<CLI::Option*>& options, const std::string& model, const char* kinds) {
+  for (const CLI::Option* option : options)
+    check(option->count() == 0, ErrorKind::Argument, "--" + option->get_lnames().front(),
+          "does nothing for ", model, kinds);
+}
+
 // A fine-tuned model on labelled files.
 void run_task(const EvalArguments& arguments, const fs::path& directory, Device device) {
   check(arguments.text.empty(), ErrorKind::Argument, "--text",
         "got a text, a fine-tuned model takes --data with labels");
+  refuse(arguments.of_texts, arguments.model,
+         ", which is fine-tuned: it is an option of language models");
   const std::unique_ptr<FinetuneTask> task =
       load_task(arguments.task.settings_for(directory), directory);
   task->model().to(device);
@@ -103,6 +113,8 @@ void run(EvalArguments& arguments) {
   const Device device = arguments.device.apply();
   const fs::path directory = model_directory(arguments.model);
   if (is_fine_tuned(directory)) return run_task(arguments, directory, device);
+  refuse(arguments.of_tasks, arguments.model,
+         ", a language model: it is an option of fine-tuned ones");
   const std::unique_ptr<LanguageModel> model = load_model(directory, arguments.average);
   model->to(device);
   std::optional<Tokenizer> tokenizer;
@@ -126,6 +138,42 @@ void run(EvalArguments& arguments) {
   profiled.finish();
 }
 
+// Options of language models alone.
+void add_text_options(CLI::App& command, EvalArguments& arguments) {
+  const auto add = [&arguments](CLI::Option* option) {
+    arguments.of_texts.push_back(option);
+    return option;
+  };
+  EvaluationOptions& options = arguments.options;
+  add(command.add_option("--tokenizer", arguments.tokenizer,
+                         "folder with tokenizer.json, if not the model's"));
+  add(command.add_option("--context", options.context, "tokens of a window; 0: the model's"))
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  add(command.add_option("--windows", options.max_windows, "the most windows; 0: all of the text"))
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  add(command.add_option(
+          "--mask-token", arguments.mask_token,
+          "id of what stands for masked tokens (bert), if not the tokenizer's [MASK]"))
+      ->check(CLI::NonNegativeNumber);
+  add(command.add_flag("--average", arguments.average,
+                       "the moving average of the weights (train.ema_decay)"));
+}
+
+// Options of fine-tuned models alone.
+void add_task_options(CLI::App& command, EvalArguments& arguments) {
+  const size_t others = command.get_options().size();
+  command.add_flag("--outputs", arguments.outputs,
+                   "also a line of logits a sample, of a fine-tuned model");
+  arguments.task.add_lengths_to(command);
+  arguments.task.add_labels_to(command);
+  arguments.task.add_speech_to(command);
+  arguments.task.add_columns_to(command);
+  const std::vector<CLI::Option*> all = command.get_options();
+  arguments.of_tasks.assign(all.begin() + static_cast<int64_t>(others), all.end());
+}
+
 }  // namespace
 
 void add_eval(CLI::App& program) {
@@ -136,33 +184,13 @@ void add_eval(CLI::App& program) {
   command->add_option("--data", arguments->data,
                       "token shards: files, folders or patterns; of a fine-tuned model, "
                       "labelled files");
-  command->add_option("--text", arguments->text, "a text file");
-  command->add_option("--tokenizer", arguments->tokenizer,
-                      "folder with tokenizer.json, if not the model's");
-  command->add_option("--context", arguments->options.context, "tokens of a window; 0: the model's")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  command->add_option("--text", arguments->text, "a text file, of a language model");
+  add_text_options(*command, *arguments);
   command->add_option("--batch", arguments->options.batch, "windows or samples at once")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  command
-      ->add_option("--windows", arguments->options.max_windows,
-                   "the most windows; 0: all of the text")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  command
-      ->add_option("--mask-token", arguments->mask_token,
-                   "id of what stands for masked tokens (bert), if not the tokenizer's [MASK]")
-      ->check(CLI::NonNegativeNumber);
   command->add_flag("--json", arguments->json, "one JSON line");
-  command->add_flag("--outputs", arguments->outputs,
-                    "also a line of logits a sample, of a fine-tuned model");
-  command->add_flag("--average", arguments->average,
-                    "the moving average of the weights (train.ema_decay)");
-  arguments->task.add_lengths_to(*command);
-  arguments->task.add_labels_to(*command);
-  arguments->task.add_speech_to(*command);
-  arguments->task.add_columns_to(*command);
+  add_task_options(*command, *arguments);
   arguments->device.add_to(*command);
   arguments->profile.add_to(*command, "batches");
   command->footer("\nExample: plinth eval runs/kjv --data data/kjv/validation_*.bin");

@@ -15,6 +15,7 @@
 #include "core/error.h"
 #include "core/io/file.h"
 #include "core/io/json.h"
+#include "core/io/text.h"
 #include "data/tokenizer/utf8.h"
 #include "train/finetune/evaluate.h"
 
@@ -37,9 +38,22 @@ std::string repaired(const std::string& text) {
   return std::string(RepairedText(text).text());
 }
 
+// An object may hold more than what is predicted from, as labelled data does, but not less.
+void check_keys(const nlohmann::json& json, const std::string& place) {
+  std::string keys;
+  for (const auto& [key, value] : json.items()) {
+    if (key == "text" || key == "question" || key == "words") return;
+    keys += (keys.empty() ? "" : ", ") + printable(key);
+  }
+  throw Error(ErrorKind::Format, place,
+              "got an object with " + (keys.empty() ? "no key" : keys) +
+                  ", takes text or question, beside second or context, or words");
+}
+
 TaskInput input_of_object(const std::string& line, const std::string& place) {
   const nlohmann::json json = parse_json(line, place);
   check(json.is_object(), ErrorKind::Format, place, "is no JSON object");
+  check_keys(json, place);
   TaskInput input;
   for (const auto& [key, value] : json.items()) {
     if (key == "words") {
@@ -88,6 +102,8 @@ void predict_lines(FinetuneTask& task, const PredictArguments& arguments, std::i
 void run(const PredictArguments& arguments) {
   check(arguments.texts.empty() || (arguments.file.empty() && !arguments.json), ErrorKind::Argument,
         "predict", "takes texts, or a file, or lines on standard input");
+  check(arguments.second.empty() || !arguments.json, ErrorKind::Argument, "--second",
+        "got a text, goes with no --json, whose objects have their own second or context");
   check(arguments.picture.empty() || arguments.texts.size() == 1, ErrorKind::Argument, "--picture",
         "got ", arguments.texts.size(), " images, takes one");
   const Device device = arguments.device.apply();

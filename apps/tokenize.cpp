@@ -81,7 +81,7 @@ void add_tokenize(CLI::App& program) {
   command->add_option("--shard-tokens", options.shard_tokens, "tokens of a shard")
       ->check(CLI::Range(int64_t{1000}, int64_t{INT32_MAX}))
       ->capture_default_str();
-  arguments->device.add_to(*command);
+  arguments->device.add_threads_to(*command);
   command->footer(
       "\nExample: plinth tokenize kjv.txt --out data/kjv --train-vocab 4096 --validation 0.05");
   command->callback([arguments] { run(*arguments); });

@@ -9,12 +9,14 @@
 
 #include "core/io/directory.h"
 #include "tests/apps/plinth_program.h"
+#include "tests/fixtures.h"
 
 namespace plinth {
 namespace {
 
 namespace fs = std::filesystem;
 using testing::HasSubstr;
+using Words = std::vector<std::string>;
 
 struct Mistake {
   const char* what;
@@ -107,6 +109,29 @@ TEST(BadInput, MissingFilesAreNamed) {
     expect_one_line(plinth_program(here.path(), mistake.arguments), mistake.status,
                     mistake.message);
   }
+}
+
+TEST(BadInput, OptionsThatWouldDoNothingAreRefused) {
+  const TemporaryDirectory here;
+  const auto eval = [&](const std::string& model, const Words& option, const char* message) {
+    Words words = {"eval", std::string(PLINTH_FIXTURES) + "/" + model, "--data", "absent"};
+    words.insert(words.end(), option.begin(), option.end());
+    expect_one_line(plinth_program(here.path(), words), 2, message);
+  };
+  for (const Words& option : {Words{"--average"}, Words{"--context", "8"}, Words{"--windows", "2"},
+                              Words{"--tokenizer", "folder"}, Words{"--mask-token", "3"}})
+    eval("bert_sequence", option, (option[0] + ": does nothing for ").c_str());
+  eval("bert_sequence", {"--average"}, "which is fine-tuned: it is an option of language models");
+  for (const Words& option :
+       {Words{"--outputs"}, Words{"--max-length", "9"}, Words{"--beams", "2"},
+        Words{"--top-k", "2"}, Words{"--language", "en"}, Words{"--labels", "a,b"},
+        Words{"--label-column", "x"}, Words{"--no-header"}})
+    eval("gpt2", option, (option[0] + ": does nothing for ").c_str());
+  eval("gpt2", {"--outputs"}, "a language model: it is an option of fine-tuned ones");
+  const Words words = {"tokenize", "a.txt", "--out", "a", "--train-vocab", "300"};
+  Words device = words;
+  device.insert(device.end(), {"--device", "cuda"});
+  expect_one_line(plinth_program(here.path(), device), 2, "unknown option '--device'");
 }
 
 TEST(BadInput, EmptyCorpusAndExistingShardsAreRefused) {

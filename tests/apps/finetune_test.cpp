@@ -73,6 +73,19 @@ TEST(Finetune, LearnsToClassifyTexts) {
     expect_one_line(here.run({"predict", "run", "--file", none}), 1, "cannot be read as a file");
   const Outcome from_json = here.run({"predict", "run", "--file", "in.jsonl", "--json"});
   EXPECT_EQ(lines_of(from_json.output), std::vector<json>{lines[1]}) << from_json.errors;
+  write_file_atomically(here / "other.jsonl", R"({"txt": "the house is dull", "id": 3})"
+                                              "\n");
+  expect_one_line(
+      here.run({"predict", "run", "--file", "other.jsonl", "--json"}), 2,
+      "other.jsonl:1: got an object with 'id', 'txt', takes text or question, beside second "
+      "or context, or words");
+  write_file_atomically(here / "none.jsonl", R"({"second": "the house is dull"})"
+                                             "\n");
+  expect_one_line(here.run({"predict", "run", "--file", "none.jsonl", "--json"}), 2,
+                  "none.jsonl:1: got an object with 'second', takes text or question");
+  expect_one_line(
+      here.run({"predict", "run", "--file", "in.jsonl", "--json", "--second", "a film"}), 2,
+      "--second: got a text, goes with no --json");
 }
 
 TEST(Finetune, LearnsToTagWords) {
