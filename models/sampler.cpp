@@ -25,7 +25,29 @@ void softmax(std::vector<Candidate>& sorted, double temperature) {
   for (auto& [token, value] : sorted) value /= sum;
 }
 
+double penalized(double logit, double penalty) {
+  return logit > 0 ? logit / penalty : logit * penalty;
+}
+
+// Each once, of those below `count`.
+std::vector<int32_t> distinct(std::span<const int32_t> history, size_t count) {
+  std::vector<int32_t> seen(history.begin(), history.end());
+  std::erase_if(seen, [&](int32_t id) { return id < 0 || static_cast<size_t>(id) >= count; });
+  std::ranges::sort(seen);
+  seen.erase(std::unique(seen.begin(), seen.end()), seen.end());
+  return seen;
+}
+
 }  // namespace
+
+void penalize_repetitions(std::span<float> logits, std::span<const int32_t> history,
+                          double penalty) {
+  if (penalty == 1) return;
+  for (const int32_t token : distinct(history, logits.size())) {
+    float& logit = logits[static_cast<size_t>(token)];
+    logit = static_cast<float>(penalized(static_cast<double>(logit), penalty));
+  }
+}
 
 Sampler::Sampler(const SamplingOptions& options) : options_(options) {
   const auto require = [](bool ok, std::string_view name, double got, std::string_view takes) {
@@ -63,13 +85,9 @@ int64_t Sampler::next(std::span<const float> logits, std::span<const int32_t> hi
 
 void Sampler::penalize(std::span<const int32_t> history) {
   if (options_.repetition_penalty == 1) return;
-  std::vector<int32_t> seen(history.begin(), history.end());
-  std::ranges::sort(seen);
-  seen.erase(std::unique(seen.begin(), seen.end()), seen.end());
-  for (const int32_t token : seen) {
-    if (token < 0 || static_cast<size_t>(token) >= candidates_.size()) continue;
-    double& logit = candidates_[token].second;
-    logit = logit > 0 ? logit / options_.repetition_penalty : logit * options_.repetition_penalty;
+  for (const int32_t token : distinct(history, candidates_.size())) {
+    double& logit = candidates_[static_cast<size_t>(token)].second;
+    logit = penalized(logit, options_.repetition_penalty);
   }
 }
 

@@ -19,6 +19,10 @@ struct SamplingOptions {
   uint64_t seed = 0;
 };
 
+// Applies SamplingOptions::repetition_penalty for the tokens of `history`.
+void penalize_repetitions(std::span<float> logits, std::span<const int32_t> history,
+                          double penalty);
+
 // Draws tokens; the draw at a position depends on the seed, the position and the logits alone.
 class Sampler {
  public:

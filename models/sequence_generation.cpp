@@ -49,7 +49,7 @@ struct Search {
   bool can_improve = true;
 };
 
-// Log-probabilities of the next token, [rows, vocab_size], by the decoder's caches.
+// Logits of the next token, float32 [rows, vocab_size], by the decoder's caches.
 class Decoder {
  public:
   Decoder(EncoderDecoder& model, EncoderStates source, int64_t positions)
@@ -60,8 +60,7 @@ class Decoder {
   Tensor read(const std::vector<int64_t>& ids, int64_t rows) {
     const Tensor tokens = from_values(ids, {rows, std::ssize(ids) / rows}).to(model_.device());
     const Tensor x = model_.decode(tokens, source_, &caches_);
-    return log_softmax(model_.head(x.narrow(1, x.size(1) - 1, 1)).select(1, 0).to(DType::Float32),
-                       -1);
+    return model_.head(x.narrow(1, x.size(1) - 1, 1)).select(1, 0).to(DType::Float32);
   }
   // Each row `times` over.
   void repeat(int64_t times) {
@@ -88,6 +87,14 @@ class Decoder {
 std::vector<float> host_values(const Tensor& values) {
   const std::vector<double> wide = to_vector(values);
   return {wide.begin(), wide.end()};
+}
+
+// The logarithm of the sum of their exponentials.
+double log_sum(std::span<const float> logits) {
+  const double most = static_cast<double>(std::ranges::max(logits));
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(static_cast<double>(logit) - most);
+  return most + std::log(sum);
 }
 
 class Generation {
@@ -134,14 +141,17 @@ class Generation {
           "got ", prompts_.size(), " prompts for ", sources, " sources");
     std::vector<int64_t> ids;
     for (int64_t row = 0; row < sources; ++row) {
-      const std::vector<int64_t>& prompt =
-          prompts_[prompts_.size() == 1 ? 0 : static_cast<size_t>(row)];
+      const std::vector<int64_t>& prompt = prompt_of(static_cast<size_t>(row));
       check(!prompt.empty() && prompt.size() == prompts_.front().size(), ErrorKind::Argument, kName,
             "got prompts of ", prompts_.front().size(), " and ", prompt.size(),
             " tokens, takes at least one token, and as many for each source");
       ids.insert(ids.end(), prompt.begin(), prompt.end());
     }
     return ids;
+  }
+
+  const std::vector<int64_t>& prompt_of(size_t row) const {
+    return prompts_[prompts_.size() == 1 ? 0 : row];
   }
 
   // The log-probabilities [rows, vocab_size] as the rules leave them; `ids(row)` gives what stands
@@ -151,21 +161,20 @@ class Generation {
     if (options_.rules.empty()) return log_probabilities;
     std::vector<float> values = host_values(log_probabilities);
     const auto vocabulary = static_cast<size_t>(log_probabilities.size(1));
-    for (size_t row = 0; row * vocabulary < values.size(); ++row) {
-      for (const auto& rule : options_.rules)
-        rule->apply(ids(row), std::span(values).subspan(row * vocabulary, vocabulary));
-    }
+    for (size_t row = 0; row * vocabulary < values.size(); ++row)
+      apply_rules(ids(row), std::span(values).subspan(row * vocabulary, vocabulary));
     return from_values(values, log_probabilities.shape()).to(log_probabilities.device());
+  }
+  void apply_rules(std::span<const int64_t> ids, std::span<float> scores) const {
+    for (const auto& rule : options_.rules) rule->apply(ids, scores);
   }
 
   // One sequence a source.
-  std::vector<GeneratedSequence> single(Decoder& decoder, Tensor log_probabilities) const {
-    std::vector<GeneratedSequence> found(static_cast<size_t>(log_probabilities.size(0)));
+  std::vector<GeneratedSequence> single(Decoder& decoder, Tensor logits) const {
+    std::vector<GeneratedSequence> found(static_cast<size_t>(logits.size(0)));
     std::vector<bool> ended(found.size());
     for (int64_t length = 1;; ++length) {
-      log_probabilities =
-          ruled(log_probabilities, [&](size_t row) { return std::span(found[row].ids); });
-      const std::vector<Choice> choices = chosen(log_probabilities, found);
+      const std::vector<Choice> choices = draws() ? drawn(logits, found) : likeliest(logits, found);
       std::vector<int64_t> next;
       for (size_t row = 0; row < found.size(); ++row) {
         const auto& [token, score] = choices[row];
@@ -177,29 +186,45 @@ class Generation {
       }
       if (length == options_.max_tokens || std::ranges::all_of(ended, std::identity{}))
         return found;
-      log_probabilities = decoder.read(next, std::ssize(found));
+      logits = decoder.read(next, std::ssize(found));
     }
   }
 
-  // The next token of each row, the most likely or drawn, and its log-probability.
-  std::vector<Choice> chosen(const Tensor& log_probabilities,
-                             const std::vector<GeneratedSequence>& found) const {
+  // The most likely next token of each row, and its log-probability.
+  std::vector<Choice> likeliest(const Tensor& logits,
+                                const std::vector<GeneratedSequence>& found) const {
+    const Tensor left =
+        ruled(log_softmax(logits, -1), [&](size_t row) { return std::span(found[row].ids); });
+    const TopK best = topk(left, 1);
+    const std::vector<double> scores = to_vector(best.values), tokens = to_vector(best.indices);
     std::vector<Choice> choices;
-    if (!draws()) {
-      const TopK best = topk(log_probabilities, 1);
-      const std::vector<double> scores = to_vector(best.values), tokens = to_vector(best.indices);
-      for (size_t row = 0; row < scores.size(); ++row)
-        choices.push_back({static_cast<int64_t>(tokens[row]), scores[row]});
-      return choices;
-    }
-    Sampler sampler(options_.sampling);
-    const std::vector<float> values = host_values(log_probabilities);
-    const auto vocabulary = static_cast<size_t>(log_probabilities.size(1));
+    for (size_t row = 0; row < scores.size(); ++row)
+      choices.push_back({static_cast<int64_t>(tokens[row]), scores[row]});
+    return choices;
+  }
+
+  // The next token of each row as the sampler draws it, and its log-probability. As transformers
+  // does, the penalty acts on logits, whose sign counts, and before the rules.
+  std::vector<Choice> drawn(const Tensor& logits,
+                            const std::vector<GeneratedSequence>& found) const {
+    SamplingOptions sampling = options_.sampling;
+    sampling.repetition_penalty = 1;
+    Sampler sampler(sampling);
+    std::vector<Choice> choices;
+    std::vector<float> values = host_values(logits);
+    const auto vocabulary = static_cast<size_t>(logits.size(1));
     for (size_t row = 0; row < found.size(); ++row) {
       const auto of_row = std::span(values).subspan(row * vocabulary, vocabulary);
-      const std::vector<int32_t> history(found[row].ids.begin(), found[row].ids.end());
-      const int64_t token = sampler.next(of_row, history);
-      choices.push_back({token, of_row[static_cast<size_t>(token)]});
+      const std::vector<float> raw(of_row.begin(), of_row.end());
+      const std::vector<int64_t>& prompt = prompt_of(row);
+      const std::vector<int32_t> ids(found[row].ids.begin(), found[row].ids.end());
+      std::vector<int32_t> history(prompt.begin(), prompt.end());
+      history.insert(history.end(), ids.begin(), ids.end());
+      penalize_repetitions(of_row, history, options_.sampling.repetition_penalty);
+      apply_rules(found[row].ids, of_row);
+      const int64_t token = sampler.next(of_row, ids);
+      choices.push_back(
+          {token, static_cast<double>(raw[static_cast<size_t>(token)]) - log_sum(raw)});
     }
     return choices;
   }
@@ -213,13 +238,13 @@ class Generation {
       search.finished.resize(static_cast<size_t>(beams));
     }
     decoder.repeat(beams);
-    Tensor log_probabilities =
-        first.unsqueeze(1).expand({first.size(0), beams, first.size(1)}).flatten(0, 1);
+    Tensor log_probabilities = log_softmax(
+        first.unsqueeze(1).expand({first.size(0), beams, first.size(1)}).flatten(0, 1), -1);
     for (int64_t length = 1;; ++length) {
       std::vector<int64_t> rows, next;
       if (!step(searches, log_probabilities, length, rows, next)) return best_of(searches);
       decoder.go_on_from(rows);
-      log_probabilities = decoder.read(next, std::ssize(next));
+      log_probabilities = log_softmax(decoder.read(next, std::ssize(next)), -1);
     }
   }
 

@@ -24,9 +24,10 @@ enum class EarlyStopping {
 class TokenRule {
  public:
   virtual ~TokenRule() = default;
-  // Changes the log-probabilities [vocab_size] of the token behind `ids`, which stand behind the
-  // prompt: -infinity is never chosen where there is another.
-  virtual void apply(std::span<const int64_t> ids, std::span<float> log_probabilities) const = 0;
+  // Changes the scores [vocab_size] of the token behind `ids`, which stand behind the prompt:
+  // -infinity is never chosen where there is another. Scores are log-probabilities, or logits where
+  // tokens are drawn or penalised: only what lies between them means something.
+  virtual void apply(std::span<const int64_t> ids, std::span<float> scores) const = 0;
 };
 
 struct SequenceGenerationOptions {
@@ -37,7 +38,8 @@ struct SequenceGenerationOptions {
   double length_penalty = 1;
   EarlyStopping early_stopping = EarlyStopping::No;
   // With one beam, how the next token is drawn; a temperature of 0 takes the most likely one. The
-  // same source gives the same sequence, whatever is beside it.
+  // same source gives the same sequence, whatever is beside it. The repetition penalty counts the
+  // prompt's tokens too.
   SamplingOptions sampling = {.temperature = 0};
   // What the decoder reads before it generates: for every source the same; or one prompt for each,
   // all of one length. Left out: the model's start token.

@@ -6,8 +6,12 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
+#include <set>
 
+#include "core/autograd.h"
 #include "core/io/json.h"
+#include "core/ops/factories.h"
+#include "core/ops/softmax.h"
 #include "models/encoder_decoder_registry.h"
 #include "tests/core/io/expect_error.h"
 #include "tests/models/fixture.h"
@@ -125,6 +129,48 @@ TEST(SequenceGenerations, KeepToRules) {
       EXPECT_THAT(found.ids, testing::Each(testing::Ne(1)));
     }
   }
+}
+
+// What transformers' RepetitionPenaltyLogitsProcessor makes of logits.
+std::vector<double> penalized(std::vector<double> logits, const std::vector<int64_t>& history,
+                              double penalty) {
+  const std::set<int64_t> seen(history.begin(), history.end());
+  for (const int64_t token : seen) {
+    double& logit = logits[static_cast<size_t>(token)];
+    logit = logit > 0 ? logit / penalty : logit * penalty;
+  }
+  return logits;
+}
+
+// The penalty acts on the logits, whose sign counts, and for the prompt's tokens too: a loop that
+// reads the whole text each time finds the same.
+TEST(SequenceGenerations, PenaliseRepetitionsAsTransformersDoes) {
+  Case with("t5");
+  const NoGradGuard no_grad;
+  const EncoderStates source =
+      with.model->encode(with.ids.narrow(0, 0, 1), with.lengths.narrow(0, 0, 1));
+  std::vector<std::vector<int64_t>> found;
+  for (const double penalty : {1.0, 1.6, 2.5}) {
+    const std::vector<int64_t> prompt = {0, 17, 9};
+    std::vector<int64_t> text = prompt;
+    double score = 0;
+    for (int i = 0; i < 8; ++i) {
+      const Tensor x = with.model->decode(from_values(text, {1, std::ssize(text)}), source);
+      const Tensor logits = with.model->head(x.narrow(1, x.size(1) - 1, 1)).flatten();
+      const std::vector<double> left = penalized(to_vector(logits), text, penalty);
+      text.push_back(std::ranges::max_element(left) - left.begin());
+      score += to_vector(log_softmax(logits, 0))[static_cast<size_t>(text.back())];
+    }
+    SequenceGenerationOptions options{.max_tokens = 8, .prompt = prompt, .stop_token = 42};
+    options.sampling = {.temperature = 0, .repetition_penalty = penalty};
+    const auto all = generate_sequences(*with.model, with.ids.narrow(0, 0, 1),
+                                        with.lengths.narrow(0, 0, 1), options);
+    const std::vector<int64_t> expected(text.begin() + std::ssize(prompt), text.end());
+    EXPECT_EQ(all.front().ids, expected) << penalty;
+    EXPECT_NEAR(all.front().score, score, 1e-4) << penalty;
+    found.push_back(all.front().ids);
+  }
+  EXPECT_NE(found[0], found[1]);
 }
 
 TEST(SequenceGenerations, AreDrawnByTheSeedAlone) {
