@@ -36,6 +36,8 @@ constexpr std::string_view kModel = "tokenizer.ggml.model", kPre = "tokenizer.gg
 constexpr std::string_view kSubject = "gguf";
 // Longer than SentencePiece's pieces are; all ways to cut one are looked at.
 constexpr size_t kMostPieceBytes = 1024;
+// Of the merges of a vocabulary by scores; a small file of long tokens could ask for any number.
+constexpr size_t kMostMergeBytes = size_t{1} << 30;
 
 // What GGUF calls the patterns that Plinth knows.
 constexpr std::string_view kGpt2Pre = "gpt-2";
@@ -119,7 +121,7 @@ TokenList pieces_of_model(const SentencePieceSpec& spec) {
   return list;
 }
 
-TokenList pieces_of_json(const TokenizerSpec& spec, const TokenIds& ids) {
+TokenList pieces_of_json(const TokenizerSpec& spec) {
   check(!spec.metaspace->unigram, ErrorKind::Argument, kSubject,
         "tokenizer is a unigram model, takes byte pairs");
   TokenList list{spec.vocabulary, scores_of_merges(spec), {}};
@@ -127,7 +129,6 @@ TokenList pieces_of_json(const TokenizerSpec& spec, const TokenIds& ids) {
     const bool is_byte = spec.metaspace->bpe.byte_ids && byte_of_piece(token).has_value();
     list.types.push_back(static_cast<double>(is_byte ? Type::Byte : Type::Normal));
   }
-  if (ids.unknown) list.set_type(static_cast<size_t>(*ids.unknown), Type::Unknown);
   return list;
 }
 
@@ -311,6 +312,7 @@ std::vector<Merge> merges_of_scores(const GgufFile& file, const Vocabulary& voca
     return found != ids.end() && vocabulary.types[found->second] == Type::Normal;
   };
   std::vector<Merge> merges;
+  size_t bytes = 0;
   for (size_t id = 0; id < vocabulary.tokens.size(); ++id) {
     const std::string_view token = vocabulary.tokens[id];
     if (vocabulary.types[id] != Type::Normal) continue;
@@ -318,7 +320,11 @@ std::vector<Merge> merges_of_scores(const GgufFile& file, const Vocabulary& voca
                   " bytes, takes at most ", kMostPieceBytes);
     for (size_t at = 1; at < token.size(); ++at) {
       const std::string_view left = token.substr(0, at), right = token.substr(at);
-      if (is_text(left) && is_text(right)) merges.push_back({scores[id], left, right});
+      if (!is_text(left) || !is_text(right)) continue;
+      bytes += sizeof(Merge) + token.size();
+      refuse_unless(bytes <= kMostMergeBytes, file, kTokens, "has tokens of ", merges.size(),
+                    " pairs, takes at most ", kMostMergeBytes, " bytes of them");
+      merges.push_back({scores[id], left, right});
     }
   }
   std::ranges::stable_sort(merges, [](const Merge& a, const Merge& b) {
@@ -386,9 +392,12 @@ std::vector<GgufField> gguf_fields(const Tokenizer& tokenizer, int64_t vocab_siz
   };
   add(kModel, GgufValue::of(std::string(is_pieces ? "llama" : "gpt2")));
   if (spec.sentence_piece) list = pieces_of_model(*spec.sentence_piece);
-  if (spec.metaspace) list = pieces_of_json(spec, ids);
+  if (spec.metaspace) list = pieces_of_json(spec);
   add(kPre, GgufValue::of(std::string(is_pieces ? "default" : pre_of(spec.pre_tokenizer))));
   complete(spec, vocab_size, list);
+  // It may be an added token behind the vocabulary, which only now has a place.
+  if (spec.metaspace && ids.unknown)
+    list.set_type(static_cast<size_t>(*ids.unknown), Type::Unknown);
   add(kTokens, GgufValue::list(std::move(list.tokens)));
   if (is_pieces) add(kScores, GgufValue::list(GgufType::Float32, std::move(list.scores)));
   add(kTypes, GgufValue::list(GgufType::Int32, std::move(list.types)));

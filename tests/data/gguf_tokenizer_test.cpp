@@ -94,6 +94,41 @@ TEST(GgufTokenizer, WritesTheNamesThatLlamaCppKnows) {
             expected.numbers("tokenizer.ggml.token_type"));
 }
 
+// An unknown token that is added behind the vocabulary has a type as any other.
+TEST(GgufTokenizer, WritesAnUnknownTokenBehindTheVocabulary) {
+  const TemporaryDirectory folder;
+  json source = json::parse(read_fixture("tokenizer/pieces/bpe.json"));
+  json& vocabulary = source["model"]["vocab"];
+  vocabulary["another"] = vocabulary["<unk>"];
+  vocabulary.erase("<unk>");
+  source["added_tokens"][0]["id"] = vocabulary.size();
+  const Tokenizer tokenizer = Tokenizer::parse(source.dump());
+  ASSERT_EQ(tokenizer.id("<unk>"), std::ssize(vocabulary));
+  const GgufFile file = file_of(tokenizer, folder, tokenizer.vocab_size());
+  EXPECT_EQ(file.numbers("tokenizer.ggml.token_type").back(), 2);
+  EXPECT_EQ(file.texts("tokenizer.ggml.tokens").back(), "<unk>");
+}
+
+// Each beginning of a long run of one letter is a token: a million bytes of them have more pairs
+// than a machine's memory.
+TEST(GgufTokenizer, RefusesMoreMergesThanMemory) {
+  std::vector<std::string> tokens;
+  for (const char letter : {'a', 'b', 'c', 'd'}) {
+    for (size_t length = 1; length <= 1024; ++length) tokens.emplace_back(length, letter);
+  }
+  const TemporaryDirectory folder;
+  const std::vector<double> scores(tokens.size(), 0);
+  const std::vector<GgufField> fields = {
+      {"tokenizer.ggml.model", GgufValue::of(std::string("llama"))},
+      {"tokenizer.ggml.tokens", GgufValue::list(std::move(tokens))},
+      {"tokenizer.ggml.scores", GgufValue::list(GgufType::Float32, scores)}};
+  GgufWriter writer(folder / "t.gguf", fields, {});
+  writer.commit();
+  const GgufFile file = GgufFile::open(folder / "t.gguf");
+  expect_error(ErrorKind::Format, "t.gguf: field tokenizer.ggml.tokens has tokens of",
+               [&] { gguf_tokenizer_files(file); });
+}
+
 TEST(GgufTokenizer, NamesWhatItDoesNotTake) {
   const auto refuses = [](const std::string& text, const std::string& path, int64_t size) {
     const Tokenizer tokenizer = Tokenizer::load(PLINTH_FIXTURES "/tokenizer/" + path);
