@@ -9,10 +9,12 @@ namespace plinth {
 
 namespace {
 
+constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";  // as spreadsheets begin files
+
 class CsvReader {
  public:
   CsvReader(const std::string& text, std::string subject)
-      : text_(text), subject_(std::move(subject)) {}
+      : text_(text), subject_(std::move(subject)), at_(text.starts_with(kByteOrderMark) ? 3 : 0) {}
 
   std::vector<CsvRow> rows() {
     std::vector<CsvRow> all;
@@ -62,7 +64,7 @@ class CsvReader {
 
   const std::string& text_;
   std::string subject_;
-  size_t at_ = 0;
+  size_t at_;
   int64_t line_ = 1;
 };
 

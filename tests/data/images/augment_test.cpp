@@ -203,6 +203,7 @@ TEST(ImageDataset, OfCommaSeparatedValues) {
   EXPECT_EQ(data.sample(0).label, 1);
   EXPECT_EQ(data.sample(1).path, here / "b, \"c\".png");
   EXPECT_EQ(data.sample(1).label, 0);
+  EXPECT_EQ(from("\xEF\xBB\xBFpath,label\na,x\nb,y\n").size(), 2);  // as spreadsheets write it
   EXPECT_EQ(from("path,label\na,x\nb,10\nc,2\n").classes(),
             (std::vector<std::string>{"10", "2", "x"}));
   const auto refused = [&](const std::string& text, const std::string& message) {
