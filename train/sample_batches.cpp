@@ -44,10 +44,14 @@ Batch SampleBatches::next(int64_t count) {
 }
 
 LoaderPosition SampleBatches::position() const {
-  return {.epoch = order_.sample() / data_.count,
-          .sample = order_.sample(),
-          .micro_batch = order_.micro_batch(),
-          .samples_per_step = order_.samples_per_step(),
+  const SavedPlace place = order_.place();
+  return {.epoch = place.sample / data_.count,
+          .sample = place.sample,
+          .micro_batch = place.micro_batch,
+          .samples_per_step = place.samples_per_step,
+          .rows = place.rows,
+          .ranks = place.ranks,
+          .turns = place.turns,
           .seed = options_.samples.seed,
           .length = data_.count,
           .shuffle = options_.samples.shuffle,
@@ -67,7 +71,7 @@ void SampleBatches::restore(std::string_view state) {
   check(saved.seed == now.seed && saved.shuffle == now.shuffle, ErrorKind::Config, "SampleBatches",
         "the run had seed ", saved.seed, ", shuffle ", saved.shuffle, "; now ", now.seed, ", ",
         now.shuffle);
-  order_.restore(saved.sample, saved.micro_batch, saved.samples_per_step);
+  order_.restore(place_of(saved));
   prefetcher_.reset();
   start_prefetch();
 }

@@ -39,17 +39,29 @@ bool flag(const nlohmann::json& json, std::string_view key) {
 
 }  // namespace
 
+SavedPlace place_of(const LoaderPosition& position) {
+  return {.sample = position.sample,
+          .micro_batch = position.micro_batch,
+          .samples_per_step = position.samples_per_step,
+          .rows = position.rows,
+          .ranks = position.ranks,
+          .turns = position.turns};
+}
+
 std::string to_json(const LoaderPosition& position) {
-  return nlohmann::json{{"epoch", position.epoch},
-                        {"sample", position.sample},
-                        {"micro_batch", position.micro_batch},
-                        {"samples_per_step", position.samples_per_step},
-                        {"seed", position.seed},
-                        {"length", position.length},
-                        {"shuffle", position.shuffle},
-                        {"pack_documents", position.pack_documents},
-                        {"fingerprint", hexadecimal(position.fingerprint)}}
-      .dump();
+  nlohmann::json json{{"epoch", position.epoch},
+                      {"sample", position.sample},
+                      {"micro_batch", position.micro_batch},
+                      {"samples_per_step", position.samples_per_step},
+                      {"seed", position.seed},
+                      {"length", position.length},
+                      {"shuffle", position.shuffle},
+                      {"pack_documents", position.pack_documents},
+                      {"fingerprint", hexadecimal(position.fingerprint)}};
+  if (position.rows > 0) json["rows"] = position.rows;
+  if (position.ranks > 0) json["ranks"] = position.ranks;
+  if (position.turns > 0) json["turns"] = position.turns;
+  return json.dump();
 }
 
 LoaderPosition parse_loader_position(std::string_view text) {
@@ -57,10 +69,16 @@ LoaderPosition parse_loader_position(std::string_view text) {
   const auto count = [&](std::string_view key) {
     return static_cast<int64_t>(whole_number(json, key, INT64_MAX));
   };
+  const auto count_if_there = [&](std::string_view key) {
+    return json.contains(key) ? count(key) : 0;
+  };
   return {.epoch = count("epoch"),
           .sample = count("sample"),
           .micro_batch = count("micro_batch"),
           .samples_per_step = count("samples_per_step"),
+          .rows = count_if_there("rows"),
+          .ranks = count_if_there("ranks"),
+          .turns = count_if_there("turns"),
           .seed = whole_number(json, "seed", UINT64_MAX),
           .length = count("length"),
           .shuffle = flag(json, "shuffle"),

@@ -31,15 +31,33 @@ int64_t StepOrder::first_sample_of(int64_t batch) const {
   return origin_ + step * samples_per_step() + in_step * rows;
 }
 
-void StepOrder::restore(int64_t sample, int64_t micro_batch, int64_t samples_per_step) {
-  check(micro_batch == 0 || samples_per_step == this->samples_per_step(), ErrorKind::Config,
-        "loader", "the position was saved with samples_per_step ", samples_per_step,
-        ", but the loader has ", this->samples_per_step());
-  check(sample >= 0 && micro_batch >= 0 && micro_batch < share_.micro_batches, ErrorKind::Config,
-        "loader", "the position was saved behind ", micro_batch,
+SavedPlace StepOrder::place() const {
+  const bool is_within = micro_batch() > 0;
+  return {.sample = sample(),
+          .micro_batch = micro_batch(),
+          .samples_per_step = samples_per_step(),
+          .rows = is_within ? share_.rows : 0,
+          .ranks = is_within ? share_.ranks : 0,
+          .turns = is_within ? share_.turns : 0};
+}
+
+void StepOrder::restore(const SavedPlace& place) {
+  check(place.micro_batch == 0 || place.samples_per_step == samples_per_step(), ErrorKind::Config,
+        "loader", "the position was saved with samples_per_step ", place.samples_per_step,
+        ", but the loader has ", samples_per_step());
+  check(place.sample >= 0 && place.micro_batch >= 0 && place.micro_batch < share_.micro_batches,
+        ErrorKind::Config, "loader", "the position was saved behind ", place.micro_batch,
         " batches of a step, but the loader's steps have ", share_.micro_batches);
-  origin_ = sample;
-  taken_ = micro_batch;
+  const auto check_same = [&](const char* option, int64_t saved, int64_t now) {
+    check(place.micro_batch == 0 || saved == 0 || saved == now, ErrorKind::Config, "loader",
+          "the position was saved within a step with ", option, " ", saved, ", but the loader has ",
+          now);
+  };
+  check_same("rows", place.rows, share_.rows);
+  check_same("ranks", place.ranks, share_.ranks);
+  check_same("turns", place.turns, share_.turns);
+  origin_ = place.sample;
+  taken_ = place.micro_batch;
 }
 
 }  // namespace plinth

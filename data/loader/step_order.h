@@ -17,6 +17,17 @@ struct StepShare {
   int64_t turns = 1;
 };
 
+// A place in a run of steps and, within a step, how it was shared out: 0 where that is not known,
+// and between steps, where it does not matter.
+struct SavedPlace {
+  int64_t sample = 0;       // the first of the step
+  int64_t micro_batch = 0;  // batches of it that were taken
+  int64_t samples_per_step = 0;
+  int64_t rows = 0;
+  int64_t ranks = 0;
+  int64_t turns = 0;
+};
+
 // Batch n of this rank, counted from the place that restore() sets: a function of n.
 class StepOrder {
  public:
@@ -35,9 +46,12 @@ class StepOrder {
   // The first sample of the current step, and how many batches of it were taken.
   int64_t sample() const { return origin_ + taken_ / share_.micro_batches * samples_per_step(); }
   int64_t micro_batch() const { return taken_ % share_.micro_batches; }
-  // The next batch is number `micro_batch` of the step whose first sample this is, in a run of such
-  // steps: between steps they may have had another size. Throws Error(Config), and stays.
-  void restore(int64_t sample, int64_t micro_batch, int64_t samples_per_step);
+  // Where the next batch lies.
+  SavedPlace place() const;
+  // The next batch is the one behind that place. Between steps they may have been shared out
+  // otherwise, within one they may not: the batches taken would be others. Throws Error(Config),
+  // and stays.
+  void restore(const SavedPlace& place);
 
  private:
   StepShare share_;

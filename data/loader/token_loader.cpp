@@ -49,10 +49,14 @@ TokenBatch TokenLoader::read(int64_t first_sample) const {
 
 LoaderPosition TokenLoader::position() const {
   const SampleOptions& samples = source_.options();
-  return {.epoch = order_.sample() / samples_per_epoch(),
-          .sample = order_.sample(),
-          .micro_batch = order_.micro_batch(),
-          .samples_per_step = samples_per_step(),
+  const SavedPlace place = order_.place();
+  return {.epoch = place.sample / samples_per_epoch(),
+          .sample = place.sample,
+          .micro_batch = place.micro_batch,
+          .samples_per_step = place.samples_per_step,
+          .rows = place.rows,
+          .ranks = place.ranks,
+          .turns = place.turns,
           .seed = samples.seed,
           .length = samples.length,
           .shuffle = samples.shuffle,
@@ -70,7 +74,7 @@ void TokenLoader::restore(const LoaderPosition& position) {
   check_same("shuffle", position.shuffle, samples.shuffle);
   check_same("pack_documents", position.pack_documents, samples.pack_documents);
   check_same("epoch", position.epoch, position.sample / samples_per_epoch());
-  order_.restore(position.sample, position.micro_batch, position.samples_per_step);
+  order_.restore(place_of(position));
   prefetcher_.reset();
   start_prefetch();
 }

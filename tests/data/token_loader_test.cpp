@@ -198,6 +198,31 @@ TEST(TokenLoader, RestoresOnOtherRanksBetweenSteps) {
   });
 }
 
+// Within a step the batches that were taken are no others' only if the step is shared out as it
+// was.
+TEST(TokenLoader, RefusesAnotherShareWithinAStep) {
+  const auto data = counting(3000);
+  TokenLoader alone(data, {.samples = {.length = 8}, .rows = 2, .micro_batches = 4});
+  alone.next();
+  const auto refuses = [&](const LoaderOptions& options, const char* message) {
+    TokenLoader loader(data, options);
+    expect_error(ErrorKind::Config, message, [&] { loader.restore(alone.position()); });
+    LoaderPosition old = alone.position();
+    old.rows = old.ranks = old.turns = 0;  // as older versions saved it
+    EXPECT_NO_THROW(loader.restore(old));
+  };
+  refuses({.samples = {.length = 8}, .rows = 4, .micro_batches = 2},
+          "saved within a step with rows 2, but the loader has 4");
+  refuses({.samples = {.length = 8}, .rows = 2, .ranks = 2, .micro_batches = 2},
+          "saved within a step with ranks 1, but the loader has 2");
+  TokenLoader in_order(data, {.samples = {.length = 8}, .rows = 2, .ranks = 2, .micro_batches = 2});
+  in_order.next();
+  TokenLoader in_turns(
+      data, {.samples = {.length = 8}, .rows = 2, .ranks = 2, .micro_batches = 2, .turns = 2});
+  expect_error(ErrorKind::Config, "saved within a step with turns 1, but the loader has 2",
+               [&] { in_turns.restore(in_order.position()); });
+}
+
 TEST(TokenLoader, RefusesAPositionOfOtherDataOrOptions) {
   const auto data = counting(700);
   const LoaderOptions options{.samples = {.length = 8, .seed = 4}, .rows = 3};
@@ -246,6 +271,9 @@ TEST(LoaderPosition, SurvivesJson) {
                                 .sample = INT64_MAX,
                                 .micro_batch = 2,
                                 .samples_per_step = 64,
+                                .rows = 8,
+                                .ranks = 4,
+                                .turns = 2,
                                 .seed = UINT64_MAX,
                                 .length = 1024,
                                 .shuffle = false,
@@ -253,6 +281,11 @@ TEST(LoaderPosition, SurvivesJson) {
                                 .fingerprint = 0xFEDCBA9876543210u};
   EXPECT_EQ(parse_loader_position(to_json(position)), position);
   EXPECT_EQ(parse_loader_position(to_json(LoaderPosition{})), LoaderPosition{});
+  std::string old = to_json(position);
+  for (const std::string field : {"\"rows\":8,", "\"ranks\":4,", ",\"turns\":2"})
+    old.erase(old.find(field), field.size());
+  EXPECT_EQ(parse_loader_position(old).rows, 0);
+  EXPECT_EQ(parse_loader_position(old).samples_per_step, 64);
   const std::pair<std::string, std::string> damages[] = {
       {"\"epoch\":3", "\"epoch\":-3"},
       {"\"epoch\":3", "\"epoch\":3.5"},
