@@ -3,6 +3,23 @@
 #include "data/tokenizer/utf8.h"
 
 namespace plinth {
+namespace {
+
+// A new string: in a long text, making room for each mark would move all that follows.
+std::string with_marks(std::string_view text) {
+  std::string marked;
+  marked.reserve(text.size() + text.size() / 2);
+  for (const char c : text) {
+    if (c == ' ') {
+      marked += kSpaceMark;
+    } else {
+      marked += c;
+    }
+  }
+  return marked;
+}
+
+}  // namespace
 
 Metaspace::Metaspace(const MetaspaceSpec& spec, Bpe merges)
     : spec_(&spec), merges_(std::move(merges)) {
@@ -38,8 +55,7 @@ void Metaspace::encode_piece(std::string piece, bool is_start, bool allow_specia
   using Prepend = MetaspaceSpec::Prepend;
   if (piece.empty()) return;
   if (spec_->marks_spaces) {
-    for (size_t at = piece.find(' '); at != std::string::npos; at = piece.find(' ', at))
-      piece.replace(at, 1, kSpaceMark);
+    piece = with_marks(piece);
     const bool prepends =
         spec_->prepend == Prepend::Always || (spec_->prepend == Prepend::First && is_start);
     if (prepends && !piece.starts_with(kSpaceMark)) piece.insert(0, kSpaceMark);
