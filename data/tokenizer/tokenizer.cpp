@@ -452,6 +452,10 @@ int64_t Tokenizer::vocab_size() const {
   return static_cast<int64_t>(state_->bytes.size());
 }
 
+const std::vector<int32_t>& Tokenizer::tokens_before() const {
+  return state_->spec.before;
+}
+
 std::optional<int32_t> Tokenizer::id(std::string_view token) const {
   return state_->find(token);
 }

@@ -129,6 +129,9 @@ class Tokenizer {
   // One more than the highest id: the rows that an embedding needs.
   int64_t vocab_size() const;
 
+  // What the file's post-processor puts before a text, such as Llama 3's <|begin_of_text|>.
+  const std::vector<int32_t>& tokens_before() const;
+
   // The id of an added token, or of a token by its bytes.
   std::optional<int32_t> id(std::string_view token) const;
 

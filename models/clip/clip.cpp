@@ -94,12 +94,10 @@ Tensor ClipTextTower::forward(const Tensor& ids) {
         ", expected int64 [texts, 1 to ", config_.context, " tokens]");
   const int64_t texts = ids.size(0), time = ids.size(1);
   const Tensor x = token_embedding_(ids) + position_embedding_->rows({{0, time}});
-  // Configurations made before the token's id was right there say 2: the largest id is meant.
-  constexpr int64_t kUnknownEnd = 2;
   const Tensor ends =
-      config_.eos_token == kUnknownEnd
-          ? argmax(ids, 1)
-          : argmax(eq(ids, static_cast<double>(config_.eos_token)).to(ids.dtype()), 1);
+      config_.names_tokens()
+          ? argmax(eq(ids, static_cast<double>(config_.eos_token)).to(ids.dtype()), 1)
+          : argmax(ids, 1);
   const Tensor first = arange(0, static_cast<double>(texts), 1, {DType::Int64, ids.device()}) *
                        static_cast<double>(time);
   return index_select(norm_(blocks_(x)).flatten(0, 1), 0, first + ends);

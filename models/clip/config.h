@@ -29,6 +29,9 @@ struct ClipTextConfig : ClipTowerConfig {
   std::optional<int64_t> pad_token = 1;
   std::optional<int64_t> bos_token = 49406;
   int64_t eos_token = 49407;  // where a text is read
+  // Configurations made before the tokens' ids were right there end texts with 2: the tokenizer's
+  // are meant, of which the one that ends a text is the largest.
+  bool names_tokens() const { return eos_token != 2; }
 };
 
 struct ClipVisionConfig : ClipTowerConfig {
