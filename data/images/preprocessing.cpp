@@ -116,12 +116,22 @@ ImagePreprocessing ImagePreprocessing::of(const fs::path& directory, Size2d size
   return result;
 }
 
-Image ImagePreprocessing::apply(const Image& image) const {
-  if (!cuts()) return resized(image, size.height, size.width, filter);
+Size2d ImagePreprocessing::size_before_cut(const Image& image, ErrorKind kind,
+                                           std::string_view subject) const {
   const Size2d before = shortest_edge ? size_with_edge(image, *shortest_edge) : *resized_to;
-  check(before.height * before.width <= ImageLimits().max_pixels, ErrorKind::Shape, "image", "has ",
+  check(before.height * before.width <= ImageLimits().max_pixels, kind, subject, "has ",
         image.height, " x ", image.width, " pixels, which to cut its middle out become ",
         before.height, " x ", before.width, ", takes at most ", ImageLimits().max_pixels);
+  return before;
+}
+
+void ImagePreprocessing::check_usable(const Image& image, const fs::path& path) const {
+  if (cuts()) size_before_cut(image, ErrorKind::Format, path.string());
+}
+
+Image ImagePreprocessing::apply(const Image& image) const {
+  if (!cuts()) return resized(image, size.height, size.width, filter);
+  const Size2d before = size_before_cut(image, ErrorKind::Shape, "image");
   const Image whole = resized(image, before.height, before.width, filter);
   return cropped(whole, (before.height - size.height) / 2, (before.width - size.width) / 2,
                  size.height, size.width);

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "core/error.h"
 #include "core/ops/conv.h"
 #include "data/images/augment.h"
 #include "data/images/image.h"
@@ -41,8 +42,14 @@ struct ImagePreprocessing {
   Image apply(const Image& image) const;
   // The same of what a change shows; a part of the image is resized as it is, and not cut again.
   Image apply(const Image& image, const ImageChange& change) const;
+  // Throws Error(Format) naming the file of an image that apply() does not take.
+  void check_usable(const Image& image, const std::filesystem::path& path) const;
   // The file's text, by the name of transformers' class.
   std::string to_json(std::string_view processor = "ViTImageProcessor") const;
+
+ private:
+  // What it is resized to if cuts(). Throws Error(kind) for more pixels than a file may have.
+  Size2d size_before_cut(const Image& image, ErrorKind kind, std::string_view subject) const;
 };
 
 }  // namespace plinth

@@ -53,7 +53,10 @@ void ImageData::leave_out_bad_files(std::vector<ImageSample> samples) {
   for (const ImageSample& sample : samples) paths.push_back(sample.path);
   BadFiles bad;
   std::vector<ImageSample> kept;
-  for (const int64_t i : usable_images(paths, {}, bad))
+  const auto inspect = [&](const Image& image, int64_t place) {
+    task_.check_usable(image, paths[static_cast<size_t>(place)]);
+  };
+  for (const int64_t i : usable_images(paths, inspect, bad))
     kept.push_back(std::move(samples[static_cast<size_t>(i)]));
   images_.emplace(std::move(kept), labels_.names());
   faults_ = bad.report(std::ssize(samples));

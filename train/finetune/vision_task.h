@@ -56,6 +56,10 @@ class VisionTask : public FinetuneTask {
   }
   // At the size that the model takes.
   Image prepared(const Image& image) const { return preprocessing_.apply(image); }
+  // Throws Error(Format) naming the file of an image that prepared() does not take.
+  void check_usable(const Image& image, const std::filesystem::path& path) const {
+    preprocessing_.check_usable(image, path);
+  }
   // How an image of height x width is changed in training.
   ImageChange change_of(int64_t height, int64_t width, const SampleKey& key) const {
     return {height, width, key, settings_.min_crop_area, settings_.flip};

@@ -37,6 +37,7 @@ void add_table(const PretrainConfig& config, const fs::path& file, bool with_tex
 
 ImageSamples::ImageSamples(const PretrainConfig& config, const std::vector<std::string>& files,
                            std::string_view key, bool with_texts,
+                           const ImagePreprocessing& preprocessing,
                            const std::function<void(const std::string&)>& tell) {
   Found found;
   BadLines bad_lines(config.data.max_bad_lines);
@@ -52,7 +53,10 @@ ImageSamples::ImageSamples(const PretrainConfig& config, const std::vector<std::
   }
   if (bad_lines.count() > 0) tell(detail::concat(key, ": ", bad_lines.summary()));
   BadFiles bad_files;
-  for (const int64_t i : usable_images(found.images, {}, bad_files)) {
+  const auto inspect = [&](const Image& image, int64_t place) {
+    preprocessing.check_usable(image, found.images[static_cast<size_t>(place)]);
+  };
+  for (const int64_t i : usable_images(found.images, inspect, bad_files)) {
     images_.push_back(std::move(found.images[static_cast<size_t>(i)]));
     texts_.push_back(std::move(found.texts[static_cast<size_t>(i)]));
   }

@@ -28,10 +28,10 @@ class ImageSamples {
  public:
   // Those of folders, at any depth, and of tables (.csv, .tsv, .jsonl) with data.image_column and,
   // if texts are wanted, data.text_column; a folder has no texts. All are decoded once: what cannot
-  // be read is left out, counted and told. Throws Error(Config) naming `key` where no image is
-  // left, or a folder is to have texts, and what reading tables throws.
+  // be read, or not be preprocessed so, is left out, counted and told. Throws Error(Config) naming
+  // `key` where no image is left, or a folder is to have texts, and what reading tables throws.
   ImageSamples(const PretrainConfig& config, const std::vector<std::string>& files,
-               std::string_view key, bool with_texts,
+               std::string_view key, bool with_texts, const ImagePreprocessing& preprocessing,
                const std::function<void(const std::string&)>& tell);
 
   int64_t size() const { return std::ssize(images_); }

@@ -39,9 +39,10 @@ class MaeObjective final : public Objective {
                                                        model_->config().vit.image_size),
                .min_crop_area = config.image.min_crop_area,
                .flip = config.image.flip},
-        train_(config, config.data.train, "data.train", false, tell) {
+        train_(config, config.data.train, "data.train", false, shape_.preprocessing, tell) {
     if (!config.data.validation.empty())
-      held_out_.emplace(config, config.data.validation, "data.validation", false, tell);
+      held_out_.emplace(config, config.data.validation, "data.validation", false,
+                        shape_.preprocessing, tell);
   }
 
   nn::Module& model() override { return *model_; }

@@ -48,9 +48,10 @@ class PairObjective final : public Objective {
                .flip = config.image.flip} {
     check_clip_tokenizer(tokenizer_, model_->config().text, "data.tokenizer",
                          config.data.tokenizer.string());
-    train_.emplace(config, config.data.train, "data.train", true, tell);
+    train_.emplace(config, config.data.train, "data.train", true, shape_.preprocessing, tell);
     if (!config.data.validation.empty())
-      held_out_.emplace(config, config.data.validation, "data.validation", true, tell);
+      held_out_.emplace(config, config.data.validation, "data.validation", true,
+                        shape_.preprocessing, tell);
     check(config.micro_batch() >= 2, ErrorKind::Config, "train.micro_batch", "got ",
           config.micro_batch(), ", takes 2 or more pairs for clip, which tells them apart");
   }
