@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "core/allocator.h"
 #include "models/registry.h"
 #include "tests/core/io/expect_error.h"
 
@@ -33,6 +34,33 @@ TEST(Generate, GivesTheSameTokensWithAndWithoutACacheEvenBeyondTheContext) {
     EXPECT_EQ(generate(*model, kPrompt, options), cached) << type;
     EXPECT_EQ(cached.size(), 30u);
   }
+}
+
+// Keys and values of the whole context would be 8 MiB here.
+TEST(Generate, KeepsNoMoreOfTheContextThanTheTextNeeds) {
+  ModelSize size;
+  size.type = "llama";
+  size.vocab_size = 40;
+  size.context = 1 << 15;
+  size.layers = 2;
+  size.dim = 16;
+  size.heads = 2;
+  const auto model = make_model(size, 7);
+  Allocator& memory = allocator(Device{});
+  const int64_t before = memory.stats().allocated;
+  memory.reset_peak();
+  GenerateOptions options;
+  options.max_tokens = 20;
+  options.sampling.temperature = 0;
+  const std::vector<int32_t> cached = generate(*model, kPrompt, options);
+  EXPECT_LT(memory.stats().peak_allocated - before, 1 << 20);
+  EXPECT_EQ(cached.size(), 20u);
+  options.use_cache = false;
+  EXPECT_EQ(generate(*model, kPrompt, options), cached);
+  options.max_tokens = INT64_MAX;  // no room is made for what cannot be
+  options.stop_token = cached[9];
+  options.use_cache = true;
+  EXPECT_LE(generate(*model, kPrompt, options).size(), 9u);
 }
 
 TEST(Generate, TakesAPromptLongerThanTheContext) {

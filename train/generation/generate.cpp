@@ -20,7 +20,11 @@ Tensor row_of(std::span<const int32_t> ids) {
 // The text as far as the model sees it, and the logits after its last token.
 class Reader {
  public:
-  Reader(LanguageModel& model, bool use_cache) : model_(model), use_cache_(use_cache) {}
+  // With a cache, it has room for so many tokens, or for the context if that is less.
+  Reader(LanguageModel& model, bool use_cache, int64_t tokens)
+      : model_(model),
+        use_cache_(use_cache),
+        cached_tokens_(std::min(model.info().context, tokens)) {}
 
   // Logits of the token after `text`, which has grown at its end since the last call.
   std::span<const float> read(std::span<const int32_t> text) {
@@ -31,7 +35,7 @@ class Reader {
       caches_.clear();
     }
     if (use_cache_ && caches_.empty()) {
-      caches_ = model_.make_caches(1, context);
+      caches_ = model_.make_caches(1, cached_tokens_);
       read_ = begin_;
     }
     const int64_t first = use_cache_ ? read_ : begin_;
@@ -46,6 +50,7 @@ class Reader {
  private:
   LanguageModel& model_;
   bool use_cache_;
+  int64_t cached_tokens_;
   KVCaches caches_;
   int64_t begin_ = 0;  // of the text that the model sees
   int64_t read_ = 0;   // tokens in the caches end here
@@ -63,7 +68,9 @@ std::vector<int32_t> generate(LanguageModel& model, std::span<const int32_t> pro
   const NoGradGuard no_grad;
   const EvaluationMode evaluation(model);
   Sampler sampler(options.sampling);
-  Reader reader(model, options.use_cache);
+  // At most the context, which keeps the sum in range.
+  const int64_t new_tokens = std::min(options.max_tokens, model.info().context);
+  Reader reader(model, options.use_cache, std::ssize(prompt) + new_tokens);
   std::vector<int32_t> text(prompt.begin(), prompt.end());
   for (int64_t i = 0; i < options.max_tokens; ++i) {
     const OpScope scope("generate_token", ScopeKind::Phase);
