@@ -58,6 +58,42 @@ TEST(PrepareCorpus, HoldsOutTheEndOfASingleDocumentAtALineEnd) {
   EXPECT_NEAR(static_cast<double>(validation.size()) / static_cast<double>(text.size()), 0.2, 0.06);
 }
 
+TEST(PrepareCorpus, HoldsOutNoMoreThanTwiceTheShareOfASingleDocument) {
+  const std::string end = "<|endoftext|>";
+  const auto held = [&](const std::string& text) {
+    const TemporaryDirectory folder;
+    prepare_corpus(options_for(folder, text));
+    const std::string train = decoded(folder, "train_*.bin");
+    const std::string validation = decoded(folder, "validation_*.bin");
+    EXPECT_EQ(train.substr(0, train.size() - end.size()) +
+                  validation.substr(0, validation.size() - end.size()),
+              text);
+    return validation.substr(0, validation.size() - end.size());
+  };
+  EXPECT_EQ(held("head\n" + std::string(95, 'x')), std::string(20, 'x'));
+  EXPECT_EQ(held(std::string(61, 'x') + "\n" + std::string(38, 'y')), std::string(38, 'y'));
+  EXPECT_EQ(held("\n" + std::string(99, 'x')), std::string(20, 'x'));
+  // No line ends: between characters, of 3 bytes each here.
+  std::string characters;
+  for (int i = 0; i < 31; ++i) characters += "\u4E2D";
+  EXPECT_EQ(held(characters), characters.substr(72));
+}
+
+TEST(PrepareCorpus, RefusesAShareThatLeavesASideEmpty) {
+  const auto refused = [](const std::string& text, const char* documents, double share,
+                          const char* message) {
+    const TemporaryDirectory folder;
+    PrepareOptions options = options_for(folder, text);
+    options.documents = documents;
+    options.validation_share = share;
+    expect_error(ErrorKind::Argument, message, [&] { prepare_corpus(options); });
+  };
+  refused("words" + std::string(95, '\n'), "file", 0.2,
+          "tokenize: --validation 0.2 of 1 documents leaves no text to hold out");
+  refused("x", "file", 0.2, "leaves no text to train on");
+  refused("one\ntwo\nthree\n", "line", 0.9999, "of 3 documents leaves no text to train on");
+}
+
 TEST(PrepareCorpus, HoldsOutWholeDocumentsDrawnByTheSeed) {
   std::string text;
   for (int i = 0; i < 400; ++i) text += "line " + std::to_string(i) + "\n";

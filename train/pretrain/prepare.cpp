@@ -31,17 +31,35 @@ bool is_blank(std::string_view text) {
   return text.find_first_not_of(" \t\r\n") == std::string_view::npos;
 }
 
-// A single document, cut at the line end nearest before its last `share`.
+bool continues_character(char byte) {
+  return (static_cast<uint8_t>(byte) & 0xC0) == 0x80;
+}
+
+// The beginning of the character at that byte.
+size_t character_begin(std::string_view text, size_t at) {
+  constexpr size_t kMostContinuations = 3;
+  const size_t least = at - std::min(at, kMostContinuations);
+  size_t begin = at;
+  while (begin > least && begin < text.size() && continues_character(text[begin])) --begin;
+  return begin;
+}
+
+// A single document, cut before its last `share`: at the line end nearest before, unless that lies
+// so far that more than twice the share would be held out; then between characters.
 Split cut(std::string_view document, double share) {
   const auto wanted = static_cast<size_t>(static_cast<double>(document.size()) * (1 - share));
+  const size_t most_before = document.size() - wanted;
   const size_t line_end = document.rfind('\n', wanted);
-  const size_t at = line_end == std::string_view::npos ? wanted : line_end + 1;
+  const bool is_near = line_end != std::string_view::npos && line_end + 1 + most_before >= wanted;
+  const size_t at = is_near ? line_end + 1 : character_begin(document, wanted);
   return {{document.substr(0, at)}, {document.substr(at)}};
 }
 
-Split hold_out(const Documents& documents, double share, uint64_t seed) {
-  if (share == 0) return {documents, {}};
-  if (documents.size() == 1) return cut(documents.front(), share);
+bool has_text(const Documents& documents) {
+  return std::ranges::any_of(documents, [](std::string_view text) { return !is_blank(text); });
+}
+
+Split draw(const Documents& documents, double share, uint64_t seed) {
   const auto stream = kernels::philox_stream({.seed = seed});
   Split split;
   for (size_t i = 0; i < documents.size(); ++i) {
@@ -52,6 +70,17 @@ Split hold_out(const Documents& documents, double share, uint64_t seed) {
     split.validation.push_back(split.train.back());
     split.train.pop_back();
   }
+  return split;
+}
+
+Split hold_out(const Documents& documents, double share, uint64_t seed) {
+  if (share == 0) return {documents, {}};
+  const Split split =
+      documents.size() == 1 ? cut(documents.front(), share) : draw(documents, share, seed);
+  const bool trains = has_text(split.train);
+  check(trains && has_text(split.validation), ErrorKind::Argument, "tokenize", "--validation ",
+        share, " of ", documents.size(), " documents leaves no text to ",
+        trains ? "hold out" : "train on", ", takes more text, or another share");
   return split;
 }
 

@@ -38,10 +38,11 @@ std::vector<std::string_view> split_documents(std::string_view text, std::string
 
 // Writes the tokenizer, train_NNNNN.bin and, if any documents are held out, validation_NNNNN.bin.
 // Each document ends with the end-of-text token, if the tokenizer has one. Which documents are held
-// out is drawn by the seed; a corpus of a single document is cut at a line end, and the end held
-// out. Throws Error(Io) or Error(Format) naming the file that is missing or empty, Error(Argument)
-// for a folder that holds shards already, or files of another tokenizer. Those of the tokenizer to
-// use stay as they are where `out` is its folder.
+// out is drawn by the seed; a corpus of a single document is cut, at a line end if one lies near,
+// else between characters, and the end held out. Throws Error(Io) or Error(Format) naming the file
+// that is missing or empty, Error(Argument) for a folder that holds shards already, or files of
+// another tokenizer, and where the share leaves no text to train on, or none to hold out. Files of
+// the tokenizer to use stay as they are where `out` is its folder.
 PreparedCorpus prepare_corpus(const PrepareOptions& options);
 
 }  // namespace plinth
