@@ -24,6 +24,8 @@ class OnDevice : public testing::Test {
 #ifdef PLINTH_EMULATE
   void TearDown() override {
     cuda::emulated::set_memory(int64_t{1} << 30);
+    cuda::emulated::set_busy(false);
+    cuda::emulated::set_failed(false);
   }
   void limit_memory(int64_t bytes) {
     cuda::emulated::set_memory(bytes);

@@ -36,6 +36,7 @@ struct Memory {
   std::map<const void*, std::unique_ptr<GlobalRange>> tensors;
   std::vector<StreamQueue*> streams;
   emulated::HostCalls calls;
+  bool failed = false, busy = false;
 };
 
 // Never destroyed: tensors in static variables are freed after it would be.
@@ -77,6 +78,13 @@ void refuse_while_capturing(const char* call) {
   }
 }
 
+// What waits for the device, or asks after it.
+void check_wait(const char* call) {
+  check(!memory().failed, ErrorKind::Cuda, call,
+        "cudaErrorLaunchFailure: unspecified launch failure");
+  refuse_while_capturing(call);
+}
+
 using Graph = std::deque<std::function<void()>>;
 
 void* allocate(size_t bytes, std::map<const void*, size_t>& blocks) {
@@ -96,6 +104,12 @@ void copy_now(void* to, const void* from, size_t bytes) {
 namespace emulated {
 void set_memory(int64_t bytes) {
   memory().total = bytes;
+}
+void set_failed(bool failed) {
+  memory().failed = failed;
+}
+void set_busy(bool busy) {
+  memory().busy = busy;
 }
 HostCalls host_calls() {
   HostCalls calls = memory().calls;
@@ -185,7 +199,9 @@ void copy(void* to, const void* from, size_t bytes, Stream stream) {
     });
   } else {
     work.push([=] { copy_now(to, from, bytes); });
-    if (!is_late(to)) work.run_all();
+    // From host memory to host memory the host waits, pinned or not.
+    const bool stays = !lies_in(all.device, from) && !lies_in(all.device, to);
+    if (!is_late(to) || (stays && !work.is_capturing())) work.run_all();
   }
 }
 
@@ -211,11 +227,11 @@ void stream_destroy(Stream stream) noexcept {
 }
 
 void synchronize(Stream stream) {
-  refuse_while_capturing("synchronize");
+  check_wait("synchronize");
   queue(stream).run_all();
 }
 void synchronize(Device device) {
-  refuse_while_capturing("synchronize");
+  check_wait("synchronize");
   check_device(device);
   for (StreamQueue* stream : memory().streams) stream->run_all();
 }
@@ -239,16 +255,17 @@ void event_record(void* event, Stream stream) {
 }
 
 bool event_query(void* event) {
-  refuse_while_capturing("event_query");
+  check_wait("event_query");
   Event& recorded = as_event(event);
   if (recorded.stream == nullptr || recorded.stream->done() >= recorded.count) return true;
+  if (memory().busy) return false;
   // Late, but not for ever: who asks again finds it done.
   if (recorded.asked) recorded.stream->run_until(recorded.count);
   return std::exchange(recorded.asked, true);
 }
 
 void event_synchronize(void* event) {
-  refuse_while_capturing("event_synchronize");
+  check_wait("event_synchronize");
   Event& recorded = as_event(event);
   if (recorded.stream != nullptr) recorded.stream->run_until(recorded.count);
 }

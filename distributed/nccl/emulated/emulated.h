@@ -16,6 +16,15 @@ struct EmulatedState {
   int init_error = 0;                    // what the next communicator comes to
   std::vector<std::string> calls = {};   // in order, as "ncclAllReduce float32 sum 4"
   std::vector<std::string> faults = {};  // what was called wrongly
+  // Where collectives that may use symmetric windows read and write, which has to be the same on
+  // all ranks: "ncclAllGather 1+0 to 0+256" is byte 0 of window 1, as they were made, and byte 256
+  // of window 0; what lies in none is "none".
+  std::vector<std::string> places = {};
+  int windows = 0;  // made so far
+  // So many further ncclAllReduce are done before the other ranks are gone: then NCCL tells of an
+  // error, and the device waits until the communicator is aborted, without a result. Negative: they
+  // stay.
+  int all_reduces_left = -1;
 };
 
 // A copy, and a new start; any thread may call them.

@@ -1,10 +1,13 @@
 #include "distributed/nccl/library.h"
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <set>
+#include <thread>
 #include <utility>
 
 #include "core/cuda/runtime.h"
@@ -24,6 +27,7 @@ struct Comm {
   int ranks, rank;
   int polls;  // left until its last call is settled
 };
+std::set<const void*> alive;  // communicators
 
 struct Message {
   const void* in;
@@ -93,12 +97,15 @@ int comm_init(void** comm, int ranks, UniqueId id, int rank, Config* config) {
   if (id.bytes[0] != 'u') return fault("an identifier that nobody made");
   if (config->magic != 0xcafebeef || config->blocking != 0) return fault("another configuration");
   *comm = new Comm{ranks, rank, state.polls};
+  alive.insert(*comm);
   error = state.init_error;
   return kInProgress;
 }
 
 // What NCCL does with a communicator's registrations.
 void forget_registrations(const void* comm);
+// Notes where a collective reads and writes.
+void note_places(const char* name, const void* in, const void* out);
 
 // ---- calls of a communicator ----
 
@@ -120,6 +127,7 @@ int comm_split(void* object, int color, int key, void** part, Config* config) {
   if (config->blocking != 0) return fault("another configuration");
   auto* const comm = static_cast<Comm*>(object);
   *part = color == kNoColor ? nullptr : new Comm{comm->ranks, comm->rank, state.polls};
+  if (*part) alive.insert(*part);
   return in_progress(comm);
 }
 int comm_count(const void* comm, int* count) {
@@ -145,6 +153,7 @@ int comm_finalize(void* comm) {
 int comm_destroy(void* comm) {
   const std::lock_guard lock(mutex);
   state.calls.emplace_back("ncclCommDestroy");
+  alive.erase(comm);
   forget_registrations(comm);
   delete static_cast<Comm*>(comm);
   return kSuccess;
@@ -152,6 +161,7 @@ int comm_destroy(void* comm) {
 int comm_abort(void* comm) {
   const std::lock_guard lock(mutex);
   state.calls.emplace_back("ncclCommAbort");
+  alive.erase(comm);
   forget_registrations(comm);
   delete static_cast<Comm*>(comm);
   return kSuccess;
@@ -179,12 +189,27 @@ void reduce_equal(const void* in, void* out, size_t count, int type, int op, int
   }
 }
 
+// What a kernel does whose peers are gone.
+void wait_for_abort(const void* comm) {
+  for (bool waits = true; waits; std::this_thread::sleep_for(std::chrono::milliseconds(1))) {
+    const std::lock_guard lock(mutex);
+    error = kRemoteError;
+    waits = alive.contains(comm);
+  }
+}
+
 int reduce(const char* name, const void* in, void* out, size_t count, int type, int op,
            void* object, void* stream, bool scatters) {
   const std::lock_guard lock(mutex);
   const auto call = detail::concat(name, " ", type_name(type), " ", operation_name(op), " ", count);
   if (const int result = begin(object, call)) return result;
+  note_places(name, in, out);
   const Comm comm = *static_cast<Comm*>(object);
+  if (!scatters && state.all_reduces_left == 0) {
+    emulate::submit(stream, [object] { wait_for_abort(object); });
+    return in_progress(object);
+  }
+  if (!scatters && state.all_reduces_left > 0) --state.all_reduces_left;
   const size_t before = scatters ? comm.rank * bytes_of(count, type) : 0;
   emulate::submit(stream, [=] {
     reduce_equal(static_cast<const std::byte*>(in) + before, out, count, type, op, comm.ranks);
@@ -204,6 +229,7 @@ int all_gather(const void* in, void* out, size_t count, int type, void* object, 
   const std::lock_guard lock(mutex);
   const auto call = detail::concat("ncclAllGather ", type_name(type), " ", count);
   if (const int result = begin(object, call)) return result;
+  note_places("ncclAllGather", in, out);
   const size_t bytes = bytes_of(count, type);
   emulate::submit(stream, [=, ranks = static_cast<Comm*>(object)->ranks] {
     for (int r = 0; r < ranks; ++r)
@@ -227,8 +253,21 @@ int broadcast(const void* in, void* out, size_t count, int type, int root, void*
 struct Block {
   size_t bytes;
   const void* comm = nullptr;
+  int window = -1;  // none
 };
 std::map<const void*, Block> blocks;
+
+std::string place_of(const void* address) {
+  auto found = blocks.upper_bound(address);
+  if (found == blocks.begin()) return "none";
+  const auto& [first, block] = *--found;
+  const size_t offset = static_cast<const char*>(address) - static_cast<const char*>(first);
+  const bool is_inside = block.window >= 0 && offset < block.bytes;
+  return is_inside ? detail::concat(block.window, "+", offset) : "none";
+}
+void note_places(const char* name, const void* in, const void* out) {
+  state.places.push_back(detail::concat(name, " ", place_of(in), " to ", place_of(out)));
+}
 
 int mem_alloc(void** memory, size_t bytes) {
   const std::lock_guard lock(mutex);
@@ -250,11 +289,11 @@ int mem_free(void* memory) {
 }
 void forget_registrations(const void* comm) {
   for (auto& [memory, block] : blocks)
-    if (block.comm == comm) block.comm = nullptr;
+    if (block.comm == comm) block.comm = nullptr, block.window = -1;
 }
 
 int add_registration(const char* name, const void* object, const void* memory, size_t bytes,
-                     void** handle) {
+                     void** handle, bool symmetric) {
   const std::lock_guard lock(mutex);
   auto* const comm = const_cast<void*>(object);
   if (const int result = begin(comm, detail::concat(name, " ", bytes))) return result;
@@ -262,17 +301,18 @@ int add_registration(const char* name, const void* object, const void* memory, s
   if (found == blocks.end() || found->second.bytes != bytes)
     return fault("memory registered that mem_alloc did not give");
   found->second.comm = comm;
+  if (symmetric) found->second.window = state.windows++;
   *handle = &found->second;
   return in_progress(comm);
 }
 int comm_register(const void* comm, void* memory, size_t bytes, void** handle) {
-  return add_registration("ncclCommRegister", comm, memory, bytes, handle);
+  return add_registration("ncclCommRegister", comm, memory, bytes, handle, false);
 }
 int window_register(void* comm, void* memory, size_t bytes, void** window, int flags) {
-  const auto* const name = "ncclCommWindowRegister";
+  const bool symmetric = flags == kSymmetricWindow;
   const int result =
-      add_registration(flags == kSymmetricWindow ? "ncclCommWindowRegister symmetric" : name, comm,
-                       memory, bytes, window);
+      add_registration(symmetric ? "ncclCommWindowRegister symmetric" : "ncclCommWindowRegister",
+                       comm, memory, bytes, window, symmetric);
   return result == kInProgress ? kSuccess : result;  // as NCCL 2.28 has it
 }
 
