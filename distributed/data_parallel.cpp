@@ -13,6 +13,10 @@ namespace {
 
 constexpr int64_t kSliceUnit = 16;  // elements, so that slices begin at whole vectors
 
+// The part that the sum is left in: its buffers are those that all ranks made together, at the same
+// place of the group's memory, which collectives that write into each other's memory rely on.
+constexpr size_t kResult = 0;
+
 std::vector<nn::TreeNode> nodes_of(const std::vector<nn::GradientTree::Part>& parts) {
   std::vector<nn::TreeNode> nodes;
   nodes.reserve(parts.size());
@@ -203,27 +207,26 @@ void DataParallel::send_by_tree(const Bucket& bucket) {
   Tensors rows;
   for (const Tensors& theirs : by_rank) rows.insert(rows.end(), theirs.begin(), theirs.end());
   if (!step_->additions.pairs.empty()) group_->in_order(adding(rows, step_->additions.pairs));
-  const size_t result = step_->parts.size() - 1;  // the gradients' own buffers
   if (!options_.sharded) {
-    step_->last = group_->all_gather(part_of(result, bucket), rows[0]);
+    step_->last = group_->all_gather(part_of(kResult, bucket), rows[0]);
     return;
   }
-  step_->last = group_->in_order([sum = rows[0], to = part_of(result, own_slice(bucket))] {
+  step_->last = group_->in_order([sum = rows[0], to = part_of(kResult, own_slice(bucket))] {
     const NoGradGuard no_grad;
     Tensor(to).copy_(sum);
   });
 }
 
-// This rank's parts become one in the gradients' own buffer.
+// This rank's parts become one.
 void DataParallel::send_by_library(const Bucket& bucket) {
   Tensors own;
   std::vector<std::pair<size_t, size_t>> pairs;
   for (size_t i = 0; i < step_->parts.size(); ++i) {
     own.push_back(part_of(i, bucket));
-    if (i + 1 < step_->parts.size()) pairs.emplace_back(step_->parts.size() - 1, i);
+    if (i != kResult) pairs.emplace_back(kResult, i);
   }
   if (!pairs.empty()) group_->in_order(adding(own, pairs));
-  step_->last = group_->all_reduce(own.back());
+  step_->last = group_->all_reduce(own[kResult]);
 }
 
 void DataParallel::finish() {

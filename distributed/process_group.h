@@ -100,8 +100,10 @@ class ProcessGroup {
 
   // Memory, all zeros, for what the group sends and receives again and again: with NCCL registered
   // with the group, as long as the group lives, which saves its collectives copies; of other
-  // backends memory as any. All ranks call it in the same order, with the same size. Throws
-  // Error(OutOfMemory), Error(Io), and Error(Device) where the group does not serve the device.
+  // backends memory as any. All ranks call it in the same order, with the same size, and use it
+  // alike: what they give a collective lies at the same place of the same buffer on all of them.
+  // Throws Error(OutOfMemory), Error(Io), and Error(Device) where the group does not serve the
+  // device.
   virtual Tensor make_buffer(int64_t elements, TensorOptions options);
 
   // The ranks that give the same color, ordered by key and then by rank, as a group of their own;

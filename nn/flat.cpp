@@ -83,11 +83,10 @@ Tensors flatten_parameters(const Tensors& parameters, const FlatLayout& layout) 
 }
 
 FlatGradients::FlatGradients(const Tensors& parameters, std::optional<DType> dtype,
-                             int64_t multiple, BufferMaker make)
+                             int64_t multiple, const BufferMaker& make)
     : parameters_(trainable(parameters)),
       layout_(parameters_, dtype, multiple),
-      make_(std::move(make)),
-      buffers_(layout_.make_buffers(make_)) {
+      buffers_(layout_.make_buffers(make)) {
   views_ = layout_.views(buffers_);
   attach();
 }

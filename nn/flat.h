@@ -66,9 +66,9 @@ class FlatGradients {
  public:
   // For the parameters that require gradients, at first all zeros. With dtype Float32 the gradients
   // of narrow parameters are added up in float32. `multiple` is FlatLayout's; `make` makes these
-  // buffers, and those of make_buffers().
+  // buffers, but not those of make_buffers(), of which ranks need different numbers.
   explicit FlatGradients(const Tensors& parameters, std::optional<DType> dtype = {},
-                         int64_t multiple = 1, BufferMaker make = {});
+                         int64_t multiple = 1, const BufferMaker& make = {});
 
   const Tensors& buffers() const { return buffers_; }
   // The same without zeros at the end: what norms are taken of.
@@ -83,13 +83,12 @@ class FlatGradients {
   void attach();
   // Makes `buffers`, of this layout, the gradients, and returns the old ones.
   Tensors exchange(Tensors buffers);
-  // Further buffers of the same layout.
-  Tensors make_buffers() const { return layout_.make_buffers(make_); }
+  // Further buffers of the same layout, in memory as any.
+  Tensors make_buffers() const { return layout_.make_buffers(); }
 
  private:
   Tensors parameters_;
   FlatLayout layout_;
-  BufferMaker make_;
   Tensors buffers_, views_;
 };
 

@@ -57,8 +57,11 @@ std::vector<TreeNode> tree_nodes(int64_t begin, int64_t end, int64_t total) {
   return nodes;
 }
 
+// What a step that failed has left behind is nothing to add to.
 void GradientTree::begin(int64_t first) {
+  const bool was_left = !waiting_.empty();
   clear();
+  if (was_left) gradients_.zero();
   current_ = first;
 }
 
@@ -97,7 +100,10 @@ std::vector<GradientTree::Part> GradientTree::parts() const {
 }
 
 void GradientTree::clear() {
-  for (const Part& part : waiting_) spare_.push_back(part.buffers);
+  if (!waiting_.empty()) {
+    spare_.push_back(gradients_.exchange(waiting_[0].buffers));
+    for (size_t i = 1; i < waiting_.size(); ++i) spare_.push_back(waiting_[i].buffers);
+  }
   waiting_.clear();
   current_ = 0;
 }

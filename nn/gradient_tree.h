@@ -8,7 +8,9 @@
 // micro-batches adds those that are whole subtrees; what remains, a few nodes of the tree, is added
 // to the other ranks' (distributed/data_parallel.h). Merging follows a binary counter: before
 // micro-batch i starts, as many subtrees wait as i has bits set, so n micro-batches need about
-// log2(n) further buffers, taken when first needed and kept.
+// log2(n) further buffers, taken when first needed and kept. Those that the gradients have when a
+// step begins are the first node's throughout, and have the sum when it ends: so all ranks find it
+// in the memory that they made together, whichever further buffers each needs.
 //
 //   nn::FlatGradients gradients(model.parameters());
 //   nn::GradientTree tree(gradients);
@@ -66,14 +68,15 @@ class GradientTree {
   // with 0.
   void finish();
 
-  // For ranks, in place of finish(): what has been added so far, in order; the last is the
-  // micro-batch at hand, whose buffers are the gradients'. They are the caller's until clear().
+  // For ranks, in place of finish(): what has been added so far, in order. The first has the
+  // buffers with which the step began, and the last is the micro-batch at hand, whose buffers are
+  // the gradients'. They are the caller's until clear().
   struct Part {
     TreeNode node;
     Tensors buffers;
   };
   std::vector<Part> parts() const;
-  // Forgets all parts but the gradients, and numbers of micro-batches.
+  // Forgets numbers of micro-batches, and all parts but the first, which becomes the gradients.
   void clear();
 
  private:

@@ -1,0 +1,96 @@
+// What ranks that share gradients tell NCCL, which has to fit what the others tell it.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <numeric>
+#include <optional>
+
+#include "core/allocator.h"
+#include "core/error.h"
+#include "core/ops/elementwise.h"
+#include "core/ops/factories.h"
+#include "core/ops/reduce.h"
+#include "core/ops/views.h"
+#include "core/stream.h"
+#include "distributed/data_parallel.h"
+#include "distributed/gradient_shards.h"
+#include "distributed/nccl/nccl_group.h"
+#include "distributed/store/hash_store.h"
+#include "distributed/tensor/shards.h"
+#include "nn/clip.h"
+#include "tests/cuda/nccl_device.h"
+
+namespace plinth::distributed {
+namespace {
+
+#ifdef PLINTH_EMULATE
+
+class SharedGradients : public OnDeviceWithNccl {
+ protected:
+  static constexpr int kRanks = 2;
+
+  struct Told {
+    std::vector<std::string> windows;  // that were made
+    std::vector<std::string> places;   // where collectives read and write
+    bool operator==(const Told&) const = default;
+  };
+
+  // What `work` of a rank makes it tell NCCL. Others of the store are there already.
+  template <class F>
+  static Told told_by(int rank, F work) {
+    const auto store = std::make_shared<HashStore>();
+    for (int other = 0; other < kRanks; ++other) store->set(detail::concat("here/", other), "");
+    store->set("unique id", std::string(sizeof(nccl::UniqueId), 'u'));
+    nccl::set_emulated_state({});
+    work(make_nccl_group(store, rank, kRanks, kDevice));
+    const nccl::EmulatedState state = nccl::emulated_state();
+    EXPECT_THAT(state.faults, testing::IsEmpty());
+    Told told{{}, state.places};
+    for (const std::string& call : state.calls)
+      if (call.starts_with("ncclCommWindowRegister")) told.windows.push_back(call);
+    return told;
+  }
+};
+
+// Two steps of three micro-batches on each rank. Rank 0 needs one further buffer for its nodes of
+// the tree, and rank 1, whose first micro-batch has no sibling there, two.
+void take_steps(const std::shared_ptr<ProcessGroup>& group, const DataParallelOptions& options) {
+  Tensor parameter = ones({64}, {DType::Float32, kDevice});
+  parameter.set_requires_grad();
+  nn::FlatGradients gradients({parameter}, {},
+                              DataParallel::multiple(*group, kDevice, options.sharded),
+                              DataParallel::memory(group));
+  nn::GradientTree tree(gradients);
+  DataParallel parallel(group, gradients, options);
+  const Share share = share_of(*group, 6);
+  for (int step = 0; step < 2; ++step) {
+    gradients.zero();
+    tree.begin(share.first);
+    for (int64_t i = 0; i < share.count; ++i) {
+      if (i > 0) tree.next();
+      if (i + 1 == share.count) parallel.begin(tree, 6);
+      sum(parameter * static_cast<double>(i + 1)).backward();
+    }
+    parallel.finish();
+  }
+  // Both ranks have added 1 + 2 + 3.
+  EXPECT_EQ(to_vector(parameter.grad()), std::vector<double>(64, 12));
+}
+
+TEST_F(SharedGradients, LieAtTheSamePlacesOfTheSameWindows) {
+  for (const Reduction reduction : {Reduction::Tree, Reduction::Library}) {
+    const auto steps = [&](const std::shared_ptr<ProcessGroup>& group) {
+      take_steps(group, {.reduction = reduction});
+    };
+    const Told first = told_by(0, steps);
+    EXPECT_EQ(first, told_by(1, steps));
+    EXPECT_THAT(first.windows, testing::Not(testing::IsEmpty()));
+    EXPECT_THAT(first.places, testing::Each(testing::Not(testing::HasSubstr("none"))));
+  }
+}
+
+#endif
+
+}  // namespace
+}  // namespace plinth::distributed
