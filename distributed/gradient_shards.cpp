@@ -34,7 +34,7 @@ GradientShards::GradientShards(ShardGroups groups, const ShardPlan& plan,
       unit_of_[unit.parameters[i]] = u;
       offset_of_[unit.parameters[i]] = unit.offsets[i];
     }
-    most = std::max(most, unit.own_size());
+    most = std::max(most, unit.largest_size());  // all ranks make the same memory
   }
   // The backward pass meets the last block first, and the rest, the last unit, at its end.
   for (size_t u = units_.size() - 1; u-- > 0;) order_.push_back(u);

@@ -17,6 +17,15 @@ int64_t ShardUnit::own_size() const {
   return own;
 }
 
+int64_t ShardUnit::largest_size() const {
+  std::vector<int64_t> sizes;
+  for (const ShardRun& run : runs) {
+    sizes.resize(run.counts.size());
+    for (size_t rank = 0; rank < sizes.size(); ++rank) sizes[rank] += run.counts[rank];
+  }
+  return sizes.empty() ? 0 : std::ranges::max(sizes);
+}
+
 ShardPlan::ShardPlan(const nn::FlatLayout& layout, const std::vector<size_t>& unit_of, size_t units,
                      int64_t chunk, int rank, int ranks)
     : rank_(rank), ranks_(ranks), units_(units) {

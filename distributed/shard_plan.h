@@ -34,6 +34,8 @@ struct ShardUnit {
   int64_t size = 0;
 
   int64_t own_size() const;
+  // Of the rank that owns most of it.
+  int64_t largest_size() const;
 };
 
 class ShardPlan {

@@ -90,6 +90,39 @@ TEST_F(SharedGradients, LieAtTheSamePlacesOfTheSameWindows) {
   }
 }
 
+// Sums of slices, of a unit for each parameter, and the last for none.
+struct Units {
+  Units(const std::shared_ptr<ProcessGroup>& group, int64_t count, int64_t elements) {
+    for (int64_t i = 0; i < count; ++i) {
+      Tensor parameter = ones({elements}, {DType::Float32, kDevice});
+      parameter.set_requires_grad();
+      parameters.push_back(parameter);
+    }
+    std::vector<size_t> unit_of(parameters.size());
+    std::iota(unit_of.begin(), unit_of.end(), 0);
+    layout.emplace(parameters);
+    plan.emplace(*layout, unit_of, unit_of.size() + 1, nn::norm_chunk(kDevice), group->rank(),
+                 group->size());
+    gradients.emplace(ShardGroups{group, nullptr}, *plan, *layout, parameters);
+  }
+
+  Tensors parameters;
+  std::optional<nn::FlatLayout> layout;
+  std::optional<ShardPlan> plan;
+  std::optional<GradientShards> gradients;
+};
+
+TEST_F(SharedGradients, OfRanksWithoutSlicesHaveTheSameMemory) {
+  std::vector<int64_t> owned;
+  const auto make = [&](const std::shared_ptr<ProcessGroup>& group) {
+    owned.push_back(Units(group, 1, 24).plan->own_size());
+  };
+  const Told first = told_by(0, make);
+  EXPECT_EQ(first, told_by(1, make));
+  EXPECT_EQ(first.windows.size(), 1);
+  EXPECT_THAT(owned, testing::UnorderedElementsAre(0, 32));  // with zeros up to 64 bytes
+}
+
 #endif
 
 }  // namespace
