@@ -33,7 +33,7 @@ Placement::Placement(std::shared_ptr<ProcessGroup> world, std::vector<nn::NamedT
   for (const bool is_own : own_) ranks.push_back(is_own ? world_->rank() : world_->size());
   const Tensor least = from_values(ranks, {static_cast<int64_t>(ranks.size())}).to(device_);
   world_->all_reduce(least, ReduceOp::Min).wait();
-  const Tensor holders = to_host(least);
+  const Tensor holders = world_->to_host(least);
   for (size_t i = 0; i < parameters_.size(); ++i) {
     holders_.push_back(static_cast<int>(holders.data<int64_t>()[i]));
     check(holders_[i] < world_->size() || is_dry_run(), ErrorKind::Argument, "Placement",
@@ -75,7 +75,7 @@ Tensor Placement::fetch(size_t parameter, const Tensor& own, DType dtype) const 
     if (holder == 0) return to_host(own);
     const Tensor theirs = Tensor::empty(parameters_[parameter].tensor.shape(), {dtype, device_});
     world_->recv(theirs, holder).wait();
-    return to_host(theirs);
+    return world_->to_host(theirs);
   }
   if (world_->rank() == holder) world_->send(own.detach().contiguous(), 0).wait();
   return {};
@@ -128,7 +128,7 @@ nn::StateDict Placement::gather_state(const nn::Optimizer& optimizer, const nn::
   }
   const Tensor all_steps = from_values(steps, {static_cast<int64_t>(steps.size())}).to(device_);
   world_->all_reduce(all_steps, ReduceOp::Max).wait();
-  const Tensor taken = to_host(all_steps);
+  const Tensor taken = world_->to_host(all_steps);
 
   nn::StateDict whole;
   for (size_t i = 0; i < order.size(); ++i) {

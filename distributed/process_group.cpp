@@ -61,6 +61,12 @@ Tensor ProcessGroup::make_buffer(int64_t elements, TensorOptions options) {
   return zeros({elements}, options);
 }
 
+Tensor ProcessGroup::to_host(const Tensor& result) {
+  const Tensor host = result.detach().to(Device{}).contiguous();
+  raise_if_failed();
+  return host;
+}
+
 Work ProcessGroup::all_reduce(const Tensor& tensor, ReduceOp op) {
   check(tensor.defined(), ErrorKind::Argument, "all_reduce", "got an undefined tensor");
   check_reducible("all_reduce", tensor.dtype());

@@ -17,7 +17,9 @@
 // Errors: Argument, Shape, DType, Device of what is called wrongly, thrown by the call itself, with
 // the group unharmed. Io from wait(), where a peer died, or did not come before the
 // deadline: it names the collective, and the ranks that are missing as far as that is known. A
-// group that failed once stays failed, and says so at once.
+// group that failed once stays failed, and says so at once. On a GPU a failure may come to light
+// after wait(), while the host waits for the device: what is read there is no result then, which
+// to_host() and raise_if_failed() tell.
 
 #include <functional>
 #include <memory>
@@ -118,6 +120,14 @@ class ProcessGroup {
   };
   virtual std::shared_ptr<ProcessGroup> split_by(const std::function<Side(int rank)>& side,
                                                  const std::string& name);
+
+  // Throws Error(Io) if this group has failed, or another that was split from it, or it from. What
+  // the host has read from the device, after wait(), comes of collectives that were done only if
+  // this does not throw: one that a failure ends leaves no result. Of backends whose wait() makes
+  // the host wait, that has told.
+  virtual void raise_if_failed() {}
+  // A copy on the CPU of what collectives that were waited for have left. Throws as that does.
+  Tensor to_host(const Tensor& result);
 
   // Gives up all work, on this rank: whoever waits gets the reason. Peers see it as a rank that
   // died. Any thread may call it.

@@ -180,7 +180,9 @@ double ShardedTraining::grad_norm() const {
     squares.narrow(0, owned.begin / chunk, own.numel()).copy_(own);
   }
   groups_.shard->all_reduce(squares).wait();
-  return std::sqrt(nn::sum_of_chunks(squares));
+  const double sum = nn::sum_of_chunks(squares);
+  groups_.shard->raise_if_failed();
+  return std::sqrt(sum);
 }
 
 std::vector<GradientPart> ShardedTraining::gradient_parts() const {
@@ -213,7 +215,7 @@ double ShardedTraining::parameter_norm() const {
   for (const Piece& piece : pieces_) squares += std::pow(nn::global_norm({piece.values}), 2);
   const Tensor sum = from_values(std::vector<double>{squares}, {1}).to(gradients_->sums().device());
   groups_.shard->all_reduce(sum).wait();
-  return std::sqrt(sum.item());
+  return std::sqrt(groups_.shard->to_host(sum).item());
 }
 
 nn::StateDict ShardedTraining::optimizer_state() const {

@@ -106,6 +106,7 @@ double ShardedUpdate::grad_norm() const {
       const auto at = std::ranges::find(kOrder, contents[b].dtype()) - kOrder;
       squares[at] += nn::sum_of_chunks(sums);
     }
+    share.group->raise_if_failed();
   }
   return std::sqrt(squares[0] + squares[1] + squares[2] + squares[3]);
 }
@@ -173,7 +174,7 @@ int64_t ShardedUpdate::steps_of(const nn::StateDict& own) const {
     const Device device = share.parameters[0].device();
     const Tensor agreed = from_values(std::vector<double>{most}, {1}).to(device);
     share.group->all_reduce(agreed, ReduceOp::Max).wait();
-    most = agreed.item();
+    most = share.group->to_host(agreed).item();
   }
   return static_cast<int64_t>(most);
 }

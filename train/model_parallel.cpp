@@ -45,7 +45,7 @@ std::vector<double> gather_values(ProcessGroup& group, double own, Device device
   values[group.rank()] = own;
   const Tensor shared = from_values(values, {group.size()}).to(device);
   group.all_reduce(shared).wait();
-  return to_vector(shared);
+  return to_vector(group.to_host(shared));
 }
 
 void check_same(ProcessGroup& group, const Tensors& weights, Device device) {

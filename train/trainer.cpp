@@ -216,6 +216,7 @@ Trainer::StepResult Trainer::step_on_host(bool stops) {
   result.loss *= share;
   result.learning_rate = schedule_.at(step_);
   result.grad_norm = grad_norm() * share;
+  check_ranks();  // the host has read all that the verdict and the update come of
   result.accepted = guard_.accept(step_ + 1, result.loss, result.grad_norm);
   if (!result.accepted) return result;
   optimizer_.set_lr(result.learning_rate);
@@ -310,7 +311,7 @@ bool Trainer::gather(std::vector<double>& losses, bool stops) {
   losses.push_back(stops ? 1 : 0);
   const Tensor shared = from_values(losses, {static_cast<int64_t>(losses.size())}).to(device());
   options_.world->all_reduce(shared).wait();
-  losses = to_vector(shared);
+  losses = to_vector(options_.world->to_host(shared));
   const bool some_stops = losses.back() > 0;
   losses.pop_back();
   if (writer && losses.back() == options_.world->size()) writer->all_have_written();
@@ -367,6 +368,7 @@ double Trainer::validate() {
   const OpScope scope("validate", ScopeKind::Phase);
   Validation found = 0;
   evaluate([&] { found = hooks_.validate(); });
+  check_ranks();
   if (std::isfinite(found.cost) && !(found.cost >= best_loss_)) {
     best_loss_ = found.cost;
     best_step_ = step_;
@@ -386,6 +388,12 @@ void Trainer::sample() {
   });
   text.step = step_;
   if (writes()) outputs_->recorder->sample(text);
+}
+
+// After the host has read from the device: a failure of ranks may have ended their collectives
+// without a result.
+void Trainer::check_ranks() const {
+  if (options_.world) options_.world->raise_if_failed();
 }
 
 bool Trainer::is_due(int64_t every) const {

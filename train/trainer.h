@@ -183,6 +183,7 @@ class Trainer {
   double grad_norm() const;
   void update(double factor);
   void agree_on_start() const;
+  void check_ranks() const;
   bool writes() const { return !options_.world || options_.world->rank() == 0; }
   Device device() const;
   std::unique_ptr<DeviceStep> make_device_step();

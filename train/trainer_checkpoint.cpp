@@ -20,7 +20,9 @@ void Trainer::save() {
   if (zero_) return save_slices();
   const States states = gather_states();
   if (!outputs_->writer) return;
-  outputs_->writer->submit(snapshot(states), options_.keep_best ? best_step_ : std::nullopt);
+  CheckpointContents contents = snapshot(states);
+  check_ranks();
+  outputs_->writer->submit(std::move(contents), options_.keep_best ? best_step_ : std::nullopt);
   outputs_->recorder->write_report();
 }
 
@@ -90,6 +92,7 @@ void Trainer::save_slices() {
     contents.texts[kStateFile] = state_json();
     if (hooks_.describe) hooks_.describe(contents);
   }
+  check_ranks();
   outputs_->sharded_writer->submit(std::move(contents),
                                    options_.keep_best ? best_step_ : std::nullopt);
   if (writes()) outputs_->recorder->write_report();

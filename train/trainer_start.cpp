@@ -87,7 +87,7 @@ void Trainer::agree_on_start() const {
   const auto range = [&](distributed::ProcessGroup& group, double own) {
     const Tensor values = from_values<double>({-own, own}, {2}).to(device());
     group.all_reduce(values, distributed::ReduceOp::Max).wait();
-    const std::vector<double> most = to_vector(values);
+    const std::vector<double> most = to_vector(group.to_host(values));
     return std::pair(-most[0], most[1]);
   };
   const auto [first, last] = range(*options_.world, static_cast<double>(step_));

@@ -60,7 +60,7 @@ Tensor exchange_counts(const Counts& counts, ProcessGroup& group, Device device)
     sent.push_back(shard_range(experts, group.size(), rank).count);
   const Tensor theirs = Tensor::empty({own * group.size()}, {DType::Int64, device});
   group.all_to_all(theirs, tensor_of(counts, device), sent, Counts(group.size(), own)).wait();
-  return theirs.to(Device{});
+  return group.to_host(theirs);
 }
 
 Tensor run_on_ranks(const nn::MixtureOfExperts& layer, const std::shared_ptr<ProcessGroup>& group,

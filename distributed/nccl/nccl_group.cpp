@@ -84,6 +84,28 @@ class Failure {
   std::string reason_;
 };
 
+// Groups that were split from one another: what one computes may come of what another sent, so that
+// a failure of one spoils the results of all.
+class Family {
+ public:
+  void add(std::shared_ptr<Failure> member) {
+    const std::lock_guard lock(mutex_);
+    members_.push_back(std::move(member));
+  }
+  void remove(const std::shared_ptr<Failure>& member) {
+    const std::lock_guard lock(mutex_);
+    std::erase(members_, member);
+  }
+  void raise_if_any(const std::string& what) {
+    const std::lock_guard lock(mutex_);
+    for (const auto& member : members_) member->raise_if_set(what);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::shared_ptr<Failure>> members_;
+};
+
 class Enqueued : public Work::State {
  public:
   Enqueued(std::string what, Device device, std::shared_ptr<Event> done,
@@ -112,22 +134,31 @@ class Enqueued : public Work::State {
 class NcclGroup : public ProcessGroup {
  public:
   NcclGroup(std::shared_ptr<Store> store, std::unique_ptr<OwnedStream> stream,
-            std::unique_ptr<Communicator> communicator, GroupOptions options)
+            std::unique_ptr<Communicator> communicator, std::shared_ptr<Family> family,
+            GroupOptions options)
       : ProcessGroup(communicator->rank(), communicator->size(), std::move(options)),
         store_(std::move(store)),
         stream_(std::move(stream)),
         communicator_(std::move(communicator)),
         failure_(std::make_shared<Failure>(label_of(name(), rank(), size()))),
+        family_(std::move(family)),
         progress_(stream_->get()),
         last_(std::make_shared<Event>(device())),
         watchdog_(Board(store_, rank(), size()), rank(), size(), this->options().timeout,
                   {.fail = [this](const std::string& reason) { give_up(reason); },
-                   .look = [this] { return look(); }}) {}
+                   .look = [this] { return look(); }}) {
+    family_->add(failure_);
+  }
 
   // What the host has only given to the device is done first; the watchdog ends it at the deadline.
   ~NcclGroup() override {
-    while (!failure_->is_set() && !last_->is_done())
-      std::this_thread::sleep_for(std::chrono::microseconds(100));
+    try {
+      while (!failure_->is_set() && !last_->is_done())
+        std::this_thread::sleep_for(std::chrono::microseconds(100));
+    } catch (
+        const std::exception&) {  // a device that failed, of which whoever waits for it is told
+    }
+    family_->remove(failure_);
     failure_->set("it was destroyed");
   }
 
@@ -147,7 +178,7 @@ class NcclGroup : public ProcessGroup {
     its.name = name;
     auto store = std::make_shared<PrefixStore>(store_, detail::concat("part/", number, "/", color));
     return std::make_shared<NcclGroup>(std::move(store), std::move(stream), std::move(part),
-                                       std::move(its));
+                                       family_, std::move(its));
   }
 
   Tensor make_buffer(int64_t elements, TensorOptions options) override {
@@ -170,6 +201,8 @@ class NcclGroup : public ProcessGroup {
     });
     return Tensor::from_storage(std::move(storage), {elements}, {1}, 0, options.dtype).zero_();
   }
+
+  void raise_if_failed() override { family_->raise_if_any("result of collectives"); }
 
   void abort(const std::string& reason) override { give_up(reason); }
 
@@ -302,6 +335,7 @@ class NcclGroup : public ProcessGroup {
   std::vector<std::shared_ptr<nccl::Buffer>> buffers_;  // longer than the communicator
   const std::unique_ptr<Communicator> communicator_;
   const std::shared_ptr<Failure> failure_;
+  const std::shared_ptr<Family> family_;
   StreamProgress progress_;
   Tensor word_;  // of barriers
   std::deque<Pending> pending_;
@@ -326,7 +360,7 @@ std::shared_ptr<ProcessGroup> make_nccl_group(std::shared_ptr<Store> store, int 
   auto stream = std::make_unique<OwnedStream>(device);
   auto communicator = Communicator::create(id, rank, size, label, options.timeout);
   return std::make_shared<NcclGroup>(std::move(store), std::move(stream), std::move(communicator),
-                                     std::move(options));
+                                     std::make_shared<Family>(), std::move(options));
 }
 
 }  // namespace plinth::distributed

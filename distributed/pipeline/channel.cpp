@@ -63,7 +63,7 @@ void Channel::send_header(const Tensors& tensors, int64_t note) {
 Channel::Header Channel::receive_header(Device device) {
   const Tensor received = Tensor::empty({kHeader}, {DType::Int64, device});
   from_->recv(received, 0).wait();
-  const Tensor values = received.to(Device{});
+  const Tensor values = from_->to_host(received);
   const int64_t* const value = values.data<int64_t>();
   Header header;
   header.note = value[0];

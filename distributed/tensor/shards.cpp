@@ -90,6 +90,7 @@ Tensor ParameterParts::gather(const Tensor& part, const ParameterCut& cut) const
       at += range.count;
     }
   }
+  group_->raise_if_failed();
   return whole.transpose(0, cut.dim).contiguous();
 }
 
@@ -238,6 +239,9 @@ double norm_over(const Tensors& tensors, Device device, const std::vector<Proces
     if (group) group->all_reduce(squares).wait();
   }
   const std::vector<double> sums = to_vector(squares);
+  for (ProcessGroup* group : groups) {
+    if (group) group->raise_if_failed();
+  }
   return std::sqrt(std::accumulate(sums.begin(), sums.end(), 0.0));
 }
 

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "core/error.h"
+#include "core/ops/factories.h"
 #include "core/stream.h"
 #include "distributed/nccl/library.h"
 #include "distributed/nccl/unique_id.h"
@@ -325,6 +326,32 @@ TEST_F(Nccl, WhatWorkInOrderThrowsFailsTheGroup) {
   const Work work = group->in_order([] { throw Error(ErrorKind::Argument, "sum", "is bad"); });
   EXPECT_THAT(error_of(ErrorKind::Argument, [&] { work.wait(); }), HasSubstr("is bad"));
   expect_failed(*group, HasSubstr("is bad"));
+}
+
+TEST_F(Nccl, WhatTheHostReadsAfterAFailureIsNoResult) {
+  const auto group =
+      make_first(std::make_shared<HashStore>(), {.timeout = std::chrono::seconds(10)});
+  auto part = group->split(0, 0, "part");
+  const Tensor x = count_up(4);
+  EXPECT_EQ(to_vector(group->to_host(x)), to_vector(x));
+  auto state = nccl::emulated_state();
+  state.all_reduces_left = 0;
+  nccl::set_emulated_state(state);
+  part->all_reduce(x).wait();  // the host goes on
+  const auto message = AllOf(HasSubstr("part"), HasSubstr("remote process exited"));
+  EXPECT_THAT(error_of(ErrorKind::Io, [&] { part->to_host(x); }), message);
+  // What other groups do with it is spoilt as well.
+  EXPECT_THAT(error_of(ErrorKind::Io, [&] { group->raise_if_failed(); }), message);
+  part.reset();
+  group->raise_if_failed();
+}
+
+TEST_F(Nccl, ADeviceThatFailedDoesNotEndTheProgramWithTheGroup) {
+  auto group = make_first(std::make_shared<HashStore>());
+  group->all_reduce(count_up(4));
+  cuda::emulated::set_failed(true);
+  group.reset();
+  cuda::emulated::set_failed(false);
 }
 
 TEST_F(Nccl, ACommunicatorThatCannotBeMade) {

@@ -16,13 +16,15 @@
 #include "core/ops/matmul.h"
 #include "core/ops/views.h"
 #include "core/stream.h"
+#include "distributed/nccl/nccl_group.h"
+#include "distributed/store/hash_store.h"
 #include "nn/optim/adamw.h"
 #include "nn/optim/groups.h"
 #include "nn/optim/lion.h"
 #include "nn/optim/muon.h"
 #include "nn/optim/sgd.h"
 #include "tests/core/io/temporary_directory.h"
-#include "tests/cuda/device.h"
+#include "tests/cuda/nccl_device.h"
 
 namespace plinth {
 namespace {
@@ -110,6 +112,29 @@ struct Training {
   nn::Schedule schedule{.kind = nn::ScheduleKind::Cosine, .peak = 0.05, .warmup = 3, .steps = 12};
   TrainerOptions options;
 };
+
+#ifdef PLINTH_EMULATE
+// Rank 0 of two. The other is gone when the step's losses are added up.
+TEST_F(DeviceTrainer, DoesNotUpdateByWhatAFailureOfRanksHasLeft) {
+  const auto store = std::make_shared<distributed::HashStore>();
+  store->set("here/1", "");
+  distributed::nccl::set_emulated_state({});
+  Training training(kDevice);
+  training.options.group =
+      distributed::make_nccl_group(store, 0, 2, kDevice, {.timeout = std::chrono::seconds(10)});
+  Trainer trainer(
+      training.model, [&](const Batch& batch) { return training.model.loss(batch); },
+      training.optimizer, training.schedule, training.data, training.options);
+  trainer.step();
+  const std::vector<double> weights = training.model.weights();
+  auto state = distributed::nccl::emulated_state();
+  state.all_reduces_left = 0;
+  distributed::nccl::set_emulated_state(state);
+  EXPECT_THAT([&] { trainer.step(); },
+              testing::ThrowsMessage<Error>(HasSubstr("remote process exited")));
+  EXPECT_EQ(training.model.weights(), weights);
+}
+#endif
 
 // All that a run leaves in its directory about a step.
 std::string files_of(const TemporaryDirectory& run, const char* step) {

@@ -48,7 +48,7 @@ std::vector<std::vector<double>> gather(const std::vector<double>& own, Device d
     const Tensor in = from_values(numbers, {std::ssize(numbers)}).to(device);
     const Tensor out = Tensor::empty({ranks * in.numel()}, in.options());
     group.all_gather(out, in).wait();
-    return to_vector(out);
+    return to_vector(group.to_host(out));
   };
   const std::vector<double> sizes = all_of({static_cast<double>(own.size())});
   std::vector<double> padded = own;
