@@ -88,12 +88,13 @@ void GradientShards::begin_micro_batch() {
     units_[u].missing = std::ssize(plan_.units()[u].parameters);
 }
 
-// A gradient is about to be added to this parameter's: its unit needs memory.
+// A gradient is about to be added to this parameter's: its unit needs memory. The host waits until
+// that of an earlier unit is free again: one that ran ahead of the device would take more and more.
 void GradientShards::reach(size_t parameter) {
   Unit& unit = units_[unit_of_[parameter]];
   if (!in_micro_batch_ || unit.memory.defined()) return;
   while (in_flight_.size() >= kInFlight) {
-    wait(in_flight_.front());
+    wait(in_flight_.front(), true);
     in_flight_.pop_front();
   }
   const ShardUnit& place = plan_.units()[unit_of_[parameter]];
@@ -137,7 +138,7 @@ void GradientShards::finish() {
   check(total_ > 0 && !in_micro_batch_ && round_ + 1 == count_, ErrorKind::Argument,
         "GradientShards", "finish() was called before the last micro-batch");
   const OpScope scope("wait_for_gradients", ScopeKind::Phase);
-  for (const Work& work : last_) wait(work);
+  for (const Work& work : last_) wait(work, false);
   in_flight_.clear();
   total_ = 0;
   for (Unit& unit : units_) {
@@ -149,9 +150,9 @@ void GradientShards::finish() {
   }
 }
 
-void GradientShards::wait(const Work& work) {
+void GradientShards::wait(const Work& work, bool on_host) {
   const auto start = std::chrono::steady_clock::now();
-  work.wait();
+  on_host ? work.wait_on_host() : work.wait();
   exposed_seconds_ +=
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }

@@ -97,7 +97,7 @@ class GradientShards {
   void add_remaining(Unit& unit, Operations& operations);
   void plan_replicas();
   Work exchange_replicas(size_t unit, const Work& own);
-  void wait(const Work& work);
+  void wait(const Work& work, bool on_host);
 
   ShardGroups groups_;
   const ShardPlan& plan_;

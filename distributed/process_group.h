@@ -41,6 +41,7 @@ class Work {
     virtual ~State() = default;
     virtual bool is_done() = 0;
     virtual void wait() = 0;
+    virtual void wait_on_host() { wait(); }
   };
 
   Work() = default;  // done
@@ -49,6 +50,11 @@ class Work {
   bool is_done() const { return !state_ || state_->is_done(); }
   void wait() const {
     if (state_) state_->wait();
+  }
+  // The same, and the host waits, too, on a GPU as well: once it returns the work is done, and the
+  // group no longer holds its tensors.
+  void wait_on_host() const {
+    if (state_) state_->wait_on_host();
   }
 
  private:

@@ -106,14 +106,39 @@ class Family {
   std::vector<std::shared_ptr<Failure>> members_;
 };
 
+// Tensors that the device may still read or write, in the order of the work.
+class HeldTensors {
+ public:
+  void hold(std::shared_ptr<Event> done, Tensors tensors) {
+    entries_.push_back({std::move(done), std::move(tensors)});
+  }
+  // Of those whose work is done, and of so many that no more than `most` remain.
+  void let_go(size_t most) {
+    if (entries_.size() > most) entries_[entries_.size() - most - 1].done->synchronize();
+    while (!entries_.empty() && entries_.front().done->is_done()) entries_.pop_front();
+  }
+
+ private:
+  struct Entry {
+    std::shared_ptr<Event> done;
+    Tensors tensors;
+  };
+  std::deque<Entry> entries_;
+};
+
+// Of the work that a call adds to.
+constexpr size_t kMostUnderWay = StreamProgress::kMarks - 1;
+
 class Enqueued : public Work::State {
  public:
   Enqueued(std::string what, Device device, std::shared_ptr<Event> done,
-           std::shared_ptr<Failure> failure, std::exception_ptr error)
+           std::shared_ptr<Failure> failure, const std::shared_ptr<HeldTensors>& held,
+           std::exception_ptr error)
       : what_(std::move(what)),
         device_(device),
         done_(std::move(done)),
-        failure_(std::move(failure)) {
+        failure_(std::move(failure)),
+        held_(held) {
     error_ = std::move(error);
   }
   bool is_done() override { return failure_->is_set() || done_->is_done(); }
@@ -122,13 +147,20 @@ class Enqueued : public Work::State {
     failure_->raise_if_set(what_);
     done_->hold_back(current_stream(device_));
   }
+  void wait_on_host() override {
+    wait();
+    done_->synchronize();
+    failure_->raise_if_set(what_);  // which may have ended the work
+    if (const auto held = held_.lock()) held->let_go(kMostUnderWay);
+  }
 
  private:
   const std::string what_;
   const Device device_;
   const std::shared_ptr<Event> done_;
   const std::shared_ptr<Failure> failure_;
-  std::exception_ptr error_;  // of this work itself
+  const std::weak_ptr<HeldTensors> held_;  // the group's
+  std::exception_ptr error_;               // of this work itself
 };
 
 class NcclGroup : public ProcessGroup {
@@ -221,11 +253,6 @@ class NcclGroup : public ProcessGroup {
   }
 
  private:
-  struct Pending {
-    std::shared_ptr<Event> done;
-    Tensors held;
-  };
-
   Device device() const { return stream_->get().device; }
   void* handle() const { return stream_->get().handle; }
 
@@ -239,7 +266,7 @@ class NcclGroup : public ProcessGroup {
       Event ready(device());
       ready.record(current_stream(device()));
       ready.hold_back(stream_->get());
-      if (!cuda::is_capturing(stream_->get())) let_go();
+      if (!cuda::is_capturing(stream_->get())) held_->let_go(kMostUnderWay);
       const StreamGuard guard(stream_->get());
       work();
       done->record(stream_->get());
@@ -248,15 +275,9 @@ class NcclGroup : public ProcessGroup {
       error = std::current_exception();
       give_up(thrown.what());
     }
-    pending_.push_back({done, std::move(held)});
+    held_->hold(done, std::move(held));
     return Work(std::make_shared<Enqueued>(std::move(what), device(), std::move(done), failure_,
-                                           std::move(error)));
-  }
-
-  // Of the tensors of work that is done.
-  void let_go() {
-    if (std::ssize(pending_) == StreamProgress::kMarks) pending_.front().done->synchronize();
-    while (!pending_.empty() && pending_.front().done->is_done()) pending_.pop_front();
+                                           held_, std::move(error)));
   }
 
   // The sum in float32, rounded at its end.
@@ -338,7 +359,7 @@ class NcclGroup : public ProcessGroup {
   const std::shared_ptr<Family> family_;
   StreamProgress progress_;
   Tensor word_;  // of barriers
-  std::deque<Pending> pending_;
+  const std::shared_ptr<HeldTensors> held_ = std::make_shared<HeldTensors>();
   std::shared_ptr<Event> last_;
   uint64_t splits_ = 0;
   uint64_t retired_ = 0;  // of the watchdog's thread

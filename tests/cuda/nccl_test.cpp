@@ -346,6 +346,26 @@ TEST_F(Nccl, WhatTheHostReadsAfterAFailureIsNoResult) {
   group->raise_if_failed();
 }
 
+TEST_F(Nccl, TheHostWaitsForWorkIfItIsTold) {
+  const auto group =
+      make_first(std::make_shared<HashStore>(), {.timeout = std::chrono::seconds(10)});
+  cuda::emulated::set_busy(true);
+  const Tensor x = count_up(4);
+  const int64_t before = x.use_count();
+  const Work work = group->all_reduce(x);
+  EXPECT_FALSE(work.is_done());
+  EXPECT_GT(x.use_count(), before);
+  work.wait_on_host();
+  EXPECT_TRUE(work.is_done());
+  EXPECT_EQ(x.use_count(), before);
+  auto state = nccl::emulated_state();
+  state.all_reduces_left = 0;
+  nccl::set_emulated_state(state);
+  const Work lost = group->all_reduce(x);
+  EXPECT_THAT(error_of(ErrorKind::Io, [&] { lost.wait_on_host(); }), HasSubstr("all_reduce #2"));
+  cuda::emulated::set_busy(false);
+}
+
 TEST_F(Nccl, ADeviceThatFailedDoesNotEndTheProgramWithTheGroup) {
   auto group = make_first(std::make_shared<HashStore>());
   group->all_reduce(count_up(4));

@@ -123,6 +123,29 @@ TEST_F(SharedGradients, OfRanksWithoutSlicesHaveTheSameMemory) {
   EXPECT_THAT(owned, testing::UnorderedElementsAre(0, 32));  // with zeros up to 64 bytes
 }
 
+// However far behind the device is.
+TEST_F(SharedGradients, TakeMemoryForAFewUnitsOnly) {
+  constexpr int64_t kUnits = 16, kElements = int64_t{1} << 18;
+  const auto group = make_nccl_group(std::make_shared<HashStore>(), 0, 1, kDevice);
+  Units units(group, kUnits, kElements);
+  synchronize(kDevice);
+  cuda::emulated::set_busy(true);
+  Allocator& memory = allocator(kDevice);
+  memory.reset_peak();
+  const int64_t before = memory.stats().allocated;
+  units.gradients->begin_step(1);
+  units.gradients->begin_micro_batch();
+  Tensor loss = zeros({}, {DType::Float32, kDevice});
+  for (const Tensor& parameter : units.parameters) loss = loss + sum(parameter);
+  loss.backward();
+  units.gradients->end_micro_batch();
+  units.gradients->finish();
+  const auto unit = static_cast<int64_t>(kElements * sizeof(float));
+  EXPECT_LE(memory.stats().peak_allocated - before, 6 * unit);
+  cuda::emulated::set_busy(false);
+  EXPECT_EQ(units.gradients->sums().select(0, 5).item(), 1);
+}
+
 #endif
 
 }  // namespace

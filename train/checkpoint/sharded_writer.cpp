@@ -68,7 +68,7 @@ void ShardedWriter::all_have_written() {
 void ShardedWriter::wait() {
   if (work_.valid()) work_.get();
   if (step_) {
-    group_->barrier().wait();
+    group_->barrier().wait_on_host();
     all_have_written();
     if (work_.valid()) work_.get();
   }
