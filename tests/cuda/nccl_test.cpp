@@ -366,6 +366,20 @@ TEST_F(Nccl, TheHostWaitsForWorkIfItIsTold) {
   cuda::emulated::set_busy(false);
 }
 
+TEST_F(Nccl, ACallDoesNotWaitForTheDevice) {
+  const auto group = make_first(std::make_shared<HashStore>());
+  cuda::emulated::set_busy(true);
+  const Tensor x = count_up(1);
+  auto* const late = static_cast<float*>(cuda::host_allocate(sizeof(float)));
+  *late = -1;
+  group->in_order([&] { cuda::copy(late, x.raw_data(), sizeof(float), current_stream(kDevice)); });
+  for (int i = 0; i < 3; ++i) group->all_reduce(x);
+  EXPECT_EQ(*late, -1);
+  synchronize(kDevice);
+  EXPECT_EQ(*late, 0);
+  cuda::host_free(late);
+}
+
 TEST_F(Nccl, ADeviceThatFailedDoesNotEndTheProgramWithTheGroup) {
   auto group = make_first(std::make_shared<HashStore>());
   group->all_reduce(count_up(4));
