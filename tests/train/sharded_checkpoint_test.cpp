@@ -252,6 +252,31 @@ TEST(ShardedCheckpointing, KeepsWhatIsWrittenBelowOneThatIsDamaged) {
   EXPECT_THAT(steps, testing::ElementsAre(7, 9));
 }
 
+// Each host has a directory of its own under that name.
+TEST(ShardedCheckpointing, IsAbsentWhereTheDirectoryIsNotShared) {
+  const TemporaryDirectory here;
+  const auto write = [&](ProcessGroup& world) {
+    const auto shared = std::shared_ptr<ProcessGroup>(&world, [](ProcessGroup*) {});
+    const fs::path run = here / std::to_string(world.rank());
+    fs::create_directory(run);
+    ShardedWriter writer(run, 2, shared);
+    CheckpointContents contents;
+    contents.step = 7;
+    contents.tensors[shard_file_name(world.rank(), 2)] = {{"parameter.w@0", zeros({4})}};
+    if (world.rank() == 0) {
+      ShardedIndex index;
+      index.files = 2;
+      index.shapes["w"] = {8};
+      contents.texts[ShardedCheckpoint::kIndex] = index.to_json();
+    }
+    writer.submit(std::move(contents), {});
+    writer.wait();
+  };
+  expect_error(ErrorKind::Io, "shard-00001-of-00002.safetensors: is missing",
+               [&] { distributed::run_ranks(2, [&](ProcessGroup& world) { write(world); }); });
+  EXPECT_TRUE(list_checkpoints(here / "0").empty());
+}
+
 class ShardedFiles : public testing::Test {
  protected:
   ShardedFiles() {

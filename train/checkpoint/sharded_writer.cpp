@@ -3,12 +3,14 @@
 #include <chrono>
 #include <utility>
 
+#include "core/error.h"
 #include "core/io/directory.h"
 #include "core/io/file.h"
 #include "core/io/safetensors.h"
 #include "models/tensor_files.h"
 #include "train/checkpoint/manifest.h"
 #include "train/checkpoint/run_directory.h"
+#include "train/checkpoint/sharded.h"
 
 namespace plinth {
 
@@ -24,6 +26,18 @@ void write_own(const fs::path& target, const CheckpointContents& contents) {
     write_manifest_entry(directory / name);
   }
   for (const auto& [name, text] : contents.texts) write_file_atomically(directory / name, text);
+}
+
+// All ranks have written, each where it finds the run's directory.
+void check_complete(const fs::path& directory, const fs::path& run) {
+  if (!ShardedCheckpoint::is_in(directory)) return;
+  const int64_t files = ShardedIndex::read(directory / ShardedCheckpoint::kIndex).files;
+  for (int64_t number = 0; number < files; ++number) {
+    const std::string name = shard_file_name(number, files);
+    check(fs::exists(directory / name), ErrorKind::Io, (directory / name).string(),
+          "is missing, which another rank has written; run.directory (", run.string(),
+          ") must lie where all ranks see it");
+  }
 }
 
 }  // namespace
@@ -77,6 +91,7 @@ void ShardedWriter::wait() {
 void ShardedWriter::commit(int64_t step, std::optional<int64_t> best_step) {
   const fs::path target = run_ / checkpoint_name(step);
   const fs::path shared = make_shared_partial(target);
+  check_complete(shared, run_);
   if (fs::exists(target)) remove_directory_atomically(target);
   AtomicDirectory directory(target, shared);
   write_manifest(directory.path());

@@ -17,7 +17,8 @@ namespace plinth {
 
 class ShardedWriter {
  public:
-  // All ranks have one, on a directory that all see. `damaged`: as CheckpointWriter's.
+  // All ranks have one, on a directory that all see: a checkpoint of which rank 0 does not find a
+  // file that shards.json counts is an Error(Io), and is none. `damaged`: as CheckpointWriter's.
   ShardedWriter(std::filesystem::path run, int64_t keep_last,
                 std::shared_ptr<distributed::ProcessGroup> group, std::set<int64_t> damaged = {});
   // Waits for what this rank writes; its error, if nobody has asked for it, is lost.
