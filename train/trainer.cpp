@@ -140,10 +140,11 @@ TrainResult Trainer::loop() {
     if (validates) result.validation_loss = validate();
     record(done, seconds, validates ? result.validation_loss : StepReport::kUnknown);
     if (is_due(options_.sample_every) || is_last) sample();
-    // Weights that may be spoilt are not worth the place of a good checkpoint.
+    // Weights that may be spoilt are not worth the place of a good checkpoint, unless validation
+    // has found them to be the best.
     const bool is_good = guard_.state().bad_in_a_row == 0;
     const bool is_best = options_.keep_best && best_step_ == step_;
-    if (is_good && (is_due(options_.checkpoint_every) || is_best)) save();
+    if (is_best || (is_good && is_due(options_.checkpoint_every))) save();
   }
   if (saved_step_ != step_) save();
   if (outputs_->writer) outputs_->writer->wait();

@@ -230,6 +230,21 @@ TEST(Trainer, KeepsTheBestWhereNoOtherCheckpointIsDue) {
   EXPECT_THAT(steps_in(directory.path()), ElementsAre(6, 20));
 }
 
+TEST(Trainer, KeepsTheBestAlsoWhereTheStepWasSkipped) {
+  const TemporaryDirectory directory;
+  TestRun run(directory.path());
+  run.options.checkpoint_every = 4;
+  run.options.keep_last = 1;
+  run.options.validate_every = 2;
+  run.options.keep_best = true;
+  run.data.spoils = [](int64_t sample) { return sample >= 8 * 5 && sample < 8 * 6; };
+  run.hooks.validate = [calls = 0]() mutable { return ++calls == 3 ? 0.5 : 1.0 + 0.1 * calls; };
+  const TrainResult result = run.train();
+  EXPECT_EQ(result.skipped_steps, 1);
+  EXPECT_EQ(result.best_step, 6);
+  EXPECT_THAT(steps_in(directory.path()), ElementsAre(6, 20));
+}
+
 TEST(Trainer, EndsWhereValidationHasFoundNothingBetterForLong) {
   const TemporaryDirectory directory;
   const auto begin = [&](TestRun& run) {
