@@ -3,6 +3,7 @@
 #include <map>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 #include "core/cuda/graph.h"
 #include "core/cuda/runtime.h"
@@ -52,11 +53,46 @@ void synchronize(Stream stream) {
   raise_index_fault(stream.device);
 }
 
+namespace {
+
+// Streams without an owner, for the next one. None is destroyed, since blocks of memory and what
+// libraries keep for a stream name it for as long as the process lives.
+class IdleStreams {
+ public:
+  Stream take(Device device) {
+    {
+      const std::lock_guard lock(mutex_);
+      std::vector<Stream>& idle = by_device_[device.index];
+      if (!idle.empty()) {
+        const Stream taken = idle.back();
+        idle.pop_back();
+        return taken;
+      }
+    }
+    return {device, cuda::stream_create(device)};
+  }
+  void give_back(Stream stream) {
+    const std::lock_guard lock(mutex_);
+    by_device_[stream.device.index].push_back(stream);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<int, std::vector<Stream>> by_device_;
+};
+
+IdleStreams& idle_streams() {
+  static auto* const all = new IdleStreams;
+  return *all;
+}
+
+}  // namespace
+
 OwnedStream::OwnedStream(Device device)
-    : stream_{device, device.is_cuda() ? cuda::stream_create(device) : nullptr} {}
+    : stream_(device.is_cuda() ? idle_streams().take(device) : Stream{device, nullptr}) {}
 
 OwnedStream::~OwnedStream() {
-  if (stream_.handle) cuda::stream_destroy(stream_);
+  if (stream_.handle) idle_streams().give_back(stream_);
 }
 
 StreamGuard::StreamGuard(Stream stream) : previous_(current_stream(stream.device)) {

@@ -18,7 +18,8 @@ Stream current_stream(Device device);
 void synchronize(Device device);
 void synchronize(Stream stream);
 
-// A stream of its own, for copies or communication beside the computation.
+// A stream of its own, for copies or communication beside the computation. The next owner of one
+// may find work of this one ahead of its own.
 class OwnedStream {
  public:
   explicit OwnedStream(Device device);

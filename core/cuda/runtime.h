@@ -30,6 +30,9 @@ std::string why_no_device();
 // Throws Error(Device) unless the device is one of device_count().
 void check_device(Device device);
 
+// Makes the device this thread's current one, which libraries that are called directly go by.
+void make_current(Device device);
+
 struct DeviceProperties {
   std::string name;
   int major = 0, minor = 0;  // compute capability
@@ -68,6 +71,8 @@ void fill_bytes(void* to, unsigned char value, size_t bytes, Stream stream);
 
 // ---- streams and events ----
 
+// OwnedStream and current_stream() are the way to use these: allocators keep a stream's blocks for
+// it, and must not find it destroyed.
 void* stream_create(Device device);
 void stream_destroy(Stream stream) noexcept;
 // Waits until all of the stream's work is done.

@@ -20,6 +20,9 @@ std::string why_no_device() {
 void check_device(Device device) {
   refuse(device);
 }
+void make_current(Device device) {
+  refuse(device);
+}
 const DeviceProperties& properties(Device device) {
   refuse(device);
 }

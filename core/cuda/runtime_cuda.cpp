@@ -84,6 +84,10 @@ void check_device(Device device) {
         device, ", but there are only ", device_count(), " CUDA devices");
 }
 
+void make_current(Device device) {
+  use(device);
+}
+
 const DeviceProperties& properties(Device device) {
   check_device(device);
   static std::mutex mutex;

@@ -201,7 +201,7 @@ class NcclGroup : public ProcessGroup {
 
   std::shared_ptr<ProcessGroup> split(int color, int key, const std::string& name) override {
     failure_->raise_if_set("split");
-    // First, since it makes the device this thread's current one.
+    cuda::make_current(device());  // which the communicator is of
     auto stream = std::make_unique<OwnedStream>(device());
     auto part = communicator_->split(color < 0 ? nccl::kNoColor : color, key);
     const uint64_t number = splits_++;
@@ -377,7 +377,7 @@ std::shared_ptr<ProcessGroup> make_nccl_group(std::shared_ptr<Store> store, int 
   const std::string label = label_of(options.name, rank, size);
   Board(store, rank, size).meet("here", label, options.timeout);
   const nccl::UniqueId id = nccl::exchange_unique_id(*store, rank, label, options.timeout);
-  // First, since it makes the device this thread's current one.
+  cuda::make_current(device);  // which the communicator is of
   auto stream = std::make_unique<OwnedStream>(device);
   auto communicator = Communicator::create(id, rank, size, label, options.timeout);
   return std::make_shared<NcclGroup>(std::move(store), std::move(stream), std::move(communicator),

@@ -108,6 +108,18 @@ TEST_F(CachingAllocator, AnotherStreamTakesABlockOnlyBehindWhatUsedIt) {
   give_back(again);
 }
 
+TEST_F(CachingAllocator, BlocksOutliveTheOwnerOfTheirStream) {
+  void* block = nullptr;
+  {
+    const OwnedStream other(kDevice);
+    block = allocate(30 * kMiB, other.get());
+    give_back(block);
+  }
+  void* const again = allocate(30 * kMiB);
+  EXPECT_EQ(again, block);
+  give_back(again);
+}
+
 TEST_F(CachingAllocator, KeepsABlockWhileAnotherStreamUsesIt) {
   const OwnedStream other(kDevice);
   void* const block = allocate(3000);

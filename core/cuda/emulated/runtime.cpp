@@ -48,7 +48,10 @@ Memory& memory() {
 StreamQueue& queue(Stream stream) {
   check_device(stream.device);
   if (stream.handle == nullptr) throw Error(ErrorKind::Cuda, "stream", "got none");
-  return *static_cast<StreamQueue*>(stream.handle);
+  auto* const work = static_cast<StreamQueue*>(stream.handle);
+  check(std::ranges::find(memory().streams, work) != memory().streams.end(), ErrorKind::Cuda,
+        "stream", "cudaErrorInvalidResourceHandle: got one that is destroyed");
+  return *work;
 }
 
 // The block of `blocks` that holds the address.
@@ -128,6 +131,10 @@ std::string why_no_device() {
 void check_device(Device device) {
   check(device.is_cuda() && device.index == 0, ErrorKind::Device, "device", "got ", device,
         ", but there is only cuda:0");
+}
+
+void make_current(Device device) {
+  check_device(device);
 }
 
 const DeviceProperties& properties(Device device) {
