@@ -142,7 +142,11 @@ void* device_allocate(Device device, size_t bytes) {
 }
 
 void device_free(Device device, void* memory) noexcept {
-  cudaSetDevice(device.index);
+  try {
+    use(device);  // and not past it: it knows which device is the thread's
+  } catch (const Error&) {
+    // A device that failed has told whoever waits for it.
+  }
   cudaFree(memory);
 }
 
