@@ -230,13 +230,26 @@ std::vector<GradientPart> gradient_parts(const nn::FlatGradients& gradients,
   return parts;
 }
 
+namespace {
+
+// In the order of ranks: ranks of other groups that have the same parts then have the same sum,
+// where a backend's all_reduce may add in an order of its own in each group.
+void add_up(const Tensor& own, ProcessGroup& group) {
+  const Tensor all = Tensor::empty({group.size(), own.numel()}, own.options());
+  group.all_gather(all, own.reshape({1, own.numel()})).wait();
+  Tensor(own).copy_(all.select(0, 0));
+  for (int rank = 1; rank < group.size(); ++rank) Tensor(own).add_(all.select(0, rank));
+}
+
+}  // namespace
+
 double norm_over(const Tensors& tensors, Device device, const std::vector<ProcessGroup*>& groups) {
   const OpScope scope("grad_norm");
   const NoGradGuard no_grad;
   const Tensor squares =
       tensors.empty() ? zeros({4}, {DType::Float64, device}) : nn::sums_of_squares(tensors);
   for (ProcessGroup* group : groups) {
-    if (group) group->all_reduce(squares).wait();
+    if (group) add_up(squares, *group);
   }
   const std::vector<double> sums = to_vector(squares);
   for (ProcessGroup* group : groups) {

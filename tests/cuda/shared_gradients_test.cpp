@@ -146,6 +146,18 @@ TEST_F(SharedGradients, TakeMemoryForAFewUnitsOnly) {
   EXPECT_EQ(units.gradients->sums().select(0, 5).item(), 1);
 }
 
+TEST_F(SharedGradients, HaveANormInTheOrderOfRanks) {
+  double norm = 0;
+  std::vector<std::string> calls;
+  told_by(0, [&](const std::shared_ptr<ProcessGroup>& group) {
+    norm = norm_over({ones({8}, {DType::Float32, kDevice})}, kDevice, {group.get(), nullptr});
+    calls = nccl::emulated_state().calls;
+  });
+  EXPECT_EQ(norm, 4);
+  // Not ncclAllReduce, whose order groups do not share.
+  EXPECT_EQ(calls.back(), "ncclAllGather float64 4");
+}
+
 #endif
 
 }  // namespace
