@@ -63,16 +63,20 @@ std::string read_beside(const std::filesystem::path& path) {
   return std::filesystem::exists(path) ? read_text_file(path, kMostFileBytes) : "";
 }
 
-// The first of the folder's small files that says something.
+// Each from the first of the folder's small files that names it: BERT's name no end-of-text token,
+// but one that pads.
 TokenRoles read_roles(const std::filesystem::path& folder) {
+  TokenRoles roles;
   for (const char* file : {"tokenizer_config.json", "special_tokens_map.json"}) {
     const std::filesystem::path path = folder / file;
     const std::string text = read_beside(path);
     if (text.empty()) continue;
-    TokenRoles roles = parse_token_roles(text, path.string());
-    if (!roles.eos.empty()) return roles;
+    const TokenRoles named = parse_token_roles(text, path.string());
+    for (const auto role : {&TokenRoles::eos, &TokenRoles::bos, &TokenRoles::pad}) {
+      if ((roles.*role).empty()) roles.*role = named.*role;
+    }
   }
-  return {};
+  return roles;
 }
 
 // Without the white space at its ends.
@@ -468,7 +472,7 @@ std::optional<int32_t> Tokenizer::bos_id() const {
   return state_->first_of({state_->roles.bos});
 }
 std::optional<int32_t> Tokenizer::pad_id() const {
-  return state_->first_of({state_->roles.pad});
+  return state_->first_of({state_->roles.pad, state_->word_piece ? "[PAD]" : ""});
 }
 
 }  // namespace plinth

@@ -73,7 +73,8 @@ class Tokenizer {
  public:
   // Reads a tokenizer.json or a SentencePiece .model, or a folder with the first that there is of
   // tokenizer.json, tokenizer.model, spiece.model, vocab.txt, and vocab.json with merges.txt.
-  // Beside it, tokenizer_config.json or special_tokens_map.json may name the end-of-text token.
+  // Beside it, tokenizer_config.json or special_tokens_map.json may name the tokens that end, begin
+  // and pad texts: of each the first file that does counts.
   // Throws Error(Io) or Error(Format) naming the file.
   static Tokenizer load(const std::filesystem::path& path);
 
@@ -139,7 +140,7 @@ class Tokenizer {
   // <|end_of_text|>, </s>, <eos>, [SEP].
   std::optional<int32_t> eos_id() const;
   std::optional<int32_t> bos_id() const;
-  std::optional<int32_t> pad_id() const;
+  std::optional<int32_t> pad_id() const;  // of word pieces else [PAD]
 
  private:
   struct State;

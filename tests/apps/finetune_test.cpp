@@ -139,7 +139,8 @@ TEST(Finetune, GoesOnWithTheSameBitsAfterASignal) {
   EXPECT_EQ(stopped.status, 130) << stopped.output;
   EXPECT_FALSE(fs::exists(here / "run/model"));
   expect_success(here.finetune({"--resume"}));
-  for (const char* file : {"model/model.safetensors", "step-000060/optimizer.safetensors"})
+  for (const char* file : {"model/model.safetensors", "step-000060/optimizer.safetensors",
+                           "step-000060/tokenizer_config.json"})
     EXPECT_EQ(read_text_file(here / "run" / file), read_text_file(here / "whole" / file)) << file;
 
   expect_one_line(here.finetune({"--resume", "optimizer.lr=0.1"}), 2, "optimizer.lr was");

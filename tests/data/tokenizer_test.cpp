@@ -164,6 +164,10 @@ TEST(Tokenizer, ReadsRolesFromTheFilesBesideIt) {
                         R"({"eos_token": "<|begin_of_text|>", "pad_token": "<pad>"})");
   EXPECT_EQ(Tokenizer::load(dir.path()).eos_id(), 0);
   EXPECT_EQ(Tokenizer::load(dir.path()).pad_id(), 1300);
+  EXPECT_EQ(Tokenizer::load(dir.path()).bos_id(), 0);  // which the other file names
+  write_file_atomically(dir / "tokenizer_config.json", R"({"pad_token": "<|end_of_text|>"})");
+  EXPECT_EQ(Tokenizer::load(dir.path()).pad_id(), 1);
+  EXPECT_EQ(Tokenizer::load(dir.path()).eos_id(), 1300);
 }
 
 TEST(Tokenizer, LoadErrorsNameTheFile) {

@@ -143,6 +143,7 @@ TEST(WordPiece, SavesWhatOthersRead) {
   EXPECT_EQ(roles["mask_token"], "[MASK]");
   EXPECT_EQ(roles["cls_token"], "[CLS]");
   EXPECT_EQ(roles["sep_token"], "[SEP]");
+  EXPECT_EQ(roles["pad_token"], "[PAD]");
   const Tokenizer again = Tokenizer::load(copy.path());
   EXPECT_EQ(again.eos_id(), again.id("[SEP]"));
   EXPECT_EQ(again.encode("Hello", {.allow_special = false, .add_special = true}),

@@ -72,8 +72,9 @@ bool BertFinetuneTask::is_trunk(std::string_view parameter) const {
 }
 
 std::map<std::string, std::string> BertFinetuneTask::texts() const {
-  return {{"config.json", model_->config_json(model_->parameters()[0].dtype())},
-          {"tokenizer.json", tokenizer_->to_json()}};
+  std::map<std::string, std::string> texts = tokenizer_->files();
+  texts["config.json"] = model_->config_json(model_->parameters()[0].dtype());
+  return texts;
 }
 
 void BertFinetuneTask::save(const std::filesystem::path& directory) const {
