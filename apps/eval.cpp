@@ -30,6 +30,7 @@ struct EvalArguments {
   EvaluationOptions options;
   TaskOptions task;
   int64_t mask_token = -1;
+  bool no_begin_token = false;
   bool average = false;
   DeviceOptions device;
   ProfileOptions profile;
@@ -38,11 +39,10 @@ struct EvalArguments {
   std::vector<CLI::Option*> of_texts, of_tasks;  // what only one of the two kinds of model takes
 };
 
-std::vector<int32_t> tokens_of(const fs::path& text, const Tokenizer& tokenizer) {
+std::vector<int32_t> tokens_of(const fs::path& text, const Tokenizer& tokenizer, bool begins) {
   const MappedFile file(text);
-  std::vector<int32_t> ids = tokenizer.encode(text_of(file.bytes()));
-  check(!ids.empty(), ErrorKind::Format, text.string(), "is empty");
-  return ids;
+  check(!file.bytes().empty(), ErrorKind::Format, text.string(), "is empty");
+  return tokens_to_read(tokenizer, text_of(file.bytes()), begins);
 }
 
 void report(const EvalArguments& arguments, const Evaluation& result) {
@@ -125,10 +125,14 @@ void run(EvalArguments& arguments) {
   if (!model->info().causal)
     arguments.options.masker = &masker.emplace(masking_options(
         arguments.options.tokenizer, model->info().vocab_size, arguments.mask_token));
+  check(!arguments.no_begin_token || (!arguments.text.empty() && !masker), ErrorKind::Argument,
+        "--no-begin-token", "does nothing but for a --text of a model that continues texts");
   ProfiledRun profiled(arguments.profile, "evaluate_batch");
   Evaluation result;
   if (!arguments.text.empty()) {
-    result = evaluate(*model, tokens_of(arguments.text, *tokenizer), arguments.options);
+    // A masker puts its own tokens around each window.
+    const bool begins = !masker && !arguments.no_begin_token;
+    result = evaluate(*model, tokens_of(arguments.text, *tokenizer, begins), arguments.options);
   } else {
     const TokenDataset data = TokenDataset::open(arguments.data);
     data.validate(model->info().vocab_size);
@@ -147,6 +151,7 @@ void add_text_options(CLI::App& command, EvalArguments& arguments) {
   EvaluationOptions& options = arguments.options;
   add(command.add_option("--tokenizer", arguments.tokenizer,
                          "folder with tokenizer.json, if not the model's"));
+  add(add_begin_option(command, arguments.no_begin_token));
   add(command.add_option("--context", options.context, "tokens of a window; 0: the model's"))
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();

@@ -23,6 +23,7 @@ struct GenerateArguments {
   GenerateOptions options;
   bool no_cache = false;
   bool ignore_stop = false;
+  bool no_begin_token = false;
   bool average = false;
   DeviceOptions device;
   ProfileOptions profile;
@@ -39,7 +40,8 @@ void run(GenerateArguments& arguments) {
   const Tokenizer tokenizer = load_tokenizer(arguments.tokenizer, directory);
   const std::unique_ptr<LanguageModel> model = load_model(directory, arguments.average);
   model->to(device);
-  const std::vector<int32_t> prompt = tokenizer.encode(arguments.prompt);
+  const std::vector<int32_t> prompt =
+      tokens_to_read(tokenizer, arguments.prompt, !arguments.no_begin_token);
   check(!prompt.empty(), ErrorKind::Argument, "--prompt", "is empty, takes at least one character");
   arguments.options.use_cache = !arguments.no_cache;
   if (!arguments.ignore_stop) arguments.options.stop_token = tokenizer.eos_id();
@@ -64,6 +66,7 @@ void add_generate(CLI::App& program) {
   command->add_option("--prompt", arguments->prompt, "how the text starts");
   command->add_option("--tokenizer", arguments->tokenizer,
                       "folder with tokenizer.json, if not the model's");
+  add_begin_option(*command, arguments->no_begin_token);
   command->add_option("--tokens", arguments->options.max_tokens, "the most tokens to add")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();

@@ -1,5 +1,7 @@
 #include "apps/model_directory.h"
 
+#include <CLI/CLI.hpp>
+
 #include "apps/cli.h"
 #include "core/error.h"
 #include "models/tensor_files.h"
@@ -34,6 +36,20 @@ Tokenizer load_tokenizer(const std::string& named, const fs::path& model_directo
   check(Tokenizer::is_in(model_directory), ErrorKind::Io, model_directory.string(),
         "holds no tokenizer.json; --tokenizer names a folder that does");
   return Tokenizer::load(model_directory);
+}
+
+std::vector<int32_t> tokens_to_read(const Tokenizer& tokenizer, std::string_view text,
+                                    bool begins) {
+  std::vector<int32_t> ids = tokenizer.encode(text);
+  const std::vector<int32_t>& before = tokenizer.tokens_before();
+  if (begins) ids.insert(ids.begin(), before.begin(), before.end());
+  return ids;
+}
+
+CLI::Option* add_begin_option(CLI::App& command, bool& no_begin_token) {
+  return command.add_flag(
+      "--no-begin-token", no_begin_token,
+      "leave out what the tokenizer puts before a text (<|begin_of_text|>, <s>)");
 }
 
 }  // namespace plinth::apps

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include "tests/apps/plinth_program.h"
 #include "tests/fixtures.h"
 
@@ -73,6 +75,43 @@ TEST(Plinth, PretrainsAMaskedLanguageModel) {
   refused(here.run({"eval", "run", "--text", "text.txt"}), "the tokenizer has no [MASK]");
   refused(here.pretrain({"model.type=bert", "masking.token=310", "run.directory=other"}),
           "sample.every: got");
+}
+
+// What a tokenizer's post-processor puts before texts stands before those that are read, unless it
+// is left out.
+TEST(Plinth, ReadsTextsBehindTheTokenizersBeginning) {
+  const Workplace here;
+  ASSERT_EQ(here.pretrain({"train.steps=2"}).status, 0);
+  nlohmann::json tokenizer =
+      nlohmann::json::parse(read_text_file(here / "run/step-000002/tokenizer.json"));
+  tokenizer["post_processor"] = nlohmann::json::parse(R"({"type": "TemplateProcessing",
+      "single": [{"SpecialToken": {"id": "<|endoftext|>", "type_id": 0}},
+                 {"Sequence": {"id": "A", "type_id": 0}},
+                 {"SpecialToken": {"id": "<|endoftext|>", "type_id": 0}}],
+      "pair": [], "special_tokens": {"<|endoftext|>":
+          {"id": "<|endoftext|>", "ids": [0], "tokens": ["<|endoftext|>"]}}})");
+  std::filesystem::create_directory(here / "begins");
+  write_file_atomically(here / "begins/tokenizer.json", tokenizer.dump());
+  const auto evaluated = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {"eval", "run", "--text", "text.txt", "--json", "--threads", "1"});
+    const Outcome outcome = here.run(more);
+    EXPECT_EQ(outcome.status, 0) << outcome.errors;
+    return nlohmann::json::parse(outcome.output);
+  };
+  const nlohmann::json plain = evaluated({}), begun = evaluated({"--tokenizer", "begins"});
+  EXPECT_EQ(begun["tokens"].get<int>(), plain["tokens"].get<int>() + 1);
+  EXPECT_EQ(evaluated({"--no-begin-token"}), plain);
+  EXPECT_EQ(evaluated({"--tokenizer", "begins", "--no-begin-token"}), plain);
+
+  const auto generated = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {"generate", "run", "--tokens", "4", "--threads", "1", "--prompt"});
+    return here.run(more);
+  };
+  EXPECT_EQ(generated({"a dog", "--tokenizer", "begins", "--no-begin-token"}).output,
+            generated({"a dog"}).output);
+  EXPECT_EQ(generated({"", "--tokenizer", "begins"}).status, 0);
+  expect_one_line(generated({"", "--tokenizer", "begins", "--no-begin-token"}), 2,
+                  "--prompt: is empty");
 }
 
 TEST(Plinth, PretrainsGeneratesEvaluatesAndInspects) {
