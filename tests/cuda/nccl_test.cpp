@@ -383,6 +383,7 @@ TEST_F(Nccl, ACallDoesNotWaitForTheDevice) {
 TEST_F(Nccl, ADeviceThatFailedDoesNotEndTheProgramWithTheGroup) {
   auto group = make_first(std::make_shared<HashStore>());
   group->all_reduce(count_up(4));
+  synchronize(kDevice);  // a device that failed would not write to what is freed now
   cuda::emulated::set_failed(true);
   group.reset();
   cuda::emulated::set_failed(false);
