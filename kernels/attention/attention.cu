@@ -61,19 +61,22 @@ const char* functor_obstacle(const AttentionDesc& d, bool backward) {
   return nullptr;
 }
 
+bool has_wgmma() {
+  return device::device_limits().capability == 90;
+}
+
 // The forward pass reads q, k, v and writes out; the backward pass reads these and more.
 template <class T>
 AttentionPath path_of(const AttentionDesc& d, bool backward, const attention::Gradients<T>& x) {
   AttentionPath path;
   if constexpr (sizeof(T) == 2) {
-    const int capability = device::device_limits().capability;
     const char* obstacle = backward ? attention::hopper_backward_obstacle(d, x)
                                     : attention::hopper_obstacle(d, x.q, x.k, x.v, x.out);
     if (obstacle == nullptr) obstacle = functor_obstacle(d, backward);
-    if (capability != 90) obstacle = "the GPU has no wgmma of sm_90a";
+    if (!has_wgmma()) obstacle = "the GPU has no wgmma of sm_90a";
     if (obstacle == nullptr) return {AttentionKernel::Hopper, "the fastest here"};
     path = {AttentionKernel::TensorCore, obstacle};
-    if (capability < 80) {
+    if (device::device_limits().capability < 80) {
       return {AttentionKernel::Plain, "the GPU has no mma of bfloat16 (sm_80)"};
     }
   }
@@ -84,17 +87,25 @@ AttentionPath path_of(const AttentionDesc& d, bool backward, const attention::Gr
   return path;
 }
 
+// What a call of a 16-bit type takes in place of the GPU's fastest kernel; null if it takes that.
+const char* slow_kernel(const AttentionPath& path) {
+  if (path.kernel == AttentionKernel::Plain)
+    return "a plain kernel, which is many times slower than one on tensor cores";
+  if (path.kernel == AttentionKernel::TensorCore && has_wgmma())
+    return "a kernel of mma.sync, which is slower than one of wgmma";
+  return nullptr;
+}
+
 // A slow path is not taken in silence: the first call for a reason says so.
-void tell_once(const AttentionPath& path, int64_t queries) {
-  if (path.kernel != AttentionKernel::Plain || queries == 0) return;
+void tell_once(const AttentionPath& path, const AttentionDesc& d) {
+  const char* const slow = slow_kernel(path);
+  if (slow == nullptr || attention::nothing_to_do(d)) return;
+  const std::string line = std::string(slow) + ": " + path.why;
   static std::mutex mutex;
   static std::set<std::string> told;
   const std::lock_guard lock(mutex);
-  if (!told.insert(path.why).second) return;
-  std::fprintf(stderr,
-               "plinth: attention on the GPU takes a plain kernel, which is many times slower than "
-               "one on tensor cores: %s\n",
-               path.why.c_str());
+  if (!told.insert(line).second) return;
+  std::fprintf(stderr, "plinth: attention on the GPU takes %s\n", line.c_str());
 }
 
 }  // namespace
@@ -115,7 +126,7 @@ void attention_forward(void* stream, const AttentionDesc& d, const T* q, const T
   const AttentionPath path = path_of<T>(
       d, false,
       {.dout = nullptr, .q = q, .k = k, .v = v, .out = out, .dq = {}, .dk = {}, .dv = {}});
-  if constexpr (sizeof(T) == 2) tell_once(path, d.q_len);
+  if constexpr (sizeof(T) == 2) tell_once(path, d);
   const AttentionKernels<T> kernels = kernels_of<T>(d);
   if (path.kernel == AttentionKernel::Hopper)
     return kernels.hopper_forward(s, d, q, k, v, out, lse, workspace);
@@ -154,7 +165,7 @@ void attention_backward(void* stream, const AttentionDesc& d, const T* dout, con
   const AttentionPath path = path_of<T>(d, true, operands);
   if (path.kernel != AttentionKernel::Hopper || d.dbias || d.dsinks)
     attention::row_deltas<T>(s, d, dout, out, delta);
-  if constexpr (sizeof(T) == 2) tell_once(path, d.q_len);
+  if constexpr (sizeof(T) == 2) tell_once(path, d);
   const AttentionKernels<T> kernels = kernels_of<T>(d);
   if (path.kernel == AttentionKernel::Hopper) {
     kernels.hopper_backward(s, d, operands, lse,

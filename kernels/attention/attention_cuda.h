@@ -4,13 +4,14 @@
 // and so are those of the description. attention_path() says which kernel serves a call, and why:
 //
 //   plain/        every head dimension up to 256, layout and float type, in ordinary arithmetic:
-//   the
-//                 reference for the others, and what runs where those do not fit, with a line on
-//                 stderr that says why
+//                 the reference for the others, and what runs where those do not fit
 //   tensor_core/  bfloat16 and float16 by mma.sync, from sm_80 on
 //   hopper/       bfloat16 and float16 by TMA and wgmma, on sm_90a
 //   decode/       few queries to many keys, forward: splits of the keys, each read once for all
 //                 query heads that share it
+//
+// Where plain/ serves 16-bit types, or tensor_core/ a GPU that has hopper/, the first call for a
+// reason writes it to stderr.
 //
 // A functor (desc.custom) has its own hopper/, tensor_core/ and plain/, compiled with it by
 // custom_cuda.cuh.

@@ -402,6 +402,31 @@ TEST(AttentionCustomKernel, ThePathIsThatOfTheFunctor) {
   EXPECT_EQ(path(false).why, "the functor is not compiled for sm_90a");
 }
 
+TEST(AttentionCustomKernel, AReasonNotToTakeHopperIsToldOnce) {
+  Custom<BFloat16, Masked> problem(remainders(64), {Mask::All});
+  CustomKernels without = *KernelsOf<Masked>::kernels();
+  without.has_hopper_code = [] { return false; };
+  cpu::CustomScore score = problem.custom.score();
+  score.on_cuda = &without;
+  Buffer<BFloat16> out(problem.d.batch * problem.d.out.batch);
+  Buffer<float> lse(problem.rows);
+  const auto told = [&](const AttentionDesc& d) {
+    testing::internal::CaptureStderr();
+    attention_forward<BFloat16>(nullptr, d, problem.q.data(), problem.k.data(), problem.v.data(),
+                                out.data(), lse.data());
+    return testing::internal::GetCapturedStderr();
+  };
+  AttentionDesc d = problem.d;
+  EXPECT_EQ(told(d), "");
+  d.custom = &score;
+  EXPECT_EQ(told(d),
+            "plinth: attention on the GPU takes a kernel of mma.sync, which is slower than one of "
+            "wgmma: the functor is not compiled for sm_90a\n");
+  EXPECT_EQ(told(d), "");
+  d.custom = nullptr, d.kv_len = 0;
+  EXPECT_EQ(told(d), "");
+}
+
 TEST(AttentionCustomKernel, TellsForWhatItIsCompiled) {
   cpu::CustomScore score;
   score.on_cuda = KernelsOf<Masked>::kernels();

@@ -7,8 +7,7 @@ const char* hopper_obstacle(const AttentionDesc& d, const T* q, const T* k, cons
   if (d.head_dim > 256) return "head_dim is beyond 256";
   if (d.head_dim % 8 != 0) return "head_dim is no multiple of 8";
   if (d.q_len >= kFar || d.kv_len >= kFar) return "a sequence has 2^30 rows or more";
-  if (d.q_len == 0 || d.kv_len == 0 || d.batch == 0 || d.heads == 0)
-    return "there is nothing to do";
+  if (nothing_to_do(d)) return "there is nothing to do";
   if (!mappable(q, d.q) || !mappable(k, d.k) || !mappable(v, d.v) || !mappable(out, d.out))
     return "rows are not whole vectors of 16 bytes";
   return nullptr;

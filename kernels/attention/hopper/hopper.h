@@ -12,6 +12,11 @@
 
 namespace plinth::kernels::cuda::attention {
 
+// Whether a call has no pair of a query and a key.
+inline bool nothing_to_do(const AttentionDesc& desc) {
+  return desc.q_len == 0 || desc.kv_len == 0 || desc.batch == 0 || desc.heads == 0;
+}
+
 // Why these kernels do not take a call; null if they do. Whether the device has
 // such instructions is left to the caller.
 template <class T>
