@@ -119,6 +119,7 @@ void check_offsets_of_map(const CustomScore& custom, const AttentionDesc& d, std
   const auto kind = [](bool sequences) { return sequences ? "packed sequences" : "a batch"; };
   check(packed == made_packed, ErrorKind::Argument, op, "custom was made for ", kind(made_packed),
         ", expected ", kind(packed));
+  if (!packed) return;
   for (size_t s = 0; s < custom.cu_seqlens_q.size(); ++s) {
     const int64_t made_q = custom.cu_seqlens_q[s], made_k = custom.cu_seqlens_k[s];
     check(made_q == d.cu_seqlens_q[s] && made_k == d.cu_seqlens_k[s], ErrorKind::Argument, op,
