@@ -422,7 +422,7 @@ struct ForwardConsumer {
       for (int i = 0; i < Tile::kConsumers; ++i) q.advance();
     }
     // Nobody waits for the place any more, but shared memory is gone with the block.
-    if (thread_index() % 128 == 0) bulk_wait_read<0>();
+    if (Tile::kQueryStages > 1 && thread_index() % 128 == 0) bulk_wait_read<0>();
   }
 };
 
