@@ -169,7 +169,8 @@ void write_gguf(const Source& source, const ConvertArguments& arguments) {
   const std::string dtype = arguments.dtype.empty() ? "float32" : arguments.dtype;
   check(kGgufTypes.contains(dtype), ErrorKind::Argument, "--dtype", "got ", dtype,
         ", a GGUF file takes float32, bfloat16, float16 or q8_0");
-  const LanguageModel& model = language_model(source, arguments.out);
+  const fs::path out = arguments.out;
+  const LanguageModel& model = language_model(source, out);
   save_gguf(model, tokenizer_fields(source, model.info().vocab_size), kGgufTypes.at(dtype),
             arguments.out);
 }
