@@ -93,7 +93,7 @@ sanitize() {
   PLINTH_CUDA_ALLOCATOR=direct scripts/gtest_batches.py --batch 30 --timeout 120 --json "$out/$1.json" \
     --under "compute-sanitizer --tool $1$more --error-exitcode 1" \
     "$build/tests/ops_gpu_tests:Gpu/*:-*FiniteDifferences*:*SecondDerivatives*:*BadArguments*$less" \
-    "$build/tests/cuda_tests:-DeviceProgram*:CachingAllocator*:*Graph*:DeviceTrainer*$less"
+    "$build/tests/cuda_tests:-DeviceProgram*:CachingAllocator*:*Graph*:CapturedLoss*:DeviceTrainer*$less"
 }
 part_memcheck() { sanitize memcheck; }
 part_racecheck() { sanitize racecheck; }
