@@ -1,7 +1,12 @@
 #include <gtest/gtest.h>
 
+#include <map>
 #include <memory>
+#include <numeric>
+#include <utility>
+#include <vector>
 
+#include "kernels/attention/hopper/backward_tile.cuh"
 #include "tests/emulator/attention_kernels.h"
 #include "tests/emulator/attention_mutations.h"
 
@@ -108,6 +113,44 @@ TEST(AttentionHopper, SameBitsWhateverStandsBesideARow) {
   expect_same_bits_alone(hopper<BFloat16>(), kLongPacked, 1);
   expect_same_bits_alone(hopper<BFloat16>(), kWidePacked, 1);
   expect_same_bits_alone(hopper<BFloat16>(), kWidePadded, 0);
+}
+
+// ---- the order of the backward kernel's work ----
+
+using attention::KeyOrder;
+using attention::KeySchedule;
+
+// Every tile of keys of every problem and head once, and a problem's in the order of their turns:
+// from the last one on, where it is Ascending from the first.
+TEST(AttentionHopper, TakesAllTilesOfKeysInTheOrderOfTheirTurns) {
+  for (int heads : {1, 2, 3, 5, 8}) {
+    for (int problems : {1, 2, 3}) {
+      for (int tiles_each : {1, 2, 5}) {
+        for (int together : {0, 1, 2, 4, 100}) {
+          const KeySchedule schedule{.tiles = problems * tiles_each,
+                                     .count = heads * problems * tiles_each,
+                                     .heads = heads,
+                                     .problems = problems,
+                                     .together = together};
+          std::map<std::pair<int, int>, std::vector<int>> taken;  // by head and problem
+          for (int number = 0; number < schedule.count; ++number) {
+            const KeySchedule::Place at = schedule.place(number);
+            taken[{at.head, at.tile / tiles_each}].push_back(at.tile % tiles_each);
+          }
+          std::vector<int> ascending(static_cast<size_t>(tiles_each));
+          std::iota(ascending.begin(), ascending.end(), 0);
+          const std::vector<int> descending(ascending.rbegin(), ascending.rend());
+          ASSERT_EQ(taken.size(), static_cast<size_t>(heads * problems));
+          for (const auto& [problem, tiles] : taken) {
+            const bool ascends = schedule.order(problem.first, tiles_each) == KeyOrder::Ascending;
+            EXPECT_EQ(ascends, together > 0 && problem.first % 2 == 1);
+            EXPECT_EQ(tiles, ascends ? ascending : descending)
+                << heads << " heads, " << problems << " problems, " << together << " together";
+          }
+        }
+      }
+    }
+  }
 }
 
 // ---- what happens without one barrier, wait, fence, commit or arrival ----

@@ -346,8 +346,8 @@ struct BackwardConsumer {
       const auto place = Numbers::Place::after(works);
       Numbers::wait(place);
       const int32_t number = Numbers::tile(place)[0];
-      if (number >= a.count) return;
-      const Work t(a.desc, a.lengths, a.shifted, a.tiles, number);
+      if (number >= a.schedule.count) return;
+      const Work t(a.desc, a.lengths, a.schedule, number);
       Keys::wait(key_place());
       Values::wait(key_place());
       clear_keys(t);
@@ -366,7 +366,7 @@ struct BackwardConsumer {
   }
   // The work made again: what the loop does not need would take registers there.
   PLINTH_DEVICE Work again(int32_t number) const {
-    return Work(a.desc, a.lengths, a.shifted, a.tiles, not_ahead(number));
+    return Work(a.desc, a.lengths, a.schedule, not_ahead(number));
   }
 
   // Calls f(work, rows of keys and of values, dk, dv) for each piece of work, and writes what it

@@ -18,11 +18,22 @@ void with_backward_columns(int64_t head_dim, F f) {
 }
 
 template <class Rule>
-ShiftedLimit shifted_limit(const AttentionDesc& d, int64_t keys) {
-  const int32_t most = device_limits().multiprocessors;
-  const bool all = !d.causal && d.window == 0 && !Rule::kMasks;
-  const bool any = d.kv_lengths || d.cu_seqlens_k || ceil_div(d.kv_len, keys) <= most;
-  return {all && any ? most : 0};
+KeySchedule key_schedule(const AttentionDesc& d, int64_t keys) {
+  const int32_t blocks = device_limits().multiprocessors;
+  const bool packed = d.cu_seqlens_k != nullptr;
+  const int64_t tiles = tiles_of(d, d.kv_len, keys), tiles_each = ceil_div(d.kv_len, keys);
+  KeySchedule s;
+  s.tiles = static_cast<int32_t>(tiles);
+  s.heads = static_cast<int32_t>(d.kv_heads);
+  s.count = s.tiles * s.heads;
+  if (Rule::kMasks) return s;
+  if (!d.causal && d.window == 0 && (d.kv_lengths || packed || tiles_each <= blocks))
+    s.shifted_limit = blocks;
+  if (d.causal && !packed && tiles > 0) {
+    s.problems = static_cast<int32_t>(d.batch);
+    s.together = static_cast<int32_t>(std::max<int64_t>(1, blocks / tiles_each));
+  }
+  return s;
 }
 
 template <class Tile, class T, class Rule>
@@ -36,19 +47,16 @@ void launch_hopper_backward(Stream stream, const AttentionDesc& d, const Gradien
                             const BackwardWorkspace& workspace, const Rule& rule) {
   using Tile = BackwardTile<T, kColumns>;
   using Consumer = BackwardConsumerOf<Tile, T, Rule>;
-  const int64_t tiles = tiles_of(d, d.kv_len, Tile::kKeys);
-  const int64_t count = tiles * d.kv_heads;
+  const KeySchedule schedule = key_schedule<Rule>(d, Tile::kKeys);
   const auto blocks =
-      static_cast<uint32_t>(std::min<int64_t>(count, device_limits().multiprocessors));
+      static_cast<uint32_t>(std::min(schedule.count, device_limits().multiprocessors));
   const BackwardArguments<T, Rule> arguments{d,
                                              {d.kv_lengths, d.cu_seqlens_q, d.cu_seqlens_k},
                                              rule,
                                              Dropout<float>(d),
                                              workspace,
-                                             static_cast<int32_t>(tiles),
-                                             static_cast<int32_t>(count),
+                                             schedule,
                                              static_cast<int32_t>(d.heads / d.kv_heads),
-                                             shifted_limit<Rule>(d, Tile::kKeys),
                                              x.dk,
                                              x.dv};
   const auto map = [&](const T* p, const AttentionDesc::Strides& s, int64_t heads, int64_t length,
@@ -59,7 +67,7 @@ void launch_hopper_backward(Stream stream, const AttentionDesc& d, const Gradien
          {.grid = {blocks},
           .block = {Tile::kThreads},
           .shared_bytes = Tile::kSharedBytes,
-          .together = arguments.shifted.tiles > 0},
+          .together = schedule.shifted_limit > 0},
          stream, map(x.q, d.q, d.heads, d.q_len, Tile::kQueries),
          map(x.k, d.k, d.kv_heads, d.kv_len, Tile::kKeys),
          map(x.v, d.v, d.kv_heads, d.kv_len, Tile::kKeys),

@@ -16,7 +16,7 @@ PLINTH_DEVICE int32_t take_work(const BackwardArguments<T, Rule>& a,
   using Numbers = typename Tile::Numbers;
   Numbers::wait_free(place);
   int32_t number;
-  if (a.shifted.tiles == 0) {
+  if (a.schedule.shifted_limit == 0) {
     number = atomic_add(a.workspace.ticket, 1);
   } else {
     number = static_cast<int32_t>(before < 0 ? block_index().x : before + grid_blocks().x);
@@ -42,8 +42,8 @@ PLINTH_DEVICE void fetch_backward(const TensorMap& q_map, const TensorMap& k_map
   typename Tile::Numbers::Place n;
   for (int32_t number = -1;;) {
     number = take_work<Tile>(a, n, number);
-    if (number >= a.count) return;
-    const typename Tile::Work t(a.desc, a.lengths, a.shifted, a.tiles, number);
+    if (number >= a.schedule.count) return;
+    const typename Tile::Work t(a.desc, a.lengths, a.schedule, number);
     if constexpr (kTakesWorkEarly<Tile, Rule>) Keys::wait_free(k);
     load_rows<Tile::kKeys, Tile::kColumns, Tile::kBoxColumns>(
         Keys::start_free(k), k_map, t.k_begin + t.first, t.kv_head, t.batch, Keys::full(k));
@@ -117,8 +117,8 @@ struct DqAdder {
       Numbers::wait(n);
       const int32_t number = Numbers::tile(n)[0];
       mbarrier_arrive(Numbers::empty(n));
-      if (number >= a.count) return;
-      const typename Tile::Work t(a.desc, a.lengths, a.shifted, a.tiles, number);
+      if (number >= a.schedule.count) return;
+      const typename Tile::Work t(a.desc, a.lengths, a.schedule, number);
       each_turn<Tile>(a, t, [&](int32_t head, int32_t tile, const TileTurn& turn) {
         for (int32_t maker = 0; maker < Tile::kDqMakers; ++maker) {
           if (stage == own) add(a.workspace.index(head, t.first_tile, tile), maker, turn.rank);
