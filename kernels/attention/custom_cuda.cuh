@@ -87,17 +87,16 @@ struct KernelsOfFunctor {
       using Sizes = BackwardSizes<kColumns>;
       const BackwardWorkspaceSizes<T, kColumns> sizes(d);
       const BackwardWorkspace w = sizes.at(d, workspace);
-      begin_hopper_backward<T, kColumns>(stream, d, x, lse, w);
       Rule rule(d);
+      int32_t* order = nullptr;
       if constexpr (Rule::kMasks) {
-        auto* const order =
-            reinterpret_cast<int32_t*>(static_cast<std::byte*>(workspace) + sizes.total());
+        order = reinterpret_cast<int32_t*>(static_cast<std::byte*>(workspace) + sizes.total());
         backward_order<Sizes::kKeys, Sizes::kQueries>(stream, d, order);
         rule.order = order;
         rule.order_head_stride = BackwardOrder(d, Sizes::kKeys, Sizes::kQueries).head_stride();
       }
+      begin_hopper_backward<T, kColumns>(stream, d, x, lse, w, order);
       launch_hopper_backward<T, kColumns>(stream, d, x, w, rule);
-      end_hopper_backward<T, kColumns>(stream, d, x, w);
     });
   }
 

@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/attention/hopper/backward_tile.cuh"
+#include "kernels/attention/hopper/backward_work.cuh"
 #include "tests/emulator/attention_kernels.h"
 #include "tests/emulator/attention_mutations.h"
 

@@ -23,14 +23,21 @@ PLINTH_KERNEL void order_kernel(const PLINTH_GRID_CONSTANT AttentionDesc d, Leng
   const Range queries{p.first, least(p.first + kQueries, p.q_len)};
   const auto first = static_cast<int32_t>(p.first);
   const int32_t last_key = KeyTile<kKeys, kQueries>::last_key_tile(sight, first / kQueries);
+  const Global<int32_t> of_head = order + int64_t{head} * (key_tiles + 1) * tiles + tile;
   int32_t rank = 0;
+  int64_t last = 0;
   for (int32_t j = last_key; j >= sight.begin(first) / kKeys; --j) {
     const Range keys{j * kKeys, least(int64_t{j + 1} * kKeys, p.kv_len)};
     const BlockSight seen = map.sight(p.sample, head, queries, keys);
-    order[(int64_t{head} * key_tiles + j) * tiles + tile] =
-        seen == BlockSight::Empty ? -1 : 2 * rank + (seen == BlockSight::Partial ? 1 : 0);
-    if (seen != BlockSight::Empty) ++rank;
+    const int64_t at = int64_t{j} * tiles;
+    of_head[at] = -1;
+    if (seen == BlockSight::Empty) continue;
+    of_head[at] = 4 * rank + (seen == BlockSight::Partial ? 1 : 0);
+    ++rank;
+    last = at;
   }
+  if (rank > 0) of_head[last] = of_head[last] + 2;
+  of_head[int64_t{key_tiles} * tiles] = rank;
 }
 
 }  // namespace
@@ -70,19 +77,16 @@ void backward_order(Stream stream, const AttentionDesc& d, int32_t* order) {
 
 template <class T, int kColumns>
 void begin_hopper_backward(Stream stream, const AttentionDesc& d, const Gradients<T>& x,
-                           const float* lse, const BackwardWorkspace& w) {
+                           const float* lse, const BackwardWorkspace& w, const int32_t* order) {
+  KeysMet met;
+  if (order) {
+    const BackwardOrder sizes(d, BackwardSizes<kColumns>::kKeys, BackwardSizes<kColumns>::kQueries);
+    met = {order + sizes.key_tiles * sizes.tiles, sizes.head_stride()};
+  }
   launch("hopper_attention_statistics", backward_statistics<T, kColumns>,
          {{static_cast<uint32_t>(w.tiles), static_cast<uint32_t>(d.heads)}, {kRowThreads}}, stream,
-         d, Lengths{d.kv_lengths, d.cu_seqlens_q, d.cu_seqlens_k}, w, x.dout, x.out, lse,
-         static_cast<const float*>(d.dlse));
-}
-
-template <class T, int kColumns>
-void end_hopper_backward(Stream stream, const AttentionDesc& d, const Gradients<T>& x,
-                         const BackwardWorkspace& w) {
-  launch("hopper_attention_dq", backward_dq<T, kColumns>,
-         {{static_cast<uint32_t>(w.tiles), static_cast<uint32_t>(d.heads)}, {kRowThreads}}, stream,
-         d, Lengths{d.kv_lengths, d.cu_seqlens_q, d.cu_seqlens_k}, w, x.dq);
+         d, Lengths{d.kv_lengths, d.cu_seqlens_q, d.cu_seqlens_k}, w, met, x.dout, x.out, lse,
+         static_cast<const float*>(d.dlse), x.dq);
 }
 
 template <class T>
@@ -90,21 +94,19 @@ void hopper_backward(Stream stream, const AttentionDesc& d, const Gradients<T>& 
                      void* workspace) {
   with_backward_columns(d.head_dim, [&]<int kColumns>() {
     const BackwardWorkspace w = BackwardWorkspaceSizes<T, kColumns>(d).at(d, workspace);
-    begin_hopper_backward<T, kColumns>(stream, d, x, lse, w);
+    begin_hopper_backward<T, kColumns>(stream, d, x, lse, w, nullptr);
     if (scales_only(d) && d.scale > 0 && d.dropout == 0) {
       launch_hopper_backward<T, kColumns>(stream, d, x, w, Scaled<T>(d));
     } else {
       launch_hopper_backward<T, kColumns>(stream, d, x, w, Described<T>(d));
     }
-    end_hopper_backward<T, kColumns>(stream, d, x, w);
   });
 }
 
-#define PLINTH_INSTANTIATE_COLUMNS(T, columns)                                                     \
-  template void begin_hopper_backward<T, columns>(                                                 \
-      Stream, const AttentionDesc&, const Gradients<T>&, const float*, const BackwardWorkspace&);  \
-  template void end_hopper_backward<T, columns>(Stream, const AttentionDesc&, const Gradients<T>&, \
-                                                const BackwardWorkspace&);
+#define PLINTH_INSTANTIATE_COLUMNS(T, columns)                                       \
+  template void begin_hopper_backward<T, columns>(Stream, const AttentionDesc&,      \
+                                                  const Gradients<T>&, const float*, \
+                                                  const BackwardWorkspace&, const int32_t* order);
 #define PLINTH_INSTANTIATE(T)                                                                  \
   PLINTH_INSTANTIATE_COLUMNS(T, 64)                                                            \
   PLINTH_INSTANTIATE_COLUMNS(T, 128)                                                           \

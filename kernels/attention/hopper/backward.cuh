@@ -7,7 +7,9 @@
 //
 // dq is summed in float32 in global memory, by bulk additions whose order a count for each piece of
 // a tile of queries sets: tile of keys after tile of keys. Blocks take their work in that order
-// (KeyOrder), so that one which waits waits only for work that a running block has.
+// (KeyOrder), so that one which waits waits only for work that a running block has. The block whose
+// tile of keys is the last one fetches the sum, adds its own piece to it, and rounds: so no other
+// kernel reads all sums again.
 
 #include "kernels/attention/hopper/backward_pairs.cuh"
 #include "kernels/attention/hopper/backward_producer.cuh"
@@ -45,13 +47,15 @@ struct BackwardConsumer {
 
   const BackwardArguments<T, Rule>& a;
   const int32_t group, half;
-  // How many pieces of work and tiles of queries there have been: places in the rings follow.
-  int32_t works = 0, steps = 0;
+  uint32_t work_parity = 0;  // of the present piece of work in the rings of one stage
+  int32_t steps = 0;         // tiles of queries so far: places in the other rings follow
 
   PLINTH_DEVICE BackwardConsumer(const BackwardArguments<T, Rule>& arguments, int32_t number)
       : a(arguments), group(Tile::kWide ? 0 : number), half(number) {}
 
-  PLINTH_DEVICE auto key_place() const { return Keys::Place::after(works); }  // and of values
+  PLINTH_DEVICE auto key_place() const {
+    return typename Keys::Place{0, work_parity};
+  }  // and of values
   // Of the present tile of queries, or of the one `ahead` of it.
   PLINTH_DEVICE auto query_place(int32_t ahead = 0) const {
     return Queries::Place::after(steps + ahead);
@@ -222,15 +226,39 @@ struct BackwardConsumer {
     named_sync(kOneConsumer + static_cast<uint32_t>(half), 128);
   }
 
-  // A piece of a tile of dq to shared memory, from where it is added to the others'.
+  // A piece of a tile of dq to shared memory, from where it is added to the others', or, if it is
+  // the last one, is written to dq.
   PLINTH_DEVICE void hand_over(DqPart& dq, int part = 0) const {
     const auto place = Sums::Place::after((steps * Tile::kDqParts + part) * Tile::kDqMakers +
                                           (Tile::kDqByTurns ? 0 : half));
-    mbarrier_wait(Sums::empty(place), place.parity ^ 1);
-    put(Sums::tile(place), dq);
+    mbarrier_wait(Sums::empty(place), place.parity);
+    const DqTask task = Tile::dq_task(place)[0];
+    if (task == DqTask::Add) {
+      put(Sums::tile(place), dq);
+    } else {
+      if (task == DqTask::AddRound) add_from(Sums::tile(place), dq);
+      put_rounded(dq, Tile::dq_tile(place));
+    }
     fence_async_shared();
     sync_own();
     if (thread_index() % 128 == 0) mbarrier_arrive(Sums::full(place));
+  }
+  // dq of the tile's queries in its own type, row after row, when all threads have read what lies
+  // there.
+  PLINTH_ONE_COPY PLINTH_DEVICE void put_rounded(DqPart& dq, Shared<T> tile) const {
+    sync_own();
+    const auto scale = static_cast<float>(a.desc.scale);
+    const auto thread = static_cast<int32_t>(thread_index() % 128);
+    const int32_t row = thread / 32 * 16 + thread % 16, column = thread % 32 / 16 * 8;
+    PLINTH_UNROLL
+    for (int step = 0; step < Tile::kDqColumns / 16; ++step) {
+      PLINTH_UNROLL
+      for (int i = step * 8; i < step * 8 + 8; ++i) dq[i] *= scale;
+      Registers<uint32_t, 4> pairs;
+      sums_to_fragment<T>(dq, step, pairs);
+      const uint32_t four[4] = {pairs[0], pairs[1], pairs[2], pairs[3]};
+      store_matrix(tile + (row * Tile::kDqColumns + 16 * step + column), four);
+    }
   }
 
   PLINTH_DEVICE static void to_fragments(Scores& from, Fragments& fragments) {
@@ -288,15 +316,9 @@ struct BackwardConsumer {
                   tile + (column * Tile::kKeys + group * 64 * 64));
       return false;
     }
-    const Global<T> first = row_of(to, strides, t.batch, t.kv_head, row);
-    const auto units = static_cast<int32_t>(a.desc.head_dim / 8);
-    PLINTH_NO_UNROLL
-    for (auto i = static_cast<int32_t>(thread_index() % 128); i < rows * units; i += 128) {
-      const int32_t r = i / units, column = i % units * 8;
-      const auto vector =
-          load_vector<Vector<T, 8>>(tile + Tile::OfKeys::place(64 * group + r, column));
-      store_vector(first + (r * strides.seq + column), vector);
-    }
+    copy_rows<typename Tile::OfKeys>(tile, 64 * group, rows,
+                                     static_cast<int32_t>(a.desc.head_dim / 8),
+                                     row_of(to, strides, t.batch, t.kv_head, row), strides.seq);
     return true;
   }
 
@@ -333,17 +355,19 @@ struct BackwardConsumer {
       bulk_wait_read<0>();
       mbarrier_arrive(Tile::gradients_gone());
     }
-    ++works;
+    work_parity ^= 1;
   }
 
   // Lets the next piece of work be taken, when all threads have read this one's number.
-  PLINTH_DEVICE void free_number() const { Numbers::release(Numbers::Place::after(works)); }
+  PLINTH_DEVICE void free_number() const {
+    Numbers::release(typename Numbers::Place{0, work_parity});
+  }
 
   // Calls f(work, its number) for each piece of work of the block.
   template <class F>
   PLINTH_DEVICE void each_work(F f) {
     for (;;) {
-      const auto place = Numbers::Place::after(works);
+      const auto place = typename Numbers::Place{0, work_parity};
       Numbers::wait(place);
       const int32_t number = Numbers::tile(place)[0];
       if (number >= a.schedule.count) return;
@@ -392,6 +416,7 @@ PLINTH_KERNEL
                                 const PLINTH_GRID_CONSTANT TensorMap k_map,
                                 const PLINTH_GRID_CONSTANT TensorMap v_map,
                                 const PLINTH_GRID_CONSTANT TensorMap dout_map,
+                                const PLINTH_GRID_CONSTANT TensorMap dq_map,
                                 const PLINTH_GRID_CONSTANT TensorMap dk_map,
                                 const PLINTH_GRID_CONSTANT TensorMap dv_map,
                                 const PLINTH_GRID_CONSTANT BackwardArguments<T, Rule> arguments) {
@@ -418,7 +443,7 @@ PLINTH_KERNEL
       if (warp == 0) {
         fetch_backward<Tile>(q_map, k_map, v_map, dout_map, arguments);
       } else {
-        DqAdder<Tile, T, Rule>{arguments, {warp - 1, 0}}.run();
+        DqAdder<Tile, T, Rule>{arguments, dq_map, {warp - 1, 0}}.run();
       }
     } else {
       registers_increase<Tile::kConsumerRegisters>();

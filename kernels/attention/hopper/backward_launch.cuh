@@ -1,6 +1,6 @@
 #pragma once
 
-// The launch of the backward kernel for sm_90a, and of what stands before and after it.
+// The launch of the backward kernel for sm_90a, and of what stands before it.
 
 #include "kernels/attention/hopper/backward_described.cuh"
 #include "kernels/attention/hopper/backward_scaled.cuh"
@@ -57,6 +57,7 @@ void launch_hopper_backward(Stream stream, const AttentionDesc& d, const Gradien
                                              workspace,
                                              schedule,
                                              static_cast<int32_t>(d.heads / d.kv_heads),
+                                             x.dq,
                                              x.dk,
                                              x.dv};
   const auto map = [&](const T* p, const AttentionDesc::Strides& s, int64_t heads, int64_t length,
@@ -72,16 +73,16 @@ void launch_hopper_backward(Stream stream, const AttentionDesc& d, const Gradien
          map(x.k, d.k, d.kv_heads, d.kv_len, Tile::kKeys),
          map(x.v, d.v, d.kv_heads, d.kv_len, Tile::kKeys),
          map(x.dout, d.dout, d.heads, d.q_len, Tile::kQueries),
+         head_map(x.dq, d.dq, d, d.heads, d.q_len, Tile::kQueries, Tile::kDqColumns, Swizzle::None),
          map(x.dk, d.dk, d.kv_heads, d.kv_len, 64), map(x.dv, d.dv, d.kv_heads, d.kv_len, 64),
          arguments);
 }
 
-// What stands before the kernel and after it, whatever its rule (backward_rows.cuh).
+// What stands before the kernel, whatever its rule (backward_rows.cuh). `order` is that of a
+// functor that masks, or null.
 template <class T, int kColumns>
 void begin_hopper_backward(Stream stream, const AttentionDesc& d, const Gradients<T>& x,
-                           const float* lse, const BackwardWorkspace& workspace);
-template <class T, int kColumns>
-void end_hopper_backward(Stream stream, const AttentionDesc& d, const Gradients<T>& x,
-                         const BackwardWorkspace& workspace);
+                           const float* lse, const BackwardWorkspace& workspace,
+                           const int32_t* order);
 
 }  // namespace plinth::kernels::cuda::attention

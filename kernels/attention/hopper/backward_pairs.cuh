@@ -55,4 +55,15 @@ PLINTH_DEVICE void put(Shared<float> tile, Registers<float, n>& sums) {
                         Vector<float, 4>{sums[i], sums[i + 1], sums[i + 2], sums[i + 3]});
 }
 
+// sums += what put() has put there
+template <int n>
+PLINTH_DEVICE void add_from(Shared<float> tile, Registers<float, n>& sums) {
+  PLINTH_UNROLL
+  for (int i = 0; i < n; i += 4) {
+    const auto four = load_vector<Vector<float, 4>>(four_of(tile, i));
+    PLINTH_UNROLL
+    for (int e = 0; e < 4; ++e) sums[i + e] = four[e] + sums[i + e];
+  }
+}
+
 }  // namespace plinth::kernels::cuda::attention

@@ -73,41 +73,109 @@ PLINTH_DEVICE void fetch_backward(const TensorMap& q_map, const TensorMap& k_map
   }
 }
 
-// Adds to dq, in the order of the tiles of keys, what comes to one place of the ring of its pieces.
-// Each place has a warp of its own: to see that it is a piece's turn, to add it, to wait for that
-// and to tell others are trips to the second cache one after another, in all longer than the time
-// of a tile of queries.
+// Adds to dq, in the order of the tiles of keys, what comes to one place of the ring of its pieces,
+// and writes what has become of the last. Each place has a warp of its own: to see that it is a
+// piece's turn, to add it, to wait for that and to tell others are trips to the second cache one
+// after another, in all longer than the time of a tile of queries.
+//
+// A tile's last piece finds the sum of the others in its place, which is fetched under the work on
+// earlier tiles.
 template <class Tile, class T, class Rule>
 struct DqAdder {
   using Sums = typename Tile::Sums;
+  using Work = typename Tile::Work;
   const BackwardArguments<T, Rule>& a;
+  const TensorMap& dq_map;
   typename Sums::Place place;
+
+  PLINTH_DEVICE Global<int32_t> done(int32_t index, int32_t maker) const {
+    return a.workspace.done + (index * Tile::kDqMakers + maker);
+  }
+  PLINTH_DEVICE void wait_for_turn(int32_t index, int32_t maker, int32_t rank) const {
+    while (load_acquire(done(index, maker)) < rank) {
+    }
+  }
+  PLINTH_DEVICE Global<float> sums(int32_t index, int32_t maker) const {
+    return a.workspace.dq +
+           (int64_t{index} * Tile::kDqPieces + maker * Tile::kDqParts) * (Tile::kDqBytes / 4);
+  }
+  // What was begun has left shared memory.
+  PLINTH_ONE_COPY PLINTH_DEVICE void end_piece() {
+    bulk_commit();
+    bulk_wait_read<0>();
+    place.parity ^= 1;
+  }
+
+  // The place is free, or will be when `bytes` have come to it.
+  PLINTH_DEVICE void offer(DqTask task, uint32_t bytes = 0) const {
+    Tile::dq_task(place)[0] = task;
+    if (bytes == 0) {
+      mbarrier_arrive(Sums::empty(place));
+    } else {
+      mbarrier_arrive_expect(Sums::empty(place), bytes);
+    }
+  }
 
   // What a maker has of a tile, in kDqParts parts.
   PLINTH_DEVICE void add(int32_t index, int32_t maker, int32_t rank) {
-    const Global<int32_t> done = a.workspace.done + (index * Tile::kDqMakers + maker);
-    while (load_acquire(done) < rank) {
-    }
-    Global<float> to =
-        a.workspace.dq +
-        (int64_t{index} * Tile::kDqPieces + maker * Tile::kDqParts) * (Tile::kDqBytes / 4);
+    Global<float> to = sums(index, maker);
     for (int part = 0; part < Tile::kDqParts; ++part) {
+      offer(DqTask::Add);
+      if (part == 0) wait_for_turn(index, maker, rank);
       Sums::wait(place);
       if (rank == 0) {
         bulk_store(to, Sums::tile(place), Tile::kDqBytes);
       } else {
         bulk_add(to, Sums::tile(place), Tile::kDqBytes);
       }
-      bulk_commit();
-      bulk_wait_read<0>();
-      mbarrier_arrive(Sums::empty(place));
-      place.parity ^= 1;
+      end_piece();
       to = to + Tile::kDqBytes / 4;
     }
     bulk_wait<0>();
     fence_async_all();
-    store_release(done, rank + 1);
+    store_release(done(index, maker), rank + 1);
   }
+
+  // The same of the last tile of keys.
+  PLINTH_DEVICE void finish(int32_t head, int32_t tile, int32_t maker, int32_t rank) {
+    const int32_t index = a.workspace.index(head, work().first_tile, tile);
+    if (rank > 0) {
+      wait_for_turn(index, maker, rank);
+      fence_async_all();
+    }
+    for (int part = 0; part < Tile::kDqParts; ++part) {
+      if (rank == 0) {
+        offer(DqTask::Round);
+      } else {
+        offer(DqTask::AddRound, Tile::kDqBytes);
+        bulk_load(Sums::tile(place),
+                  Global<const float>(sums(index, maker) + part * (Tile::kDqBytes / 4)),
+                  Tile::kDqBytes, Sums::empty(place));
+      }
+      Sums::wait(place);
+      write(head, tile, (maker * Tile::kDqParts + part) * Tile::kDqColumns);
+      end_piece();
+    }
+  }
+  // Rounded columns from `column` on to dq: by TMA, where no row beyond the tile's is another
+  // sequence's; else row by row.
+  PLINTH_DEVICE void write(int32_t head, int32_t tile, int32_t column) const {
+    const Work t = work();
+    const int32_t row = t.q_begin + tile * Tile::kQueries;
+    const int32_t rows = t.q_len - tile * Tile::kQueries;
+    if (!a.lengths.cu_seqlens_q || rows >= Tile::kQueries) {
+      tma_store(dq_map, {column, row, head, t.batch}, Tile::dq_tile(place));
+      return;
+    }
+    const int32_t columns = least(static_cast<int32_t>(a.desc.head_dim) - column, Tile::kDqColumns);
+    if (columns <= 0) return;
+    PLINTH_NO_UNROLL
+    for (int32_t r = 0; r < rows; ++r)
+      bulk_store(row_of(a.dq, a.desc.dq, 0, head, row + r) + column,
+                 Tile::dq_tile(place) + r * Tile::kDqColumns, 2 * static_cast<uint32_t>(columns));
+  }
+
+  PLINTH_DEVICE Work work() const { return Tile::kept_work(place); }
 
   PLINTH_DEVICE void run() {
     using Numbers = typename Tile::Numbers;
@@ -118,13 +186,20 @@ struct DqAdder {
       const int32_t number = Numbers::tile(n)[0];
       mbarrier_arrive(Numbers::empty(n));
       if (number >= a.schedule.count) return;
-      const typename Tile::Work t(a.desc, a.lengths, a.schedule, number);
-      each_turn<Tile>(a, t, [&](int32_t head, int32_t tile, const TileTurn& turn) {
-        for (int32_t maker = 0; maker < Tile::kDqMakers; ++maker) {
-          if (stage == own) add(a.workspace.index(head, t.first_tile, tile), maker, turn.rank);
-          stage = stage + 1 == Tile::kSumStages ? 0 : stage + 1;
-        }
-      });
+      Tile::keep_work(place, Work(a.desc, a.lengths, a.schedule, number));
+      each_turn_of<Tile>(
+          a, [&] { return work(); },
+          [&](int32_t head, int32_t tile, const TileTurn& turn) {
+            PLINTH_NO_UNROLL
+            for (int32_t maker = 0; maker < Tile::kDqMakers; ++maker) {
+              if (stage == own && turn.last) {
+                finish(head, tile, maker, turn.rank);
+              } else if (stage == own) {
+                add(a.workspace.index(head, work().first_tile, tile), maker, turn.rank);
+              }
+              stage = stage + 1 == Tile::kSumStages ? 0 : stage + 1;
+            }
+          });
     }
   }
 };

@@ -1,7 +1,7 @@
 #pragma once
 
-// What stands before and after the backward kernel: the rows' statistics, and dq in its own type.
-// Both move memory: two reads of 16-bit rows, one of float32 and one write of a 16-bit row a query.
+// What stands before the backward kernel: the rows' statistics. It moves memory: two reads of a
+// 16-bit row a query.
 
 #include "kernels/attention/hopper/backward_tile.cuh"
 #include "kernels/attention/score.cuh"
@@ -11,8 +11,7 @@ namespace plinth::kernels::cuda::attention {
 inline constexpr int kRowThreads = 256;
 
 // A tile of queries: block (x, y) has tile x of those of the head y before the last. The backward
-// kernel begins with the first heads and ends with the last ones: so it finds in the second cache
-// what was read before it last, and leaves there what is read after it first.
+// kernel begins with the first heads: so it finds in the second cache what was read before it last.
 template <int kQueries>
 struct RowTile {
   Problem problem;
@@ -28,14 +27,29 @@ struct RowTile {
   }
 };
 
+// How many tiles of keys tiles of queries meet under a functor's mask (BackwardOrder); null where
+// there is none.
+struct KeysMet {
+  Global<const int32_t> counts{};
+  int64_t head_stride = 0;
+
+  template <int kKeys, int kQueries>
+  PLINTH_DEVICE bool any(const AttentionDesc& d, const RowTile<kQueries>& t, int32_t tiles) const {
+    if (counts) return counts[t.head * head_stride + t.index % tiles] > 0;
+    const auto tile = static_cast<int32_t>(t.problem.first / kQueries);
+    return KeyTile<kKeys, kQueries>::sees_keys(Sight(d, t.problem), tile);
+  }
+};
+
 // Writes lse in units of log 2 and delta (attention.h) of each query: kLanes threads have a row. A
 // row of the tile that no query has, or which saw no key, gets lse = +inf, so that its weights are
-// 0. Clears the counts.
+// 0. Clears the counts, and dq where no key is seen.
 template <class T, int kColumns>
 PLINTH_KERNEL void backward_statistics(const PLINTH_GRID_CONSTANT AttentionDesc d, Lengths lengths,
-                                       BackwardWorkspace workspace, Global<const T> dout,
-                                       Global<const T> out, Global<const float> lse,
-                                       Global<const float> dlse) {
+                                       BackwardWorkspace workspace, KeysMet met,
+                                       Global<const T> dout, Global<const T> out,
+                                       Global<const float> lse, Global<const float> dlse,
+                                       Global<T> dq) {
   constexpr int kQueries = BackwardSizes<kColumns>::kQueries, kLanes = kColumns / 8;
   const RowTile<kQueries> t(d, lengths, workspace);
   constexpr int kMakers = BackwardSizes<kColumns>::kDqMakers;
@@ -43,11 +57,15 @@ PLINTH_KERNEL void backward_statistics(const PLINTH_GRID_CONSTANT AttentionDesc 
     workspace.done[t.index * kMakers + static_cast<int32_t>(thread_index())] = 0;
   if (thread_index() == 0 && t.index == 0) workspace.ticket[0] = 0;
   const auto lane = static_cast<int32_t>(thread_index()) % kLanes;
+  const bool seen =
+      t.rows == 0 || met.any<BackwardSizes<kColumns>::kKeys, kQueries>(d, t, workspace.tiles);
   for (int32_t row = static_cast<int32_t>(thread_index()) / kLanes; row < kQueries;
        row += kRowThreads / kLanes) {
     const int64_t i = t.problem.q_begin + t.problem.first + row;
     float sum = 0;
     if (row < t.rows && lane * 8 < d.head_dim) {
+      if (!seen)
+        store_vector(row_of(dq, d.dq, t.problem.batch, t.head, i) + lane * 8, Vector<T, 8>{});
       const auto a =
           load_vector<Vector<T, 8>>(row_of(dout, d.dout, t.problem.batch, t.head, i) + lane * 8);
       const auto b =
@@ -72,38 +90,6 @@ PLINTH_KERNEL void backward_statistics(const PLINTH_GRID_CONSTANT AttentionDesc 
     const int64_t at = int64_t{t.index} * 2 * kQueries + row;
     workspace.statistics[at] = of_weights;
     workspace.statistics[at + kQueries] = sum;
-  }
-}
-
-// dq = scale times its sums, or 0 where no key was seen. A thread has 8 columns of a row: those of
-// four threads of the warpgroup that summed them (backward.cuh).
-template <class T, int kColumns>
-PLINTH_KERNEL void backward_dq(const PLINTH_GRID_CONSTANT AttentionDesc d, Lengths lengths,
-                               BackwardWorkspace workspace, Global<T> dq) {
-  using Sizes = BackwardSizes<kColumns>;
-  constexpr int kQueries = Sizes::kQueries, kUnits = kColumns / 8;
-  const RowTile<kQueries> t(d, lengths, workspace);
-  const auto first = static_cast<int32_t>(t.problem.first);
-  const int32_t done = workspace.done[t.index * Sizes::kDqMakers];
-  const bool seen = done > 0;
-  const auto scale = static_cast<float>(d.scale);
-  for (auto i = static_cast<int32_t>(thread_index()); i < t.rows * kUnits; i += kRowThreads) {
-    const int32_t row = i / kUnits, column = i % kUnits * 8;
-    if (column >= d.head_dim) continue;
-    const int32_t part = column / Sizes::kDqColumns, thread = row / 16 * 32 + row % 8 * 4;
-    const int64_t from = (int64_t{t.index} * Sizes::kDqPieces + part) * (Sizes::kDqBytes / 4) +
-                         column % Sizes::kDqColumns / 8 * 512 + thread * 4 + row % 16 / 8 * 2;
-    Vector<T, 8> result;
-    PLINTH_UNROLL
-    for (int e = 0; e < 4; ++e) {
-      Vector<float, 2> pair{};
-      if (seen) pair = load_vector<Vector<float, 2>>(workspace.dq + (from + e * 4));
-      result[2 * e] = T(pair[0] * scale);
-      result[2 * e + 1] = T(pair[1] * scale);
-    }
-    store_vector(
-        row_of(dq, d.dq, t.problem.batch, t.head, t.problem.q_begin + first + row) + column,
-        result);
   }
 }
 

@@ -112,6 +112,19 @@ struct Boxes {
   }
 };
 
+// Copies `rows` rows from `first` on, of `units` units of 16 bytes, to global memory, `stride`
+// elements apart: by a warpgroup, where TMA would write rows that are not its own.
+template <class Layout, class T>
+PLINTH_DEVICE void copy_rows(Shared<T> tile, int32_t first, int32_t rows, int32_t units,
+                             Global<T> to, int64_t stride) {
+  PLINTH_NO_UNROLL
+  for (auto i = static_cast<int32_t>(thread_index() % 128); i < rows * units; i += 128) {
+    const int32_t row = i / units, column = i % units * 8;
+    const auto vector = load_vector<Vector<T, 8>>(tile + Layout::place(first + row, column));
+    store_vector(to + (row * stride + column), vector);
+  }
+}
+
 // Loads rows [row, row + kRows) of a head, in boxes of kBoxColumns, one box after another.
 template <int kRows, int kColumns, int kBoxColumns, class T>
 PLINTH_DEVICE void load_rows(Shared<T> to, const TensorMap& map, int32_t row, int32_t head,

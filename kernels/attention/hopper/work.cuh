@@ -24,6 +24,7 @@ struct Sight {
   int32_t low, high;  // begin and end beside query 0, before they are cut
   int32_t visible;    // keys that are not padding
 
+  Sight() = default;
   PLINTH_DEVICE Sight(const AttentionDesc& d, const Problem& p)
       : low(-kFar), high(kFar), visible(static_cast<int32_t>(p.kv_visible)) {
     const auto offset = static_cast<int32_t>(p.kv_len - p.q_len);
