@@ -6,91 +6,12 @@
 // warpgroups take no turns at the tensor cores, as they do there: measured, turns gain nothing in
 // long sequences and cost 4 to 7 % in short ones below a diagonal.
 
-#include "kernels/attention/custom_rule.cuh"
+#include "kernels/attention/hopper/forward_tile.cuh"
 #include "kernels/attention/hopper/hopper.h"
 #include "kernels/attention/hopper/maps.h"
-#include "kernels/attention/hopper/pipeline.cuh"
-#include "kernels/attention/hopper/shared_dropout.cuh"
 #include "kernels/attention/hopper/softmax.cuh"
 
 namespace plinth::kernels::cuda::attention {
-
-// What a block is made of, by the columns of a head, where scores are scaled products alone
-// (`plain`), and where they are more than that, which wants registers of its own. kConsumers
-// warpgroups have 64 queries each. The consumers' registers hold the sums (kColumns / 2), a tile's
-// scores (kKeys / 2) and its weights (kKeys / 4); shared memory holds their queries and kStages
-// tiles each of keys and values.
-template <int kColumns, bool plain>
-struct ForwardSizes {
-  static constexpr int kConsumers = plain && kColumns == 64 ? 3 : 2;
-  static constexpr int kKeys = plain ? kColumns == 256 ? 80 : 128 : kColumns == 256 ? 48 : 64;
-  static constexpr int kStages = kColumns == 64 ? 4 : 2;
-  // Queries are fetched, and results written, under the work on another tile of queries.
-  static constexpr int kQueryStages = kColumns == 256 ? 1 : 2;
-  static constexpr int kProducerRegisters = kConsumers == 3 ? 32 : 24;
-  static constexpr int kConsumerRegisters = kConsumers == 3 ? 160 : 240;
-};
-
-template <class T, int kColumns_, bool plain>
-struct ForwardTile : ForwardSizes<kColumns_, plain> {
-  using Sizes = ForwardSizes<kColumns_, plain>;
-  using Sizes::kConsumers, Sizes::kKeys, Sizes::kStages, Sizes::kQueryStages;
-  static constexpr int kColumns = kColumns_;
-  static constexpr int kThreads = 128 * (kConsumers + 1), kRows = 64 * kConsumers;
-  static constexpr Swizzle kSwizzle = kColumns % 64 == 0 ? Swizzle::Bytes128 : Swizzle::Bytes64;
-  using Q = Operand<Major::K, kSwizzle, 64>;  // of one warpgroup
-  using K = Operand<Major::K, kSwizzle, kKeys>;
-  using V = Operand<Major::MN, kSwizzle, kKeys>;
-  static constexpr int kBoxColumns = Q::kRowElements;
-  using OwnRows = Boxes<64, kBoxColumns, kSwizzle>;  // of queries and results
-
-  static constexpr uint32_t kQBytes = 64 * kColumns * 2, kTileBytes = kKeys * kColumns * 2;
-  static constexpr uint32_t kNumbersAt =
-      kConsumers * kQueryStages * kQBytes + 2 * kStages * kTileBytes;
-  static constexpr uint32_t kBarriers = kNumbersAt + (kConsumers * kQueryStages * 4 + 15) / 16 * 16;
-  // Queries: a stage for each warpgroup, which it also writes its results to, and where it finds
-  // the number of the tile, in the schedule's order.
-  using Queries = Ring<T, kConsumers * kQueryStages, kQBytes, 0, kBarriers>;
-  using Keys = Ring<T, kStages, kTileBytes, Queries::kEnd, Queries::kBarriersEnd>;
-  using Values = Ring<T, kStages, kTileBytes, Keys::kEnd, Keys::kBarriersEnd>;
-  using Random = SharedDropout<Values::kBarriersEnd>;
-  static constexpr uint32_t kSharedBytes = Random::kEnd;
-
-  PLINTH_DEVICE static Shared<int32_t> number(const typename Queries::Place& at) {
-    return shared_array<int32_t>(kNumbersAt + static_cast<uint32_t>(at.stage) * 4, 1);
-  }
-};
-
-// Named barriers; 0 is block_sync()'s.
-enum ForwardBarrier : uint32_t { kOneGroup = 1, kConsumersOnly = 4 };
-
-template <class T, class Rule>
-struct ForwardArguments {
-  AttentionDesc desc;
-  Lengths lengths;
-  Schedule schedule;
-  Rule rule;
-  Dropout<float> dropout;
-  Global<T> out;
-  Global<float> lse;
-};
-
-// The next tile of keys, below `tile`, of which the block's queries see something; less than
-// tile_begin if there is none. Producer and consumers each ask, and hear the same.
-template <class Tile, class T, class Rule>
-PLINTH_DEVICE int32_t tile_below(const ForwardArguments<T, Rule>& a, const QueryTile& t,
-                                 int32_t tile) {
-  --tile;
-  if constexpr (Rule::kMasks) {
-    const auto empty = [&] {
-      const int32_t key = tile * Tile::kKeys;
-      return a.rule.map.sight(t.sample, t.head, {t.first, t.first + t.rows},
-                              {key, least(key + Tile::kKeys, t.kv_len)}) == BlockSight::Empty;
-    };
-    while (tile >= t.tile_begin && empty()) --tile;
-  }
-  return tile;
-}
 
 // ---- the producer ----
 
@@ -150,6 +71,8 @@ struct ForwardConsumer {
   using Keys = typename Tile::Keys;
   using Values = typename Tile::Values;
   static constexpr int kKeySteps = Tile::kKeys / 16;
+  // Whether a warpgroup that sees no more than the lower half of its first tile makes no more.
+  static constexpr bool kHalves = Rule::kScaleOnly && Tile::kKeys == 128;
 
   const ForwardArguments<T, Rule>& a;
   const int32_t group;
@@ -165,8 +88,9 @@ struct ForwardConsumer {
 
   PLINTH_DEVICE void sync_own() const { named_sync(kOneGroup + static_cast<uint32_t>(group), 128); }
 
-  // scores = q k^T
-  PLINTH_DEVICE void multiply_keys(Registers<float, Tile::kKeys / 2>& scores) const {
+  // scores = q k^T, of a tile's first keys, two for each of a thread's scores
+  template <int half>
+  PLINTH_DEVICE void multiply_keys(Registers<float, half>& scores) const {
     const MatrixDescriptor queries = not_ahead(Tile::Q::first(Queries::tile(q)));
     const MatrixDescriptor keys = Tile::K::first(Keys::tile(k));
     wgmma_fence(scores);
@@ -175,14 +99,23 @@ struct ForwardConsumer {
       wgmma<T>(scores, queries + Tile::Q::offset(step), keys + Tile::K::offset(step), step > 0);
     wgmma_commit();
   }
-  // sums += weights v
+  // sums += weights v, of all of a tile or of its lower half
   PLINTH_DEVICE void multiply_values(Registers<float, Tile::kColumns / 2>& sums,
-                                     Registers<uint32_t, 4> (&weights)[kKeySteps],
-                                     bool accumulate) const {
+                                     Registers<uint32_t, 4> (&weights)[kKeySteps], bool accumulate,
+                                     bool lower) const {
+    if constexpr (kHalves) {
+      if (lower) return multiply_values_of<kKeySteps / 2>(sums, weights, accumulate);
+    }
+    multiply_values_of<kKeySteps>(sums, weights, accumulate);
+  }
+  template <uint32_t steps>
+  PLINTH_DEVICE void multiply_values_of(Registers<float, Tile::kColumns / 2>& sums,
+                                        Registers<uint32_t, 4> (&weights)[kKeySteps],
+                                        bool accumulate) const {
     const MatrixDescriptor values = Tile::V::first(Values::tile(v));
     wgmma_fence(sums, weights);
     PLINTH_UNROLL
-    for (uint32_t step = 0; step < kKeySteps; ++step)
+    for (uint32_t step = 0; step < steps; ++step)
       wgmma_from_registers<T, Major::MN>(sums, weights[step], values + Tile::V::offset(step),
                                          accumulate || step > 0);
     wgmma_commit();
@@ -194,14 +127,14 @@ struct ForwardConsumer {
     return static_cast<float>(a.desc.scale * std::numbers::log2e);
   }
 
-  // Makes scores of products, and weights of these.
-  PLINTH_DEVICE void soften(const QueryTile& t, int32_t tile,
-                            Registers<float, Tile::kKeys / 2>& scores, OnlineSoftmax& softmax,
-                            float (&decay)[2]) const {
+  // Makes scores of products with the first keys of a tile, and weights of these.
+  template <int half>
+  PLINTH_DEVICE void soften(const QueryTile& t, int32_t tile, Registers<float, half>& scores,
+                            OnlineSoftmax& softmax, float (&decay)[2]) const {
     const int32_t first = t.first + 64 * group, key = tile * Tile::kKeys;
     if constexpr (Rule::kScaleOnly) {
       const int32_t last = least(first + 63, t.q_len - 1);
-      if (key < t.sight.begin(last) || key + Tile::kKeys > t.sight.end(first))
+      if (key < t.sight.begin(last) || key + 2 * half > t.sight.end(first))
         hide(scores, t.sight, first, key);
     } else {
       auto score = a.rule.of(t.problem(), t.head);
@@ -218,10 +151,11 @@ struct ForwardConsumer {
     }
   }
 
-  PLINTH_DEVICE static void to_fragments(Registers<float, Tile::kKeys / 2>& scores,
+  template <int half>
+  PLINTH_DEVICE static void to_fragments(Registers<float, half>& scores,
                                          Registers<uint32_t, 4> (&weights)[kKeySteps]) {
     PLINTH_UNROLL
-    for (int step = 0; step < kKeySteps; ++step) sums_to_fragment<T>(scores, step, weights[step]);
+    for (int step = 0; step < half / 8; ++step) sums_to_fragment<T>(scores, step, weights[step]);
   }
 
   // Makes zeros of the values beyond the problem's keys, which are another sequence's or padding:
@@ -278,29 +212,53 @@ struct ForwardConsumer {
   PLINTH_ONE_COPY PLINTH_DEVICE void wait_for_keys() const { Keys::wait(k); }
   PLINTH_ONE_COPY PLINTH_DEVICE void wait_for_values() const { Values::wait(v); }
 
-  // The keys of a tile, the softmax of the tile before it, and its values; from `tile` down to
-  // `begin`. Gives the tile below those.
-  PLINTH_DEVICE int32_t run_tiles(const QueryTile& t, int32_t tile, int32_t begin,
-                                  Registers<float, Tile::kColumns / 2>& sums,
-                                  OnlineSoftmax& softmax) {
-    Registers<float, Tile::kKeys / 2> scores;
-    Registers<uint32_t, 4> weights[kKeySteps];
-    float decay[2];
-    wait_for_keys();
+  // Whether the warpgroup's queries see the lower half of a tile at most: below a diagonal those of
+  // every other warpgroup do, of the tile to begin with.
+  PLINTH_DEVICE bool sees_lower_half(const QueryTile& t, int32_t tile) const {
+    const int32_t last = least(t.first + 64 * group + 63, t.q_len - 1);
+    return kHalves && t.sight.end(last) <= tile * Tile::kKeys + Tile::kKeys / 2;
+  }
+  // The weights of the tile to begin with, or of its lower half.
+  PLINTH_DEVICE void begin_tiles(const QueryTile& t, int32_t tile, bool lower,
+                                 OnlineSoftmax& softmax,
+                                 Registers<uint32_t, 4> (&weights)[kKeySteps]) {
+    if constexpr (kHalves) {
+      if (lower) return begin_tiles_of<Tile::kKeys / 4>(t, tile, softmax, weights);
+    }
+    begin_tiles_of<Tile::kKeys / 2>(t, tile, softmax, weights);
+  }
+  template <int half>
+  PLINTH_DEVICE void begin_tiles_of(const QueryTile& t, int32_t tile, OnlineSoftmax& softmax,
+                                    Registers<uint32_t, 4> (&weights)[kKeySteps]) {
+    Registers<float, half> scores;
     multiply_keys(scores);
     free_written();
     wgmma_wait<0>(scores);
     Keys::release(k);
     k.advance();
+    float decay[2];
     soften(t, tile, scores, softmax, decay);
     to_fragments(scores, weights);
+  }
+
+  // The keys of a tile, the softmax of the tile before it, and its values; from `tile` down to
+  // `begin`. Gives the tile below those.
+  PLINTH_DEVICE int32_t run_tiles(const QueryTile& t, int32_t tile, int32_t begin,
+                                  Registers<float, Tile::kColumns / 2>& sums,
+                                  OnlineSoftmax& softmax) {
+    Registers<uint32_t, 4> weights[kKeySteps];
+    bool lower = sees_lower_half(t, tile);
+    wait_for_keys();
+    begin_tiles(t, tile, lower, softmax, weights);
     clear_padding(t, tile);
     bool accumulate = false;
     for (tile = tile_below<Tile>(a, t, tile); tile >= begin; tile = tile_below<Tile>(a, t, tile)) {
+      Registers<float, Tile::kKeys / 2> scores;
+      float decay[2];
       Keys::wait(k);
       multiply_keys(scores);
       Values::wait(v);
-      multiply_values(sums, weights, accumulate);
+      multiply_values(sums, weights, accumulate, lower);
       wgmma_wait<1>(scores);
       Keys::release(k);
       k.advance();
@@ -313,9 +271,10 @@ struct ForwardConsumer {
       for (int i = 0; i < Tile::kColumns / 2; ++i) sums[i] *= decay[row_half(i)];
       to_fragments(scores, weights);
       accumulate = true;
+      lower = false;
     }
     wait_for_values();
-    multiply_values(sums, weights, accumulate);
+    multiply_values(sums, weights, accumulate, lower);
     wgmma_wait<0>(sums, weights);
     Values::release(v);
     v.advance();
@@ -372,7 +331,9 @@ struct ForwardConsumer {
         bulk_commit();
       }
     } else {
-      copy_rows(from, row, rows, t);
+      copy_rows<typename Tile::OwnRows>(from, 0, rows, static_cast<int32_t>(a.desc.head_dim / 8),
+                                        row_of(a.out, a.desc.out, t.batch, t.head, row),
+                                        a.desc.out.seq);
       sync_own();
     }
     writing = q.stage;
@@ -385,18 +346,6 @@ struct ForwardConsumer {
       mbarrier_arrive(Queries::empty({writing, 0}));
     }
     writing = -1;
-  }
-
-  PLINTH_DEVICE void copy_rows(Shared<T> from, int32_t row, int32_t rows,
-                               const QueryTile& t) const {
-    const Global<T> to = row_of(a.out, a.desc.out, t.batch, t.head, row);
-    const auto units = static_cast<int32_t>(a.desc.head_dim / 8);
-    PLINTH_NO_UNROLL
-    for (int32_t i = static_cast<int32_t>(thread_index() % 128); i < rows * units; i += 128) {
-      const int32_t r = i / units, column = i % units * 8;
-      const auto vector = load_vector<Vector<T, 8>>(from + Tile::OwnRows::place(r, column));
-      store_vector(to + (r * a.desc.out.seq + column), vector);
-    }
   }
 
   PLINTH_DEVICE void run(const TensorMap& out_map) {
