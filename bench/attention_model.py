@@ -3,10 +3,11 @@
 
     bench/attention_model.py [--ceiling TFLOPS] [--multiprocessors N]
 
-Prints Markdown tables: what dealing the forward pass's tiles beforehand would cost below a diagonal, and TFLOP/s for head_dim 64 and 128 (gradients also 256), 16k tokens a batch, hidden size 2048, bfloat16.
-A block's time is that of the unit which it keeps busy longest, plus what nothing hides; blocks take tiles in
-the order of kernels/attention/hopper/work.cuh. The clock is the one at which the tensor cores alone would
-give the ceiling of a large product (--ceiling). docs/kernels/attention.md says what the counts are.
+Prints Markdown tables: what other orders of work would cost below a diagonal, and TFLOP/s for head_dim 64 and 128 (gradients also 256), 16k tokens a batch, hidden size 2048, bfloat16.
+A block's time is that of the unit which it keeps busy longest, plus what nothing hides; blocks take work in
+the order of kernels/attention/hopper/work.cuh and backward_work.cuh, and wait for their turns at dq. The
+clock is the one at which the tensor cores alone would give the ceiling of a large product (--ceiling).
+docs/kernels/attention.md says what the counts are.
 """
 
 import argparse
@@ -21,6 +22,8 @@ SHARED = 128  # bytes a clock
 
 
 CACHED = 24 << 20  # bytes of keys and values of a section (work.cuh)
+ADDED = 2500  # clocks from a piece of dq to its turn's end, measured as 1.4 to 1.6 us
+STEP, ALONE = 3000, 8000  # clocks of a tile of queries and around a piece of work, to compare orders by
 
 
 def dealt(costs, blocks):
@@ -58,10 +61,10 @@ def forward_costs(head_dim, length, causal):
     section = min(heads, max(1, CACHED // (4 * length * head_dim)))
 
     def cost(tile):
-        """Of its warpgroups, each passes over the keys that its queries do not see."""
+        """Of its warpgroups, each passes over the keys that its queries do not see, by half tiles."""
         firsts = range(tile * rows, min(length, (tile + 1) * rows), 64)
         seen = [min(length, first + 64) if causal else length for first in firsts]
-        return sum(math.ceil(s / keys) for s in seen) / consumers * step + alone
+        return sum(math.ceil(2 * s / keys) / 2 for s in seen) / consumers * step + alone
 
     costs = []
     for first in range(0, heads, section):
@@ -102,16 +105,50 @@ def backward(head_dim, length, causal, blocks):
     step = max(products, moved / SHARED) + exposed
     # Up to 128 columns gradients leave, and keys and values come, under other work.
     alone = 2 * products + (2 * keys * row / SHARED + 1500 if wide else 600)
-    heads = heads_of(head_dim, length)
-    costs = []
-    for _ in range(heads):
-        for tile in range(math.ceil(length / keys)):
-            seeing = length - tile * keys if causal else length
-            costs.append(math.ceil(seeing / queries) * step + alone)
-    # The order of the sums of dq delays a head's tiles by a step each, once.
-    delay = min(blocks, length // keys) * step
+    heads, tiles = heads_of(head_dim, length), math.ceil(length / keys)
+    pieces = backward_pieces(heads, tiles, causal, blocks)
+    if causal:
+        clocks = in_turn(pieces, tiles, keys // queries, step, alone, blocks)
+    else:
+        # Blocks of a head run together; the order of the sums of dq delays them by a step each, once.
+        clocks = taken([math.ceil(length / queries) * step + alone] * len(pieces), blocks) + min(blocks, tiles) * step
     pairs = length * (length + 1) / 2 if causal else length**2
-    return 10 * pairs * head_dim * heads, taken(costs, blocks) + delay
+    return 10 * pairs * head_dim * heads, clocks
+
+
+def backward_pieces(heads, tiles, by_turns, blocks):
+    """Tiles of keys as blocks take them: (head, tile, whether the head goes from its first tile on)."""
+    pieces = []
+    together = max(1, blocks // tiles)
+    pairs = heads // 2 if by_turns else 0
+    for first in range(0, pairs, together):
+        section = range(first, min(pairs, first + together))
+        pieces += [(2 * pair, tile, False) for tile in reversed(range(tiles)) for pair in section]
+        pieces += [(2 * pair + 1, tile, True) for tile in range(tiles) for pair in section]
+    return pieces + [(head, tile, False) for head in range(2 * pairs, heads) for tile in reversed(range(tiles))]
+
+
+def in_turn(pieces, tiles, rows, step, alone, blocks):
+    """Clocks of pieces below a diagonal, `rows` tiles of queries high and `step` clocks a tile each. A tile's dq is
+    added under the next one and a half, within ADDED clocks, after that of the tile of keys before."""
+    done, ends = {}, [0.0] * blocks
+    heapq.heapify(ends)
+    last = 0.0
+    for head, tile, ascending in pieces:
+        now = heapq.heappop(ends) + alone / 2
+        added = []
+        queries = range(rows * tile, rows * tiles)
+        for query in reversed(queries) if ascending else queries:
+            now += step
+            before = tile - 1 if ascending else tile + 1
+            turn = done.get((head, before, query), 0.0)
+            added.append(max(now, turn) + ADDED)
+            done[head, tile, query] = added[-1]
+            if len(added) > 2:
+                now = max(now, added[-3])
+        last = max(last, added[-1])
+        heapq.heappush(ends, now + alone / 2)
+    return max(last, *ends)
 
 
 def main():
@@ -119,16 +156,27 @@ def main():
     parser.add_argument("--ceiling", type=float, default=780, help="TFLOP/s of a large product (%(default)s)")
     parser.add_argument("--multiprocessors", type=int, default=132)
     arguments = parser.parse_args()
-    clock = arguments.ceiling * 1e12 / (FLOPS * arguments.multiprocessors)
+    blocks = arguments.multiprocessors
+    clock = arguments.ceiling * 1e12 / (FLOPS * blocks)
     lengths = [512 << i for i in range(6)]
-    print("| dealt beforehand, over taken | " + " | ".join(map(str, lengths)) + " |")
+    print("| another order, over the kernels' | " + " | ".join(map(str, lengths)) + " |")
     print("|---" * (1 + len(lengths)) + "|")
     for head_dim in (64, 128):
         ratios = []
         for length in lengths:
             costs = forward_costs(head_dim, length, True)
-            ratios.append(f"{dealt(costs, arguments.multiprocessors) / taken(costs, arguments.multiprocessors):.2f}")
-        print(f"| forward, {head_dim}, causal | " + " | ".join(ratios) + " |")
+            ratios.append(f"{dealt(costs, blocks) / taken(costs, blocks):.2f}")
+        print(f"| forward, {head_dim}, causal: dealt beforehand | " + " | ".join(ratios) + " |")
+    for head_dim in (64, 128):
+        ratios = []
+        for length in lengths:
+            heads, tiles = heads_of(head_dim, length), length // 128
+            clocks = [
+                in_turn(backward_pieces(heads, tiles, by_turns, blocks), tiles, 2, STEP, ALONE, blocks)
+                for by_turns in (False, True)
+            ]
+            ratios.append(f"{clocks[0] / clocks[1]:.2f}")
+        print(f"| backward, {head_dim}, causal: each head from its last keys on | " + " | ".join(ratios) + " |")
     print()
     print("| pass | head_dim | mask | " + " | ".join(map(str, lengths)) + " |")
     print("|---" * (3 + len(lengths)) + "|")
@@ -137,7 +185,7 @@ def main():
             for causal in (True, False):
                 cells = []
                 for length in lengths:
-                    operations, clocks = model(head_dim, length, causal, arguments.multiprocessors)
+                    operations, clocks = model(head_dim, length, causal, blocks)
                     cells.append(f"{operations / (clocks / clock) / 1e12:.0f}")
                 mask = "causal" if causal else "full"
                 print(f"| {name} | {head_dim} | {mask} | " + " | ".join(cells) + " |")
