@@ -46,12 +46,7 @@ Batch SampleBatches::next(int64_t count) {
 LoaderPosition SampleBatches::position() const {
   const SavedPlace place = order_.place();
   return {.epoch = place.sample / data_.count,
-          .sample = place.sample,
-          .micro_batch = place.micro_batch,
-          .samples_per_step = place.samples_per_step,
-          .rows = place.rows,
-          .ranks = place.ranks,
-          .turns = place.turns,
+          .place = place,
           .seed = options_.samples.seed,
           .length = data_.count,
           .shuffle = options_.samples.shuffle,
@@ -71,7 +66,7 @@ void SampleBatches::restore(std::string_view state) {
   check(saved.seed == now.seed && saved.shuffle == now.shuffle, ErrorKind::Config, "SampleBatches",
         "the run had seed ", saved.seed, ", shuffle ", saved.shuffle, "; now ", now.seed, ", ",
         now.shuffle);
-  order_.restore(place_of(saved));
+  order_.restore(saved.place);
   prefetcher_.reset();
   start_prefetch();
 }

@@ -39,28 +39,20 @@ bool flag(const nlohmann::json& json, std::string_view key) {
 
 }  // namespace
 
-SavedPlace place_of(const LoaderPosition& position) {
-  return {.sample = position.sample,
-          .micro_batch = position.micro_batch,
-          .samples_per_step = position.samples_per_step,
-          .rows = position.rows,
-          .ranks = position.ranks,
-          .turns = position.turns};
-}
-
 std::string to_json(const LoaderPosition& position) {
+  const SavedPlace& place = position.place;
   nlohmann::json json{{"epoch", position.epoch},
-                      {"sample", position.sample},
-                      {"micro_batch", position.micro_batch},
-                      {"samples_per_step", position.samples_per_step},
+                      {"sample", place.sample},
+                      {"micro_batch", place.micro_batch},
+                      {"samples_per_step", place.samples_per_step},
                       {"seed", position.seed},
                       {"length", position.length},
                       {"shuffle", position.shuffle},
                       {"pack_documents", position.pack_documents},
                       {"fingerprint", hexadecimal(position.fingerprint)}};
-  if (position.rows > 0) json["rows"] = position.rows;
-  if (position.ranks > 0) json["ranks"] = position.ranks;
-  if (position.turns > 0) json["turns"] = position.turns;
+  if (place.rows > 0) json["rows"] = place.rows;
+  if (place.ranks > 0) json["ranks"] = place.ranks;
+  if (place.turns > 0) json["turns"] = place.turns;
   return json.dump();
 }
 
@@ -73,12 +65,12 @@ LoaderPosition parse_loader_position(std::string_view text) {
     return json.contains(key) ? count(key) : 0;
   };
   return {.epoch = count("epoch"),
-          .sample = count("sample"),
-          .micro_batch = count("micro_batch"),
-          .samples_per_step = count("samples_per_step"),
-          .rows = count_if_there("rows"),
-          .ranks = count_if_there("ranks"),
-          .turns = count_if_there("turns"),
+          .place = {.sample = count("sample"),
+                    .micro_batch = count("micro_batch"),
+                    .samples_per_step = count("samples_per_step"),
+                    .rows = count_if_there("rows"),
+                    .ranks = count_if_there("ranks"),
+                    .turns = count_if_there("turns")},
           .seed = whole_number(json, "seed", UINT64_MAX),
           .length = count("length"),
           .shuffle = flag(json, "shuffle"),

@@ -26,6 +26,8 @@ struct SavedPlace {
   int64_t rows = 0;
   int64_t ranks = 0;
   int64_t turns = 0;
+
+  bool operator==(const SavedPlace&) const = default;
 };
 
 // Batch n of this rank, counted from the place that restore() sets: a function of n.

@@ -51,12 +51,7 @@ LoaderPosition TokenLoader::position() const {
   const SampleOptions& samples = source_.options();
   const SavedPlace place = order_.place();
   return {.epoch = place.sample / samples_per_epoch(),
-          .sample = place.sample,
-          .micro_batch = place.micro_batch,
-          .samples_per_step = place.samples_per_step,
-          .rows = place.rows,
-          .ranks = place.ranks,
-          .turns = place.turns,
+          .place = place,
           .seed = samples.seed,
           .length = samples.length,
           .shuffle = samples.shuffle,
@@ -73,8 +68,8 @@ void TokenLoader::restore(const LoaderPosition& position) {
   check_same("length", position.length, samples.length);
   check_same("shuffle", position.shuffle, samples.shuffle);
   check_same("pack_documents", position.pack_documents, samples.pack_documents);
-  check_same("epoch", position.epoch, position.sample / samples_per_epoch());
-  order_.restore(place_of(position));
+  check_same("epoch", position.epoch, position.place.sample / samples_per_epoch());
+  order_.restore(position.place);
   prefetcher_.reset();
   start_prefetch();
 }

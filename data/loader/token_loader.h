@@ -38,14 +38,8 @@ struct LoaderOptions {
 
 // Where a run stands. The same on all ranks.
 struct LoaderPosition {
-  int64_t epoch = 0;        // of `sample`
-  int64_t sample = 0;       // the first of the current step, counted over the whole run
-  int64_t micro_batch = 0;  // batches of the current step that were taken already
-  int64_t samples_per_step = 0;
-  // Within a step, how it is shared out, as SavedPlace has it.
-  int64_t rows = 0;
-  int64_t ranks = 0;
-  int64_t turns = 0;
+  int64_t epoch = 0;      // of place.sample
+  SavedPlace place = {};  // whose sample is counted over the whole run
   uint64_t seed = 0;
   int64_t length = 0;
   bool shuffle = true;
@@ -55,8 +49,6 @@ struct LoaderPosition {
   bool operator==(const LoaderPosition&) const = default;
 };
 
-// What StepOrder::place() gave it.
-SavedPlace place_of(const LoaderPosition& position);
 std::string to_json(const LoaderPosition& position);
 // Throws Error(Format).
 LoaderPosition parse_loader_position(std::string_view json);

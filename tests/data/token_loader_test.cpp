@@ -208,7 +208,7 @@ TEST(TokenLoader, RefusesAnotherShareWithinAStep) {
     TokenLoader loader(data, options);
     expect_error(ErrorKind::Config, message, [&] { loader.restore(alone.position()); });
     LoaderPosition old = alone.position();
-    old.rows = old.ranks = old.turns = 0;  // as older versions saved it
+    old.place.rows = old.place.ranks = old.place.turns = 0;  // as older versions saved it
     EXPECT_NO_THROW(loader.restore(old));
   };
   refuses({.samples = {.length = 8}, .rows = 4, .micro_batches = 2},
@@ -253,7 +253,7 @@ TEST(TokenLoader, RefusesAPositionOfOtherDataOrOptions) {
   position.epoch = 7;
   refuses("saved with epoch 7, but the loader has 0", position);
   position = saved;
-  position.sample = -3;
+  position.place.sample = -3;
   refuses("saved behind 0 batches", position);
   TokenLoader other(counting(701), options);
   expect_error(ErrorKind::Config, "another data set", [&] { other.restore(saved); });
@@ -268,12 +268,12 @@ TEST(TokenLoader, RefusesAPositionOfOtherDataOrOptions) {
 
 TEST(LoaderPosition, SurvivesJson) {
   const LoaderPosition position{.epoch = 3,
-                                .sample = INT64_MAX,
-                                .micro_batch = 2,
-                                .samples_per_step = 64,
-                                .rows = 8,
-                                .ranks = 4,
-                                .turns = 2,
+                                .place = {.sample = INT64_MAX,
+                                          .micro_batch = 2,
+                                          .samples_per_step = 64,
+                                          .rows = 8,
+                                          .ranks = 4,
+                                          .turns = 2},
                                 .seed = UINT64_MAX,
                                 .length = 1024,
                                 .shuffle = false,
@@ -284,8 +284,8 @@ TEST(LoaderPosition, SurvivesJson) {
   std::string old = to_json(position);
   for (const std::string field : {"\"rows\":8,", "\"ranks\":4,", ",\"turns\":2"})
     old.erase(old.find(field), field.size());
-  EXPECT_EQ(parse_loader_position(old).rows, 0);
-  EXPECT_EQ(parse_loader_position(old).samples_per_step, 64);
+  EXPECT_EQ(parse_loader_position(old).place.rows, 0);
+  EXPECT_EQ(parse_loader_position(old).place.samples_per_step, 64);
   const std::pair<std::string, std::string> damages[] = {
       {"\"epoch\":3", "\"epoch\":-3"},
       {"\"epoch\":3", "\"epoch\":3.5"},
