@@ -51,4 +51,10 @@ std::string printable(std::string_view text, size_t limit) {
   return out + "'";
 }
 
+std::string_view without_byte_order_mark(std::string_view text) {
+  constexpr std::string_view kMark = "\xEF\xBB\xBF";
+  if (text.starts_with(kMark)) text.remove_prefix(kMark.size());
+  return text;
+}
+
 }  // namespace plinth

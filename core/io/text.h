@@ -17,4 +17,8 @@ std::optional<size_t> first_invalid_utf8(std::string_view text);
 // \xNN, and cut to about `limit` bytes.
 std::string printable(std::string_view text, size_t limit = 100);
 
+// What follows the byte order mark of UTF-8, with which spreadsheets begin files; all of a text
+// without one.
+std::string_view without_byte_order_mark(std::string_view text);
+
 }  // namespace plinth

@@ -4,17 +4,16 @@
 
 #include "core/error.h"
 #include "core/io/file.h"
+#include "core/io/text.h"
 
 namespace plinth {
 
 namespace {
 
-constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";  // as spreadsheets begin files
-
 class CsvReader {
  public:
-  CsvReader(const std::string& text, std::string subject)
-      : text_(text), subject_(std::move(subject)), at_(text.starts_with(kByteOrderMark) ? 3 : 0) {}
+  CsvReader(std::string_view text, std::string subject)
+      : text_(text), subject_(std::move(subject)) {}
 
   std::vector<CsvRow> rows() {
     std::vector<CsvRow> all;
@@ -37,7 +36,7 @@ class CsvReader {
   std::string field() {
     if (take('"')) return quoted();
     const size_t end = std::min(text_.find_first_of(",\"\r\n", at_), text_.size());
-    std::string value = text_.substr(at_, end - at_);
+    std::string value(text_.substr(at_, end - at_));
     at_ = end;
     return value;
   }
@@ -62,9 +61,9 @@ class CsvReader {
     ++line_;
   }
 
-  const std::string& text_;
+  std::string_view text_;
   std::string subject_;
-  size_t at_;
+  size_t at_ = 0;
   int64_t line_ = 1;
 };
 
@@ -73,7 +72,7 @@ class CsvReader {
 std::vector<CsvRow> read_csv_rows(const std::filesystem::path& file) {
   constexpr uint64_t kLargest = uint64_t{1} << 30;
   const std::string text = read_text_file(file, kLargest);
-  return CsvReader(text, file.string()).rows();
+  return CsvReader(without_byte_order_mark(text), file.string()).rows();
 }
 
 }  // namespace plinth

@@ -34,8 +34,7 @@ std::vector<TaggedSentence> read_conll(const std::filesystem::path& file,
   check(options.word_column != 0 && options.tag_column != 0, ErrorKind::Argument, "read_conll",
         "got column 0, takes 1 or more, or -1 or less from the last");
   const MappedFile mapped(file);
-  std::string_view text = text_of(mapped.bytes());
-  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
+  std::string_view text = without_byte_order_mark(text_of(mapped.bytes()));
   std::vector<TaggedSentence> sentences;
   TaggedSentence sentence;
   bool is_bad = false;

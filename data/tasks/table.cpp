@@ -204,8 +204,7 @@ void read_table(const fs::path& file, const TableOptions& options, BadLines& bad
   check(!options.columns.empty(), ErrorKind::Argument, "read_table", "got no columns");
   const std::string kind = file.extension().string();
   const MappedFile mapped(file);
-  std::string_view text = text_of(mapped.bytes());
-  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
+  const std::string_view text = without_byte_order_mark(text_of(mapped.bytes()));
   if (kind == ".csv" || kind == ".tsv")
     return read_rows(text, kind == ".csv" ? ',' : '\t', file, options, bad, visit);
   check(kind == ".jsonl", ErrorKind::Format, file.string(), "ends in ", printable(kind),

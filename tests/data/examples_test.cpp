@@ -110,7 +110,8 @@ TEST(Labels, AreNamesOrNumbers) {
 
 TEST(Conll, ReadsSentencesOfColumns) {
   File file("a.conll",
-            "-DOCSTART- -X- O\n\nEU NNP B-ORG\nrejects  VBZ\tO\r\n\n\nbad\n\nx y B-\xFF\nz y O\n\n"
+            "\xEF\xBB\xBF-DOCSTART- -X- O\n\nEU NNP B-ORG\nrejects  VBZ\tO\r\n\n\nbad\n\nx y "
+            "B-\xFF\nz y O\n\n"
             "Peter NNP B-PER");
   const auto sentences = read_conll(file.path, {}, file.bad);
   ASSERT_EQ(sentences.size(), 2u);

@@ -48,6 +48,14 @@ TEST(Printable, QuotesEscapesAndCuts) {
   EXPECT_EQ(printable("abcdefgh", 4), "'abcd...'");
 }
 
+TEST(ByteOrderMark, IsTakenOffTheBeginningOnce) {
+  EXPECT_EQ(without_byte_order_mark("\xEF\xBB\xBFname"), "name");
+  EXPECT_EQ(without_byte_order_mark("\xEF\xBB\xBF"), "");
+  EXPECT_EQ(without_byte_order_mark("\xEF\xBB\xBF\xEF\xBB\xBF"), "\xEF\xBB\xBF");
+  for (const std::string_view text : {"", "\xEF\xBB", "name", "name\xEF\xBB\xBF"})
+    EXPECT_EQ(without_byte_order_mark(text), text);
+}
+
 TEST(Json, ReadsValues) {
   const nlohmann::json value = parse_json(R"({"a": [1, 2.5, "x", null], "b": {"a": true}})", "f");
   EXPECT_EQ(value["a"][1], 2.5);
