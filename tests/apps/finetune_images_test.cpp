@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "data/images/encode.h"
 #include "tests/apps/plinth_program.h"
 #include "tests/fixtures.h"
 
@@ -125,6 +126,18 @@ TEST(FinetuneImages, LeavesOutBadFilesAndNamesThem) {
   EXPECT_THAT(outcome.output, HasSubstr("1 of 7 images were left out"));
   EXPECT_THAT(outcome.output, HasSubstr("broken.png"));
   EXPECT_THAT(outcome.output, HasSubstr("6 training examples"));
+}
+
+// One that keeps its aspect while its shorter side grows would have more pixels than any file may.
+TEST(FinetuneImages, PredictNamesTheImageThatIsTooLong) {
+  const ImageWorkplace here;
+  write_file_atomically(here / "vit" / "preprocessor_config.json",
+                        R"({"do_center_crop": true, "size": {"shortest_edge": 64}})");
+  const Outcome trained = here.finetune({"train.steps=1"});
+  ASSERT_EQ(trained.status, 0) << trained.errors;
+  write_file_atomically(here / "long.png", encode_png(Image(1, 60000)));
+  expect_one_line(here.run({"predict", "run", "images/grey/grey.png", "long.png"}), 2,
+                  "plinth: long.png: has 1 x 60000 pixels, which to cut its middle out");
 }
 
 TEST(FinetuneImages, RefusesWhatItCannotDo) {

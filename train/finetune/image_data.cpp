@@ -77,7 +77,11 @@ Batch ImageData::read(std::span<const int64_t> samples, const Transform& transfo
 }
 
 Batch ImageData::batch(std::span<const int64_t> samples, int64_t) const {
-  return read(samples, [&](const Image& image, int64_t) { return task_.prepared(image); });
+  return read(samples, [&](const Image& image, int64_t place) {
+    // Those to predict from were not looked at before.
+    task_.check_usable(image, images_->sample(samples[static_cast<size_t>(place)]).path);
+    return task_.prepared(image);
+  });
 }
 
 Batch ImageData::training_batch(std::span<const SampleKey> keys, int64_t) const {
