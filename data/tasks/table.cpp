@@ -147,10 +147,11 @@ void read_rows(std::string_view text, char separator, const fs::path& file,
   }
   std::vector<std::string> values(places.size());
   while (rows.next(row)) {
-    if (fields == 0) fields = row.fields.size();
+    // A bad row breaks off somewhere, and measures no other.
+    if (fields == 0 && row.fault.empty()) fields = row.fields.size();
     if (row.fault.empty() && row.fields.size() != fields)
       row.fault = detail::concat("has ", row.fields.size(), " fields, the ",
-                                 options.header ? "header" : "first row", " has ", fields);
+                                 options.header ? "header" : "first good row", " has ", fields);
     if (row.fault.empty() && fields <= std::ranges::max(places))
       row.fault =
           detail::concat("has ", fields, " fields, no column ", std::ranges::max(places) + 1);

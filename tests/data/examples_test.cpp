@@ -66,6 +66,15 @@ TEST(Table, ReadsTabsWithoutQuotesAndColumnsByNumber) {
   EXPECT_EQ(file.bad.count(), 1);
 }
 
+// Rows are measured by the first that is whole: one that breaks off may have fewer fields.
+TEST(Table, ReadsRowsBehindAFirstThatIsBad) {
+  File file("a.csv", "a \"film\",1,x\ngood,1,x\nbad,0,y\none,1\n");
+  EXPECT_THAT(file.table({.columns = {"1", "2"}, .header = false}),
+              ElementsAre(Values{"good", "1"}, Values{"bad", "0"}));
+  EXPECT_THAT(file.lines, ElementsAre(2, 3));
+  EXPECT_EQ(file.bad.count(), 2);
+}
+
 TEST(Table, ReadsJsonLines) {
   File file("a.jsonl",
             "{\"t\": \"a\\nb\", \"l\": 3}\n\n{\"t\": \"c\", \"l\": true}\r\n{\"t\": \"d\"}\n[1]\n"
