@@ -383,6 +383,8 @@ std::vector<GgufField> gguf_fields(const Tokenizer& tokenizer, int64_t vocab_siz
                      tokenizer.id("<unk>")};
   check(!spec.word_piece, ErrorKind::Argument, kSubject,
         "tokenizer has word pieces, takes byte pairs");
+  check(!spec.word_end, ErrorKind::Argument, kSubject,
+        "tokenizer has tokens that end words, takes byte pairs without");
   const bool is_pieces = spec.metaspace || spec.sentence_piece;
   TokenList list{spec.vocabulary, {}, {}};
   list.types.resize(list.tokens.size(), static_cast<double>(Type::Normal));

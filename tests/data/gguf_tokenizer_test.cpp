@@ -137,6 +137,7 @@ TEST(GgufTokenizer, NamesWhatItDoesNotTake) {
   refuses("gguf: tokenizer has word pieces, takes byte pairs", "word_piece.json", 1 << 20);
   refuses("tokenizer is a unigram model", "pieces/unigram.json", 1 << 20);
   refuses("tokenizer is a unigram model", "pieces/unigram", 1 << 20);
+  refuses("gguf: tokenizer has tokens that end words", "word_end.json", 1 << 20);
   refuses("tokenizer has 1500 tokens, the model takes at most 97", "gpt2.json", 97);
 
   const TemporaryDirectory folder;
