@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "core/error.h"
+#include "core/io/text.h"
 #include "data/images/image_files.h"
 #include "data/tokenizer/parallel_tasks.h"
 
@@ -20,6 +21,13 @@ bool is_whole_number(const std::string& text) {
   constexpr size_t kDigits = 18;  // fit an int64
   return !text.empty() && text.size() <= kDigits &&
          std::ranges::all_of(text, [](unsigned char c) { return std::isdigit(c) != 0; });
+}
+
+// A model's config.json, in which they are kept, is UTF-8.
+void check_utf8(const std::vector<std::string>& classes, const fs::path& source) {
+  for (const std::string& name : classes)
+    check(!first_invalid_utf8(name), ErrorKind::Format, source.string(), "has the class ",
+          printable(name), ", whose name is not UTF-8");
 }
 
 // The distinct labels, ordered.
@@ -55,6 +63,7 @@ ImageDataset ImageDataset::from_folder(const fs::path& folder) {
   check(!classes.empty(), ErrorKind::Format, folder.string(), "has no folder, takes one a class");
   check(!samples.empty(), ErrorKind::Format, folder.string(),
         "has no image in its classes, takes .png, .jpg and .jpeg");
+  check_utf8(classes, folder);
   return {std::move(samples), std::move(classes)};
 }
 
@@ -64,6 +73,7 @@ ImageDataset ImageDataset::from_csv(const fs::path& file) {
   labels.reserve(rows.size());
   for (const auto& [path, label] : rows) labels.push_back(label);
   const std::vector<std::string> classes = classes_of(labels);
+  check_utf8(classes, file);
   std::map<std::string, int64_t> ids;
   for (const std::string& name : classes) ids.emplace(name, std::ssize(ids));
   std::vector<ImageSample> samples;

@@ -26,13 +26,13 @@ class ImageDataset {
   // A folder of folders, one a class, whose names are the classes in alphabetical order. Samples
   // are the files in them, at any depth, that end in .png, .jpg or .jpeg, ordered by path. Throws
   // Error(Io) for a folder that cannot be read, Error(Format) for one without a class or whose
-  // classes hold no image.
+  // classes hold no image, and for a name that is not UTF-8.
   static ImageDataset from_folder(const std::filesystem::path& folder);
 
   // A file of comma-separated values (RFC 4180), of which the first row names columns, "path" and
   // "label" among them. A path is relative to the file's folder. Classes are the labels: in the
   // order of their values where all are whole numbers, else alphabetical. Throws Error(Io) or
-  // Error(Format) naming file and row.
+  // Error(Format) naming file and row, or a label that is not UTF-8.
   static ImageDataset from_csv(const std::filesystem::path& file);
 
   // Throws Error(Argument) for a label outside the classes.

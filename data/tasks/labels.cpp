@@ -12,9 +12,13 @@ namespace plinth {
 Labels::Labels(std::vector<std::string> names, std::string_view subject)
     : names_(std::move(names)) {
   std::set<std::string_view> known;
-  for (const std::string& name : names_)
+  for (const std::string& name : names_) {
+    // They go into JSON, in a model's config.json and in predictions.
+    check(!first_invalid_utf8(name), ErrorKind::Format, subject, "name ", printable(name),
+          ", which is not UTF-8");
     check(known.insert(name).second, ErrorKind::Format, subject, "name ", printable(name),
           " twice");
+  }
 }
 
 Labels Labels::of(const std::vector<std::string>& seen) {

@@ -13,7 +13,8 @@ namespace plinth {
 class Labels {
  public:
   Labels() = default;
-  // In the order of their numbers. Throws Error(Format, subject) for a name that comes twice.
+  // In the order of their numbers. Throws Error(Format, subject) for a name that comes twice, or
+  // is not UTF-8.
   explicit Labels(std::vector<std::string> names, std::string_view subject = "labels");
   // Those that occur in a data set: LABEL_0, LABEL_1, ... where it has the numbers 0, 1, ..., else
   // the names themselves, in the order of their bytes.

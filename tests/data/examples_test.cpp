@@ -115,6 +115,9 @@ TEST(Labels, AreNamesOrNumbers) {
   for (const char* none : {"3", "-1", "", "1x", "maybe"})
     EXPECT_EQ(labels.find(none), std::nullopt);
   expect_error(ErrorKind::Format, "name 'a' twice", [] { Labels({"a", "b", "a"}); });
+  expect_error(ErrorKind::Format, "--labels: name 'caf\\xe9', which is not UTF-8", [] {
+    Labels({"a", "caf\xE9"}, "--labels");
+  });
 }
 
 TEST(Conll, ReadsSentencesOfColumns) {

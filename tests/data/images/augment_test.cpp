@@ -231,5 +231,18 @@ TEST(ImageDataset, RefusesFoldersWithoutImages) {
   });
 }
 
+// A model's config.json, which is UTF-8, could not hold them: training would end in an error.
+TEST(ImageDataset, RefusesClassesThatAreNotUtf8) {
+  const TemporaryDirectory here;
+  make_directories(here / "caf\xE9");
+  write_file_atomically(here / "caf\xE9" / "a.png", "");
+  const std::string message = ": has the class 'caf\\xe9', whose name is not UTF-8";
+  expect_error(ErrorKind::Format, here.path().string() + message,
+               [&] { ImageDataset::from_folder(here.path()); });
+  write_file_atomically(here / "labels.csv", "path,label\na.png,caf\xE9\n");
+  expect_error(ErrorKind::Format, "labels.csv" + message,
+               [&] { ImageDataset::from_csv(here / "labels.csv"); });
+}
+
 }  // namespace
 }  // namespace plinth
