@@ -165,12 +165,11 @@ std::vector<int64_t> usable_images(
 std::vector<Image> read_whole_images(
     std::span<const fs::path> paths,
     const std::function<Image(const Image& image, int64_t place)>& transform) {
-  BadFiles bad;
-  std::vector<std::optional<Image>> read = read_image_files(paths, transform, bad);
-  for (const auto& [path, fault] : bad.faults()) throw Error(ErrorKind::Format, path, fault);
-  std::vector<Image> images;
-  images.reserve(read.size());
-  for (std::optional<Image>& image : read) images.push_back(std::move(*image));
+  std::vector<Image> images(paths.size());
+  parallel_tasks(std::ssize(paths), [&](int64_t i) {
+    const auto place = static_cast<size_t>(i);
+    images[place] = transform(read_image(paths[place]), i);
+  });
   return images;
 }
 

@@ -80,7 +80,8 @@ std::vector<int64_t> usable_images(
     std::span<const std::filesystem::path> paths,
     const std::function<void(const Image& image, int64_t place)>& inspect, BadFiles& bad);
 
-// What `transform` makes of each file's image. Throws Error(Format) for a file that is bad.
+// What `transform` makes of each file's image. Throws what read_image() does of the first file that
+// is bad.
 std::vector<Image> read_whole_images(
     std::span<const std::filesystem::path> paths,
     const std::function<Image(const Image& image, int64_t place)>& transform);

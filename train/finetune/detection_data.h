@@ -25,7 +25,8 @@ class DetectionData final : public TaskData {
   // the labels.
   DetectionData(const VisionTask& task, const std::vector<std::string>& labels,
                 const std::vector<std::filesystem::path>& files);
-  // Of images without objects. Throws Error(Format) for one that cannot be read.
+  // Of images without objects. Throws Error(Io) or Error(Format) for one that cannot be
+  // read.
   DetectionData(const VisionTask& task, const std::vector<std::string>& labels,
                 std::span<const TaskInput> inputs);
 

@@ -244,5 +244,25 @@ TEST(ImageDataset, RefusesClassesThatAreNotUtf8) {
                [&] { ImageDataset::from_csv(here / "labels.csv"); });
 }
 
+// Once, and of several bad files the first that was asked for.
+TEST(ReadWholeImages, NamesTheFirstBadFile) {
+  const TemporaryDirectory here;
+  fill(here.path());
+  const auto message_of = [&](std::vector<fs::path> paths) -> std::string {
+    for (fs::path& path : paths) path = here / path;
+    try {
+      read_whole_images(paths, [](const Image& image, int64_t) { return image; });
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_EQ(message_of({"cat/b.PNG", "dog/c.jpeg"}), "");
+  EXPECT_EQ(message_of({"cat/b.PNG", "none.png", "dog/a.png"}),
+            (here / "none.png").string() + ": cannot open: No such file or directory");
+  EXPECT_EQ(message_of({"dog/c.jpeg", "dog/a.png", "cat/none.png"}),
+            (here / "dog/a.png").string() + ": is neither a PNG nor a JPEG image");
+}
+
 }  // namespace
 }  // namespace plinth
