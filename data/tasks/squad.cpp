@@ -13,7 +13,7 @@ namespace {
 using json_fields::Json;
 
 // The byte at which the text's character of a number begins, or npos.
-size_t byte_of(std::string_view text, int64_t character) {
+size_t byte_of(std::string_view text, uint64_t character) {
   size_t at = 0;
   for (; at < text.size(); ++at) {
     const bool begins = (static_cast<unsigned char>(text[at]) & 0xC0) != 0x80;
@@ -37,7 +37,7 @@ std::vector<SquadAnswer> read_answers(const Json& json, const std::string& conte
     const Json& start = json_fields::at(item, "answer_start", name);
     check(start.is_number_unsigned(), ErrorKind::Format, name,
           "answer_start must be a whole number, got ", start.dump());
-    const size_t begin = byte_of(context, start.get<int64_t>());
+    const size_t begin = byte_of(context, start.get<uint64_t>());
     check(begin != std::string::npos && !text.empty() &&
               std::string_view(context).substr(begin).starts_with(text),
           ErrorKind::Format, name, "answer ", printable(text), " does not stand at character ",

@@ -141,13 +141,15 @@ TEST(Squad, ReadsQuestionsWithTheirAnswers) {
     "qas": [{"id": "1", "question": "Who?", "answers": [{"text": "is", "answer_start": 5}]},
             {"id": "2", "question": "Why?", "is_impossible": true, "answers": []},
             {"id": "3", "question": "How?", "answers": [{"text": "is", "answer_start": 6}]},
+            {"id": "4", "question": "How?",
+             "answers": [{"text": "is", "answer_start": 9223372036854775808}]},
             {"question": "No id?"}]}]}]})");
   const auto questions = read_squad(file.path, file.bad);
   ASSERT_EQ(questions.size(), 2u);
   EXPECT_EQ(questions[0].answers[0].begin, 6);
   EXPECT_EQ(questions[0].answers[0].text, "is");
   EXPECT_TRUE(questions[1].answers.empty());
-  EXPECT_EQ(file.bad.count(), 2);
+  EXPECT_EQ(file.bad.count(), 3);
   EXPECT_THAT(file.bad.summary(),
               ::testing::HasSubstr(":3: question: answer 'is' does not stand at character 6"));
   expect_error(ErrorKind::Format, "has no field 'data'", [] {
