@@ -112,6 +112,24 @@ TEST(FinetuneSequences, LearnsToTranslate) {
   EXPECT_NE(drawn("1"), drawn("2"));
 }
 
+// Tokens of bytes need not make characters, and predictions are JSON, which is UTF-8.
+TEST(FinetuneSequences, PredictsTextWhateverBytesAModelWrites) {
+  const Workplace here;
+  const Outcome made = here.run(
+      {"tokenize", "texts.txt", "--documents", "line", "--train-vocab", "257", "--out", "shards"});
+  ASSERT_EQ(made.status, 0) << made.errors;
+  fs::copy_file(here / "shards/tokenizer.json", here / "t5/tokenizer.json");
+  std::string config = read_text_file(here / "t5/config.json");
+  const std::string_view size = "\"vocab_size\": 96";
+  write_file_atomically(here / "t5/config.json",
+                        config.replace(config.find(size), size.size(), "\"vocab_size\": 257"));
+  const Outcome trained = here.run({"finetune", "run.toml", "train.steps=1", "--threads", "1"});
+  ASSERT_EQ(trained.status, 0) << trained.errors;
+  const Outcome said = here.run({"predict", "run/model", "the king", "--temperature", "30"});
+  ASSERT_EQ(said.status, 0) << said.errors;
+  EXPECT_THAT(json::parse(said.output)["text"].get<std::string>(), HasSubstr("\xEF\xBF\xBD"));
+}
+
 TEST(FinetuneSequences, ErrorsNameTheKey) {
   const Workplace here;
   const auto refused = [&](const std::vector<std::string>& more, int status, const char* message) {

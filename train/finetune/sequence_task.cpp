@@ -7,6 +7,7 @@
 #include "core/ops/factories.h"
 #include "data/tasks/table.h"
 #include "data/tokenizer/tokenizer.h"
+#include "data/tokenizer/utf8.h"
 #include "metrics/rouge.h"
 #include "metrics/translation.h"
 #include "models/encoder_decoder_registry.h"
@@ -195,7 +196,8 @@ std::string SequenceTask::decode(const std::vector<double>& output) const {
     if (id >= 0 && id < static_cast<double>(tokenizer_.vocab_size()))
       ids.push_back(static_cast<int32_t>(id));
   }
-  return tokenizer_.decode(ids, {.skip_special = true});
+  const std::string bytes = tokenizer_.decode(ids, {.skip_special = true});
+  return std::string(RepairedText(bytes).text());
 }
 
 Tensor SequenceTask::outputs(const Batch& batch) {
