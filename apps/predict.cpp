@@ -90,6 +90,7 @@ void predict_lines(FinetuneTask& task, const PredictArguments& arguments, std::i
   std::string line;
   for (int64_t number = 1; std::getline(in, line); ++number) {
     if (line.ends_with('\r')) line.pop_back();
+    if (number == 1) line = std::string(without_byte_order_mark(line));
     inputs.push_back(arguments.json ? input_of_object(line, detail::concat(name, ":", number))
                                     : TaskInput{repaired(line), repaired(arguments.second)});
     if (inputs.size() < most) continue;

@@ -95,6 +95,13 @@ TEST(FinetuneImages, LearnsEvaluatesAndPredicts) {
     std::getline(lines, line);
     EXPECT_EQ(nlohmann::json::parse(line)["label"], label);
   }
+  // The same by a list as editors may write it.
+  write_file_atomically(here / "list.txt",
+                        "\xEF\xBB\xBFimages/grey/grey.jpg\r\nimages/coloured/palette.png\r\n");
+  EXPECT_EQ(here.run({"predict", "run/model", "--file", "list.txt"}).output, said.output);
+  write_file_atomically(here / "gap.txt", "images/grey/grey.jpg\n\n");
+  expect_one_line(here.run({"predict", "run/model", "--file", "gap.txt"}), 2,
+                  "image-classification: got an empty text, takes the path of an image");
   // A head that knows the labels stays.
   const Outcome again = here.finetune({"model.directory=run/model", "run.directory=again"});
   ASSERT_EQ(again.status, 0) << again.errors;

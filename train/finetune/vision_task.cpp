@@ -65,6 +65,8 @@ std::vector<int64_t> samples_of(std::span<const SampleKey> keys) {
 fs::path image_of(const TaskInput& input, std::string_view task) {
   check(input.words.empty() && input.second.empty(), ErrorKind::Argument, task,
         "got words or a second text, takes the path of an image");
+  check(!input.text.empty(), ErrorKind::Argument, task,
+        "got an empty text, takes the path of an image");
   return input.text;
 }
 
