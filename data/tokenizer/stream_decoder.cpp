@@ -4,7 +4,7 @@
 namespace plinth {
 
 std::string StreamDecoder::push(int32_t id) {
-  if (options_.skip_special && tokenizer_->is_special(id)) return "";
+  if (!tokenizer_->has(id) || (options_.skip_special && tokenizer_->is_special(id))) return "";
   pending_ += tokenizer_->token_text(id, is_first_);
   is_first_ = is_first_ && tokenizer_->stays_first(id);
   const size_t incomplete = incomplete_utf8_suffix(pending_);

@@ -140,6 +140,7 @@ struct Tokenizer::State {
   Bpe make_merges() const;
   std::optional<int32_t> find(std::string_view token) const;
   std::optional<int32_t> first_of(std::initializer_list<std::string_view> tokens) const;
+  bool has(int64_t id) const;
   const std::string& token_bytes(int32_t id) const;
 
   TokenizerSpec spec;
@@ -307,10 +308,12 @@ std::optional<int32_t> Tokenizer::State::first_of(
   return std::nullopt;
 }
 
+bool Tokenizer::State::has(int64_t id) const {
+  return id >= 0 && id < std::ssize(bytes) && !bytes[static_cast<size_t>(id)].empty();
+}
+
 const std::string& Tokenizer::State::token_bytes(int32_t id) const {
-  const bool known =
-      id >= 0 && static_cast<size_t>(id) < bytes.size() && !bytes[static_cast<size_t>(id)].empty();
-  check(known, ErrorKind::Argument, "tokenizer", "id ", id,
+  check(has(id), ErrorKind::Argument, "tokenizer", "id ", id,
         " is no token's; the vocabulary has ids below ", bytes.size());
   return bytes[static_cast<size_t>(id)];
 }
@@ -454,6 +457,10 @@ bool Tokenizer::is_special(int32_t id) const {
 
 int64_t Tokenizer::vocab_size() const {
   return static_cast<int64_t>(state_->bytes.size());
+}
+
+bool Tokenizer::has(int64_t id) const {
+  return state_->has(id);
 }
 
 const std::vector<int32_t>& Tokenizer::tokens_before() const {

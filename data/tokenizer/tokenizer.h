@@ -129,6 +129,8 @@ class Tokenizer {
 
   // One more than the highest id: the rows that an embedding needs.
   int64_t vocab_size() const;
+  // Whether the id is a token's: a vocabulary may leave gaps, and a model have rows behind it.
+  bool has(int64_t id) const;
 
   // What the file's post-processor puts before a text, such as Llama 3's <|begin_of_text|>.
   const std::vector<int32_t>& tokens_before() const;
@@ -156,7 +158,7 @@ class StreamDecoder {
   explicit StreamDecoder(const Tokenizer& tokenizer, const DecodeOptions& options = {})
       : tokenizer_(&tokenizer), options_(options) {}
 
-  // What this token completes; may be empty.
+  // What this token completes; may be empty, as it is for an id that is no token's.
   std::string push(int32_t id);
   // What is left, at the end.
   std::string finish();

@@ -312,6 +312,17 @@ TEST(StreamDecoder, GivesWholeCharactersOnly) {
   }
 }
 
+// A vocabulary may leave gaps, and a model has rows for them, which it may choose.
+TEST(StreamDecoder, PassesOverIdsOfNoToken) {
+  const Tokenizer tokenizer =
+      Tokenizer::parse(R"({"model":{"type":"BPE","merges":[],"vocab":{"a":0,"b":3}},)"
+                       R"("pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false}})");
+  StreamDecoder decoder(tokenizer);
+  std::string text;
+  for (const int32_t id : {0, 2, 3, 4, -1, 0}) text += decoder.push(id);
+  EXPECT_EQ(text + decoder.finish(), "aba");
+}
+
 TEST(StreamDecoder, HoldsBackAnUnfinishedCharacter) {
   StreamDecoder decoder(gpt2(), {.skip_special = true});
   const Ids bytes = {*gpt2().id("\xF0"), *gpt2().id("\x9F"), *gpt2().id("\x98"),

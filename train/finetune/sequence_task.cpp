@@ -193,8 +193,7 @@ std::vector<int64_t> SequenceTask::encode(const std::string& text, int64_t lengt
 std::string SequenceTask::decode(const std::vector<double>& output) const {
   std::vector<int32_t> ids;
   for (const double id : output) {
-    if (id >= 0 && id < static_cast<double>(tokenizer_.vocab_size()))
-      ids.push_back(static_cast<int32_t>(id));
+    if (tokenizer_.has(static_cast<int64_t>(id))) ids.push_back(static_cast<int32_t>(id));
   }
   const std::string bytes = tokenizer_.decode(ids, {.skip_special = true});
   return std::string(RepairedText(bytes).text());

@@ -191,8 +191,7 @@ Tensor TranscriptionTask::loss(const Batch& batch, Tensor* outputs) {
 std::string TranscriptionTask::decode(std::span<const double> ids) const {
   std::vector<int32_t> known;
   for (const double id : ids) {
-    if (id < static_cast<double>(tokenizer_.vocab_size()))
-      known.push_back(static_cast<int32_t>(id));
+    if (tokenizer_.has(static_cast<int64_t>(id))) known.push_back(static_cast<int32_t>(id));
   }
   return tokenizer_.decode(known, {.skip_special = true});
 }

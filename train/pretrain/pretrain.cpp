@@ -104,7 +104,7 @@ TextSample write_sample(const PretrainConfig& config, const Tokenizer& tokenizer
   StreamDecoder decoder(tokenizer);
   TextSample sample{0, config.sample.prompt, ""};
   generate(model, tokenizer.encode(config.sample.prompt), options, [&](int32_t token) {
-    if (token < tokenizer.vocab_size()) sample.continuation += decoder.push(token);
+    sample.continuation += decoder.push(token);
     return true;
   });
   sample.continuation += decoder.finish();
