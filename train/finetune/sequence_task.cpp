@@ -7,13 +7,13 @@
 #include "core/ops/factories.h"
 #include "data/tasks/table.h"
 #include "data/tokenizer/tokenizer.h"
-#include "data/tokenizer/utf8.h"
 #include "metrics/rouge.h"
 #include "metrics/translation.h"
 #include "models/encoder_decoder_registry.h"
 #include "models/sequence_generation.h"
 #include "train/finetune/encoder_decoder_depth.h"
 #include "train/finetune/has_weights.h"
+#include "train/finetune/written_text.h"
 
 namespace plinth {
 namespace {
@@ -58,7 +58,9 @@ class SequenceTask final : public FinetuneTask {
   const EncoderDecoderInfo& info() const { return model_->info(); }
   // At most `length` tokens, the end token among them.
   std::vector<int64_t> encode(const std::string& text, int64_t length) const;
-  std::string decode(const std::vector<double>& output) const;
+  std::string decode(const std::vector<double>& output) const {
+    return written_text(tokenizer_, output);
+  }
 
  private:
   TaskSettings settings_;
@@ -190,15 +192,6 @@ std::vector<int64_t> SequenceTask::encode(const std::string& text, int64_t lengt
 }
 
 // Tokens of the model that the tokenizer lacks are no text.
-std::string SequenceTask::decode(const std::vector<double>& output) const {
-  std::vector<int32_t> ids;
-  for (const double id : output) {
-    if (tokenizer_.has(static_cast<int64_t>(id))) ids.push_back(static_cast<int32_t>(id));
-  }
-  const std::string bytes = tokenizer_.decode(ids, {.skip_special = true});
-  return std::string(RepairedText(bytes).text());
-}
-
 Tensor SequenceTask::outputs(const Batch& batch) {
   const Device device = model_->device();
   const std::vector<GeneratedSequence> found =

@@ -17,6 +17,7 @@
 #include "train/finetune/encoder_decoder_depth.h"
 #include "train/finetune/has_weights.h"
 #include "train/finetune/sound_data.h"
+#include "train/finetune/written_text.h"
 
 namespace plinth {
 namespace {
@@ -94,8 +95,6 @@ class TranscriptionTask final : public FinetuneTask {
   Heard heard_in(const std::vector<double>& output) const;
 
  private:
-  std::string decode(std::span<const double> ids) const;
-
   TaskSettings settings_;
   std::unique_ptr<Whisper> model_;
   Tokenizer tokenizer_;
@@ -188,14 +187,6 @@ Tensor TranscriptionTask::loss(const Batch& batch, Tensor* outputs) {
   return model_->loss(batch[0].to(device), batch.at(2).to(device));
 }
 
-std::string TranscriptionTask::decode(std::span<const double> ids) const {
-  std::vector<int32_t> known;
-  for (const double id : ids) {
-    if (tokenizer_.has(static_cast<int64_t>(id))) known.push_back(static_cast<int32_t>(id));
-  }
-  return tokenizer_.decode(known, {.skip_special = true});
-}
-
 TranscriptionTask::Heard TranscriptionTask::heard_in(const std::vector<double>& output) const {
   Heard heard;
   for (const auto& [name, token] : tokens_.languages)
@@ -208,7 +199,7 @@ TranscriptionTask::Heard TranscriptionTask::heard_in(const std::vector<double>& 
   };
   for (size_t i = 1; i + 2 < output.size() && output[i] >= 0;) {
     const auto count = static_cast<size_t>(output[i + 2]);
-    const std::string text = decode(std::span(output).subspan(i + 3, count));
+    const std::string text = written_text(tokenizer_, std::span(output).subspan(i + 3, count));
     heard.segments.push_back({output[i] * rate, output[i + 1] * rate, trimmed(text)});
     heard.text += text;
     i += 3 + count;
