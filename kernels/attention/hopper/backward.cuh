@@ -363,47 +363,48 @@ struct BackwardConsumer {
     Numbers::release(typename Numbers::Place{0, work_parity});
   }
 
-  // Calls f(work, its number) for each piece of work of the block.
+  // Calls f(work) for each piece of work of the block.
   template <class F>
   PLINTH_DEVICE void each_work(F f) {
     for (;;) {
       const auto place = typename Numbers::Place{0, work_parity};
       Numbers::wait(place);
-      const int32_t number = Numbers::tile(place)[0];
-      if (number >= a.schedule.count) return;
-      const Work t(a.desc, a.lengths, a.schedule, number);
+      if (Numbers::tile(place)[0] >= a.schedule.count) return;
+      const Work t = work();
       Keys::wait(key_place());
       Values::wait(key_place());
       clear_keys(t);
-      f(t, number);
+      f(t);
     }
   }
-  // Calls f(head, tile, whether a functor is asked about its pairs, whether it is not the first)
-  // for each tile of queries of each head. Where a functor leaves tiles out, nobody counts which
-  // one is the first: gradients are cleared before.
+  // The present piece of work, read again: what a loop does not need would take registers there.
+  PLINTH_DEVICE Work work() const { return Tile::work(work_parity); }
+
+  // Calls f(work, head, tile, whether a functor is asked about its pairs, whether it is not the
+  // first) for each tile of queries of each head. Where a functor leaves tiles out, nobody counts
+  // which one is the first: gradients are cleared before.
   template <class F>
-  PLINTH_DEVICE void each_tile(const Work& t, F f) const {
-    const int32_t first_head = t.kv_head * a.group;
-    each_turn<Tile>(a, t, [&](int32_t head, int32_t tile, const TileTurn& turn) {
-      f(head, tile, turn.asks, Rule::kMasks || head != first_head || tile != t.start);
-    });
-  }
-  // The work made again: what the loop does not need would take registers there.
-  PLINTH_DEVICE Work again(int32_t number) const {
-    return Work(a.desc, a.lengths, a.schedule, not_ahead(number));
+  PLINTH_DEVICE void each_tile(F f) const {
+    each_turn<Tile>(
+        a, [&] { return work(); },
+        [&](int32_t head, int32_t tile, const TileTurn& turn) {
+          const Work t = work();
+          const bool first = head == t.kv_head * a.group && tile == t.start;
+          f(t, head, tile, turn.asks, Rule::kMasks || !first);
+        });
   }
 
   // Calls f(work, rows of keys and of values, dk, dv) for each piece of work, and writes what it
   // has made of the gradients.
   template <class F>
   PLINTH_DEVICE void each_piece(const TensorMap& dk_map, const TensorMap& dv_map, F f) {
-    each_work([&](const Work& t, int32_t number) {
+    each_work([&](const Work& t) {
       Gradient dk, dv;
       OwnRows keys, values;
       get_rows(Keys::tile(key_place()), keys);
       get_rows(Values::tile(key_place()), values);
       f(t, keys, values, dk, dv);
-      finish(dk_map, dv_map, again(number), dk, dv);
+      finish(dk_map, dv_map, work(), dk, dv);
     });
   }
 };

@@ -113,14 +113,15 @@ struct DescribedBackwardConsumer : BackwardConsumer<Tile_, T, Rule> {
   PLINTH_DEVICE void run(const TensorMap& dk_map, const TensorMap& dv_map) {
     this->each_piece(
         dk_map, dv_map,
-        [&](const Work& t, OwnRows& keys, OwnRows& values, Gradient& dk, Gradient& dv) {
+        [&](const Work&, OwnRows& keys, OwnRows& values, Gradient& dk, Gradient& dv) {
           clear(dk);
           clear(dv);
-          this->each_tile(t, [&](int32_t head, int32_t tile, bool asks, bool accumulate) {
-            this->by_turns([&](auto makes_dq) {
-              run_tile<makes_dq()>(t, head, tile, asks, keys, values, dk, dv, accumulate);
-            });
-          });
+          this->each_tile(
+              [&](const Work& t, int32_t head, int32_t tile, bool asks, bool accumulate) {
+                this->by_turns([&](auto makes_dq) {
+                  run_tile<makes_dq()>(t, head, tile, asks, keys, values, dk, dv, accumulate);
+                });
+              });
         });
   }
 };

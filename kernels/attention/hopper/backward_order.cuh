@@ -52,7 +52,7 @@ PLINTH_DEVICE TileTurn turn_of(const BackwardArguments<T, Rule>& a, const typena
 // order in which all warps of a block take them, but those that are left out. `work` gives the
 // Tile::Work.
 template <class Tile, class T, class Rule, class Get, class F>
-PLINTH_DEVICE void each_turn_of(const BackwardArguments<T, Rule>& a, Get work, F f) {
+PLINTH_DEVICE void each_turn(const BackwardArguments<T, Rule>& a, Get work, F f) {
   const int32_t heads = (work().kv_head + 1) * a.group;
   for (int32_t head = heads - a.group; head < heads; ++head) {
     int32_t tile = work().start;
@@ -62,12 +62,6 @@ PLINTH_DEVICE void each_turn_of(const BackwardArguments<T, Rule>& a, Get work, F
       tile = work().after(tile);
     }
   }
-}
-template <class Tile, class T, class Rule, class F>
-PLINTH_DEVICE void each_turn(const BackwardArguments<T, Rule>& a, const typename Tile::Work& t,
-                             F f) {
-  each_turn_of<Tile>(
-      a, [&]() -> const typename Tile::Work& { return t; }, f);
 }
 
 }  // namespace plinth::kernels::cuda::attention

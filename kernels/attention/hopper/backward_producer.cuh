@@ -7,27 +7,18 @@
 
 namespace plinth::kernels::cuda::attention {
 
-// Takes a block's next piece of work once consumers free the number of the last one, `before` (-1:
-// none), at its end, and tells the other warps. Earlier it would be kept from a block that is free,
-// and, below a diagonal, keep others from their turns.
+// The number of a block's next piece of work, taken once consumers free that of the last one,
+// `before` (-1: none), at its end. Earlier it would be kept from a block that is free, and, below a
+// diagonal, keep others from their turns.
 template <class Tile, class T, class Rule>
-PLINTH_DEVICE int32_t take_work(const BackwardArguments<T, Rule>& a,
-                                typename Tile::Numbers::Place& place, int32_t before) {
-  using Numbers = typename Tile::Numbers;
-  Numbers::wait_free(place);
-  int32_t number;
-  if (a.schedule.shifted_limit == 0) {
-    number = atomic_add(a.workspace.ticket, 1);
-  } else {
-    number = static_cast<int32_t>(before < 0 ? block_index().x : before + grid_blocks().x);
-  }
-  Numbers::tile(place)[0] = number;
-  mbarrier_arrive(Numbers::full(place));
-  place.advance();
-  return number;
+PLINTH_DEVICE int32_t take_number(const BackwardArguments<T, Rule>& a,
+                                  const typename Tile::Numbers::Place& place, int32_t before) {
+  Tile::Numbers::wait_free(place);
+  if (a.schedule.shifted_limit == 0) return atomic_add(a.workspace.ticket, 1);
+  return static_cast<int32_t>(before < 0 ? block_index().x : before + grid_blocks().x);
 }
 
-// Takes work, and fetches what it needs.
+// Takes work, tells the other warps, and fetches what it needs.
 template <class Tile, class T, class Rule>
 PLINTH_DEVICE void fetch_backward(const TensorMap& q_map, const TensorMap& k_map,
                                   const TensorMap& v_map, const TensorMap& dout_map,
@@ -36,14 +27,18 @@ PLINTH_DEVICE void fetch_backward(const TensorMap& q_map, const TensorMap& k_map
   using Values = typename Tile::Values;
   using Queries = typename Tile::Queries;
   using Douts = typename Tile::Douts;
+  using Numbers = typename Tile::Numbers;
   typename Keys::Place k;  // and of values, which are freed with keys
   typename Queries::Place q;
   typename Douts::Place o;
-  typename Tile::Numbers::Place n;
-  for (int32_t number = -1;;) {
-    number = take_work<Tile>(a, n, number);
-    if (number >= a.schedule.count) return;
+  typename Numbers::Place n;
+  for (int32_t number = -1;; n.advance()) {
+    number = take_number<Tile>(a, n, number);
+    Numbers::tile(n)[0] = number;
+    if (number >= a.schedule.count) break;
     const typename Tile::Work t(a.desc, a.lengths, a.schedule, number);
+    store_words(Tile::work_words(n.parity), t);
+    mbarrier_arrive(Numbers::full(n));
     if constexpr (kTakesWorkEarly<Tile, Rule>) Keys::wait_free(k);
     load_rows<Tile::kKeys, Tile::kColumns, Tile::kBoxColumns>(
         Keys::start_free(k), k_map, t.k_begin + t.first, t.kv_head, t.batch, Keys::full(k));
@@ -52,25 +47,29 @@ PLINTH_DEVICE void fetch_backward(const TensorMap& q_map, const TensorMap& k_map
     const uint32_t last = k.parity ^ 1;
     k.advance();
     bool begun = false;
-    each_turn<Tile>(a, t, [&](int32_t head, int32_t tile, const TileTurn&) {
-      // The last piece's gradients leave through the places of queries and dout. Where a piece has
-      // no tile, nobody waits: consumers may end it, and another phase, before such a wait is over.
-      if (!begun) mbarrier_wait(Tile::gradients_gone(), last);
-      begun = true;
-      const int32_t row = t.q_begin + tile * Tile::kQueries;
-      load_rows<Tile::kQueries, Tile::kColumns, Tile::kBoxColumns>(
-          Queries::start(q, Tile::kQueryBytes + Tile::kStatisticsBytes), q_map, row, head, t.batch,
-          Queries::full(q));
-      const int64_t statistics =
-          int64_t{a.workspace.index(head, t.first_tile, tile)} * 2 * Tile::kQueries;
-      bulk_load(Tile::statistics(q), Global<const float>(a.workspace.statistics + statistics),
-                Tile::kStatisticsBytes, Queries::full(q));
-      load_rows<Tile::kQueries, Tile::kColumns, Tile::kBoxColumns>(Douts::start(o), dout_map, row,
-                                                                   head, t.batch, Douts::full(o));
-      q.advance();
-      o.advance();
-    });
+    each_turn<Tile>(
+        a, [&] { return t; },
+        [&](int32_t head, int32_t tile, const TileTurn&) {
+          // The last piece's gradients leave through the places of queries and dout. Where a piece
+          // has no tile, nobody waits: consumers may end it, and another phase, before such a wait
+          // is over.
+          if (!begun) mbarrier_wait(Tile::gradients_gone(), last);
+          begun = true;
+          const int32_t row = t.q_begin + tile * Tile::kQueries;
+          load_rows<Tile::kQueries, Tile::kColumns, Tile::kBoxColumns>(
+              Queries::start(q, Tile::kQueryBytes + Tile::kStatisticsBytes), q_map, row, head,
+              t.batch, Queries::full(q));
+          const int64_t statistics =
+              int64_t{a.workspace.index(head, t.first_tile, tile)} * 2 * Tile::kQueries;
+          bulk_load(Tile::statistics(q), Global<const float>(a.workspace.statistics + statistics),
+                    Tile::kStatisticsBytes, Queries::full(q));
+          load_rows<Tile::kQueries, Tile::kColumns, Tile::kBoxColumns>(
+              Douts::start(o), dout_map, row, head, t.batch, Douts::full(o));
+          q.advance();
+          o.advance();
+        });
   }
+  mbarrier_arrive(Numbers::full(n));
 }
 
 // Adds to dq, in the order of the tiles of keys, what comes to one place of the ring of its pieces,
@@ -83,10 +82,12 @@ PLINTH_DEVICE void fetch_backward(const TensorMap& q_map, const TensorMap& k_map
 template <class Tile, class T, class Rule>
 struct DqAdder {
   using Sums = typename Tile::Sums;
+  using Numbers = typename Tile::Numbers;
   using Work = typename Tile::Work;
   const BackwardArguments<T, Rule>& a;
   const TensorMap& dq_map;
   typename Sums::Place place;
+  typename Numbers::Place n = {};
 
   PLINTH_DEVICE Global<int32_t> done(int32_t index, int32_t maker) const {
     return a.workspace.done + (index * Tile::kDqMakers + maker);
@@ -175,19 +176,18 @@ struct DqAdder {
                  Tile::dq_tile(place) + r * Tile::kDqColumns, 2 * static_cast<uint32_t>(columns));
   }
 
-  PLINTH_DEVICE Work work() const { return Tile::kept_work(place); }
+  // Read again where it is used: these warps have few registers.
+  PLINTH_DEVICE Work work() const { return Tile::work(n.parity); }
 
   PLINTH_DEVICE void run() {
-    using Numbers = typename Tile::Numbers;
     const int32_t own = place.stage;
     int32_t stage = 0;
-    for (typename Numbers::Place n;; n.advance()) {
+    for (;; n.advance()) {
       Numbers::wait(n);
       const int32_t number = Numbers::tile(n)[0];
       mbarrier_arrive(Numbers::empty(n));
       if (number >= a.schedule.count) return;
-      Tile::keep_work(place, Work(a.desc, a.lengths, a.schedule, number));
-      each_turn_of<Tile>(
+      each_turn<Tile>(
           a, [&] { return work(); },
           [&](int32_t head, int32_t tile, const TileTurn& turn) {
             PLINTH_NO_UNROLL

@@ -3,9 +3,6 @@
 // What the backward kernels for sm_90a share: the sizes of their tiles, and what they hand to each
 // other in the workspace.
 
-#include <array>
-#include <bit>
-
 #include "kernels/attention/hopper/backward_work.cuh"
 #include "kernels/attention/hopper/hopper.h"
 #include "kernels/attention/hopper/pipeline.cuh"
@@ -99,9 +96,7 @@ struct BackwardTile : BackwardSizes<kColumns_> {
   using Sizes::kQueryStages, Sizes::kDoutStages, Sizes::kSlopeStages, Sizes::kSumStages;
   static constexpr int kColumns = kColumns_;
   static constexpr int kThreads = 128 * (kConsumers + 1);
-  // Of a thread; ptxas spills with less, and at 64 columns with more.
-  static constexpr int kProducerRegisters = kColumns == 64 ? 56 : 40;
-  static constexpr int kConsumerRegisters = kColumns == 64 ? 224 : 232;
+  static constexpr int kProducerRegisters = 40, kConsumerRegisters = 232;  // of a thread
   static constexpr Swizzle kSwizzle = Swizzle::Bytes128;
   static constexpr int kBoxColumns = 64;
   using KeyRows = Operand<Major::K, kSwizzle, kKeys>;      // rows of k or v, by their columns
@@ -124,10 +119,8 @@ struct BackwardTile : BackwardSizes<kColumns_> {
   static constexpr uint32_t kNumbersAt = kStatisticsAt + kQueryStages * kStatisticsBytes;
   static constexpr uint32_t kDqTasksAt = kNumbersAt + 16;
   using Work = KeyTile<kKeys, kQueries>;
-  static constexpr int kWorkWords = sizeof(Work) / 4;
-  using WordsOfWork = std::array<int32_t, kWorkWords>;
   static constexpr uint32_t kWorksAt = kDqTasksAt + 16;
-  static constexpr uint32_t kBarriers = kWorksAt + (kSumStages * sizeof(Work) + 15) / 16 * 16;
+  static constexpr uint32_t kBarriers = kWorksAt + (2 * sizeof(Work) + 15) / 16 * 16;
   using Keys = Ring<T, 1, kKeyBytes, 0, kBarriers>;
   using Values = Ring<T, 1, kKeyBytes, Keys::kEnd, Keys::kBarriersEnd>;
   using Queries = Ring<T, kQueryStages, kQueryBytes, Values::kEnd, Values::kBarriersEnd>;
@@ -147,21 +140,12 @@ struct BackwardTile : BackwardSizes<kColumns_> {
   PLINTH_DEVICE static Shared<DqTask> dq_task(const typename Sums::Place& at) {
     return shared_array<DqTask>(kDqTasksAt, kSumStages) + at.stage;
   }
-  // The work of a warp that adds, which has few registers.
-  PLINTH_DEVICE static void keep_work(const typename Sums::Place& at, const Work& t) {
-    const auto words = std::bit_cast<WordsOfWork>(t);
-    PLINTH_UNROLL
-    for (int i = 0; i < kWorkWords; ++i) work_words(at)[i] = words[i];
+  // The work whose number has this parity: it stays there until the next but one is taken.
+  PLINTH_DEVICE static Shared<int32_t> work_words(uint32_t parity) {
+    return shared_array<int32_t>(kWorksAt, 2 * kWordsOf<Work>) +
+           static_cast<int32_t>(parity) * kWordsOf<Work>;
   }
-  PLINTH_DEVICE static Work kept_work(const typename Sums::Place& at) {
-    WordsOfWork words;
-    PLINTH_UNROLL
-    for (int i = 0; i < kWorkWords; ++i) words[i] = work_words(at)[i];
-    return std::bit_cast<Work>(words);
-  }
-  PLINTH_DEVICE static Shared<int32_t> work_words(const typename Sums::Place& at) {
-    return shared_array<int32_t>(kWorksAt, kSumStages * kWorkWords) + at.stage * kWorkWords;
-  }
+  PLINTH_DEVICE static Work work(uint32_t parity) { return load_words<Work>(work_words(parity)); }
   // A piece of dq in its own type, row after row, in a place of Sums.
   PLINTH_DEVICE static Shared<T> dq_tile(const typename Sums::Place& at) {
     return shared_array<T>(Douts::kEnd + static_cast<uint32_t>(at.stage) * kDqBytes, kQueries * 64);

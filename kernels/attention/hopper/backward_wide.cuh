@@ -177,21 +177,21 @@ struct WideBackwardConsumer : BackwardConsumer<Tile_, T, Rule> {
 
   PLINTH_DEVICE void run(const TensorMap& dk_map, const TensorMap& dv_map) {
     if (half == 0) {
-      this->each_work([&](const Work& t, int32_t number) {
+      this->each_work([&](const Work&) {
         Gradient dv;
-        this->each_tile(t, [&](int32_t head, int32_t tile, bool, bool accumulate) {
+        this->each_tile([&](const Work& t, int32_t head, int32_t tile, bool, bool accumulate) {
           run_values_tile(t, head, tile, dv, accumulate);
         });
-        finish_one(dv_map, Tile::dv_tile(), a.dv, a.desc.dv, 1, this->again(number), dv);
+        finish_one(dv_map, Tile::dv_tile(), a.dv, a.desc.dv, 1, this->work(), dv);
       });
     } else {
-      this->each_work([&](const Work& t, int32_t number) {
+      this->each_work([&](const Work&) {
         Gradient dk;
-        this->each_tile(t, [&](int32_t, int32_t tile, bool, bool accumulate) {
+        this->each_tile([&](const Work& t, int32_t, int32_t tile, bool, bool accumulate) {
           run_keys_tile(t, tile, dk, accumulate);
         });
         finish_one(dk_map, Tile::dk_tile(), a.dk, a.desc.dk, static_cast<float>(a.desc.scale),
-                   this->again(number), dk);
+                   this->work(), dk);
       });
     }
   }

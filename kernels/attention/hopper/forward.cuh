@@ -41,6 +41,7 @@ PLINTH_DEVICE void fetch_forward(const TensorMap& q_map, const TensorMap& k_map,
     for (int group = 0; group < Tile::kConsumers; ++group) {
       Queries::wait_free(q);
       Tile::number(q)[0] = number;
+      store_words(Tile::tile_words(q), t);
       load_rows<64, Tile::kColumns, Tile::kBoxColumns>(
           Queries::start_free(q), q_map, q_row + 64 * group, t.head, t.batch, Queries::full(q));
       q.advance();
@@ -351,9 +352,8 @@ struct ForwardConsumer {
   PLINTH_DEVICE void run(const TensorMap& out_map) {
     for (;;) {
       Queries::wait(q);
-      const int32_t number = Tile::number(q)[0];
-      if (number >= a.schedule.count) break;
-      const QueryTile t(a.desc, a.lengths, a.schedule, number, Tile::kRows, Tile::kKeys);
+      if (Tile::number(q)[0] >= a.schedule.count) break;
+      const auto t = load_words<QueryTile>(Tile::tile_words(q));
       const OwnTiles own(t, t.first + 64 * group);
       Registers<float, Tile::kColumns / 2> sums;
       OnlineSoftmax softmax;

@@ -42,9 +42,11 @@ struct ForwardTile : ForwardSizes<kColumns_, plain> {
   static constexpr uint32_t kQBytes = 64 * kColumns * 2, kTileBytes = kKeys * kColumns * 2;
   static constexpr uint32_t kNumbersAt =
       kConsumers * kQueryStages * kQBytes + 2 * kStages * kTileBytes;
-  static constexpr uint32_t kBarriers = kNumbersAt + (kConsumers * kQueryStages * 4 + 15) / 16 * 16;
-  // Queries: a stage for each warpgroup, which it also writes its results to, and where it finds
-  // the number of the tile, in the schedule's order.
+  static constexpr uint32_t kTilesAt = kNumbersAt + (kConsumers * kQueryStages * 4 + 15) / 16 * 16;
+  static constexpr uint32_t kBarriers =
+      kTilesAt + (kConsumers * kQueryStages * sizeof(QueryTile) + 15) / 16 * 16;
+  // Queries: a stage for each warpgroup, which it also writes its results to, and with which it
+  // gets the tile's number, in the schedule's order, and the tile.
   using Queries = Ring<T, kConsumers * kQueryStages, kQBytes, 0, kBarriers>;
   using Keys = Ring<T, kStages, kTileBytes, Queries::kEnd, Queries::kBarriersEnd>;
   using Values = Ring<T, kStages, kTileBytes, Keys::kEnd, Keys::kBarriersEnd>;
@@ -53,6 +55,10 @@ struct ForwardTile : ForwardSizes<kColumns_, plain> {
 
   PLINTH_DEVICE static Shared<int32_t> number(const typename Queries::Place& at) {
     return shared_array<int32_t>(kNumbersAt + static_cast<uint32_t>(at.stage) * 4, 1);
+  }
+  PLINTH_DEVICE static Shared<int32_t> tile_words(const typename Queries::Place& at) {
+    return shared_array<int32_t>(kTilesAt, kConsumers * kQueryStages * kWordsOf<QueryTile>) +
+           at.stage * kWordsOf<QueryTile>;
   }
 };
 

@@ -3,6 +3,9 @@
 // How the producer of a Hopper kernel hands tiles to its consumers: a ring of stages, each with an
 // mbarrier for "full" and one for "empty".
 
+#include <array>
+#include <bit>
+
 #include "kernels/device/device.h"
 
 namespace plinth::kernels::cuda::attention {
@@ -111,6 +114,24 @@ struct Boxes {
     for (int i = 0; i < 4; ++i) fragment[i] = four[i];
   }
 };
+
+// A struct of words in shared memory, which one thread makes for all: what takes divisions takes
+// many times longer than to read it.
+template <class S>
+inline constexpr int kWordsOf = sizeof(S) / sizeof(int32_t);
+template <class S>
+PLINTH_DEVICE void store_words(Shared<int32_t> to, const S& s) {
+  const auto words = std::bit_cast<std::array<int32_t, kWordsOf<S>>>(s);
+  PLINTH_UNROLL
+  for (int i = 0; i < kWordsOf<S>; ++i) to[i] = words[i];
+}
+template <class S>
+PLINTH_DEVICE S load_words(Shared<int32_t> from) {
+  std::array<int32_t, kWordsOf<S>> words;
+  PLINTH_UNROLL
+  for (int i = 0; i < kWordsOf<S>; ++i) words[i] = from[i];
+  return std::bit_cast<S>(words);
+}
 
 // Copies `rows` rows from `first` on, of `units` units of 16 bytes, to global memory, `stride`
 // elements apart: by a warpgroup, where TMA would write rows that are not its own.

@@ -110,6 +110,7 @@ struct QueryTile {
   int32_t first, rows;       // queries; none where the block has nothing to do
   int32_t tile, tile_begin;  // of keys: from tile - 1 down to tile_begin
 
+  QueryTile() = default;
   PLINTH_DEVICE QueryTile(const AttentionDesc& d, const Lengths& lengths, const Schedule& schedule,
                           int32_t number, int32_t tile_rows, int32_t tile_keys)
       : QueryTile(d, lengths, schedule, schedule.place(number), tile_rows, tile_keys) {}
