@@ -72,8 +72,14 @@ struct ForwardConsumer {
   using Keys = typename Tile::Keys;
   using Values = typename Tile::Values;
   static constexpr int kKeySteps = Tile::kKeys / 16;
+  using Sums = Registers<float, Tile::kColumns / 2>;
+  using Scores = Registers<float, Tile::kKeys / 2>;  // of a tile
+  using Weights = Registers<uint32_t, 4>[kKeySteps];
   // Whether a warpgroup that sees no more than the lower half of its first tile makes no more.
   static constexpr bool kHalves = Rule::kScaleOnly && Tile::kKeys == 128;
+  // Whether it begins its next tile of queries before it ends the last one, which takes registers.
+  static constexpr bool kAhead =
+      Rule::kScaleOnly && Tile::kConsumers == 2 && Tile::kQueryStages == 2;
 
   const ForwardArguments<T, Rule>& a;
   const int32_t group;
@@ -91,8 +97,9 @@ struct ForwardConsumer {
 
   // scores = q k^T, of a tile's first keys, two for each of a thread's scores
   template <int half>
-  PLINTH_DEVICE void multiply_keys(Registers<float, half>& scores) const {
-    const MatrixDescriptor queries = not_ahead(Tile::Q::first(Queries::tile(q)));
+  PLINTH_DEVICE void multiply_keys(Registers<float, half>& scores,
+                                   const typename Queries::Place& place) const {
+    const MatrixDescriptor queries = not_ahead(Tile::Q::first(Queries::tile(place)));
     const MatrixDescriptor keys = Tile::K::first(Keys::tile(k));
     wgmma_fence(scores);
     PLINTH_UNROLL
@@ -101,8 +108,7 @@ struct ForwardConsumer {
     wgmma_commit();
   }
   // sums += weights v, of all of a tile or of its lower half
-  PLINTH_DEVICE void multiply_values(Registers<float, Tile::kColumns / 2>& sums,
-                                     Registers<uint32_t, 4> (&weights)[kKeySteps], bool accumulate,
+  PLINTH_DEVICE void multiply_values(Sums& sums, Weights& weights, bool accumulate,
                                      bool lower) const {
     if constexpr (kHalves) {
       if (lower) return multiply_values_of<kKeySteps / 2>(sums, weights, accumulate);
@@ -110,9 +116,7 @@ struct ForwardConsumer {
     multiply_values_of<kKeySteps>(sums, weights, accumulate);
   }
   template <uint32_t steps>
-  PLINTH_DEVICE void multiply_values_of(Registers<float, Tile::kColumns / 2>& sums,
-                                        Registers<uint32_t, 4> (&weights)[kKeySteps],
-                                        bool accumulate) const {
+  PLINTH_DEVICE void multiply_values_of(Sums& sums, Weights& weights, bool accumulate) const {
     const MatrixDescriptor values = Tile::V::first(Values::tile(v));
     wgmma_fence(sums, weights);
     PLINTH_UNROLL
@@ -153,8 +157,7 @@ struct ForwardConsumer {
   }
 
   template <int half>
-  PLINTH_DEVICE static void to_fragments(Registers<float, half>& scores,
-                                         Registers<uint32_t, 4> (&weights)[kKeySteps]) {
+  PLINTH_DEVICE static void to_fragments(Registers<float, half>& scores, Weights& weights) {
     PLINTH_UNROLL
     for (int step = 0; step < half / 8; ++step) sums_to_fragment<T>(scores, step, weights[step]);
   }
@@ -212,6 +215,9 @@ struct ForwardConsumer {
   }
   PLINTH_ONE_COPY PLINTH_DEVICE void wait_for_keys() const { Keys::wait(k); }
   PLINTH_ONE_COPY PLINTH_DEVICE void wait_for_values() const { Values::wait(v); }
+  PLINTH_ONE_COPY PLINTH_DEVICE void wait_for_queries(const typename Queries::Place& at) const {
+    Queries::wait(at);
+  }
 
   // Whether the warpgroup's queries see the lower half of a tile at most: below a diagonal those of
   // every other warpgroup do, of the tile to begin with.
@@ -220,19 +226,20 @@ struct ForwardConsumer {
     return kHalves && t.sight.end(last) <= tile * Tile::kKeys + Tile::kKeys / 2;
   }
   // The weights of the tile to begin with, or of its lower half.
-  PLINTH_DEVICE void begin_tiles(const QueryTile& t, int32_t tile, bool lower,
-                                 OnlineSoftmax& softmax,
-                                 Registers<uint32_t, 4> (&weights)[kKeySteps]) {
+  PLINTH_DEVICE void begin_tiles(const QueryTile& t, int32_t tile, OnlineSoftmax& softmax,
+                                 Weights& weights) {
+    wait_for_keys();
     if constexpr (kHalves) {
-      if (lower) return begin_tiles_of<Tile::kKeys / 4>(t, tile, softmax, weights);
+      if (sees_lower_half(t, tile))
+        return begin_tiles_of<Tile::kKeys / 4>(t, tile, softmax, weights);
     }
     begin_tiles_of<Tile::kKeys / 2>(t, tile, softmax, weights);
   }
   template <int half>
   PLINTH_DEVICE void begin_tiles_of(const QueryTile& t, int32_t tile, OnlineSoftmax& softmax,
-                                    Registers<uint32_t, 4> (&weights)[kKeySteps]) {
+                                    Weights& weights) {
     Registers<float, half> scores;
-    multiply_keys(scores);
+    multiply_keys(scores, q);
     free_written();
     wgmma_wait<0>(scores);
     Keys::release(k);
@@ -242,28 +249,27 @@ struct ForwardConsumer {
     to_fragments(scores, weights);
   }
 
-  // The keys of a tile, the softmax of the tile before it, and its values; from `tile` down to
-  // `begin`. Gives the tile below those.
-  PLINTH_DEVICE int32_t run_tiles(const QueryTile& t, int32_t tile, int32_t begin,
-                                  Registers<float, Tile::kColumns / 2>& sums,
-                                  OnlineSoftmax& softmax) {
-    Registers<uint32_t, 4> weights[kKeySteps];
-    bool lower = sees_lower_half(t, tile);
-    wait_for_keys();
-    begin_tiles(t, tile, lower, softmax, weights);
-    clear_padding(t, tile);
-    bool accumulate = false;
-    for (tile = tile_below<Tile>(a, t, tile); tile >= begin; tile = tile_below<Tile>(a, t, tile)) {
-      Registers<float, Tile::kKeys / 2> scores;
+  // The keys of a tile below `tile`, whose weights are made, the softmax of it, and the values of
+  // the tile before it; down to `begin`. What is left to do: the values of the last one.
+  struct Left {
+    int32_t tile;     // the one below all
+    bool accumulate;  // there were others
+    bool lower;       // the only one, of which the lower half is seen
+  };
+  PLINTH_DEVICE Left run_tiles(const QueryTile& t, int32_t tile, int32_t begin, Sums& sums,
+                               Weights& weights, OnlineSoftmax& softmax) {
+    Left left{tile_below<Tile>(a, t, tile), false, sees_lower_half(t, tile)};
+    for (; left.tile >= begin; left.tile = tile_below<Tile>(a, t, left.tile)) {
+      Scores scores;
       float decay[2];
       Keys::wait(k);
-      multiply_keys(scores);
+      multiply_keys(scores, q);
       Values::wait(v);
-      multiply_values(sums, weights, accumulate, lower);
+      multiply_values(sums, weights, left.accumulate, left.lower);
       wgmma_wait<1>(scores);
       Keys::release(k);
       k.advance();
-      soften(t, tile, scores, softmax, decay);
+      soften(t, left.tile, scores, softmax, decay);
       hold_wait(std::fmin(softmax.total[0], softmax.total[1]));
       wgmma_wait<0>(sums, weights);
       Values::release(v);
@@ -271,21 +277,69 @@ struct ForwardConsumer {
       PLINTH_UNROLL
       for (int i = 0; i < Tile::kColumns / 2; ++i) sums[i] *= decay[row_half(i)];
       to_fragments(scores, weights);
-      accumulate = true;
-      lower = false;
+      left.accumulate = true;
+      left.lower = false;
     }
-    wait_for_values();
-    multiply_values(sums, weights, accumulate, lower);
-    wgmma_wait<0>(sums, weights);
+    return left;
+  }
+  // The place of the warpgroup's next tile of queries.
+  PLINTH_DEVICE typename Queries::Place next_queries() const {
+    typename Queries::Place next = q;
+    PLINTH_UNROLL
+    for (int i = 0; i < Tile::kConsumers; ++i) next.advance();
+    return next;
+  }
+  // Waits for the next tile of queries: whether there is one, and the warpgroup begins with the
+  // block's first tile of keys.
+  PLINTH_DEVICE bool begins_next() const {
+    const auto next = next_queries();
+    wait_for_queries(next);
+    if (Tile::number(next)[0] >= a.schedule.count) return false;
+    const auto t = load_words<QueryTile>(Tile::tile_words(next));
+    return begins(t, OwnTiles(t, t.first + 64 * group), tile_below<Tile>(a, t, t.tile));
+  }
+  // Whether the warpgroup works on the block's first tile of keys.
+  PLINTH_DEVICE static bool begins(const QueryTile& t, const OwnTiles& own, int32_t tile) {
+    return tile < greatest(own.end, t.tile_begin) && tile >= own.begin;
+  }
+  // The first keys of the next tile of queries, whose weights they become, under the last values of
+  // this one, and under its results' way out.
+  PLINTH_DEVICE void end_and_begin(const TensorMap& out_map, Sums& sums, Weights& weights,
+                                   OnlineSoftmax& softmax) {
+    const auto next = next_queries();
+    Scores scores;
+    wait_for_keys();
+    multiply_keys(scores, next);
+    wgmma_wait<1>(sums, weights);
     Values::release(v);
     v.advance();
-    return tile;
+    finish(out_map, load_words<QueryTile>(Tile::tile_words(q)), sums, softmax);
+    wgmma_wait<0>(scores);
+    Keys::release(k);
+    k.advance();
+    q = next;
+    softmax = {};
+    const auto t = load_words<QueryTile>(Tile::tile_words(q));
+    const int32_t tile = tile_below<Tile>(a, t, t.tile);
+    float decay[2];
+    if (sees_lower_half(t, tile)) {
+      Registers<float, Tile::kKeys / 4> lower;
+      PLINTH_UNROLL
+      for (int i = 0; i < Tile::kKeys / 4; ++i) lower[i] = scores[i];
+      soften(t, tile, lower, softmax, decay);
+      to_fragments(lower, weights);
+    } else {
+      soften(t, tile, scores, softmax, decay);
+      to_fragments(scores, weights);
+    }
+    free_written();
+    clear_padding(t, tile);
   }
 
   // Scales the sums (which are unset where the queries see no key), writes lse, and the results to
   // global memory by way of the queries' place.
-  PLINTH_DEVICE void finish(const TensorMap& out_map, const QueryTile& t,
-                            Registers<float, Tile::kColumns / 2>& sums, OnlineSoftmax& softmax) {
+  PLINTH_DEVICE void finish(const TensorMap& out_map, const QueryTile& t, Sums& sums,
+                            OnlineSoftmax& softmax) {
     const int32_t first = 64 * group, rows = least(t.rows - first, 64);
     PLINTH_UNROLL
     for (int h = 0; h < 2; ++h) {
@@ -307,7 +361,7 @@ struct ForwardConsumer {
   }
 
   // Rounded, to shared memory, as TMA reads them.
-  PLINTH_DEVICE void stage(Registers<float, Tile::kColumns / 2>& sums) const {
+  PLINTH_DEVICE void stage(Sums& sums) const {
     PLINTH_UNROLL
     for (int step = 0; step < Tile::kColumns / 16; ++step) {
       Registers<uint32_t, 4> pairs;
@@ -350,28 +404,57 @@ struct ForwardConsumer {
   }
 
   PLINTH_DEVICE void run(const TensorMap& out_map) {
+    Weights weights;
+    OnlineSoftmax softmax;
+    bool begun = false;  // the weights of the first tile are made
     for (;;) {
-      Queries::wait(q);
+      if (!begun) wait_for_queries(q);
       if (Tile::number(q)[0] >= a.schedule.count) break;
       const auto t = load_words<QueryTile>(Tile::tile_words(q));
       const OwnTiles own(t, t.first + 64 * group);
-      Registers<float, Tile::kColumns / 2> sums;
-      OnlineSoftmax softmax;
       int32_t tile = tile_below<Tile>(a, t, t.tile);
-      const int32_t own_end = greatest(own.end, t.tile_begin);
-      const bool runs_first = tile < own_end && tile >= own.begin;  // and helps to clear it there
-      if (!runs_first && tile >= t.tile_begin) clear_padding(t, tile);
-      tile = pass_over(t, tile, own_end);
-      if (tile >= own.begin) tile = run_tiles(t, tile, own.begin, sums, softmax);
+      if (!begun) {
+        softmax = {};
+        tile = begin_queries(t, own, tile, softmax, weights);
+      }
+      Sums sums;
+      begun = false;
+      if (tile >= own.begin) {
+        const Left left = run_tiles(t, tile, own.begin, sums, weights, softmax);
+        tile = left.tile;
+        wait_for_values();
+        multiply_values(sums, weights, left.accumulate, left.lower);
+        if constexpr (kAhead) {
+          begun = tile < t.tile_begin && begins_next();
+          if (begun) {
+            end_and_begin(out_map, sums, weights, softmax);
+            continue;
+          }
+        }
+        wgmma_wait<0>(sums, weights);
+        Values::release(v);
+        v.advance();
+      }
       pass_over(t, tile, t.tile_begin);
       free_written();
       finish(out_map, t, sums, softmax);
       if constexpr (Tile::kQueryStages == 1) free_written();
-      PLINTH_UNROLL
-      for (int i = 0; i < Tile::kConsumers; ++i) q.advance();
+      q = next_queries();
     }
     // Nobody waits for the place any more, but shared memory is gone with the block.
     if (Tile::kQueryStages > 1 && thread_index() % 128 == 0) bulk_wait_read<0>();
+  }
+  // Passes over the tiles that only others work on, and makes the weights of the first one that the
+  // warpgroup works on, if there is any. Gives that tile, or the one where it would be.
+  PLINTH_DEVICE int32_t begin_queries(const QueryTile& t, const OwnTiles& own, int32_t tile,
+                                      OnlineSoftmax& softmax, Weights& weights) {
+    const bool first = begins(t, own, tile);  // and helps to clear it then
+    if (!first && tile >= t.tile_begin) clear_padding(t, tile);
+    tile = pass_over(t, tile, greatest(own.end, t.tile_begin));
+    if (tile < own.begin) return tile;
+    begin_tiles(t, tile, softmax, weights);
+    if (first) clear_padding(t, tile);
+    return tile;
   }
 };
 
