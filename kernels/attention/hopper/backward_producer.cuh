@@ -92,9 +92,13 @@ struct DqAdder {
   PLINTH_DEVICE Global<int32_t> done(int32_t index, int32_t maker) const {
     return a.workspace.done + (index * Tile::kDqMakers + maker);
   }
+  // What others have added, by bulk copies, is complete when they tell of it; the fence is for the
+  // bulk copies that follow here.
   PLINTH_DEVICE void wait_for_turn(int32_t index, int32_t maker, int32_t rank) const {
+    if (rank == 0) return;
     while (load_acquire(done(index, maker)) < rank) {
     }
+    fence_async_all();
   }
   PLINTH_DEVICE Global<float> sums(int32_t index, int32_t maker) const {
     return a.workspace.dq +
@@ -133,17 +137,13 @@ struct DqAdder {
       to = to + Tile::kDqBytes / 4;
     }
     bulk_wait<0>();
-    fence_async_all();
     store_release(done(index, maker), rank + 1);
   }
 
   // The same of the last tile of keys.
   PLINTH_DEVICE void finish(int32_t head, int32_t tile, int32_t maker, int32_t rank) {
     const int32_t index = a.workspace.index(head, work().first_tile, tile);
-    if (rank > 0) {
-      wait_for_turn(index, maker, rank);
-      fence_async_all();
-    }
+    wait_for_turn(index, maker, rank);
     for (int part = 0; part < Tile::kDqParts; ++part) {
       if (rank == 0) {
         offer(DqTask::Round);

@@ -56,34 +56,33 @@ PLINTH_KERNEL void backward_statistics(const PLINTH_GRID_CONSTANT AttentionDesc 
   if (thread_index() < kMakers)
     workspace.done[t.index * kMakers + static_cast<int32_t>(thread_index())] = 0;
   if (thread_index() == 0 && t.index == 0) workspace.ticket[0] = 0;
-  const auto lane = static_cast<int32_t>(thread_index()) % kLanes;
   const bool seen =
       t.rows == 0 || met.any<BackwardSizes<kColumns>::kKeys, kQueries>(d, t, workspace.tiles);
+  const auto lane = static_cast<int32_t>(thread_index()) % kLanes;
   for (int32_t row = static_cast<int32_t>(thread_index()) / kLanes; row < kQueries;
        row += kRowThreads / kLanes) {
     const int64_t i = t.problem.q_begin + t.problem.first + row;
-    float sum = 0;
+    const int64_t at_lse = (t.problem.batch * d.heads + t.head) * d.q_len + i;
+    float sum = 0, of_weights = std::numeric_limits<float>::infinity();
     if (row < t.rows && lane * 8 < d.head_dim) {
-      if (!seen)
-        store_vector(row_of(dq, d.dq, t.problem.batch, t.head, i) + lane * 8, Vector<T, 8>{});
       const auto a =
           load_vector<Vector<T, 8>>(row_of(dout, d.dout, t.problem.batch, t.head, i) + lane * 8);
       const auto b =
           load_vector<Vector<T, 8>>(row_of(out, d.out, t.problem.batch, t.head, i) + lane * 8);
+      if (lane == 0) of_weights = lse[at_lse];  // on its way with them
       PLINTH_UNROLL
       for (int e = 0; e < 8; ++e) sum += float(a[e]) * float(b[e]);
+      if (!seen)
+        store_vector(row_of(dq, d.dq, t.problem.batch, t.head, i) + lane * 8, Vector<T, 8>{});
     }
     PLINTH_UNROLL
     for (uint32_t distance = kLanes / 2; distance > 0; distance /= 2)
       sum += shuffle_xor(sum, distance);
     if (lane != 0) continue;
-    float of_weights = std::numeric_limits<float>::infinity();
     if (row < t.rows) {
-      const int64_t at = (t.problem.batch * d.heads + t.head) * d.q_len + i;
-      const float value = lse[at];
-      of_weights = lse_of_weights(value);
+      of_weights = lse_of_weights(of_weights);
       if (dlse) {
-        const float slope = dlse[at];
+        const float slope = dlse[at_lse];
         sum -= slope;
       }
     }
