@@ -6,7 +6,7 @@
 // warpgroups take no turns at the tensor cores, as they do there: measured, turns gain nothing in
 // long sequences and cost 4 to 7 % in short ones below a diagonal.
 
-#include "kernels/attention/hopper/forward_tile.cuh"
+#include "kernels/attention/hopper/forward_results.cuh"
 #include "kernels/attention/hopper/hopper.h"
 #include "kernels/attention/hopper/maps.h"
 #include "kernels/attention/hopper/softmax.cuh"
@@ -67,12 +67,14 @@ PLINTH_DEVICE void fetch_forward(const TensorMap& q_map, const TensorMap& k_map,
 // ---- a consumer warpgroup ----
 
 template <class Tile, class T, class Rule>
-struct ForwardConsumer {
-  using Queries = typename Tile::Queries;
+struct ForwardConsumer : ForwardResults<Tile, T, Rule> {
+  using Base = ForwardResults<Tile, T, Rule>;
+  using Base::a, Base::factor, Base::finish, Base::free_written, Base::group, Base::q;
+  using typename Base::Queries;
+  using typename Base::Sums;
   using Keys = typename Tile::Keys;
   using Values = typename Tile::Values;
   static constexpr int kKeySteps = Tile::kKeys / 16;
-  using Sums = Registers<float, Tile::kColumns / 2>;
   using Scores = Registers<float, Tile::kKeys / 2>;  // of a tile
   using Weights = Registers<uint32_t, 4>[kKeySteps];
   // Whether a warpgroup that sees no more than the lower half of its first tile makes no more.
@@ -81,19 +83,11 @@ struct ForwardConsumer {
   static constexpr bool kAhead =
       Rule::kScaleOnly && Tile::kConsumers == 2 && Tile::kQueryStages == 2;
 
-  const ForwardArguments<T, Rule>& a;
-  const int32_t group;
-  typename Queries::Place q;
   typename Keys::Place k;
   typename Values::Place v;
-  int32_t writing = -1;  // the stage of queries from where TMA is writing results; -1: none
 
   PLINTH_DEVICE ForwardConsumer(const ForwardArguments<T, Rule>& arguments, int32_t number)
-      : a(arguments), group(number) {
-    q.stage = group;
-  }
-
-  PLINTH_DEVICE void sync_own() const { named_sync(kOneGroup + static_cast<uint32_t>(group), 128); }
+      : Base(arguments, number) {}
 
   // scores = q k^T, of a tile's first keys, two for each of a thread's scores
   template <int half>
@@ -124,12 +118,6 @@ struct ForwardConsumer {
       wgmma_from_registers<T, Major::MN>(sums, weights[step], values + Tile::V::offset(step),
                                          accumulate || step > 0);
     wgmma_commit();
-  }
-
-  // The factor that brings scores to units of log 2.
-  PLINTH_DEVICE float factor() const {
-    if constexpr (!Rule::kScaleOnly) return 1;
-    return static_cast<float>(a.desc.scale * std::numbers::log2e);
   }
 
   // Makes scores of products with the first keys of a tile, and weights of these.
@@ -282,6 +270,7 @@ struct ForwardConsumer {
     }
     return left;
   }
+
   // The place of the warpgroup's next tile of queries.
   PLINTH_DEVICE typename Queries::Place next_queries() const {
     typename Queries::Place next = q;
@@ -334,73 +323,6 @@ struct ForwardConsumer {
     }
     free_written();
     clear_padding(t, tile);
-  }
-
-  // Scales the sums (which are unset where the queries see no key), writes lse, and the results to
-  // global memory by way of the queries' place.
-  PLINTH_DEVICE void finish(const TensorMap& out_map, const QueryTile& t, Sums& sums,
-                            OnlineSoftmax& softmax) {
-    const int32_t first = 64 * group, rows = least(t.rows - first, 64);
-    PLINTH_UNROLL
-    for (int h = 0; h < 2; ++h) {
-      float lse, sink = kNever;
-      if (a.rule.has_sinks()) sink = a.rule.sink(t.head);
-      const float scale = softmax.finish(h, factor(), sink, lse);
-      PLINTH_UNROLL
-      for (int i = 2 * h; i < Tile::kColumns / 2; i += 4) {
-        PLINTH_UNROLL
-        for (int e = 0; e < 2; ++e) sums[i + e] = scale == 0 ? 0.0f : sums[i + e] * scale;
-      }
-      if (lane_index() % 4 == 0 && own_row(h) < rows) {
-        const int64_t row = t.q_begin + t.first + first + own_row(h);
-        a.lse[(t.batch * a.desc.heads + t.head) * a.desc.q_len + row] = lse;
-      }
-    }
-    stage(sums);
-    write_rows(out_map, t, first, rows);
-  }
-
-  // Rounded, to shared memory, as TMA reads them.
-  PLINTH_DEVICE void stage(Sums& sums) const {
-    PLINTH_UNROLL
-    for (int step = 0; step < Tile::kColumns / 16; ++step) {
-      Registers<uint32_t, 4> pairs;
-      sums_to_fragment<T>(sums, step, pairs);
-      Tile::OwnRows::store(Queries::tile(q), 0, step, pairs);
-    }
-  }
-
-  // The tile by TMA, where no row beyond it is another sequence's; else `rows` rows one by one.
-  PLINTH_DEVICE void write_rows(const TensorMap& out_map, const QueryTile& t, int32_t first,
-                                int32_t rows) {
-    fence_async_shared();
-    sync_own();
-    const Shared<T> from = Queries::tile(q);
-    const int32_t row = t.q_begin + t.first + first;
-    const bool leader = thread_index() % 128 == 0;
-    if (rows == 64 || !a.lengths.cu_seqlens_q) {
-      if (leader) {
-        PLINTH_UNROLL
-        for (int column = 0; column < Tile::kColumns; column += Tile::kBoxColumns)
-          tma_store(out_map, {column, row, t.head, t.batch}, from + column * 64);
-        bulk_commit();
-      }
-    } else {
-      copy_rows<typename Tile::OwnRows>(from, 0, rows, static_cast<int32_t>(a.desc.head_dim / 8),
-                                        row_of(a.out, a.desc.out, t.batch, t.head, row),
-                                        a.desc.out.seq);
-      sync_own();
-    }
-    writing = q.stage;
-  }
-  // Frees the place of the results before when they have left shared memory: with two stages, under
-  // the next tile's first product.
-  PLINTH_DEVICE void free_written() {
-    if (writing >= 0 && thread_index() % 128 == 0) {
-      bulk_wait_read<0>();
-      mbarrier_arrive(Queries::empty({writing, 0}));
-    }
-    writing = -1;
   }
 
   PLINTH_DEVICE void run(const TensorMap& out_map) {
