@@ -32,6 +32,13 @@ Tensor EncoderDecoder::decode(const Tensor& ids, const EncoderStates& source,
   check(states.dim() == 3 && states.size(0) == ids.size(0), ErrorKind::Shape, info().type,
         "decoder ids have shape ", ids.shape(), " beside encoder states of shape ", states.shape(),
         ", expected one batch");
+  const auto fits = [&](const std::vector<nn::KVCache>& each) {
+    return std::ssize(each) == info().decoder_layers;
+  };
+  check(!caches || (fits(caches->self) && fits(caches->cross)), ErrorKind::Argument, info().type,
+        "caches are for ", caches ? caches->self.size() : 0, " and ",
+        caches ? caches->cross.size() : 0, " layers, takes one of each kind for each of its ",
+        info().decoder_layers, ", as make_caches() gives them");
   const int64_t before = caches ? caches->length() : 0;
   check(info().context == 0 || before + ids.size(1) <= info().context, ErrorKind::Shape,
         info().type, "decoder ids have shape ", ids.shape(),

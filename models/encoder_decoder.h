@@ -60,7 +60,8 @@ class EncoderDecoder : public nn::Module {
   virtual EncoderStates encode(const Tensor& source, const Tensor& lengths = {}) = 0;
   // What head() takes, [batch, time, dim], for ids int64 [batch, time]. With caches, ids stand
   // after what the caches hold, and are added to them. Throws Error(Shape) beyond the context or
-  // for another batch than the source's, Error(Argument) for an id outside the vocabulary.
+  // for another batch than the source's, Error(Argument) for an id outside the vocabulary, or for
+  // caches that are not of as many layers.
   Tensor decode(const Tensor& ids, const EncoderStates& source, DecoderCaches* caches = nullptr);
   // Logits [..., vocab_size] of decode(): x [..., dim].
   Tensor head(const Tensor& x) const;

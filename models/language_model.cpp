@@ -36,6 +36,9 @@ Tensor LanguageModel::run_block(int64_t i, const Tensor& x, nn::KVCache* cache, 
 }
 
 Tensor LanguageModel::run_blocks(const Tensor& ids, KVCaches* caches, Tensors* loads) {
+  check(!caches || std::ssize(*caches) == info().layers, ErrorKind::Argument, info().type,
+        "caches are for ", caches ? caches->size() : 0, " layers, takes one for each of its ",
+        info().layers, ", as make_caches() gives them");
   Tensor x = embed(ids, caches ? caches->front().length() : 0);
   for (int64_t i = 0; i < info().layers; ++i)
     x = run_block(i, x, caches ? &(*caches)[i] : nullptr, loads);

@@ -61,7 +61,8 @@ class LanguageModel : public nn::Module {
   // The last layer's output after its norm, [batch, time, dim], for ids int64 [batch, time]; of a
   // shared model, its part for the tokens of a context-parallel rank. With
   // caches, ids stand after what the caches hold, and are added to them. Throws Error(Shape) if
-  // time exceeds the context, Error(Argument) for an id outside the vocabulary.
+  // time exceeds the context, Error(Argument) for an id outside the vocabulary, or for caches that
+  // are not one for each layer.
   Tensor hidden(const Tensor& ids, KVCaches* caches = nullptr);
 
   // ---- what hidden() is made of, for who cuts the model ----

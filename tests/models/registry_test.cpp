@@ -123,6 +123,9 @@ TEST(LanguageModel, RefusesIdsThatDoNotFit) {
   });
   expect_error(ErrorKind::Argument, "50", [&] { model->forward(ids_of({1, 50})); });
   expect_error(ErrorKind::Argument, "exceeds the context", [&] { model->make_caches(1, 13); });
+  KVCaches none;
+  expect_error(ErrorKind::Argument, "gpt2: caches are for 0 layers, takes one for each of its 2",
+               [&] { model->hidden(ids_of({1}), &none); });
   expect_error(ErrorKind::Argument, "there is no block 2, it has 2", [&] {
     model->run_block(2, zeros({1, 1, 16}));
   });

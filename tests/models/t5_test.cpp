@@ -182,6 +182,14 @@ TEST(T5, RefusesWhatItDoesNotTake) {
   expect_error(ErrorKind::Shape, "expected one batch", [&] {
     model->decode(expected.labels.narrow(0, 0, 2), model->encode(expected.ids));
   });
+  const Tensor ids = model->shift_right(expected.labels);
+  DecoderCaches short_of = model->make_caches(3, ids.size(1), expected.ids.size(1));
+  short_of.cross.pop_back();
+  expect_error(ErrorKind::Argument, "t5: caches are for 1 and 0 layers",
+               [&] { model->decode(ids, model->encode(expected.ids), &short_of); });
+  DecoderCaches none;
+  expect_error(ErrorKind::Argument, "t5: caches are for 0 and 0 layers",
+               [&] { model->decode(ids, model->encode(expected.ids), &none); });
   expect_error(ErrorKind::DType, "labels are float32, takes int64", [&] {
     model->loss(expected.ids, zeros({3, 4}));
   });
