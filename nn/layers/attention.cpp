@@ -35,7 +35,8 @@ MultiHeadAttentionOptions completed(MultiHeadAttentionOptions options) {
 
 // [batch, tokens, heads * head_dim] -> [batch, tokens, heads, head_dim], a view.
 Tensor split_heads(const Tensor& x, int64_t head_dim) {
-  return x.reshape({x.size(0), x.size(1), -1, head_dim});
+  // No -1, which is no size where there are no elements: an empty batch is one, too.
+  return x.reshape({x.size(0), x.size(1), x.size(2) / head_dim, head_dim});
 }
 
 // What bends scores, in the dtype that attention takes beside operands of `dtype`.

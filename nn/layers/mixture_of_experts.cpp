@@ -49,12 +49,14 @@ Tensor index_on(const std::vector<int64_t>& values, Device device) {
 }
 
 Tensor load_of(const Tensor& probabilities, const Order& order) {
-  const auto tokens = static_cast<double>(probabilities.size(0));
+  const bool is_empty = probabilities.size(0) == 0;
+  const auto tokens = is_empty ? 1 : static_cast<double>(probabilities.size(0));
   std::vector<double> shares;
   for (const int64_t count : order.counts) shares.push_back(static_cast<double>(count) / tokens);
   const Tensor chosen = from_values(shares, {static_cast<int64_t>(shares.size())});
-  return stack(
-      {mean(probabilities, {0}), chosen.to(probabilities.dtype()).to(probabilities.device())});
+  // No tokens are no load, where their mean would be NaN.
+  return stack({is_empty ? sum(probabilities, {0}) : mean(probabilities, {0}),
+                chosen.to(probabilities.dtype()).to(probabilities.device())});
 }
 
 }  // namespace

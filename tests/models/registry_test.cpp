@@ -131,6 +131,19 @@ TEST(LanguageModel, RefusesIdsThatDoNotFit) {
   });
 }
 
+TEST(LanguageModel, TakesAnEmptyBatch) {
+  for (const char* type : {"gpt2", "llama", "mixtral", "bert"}) {
+    SCOPED_TRACE(type);
+    const auto model = make_model(small(type), 0);
+    const Tensor none = zeros({0, 3}, {DType::Int64, {}});
+    EXPECT_EQ(model->forward(none).shape(), Shape({0, 3, 50}));
+    const Tensor loss = model->loss(none, none);
+    EXPECT_EQ(loss.item(), 0);
+    loss.backward();
+    EXPECT_EQ(model->head_weight().grad().shape(), Shape({50, 16}));
+  }
+}
+
 TEST(LanguageModel, DropoutActsInTrainingOnly) {
   ModelSize size = small("gpt2");
   size.dropout = 0.5;

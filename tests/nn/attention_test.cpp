@@ -339,6 +339,21 @@ TEST(MultiHeadAttention, BadArgumentsAreNamed) {
       HasSubstr("neither a cache nor a context"));
 }
 
+TEST(MultiHeadAttention, TakesAnEmptyBatchAndNoTokens) {
+  for (const bool fused : {true, false}) {
+    MultiHeadAttention layer(small({.fused_qkv = fused, .rope = rope_table(3, 2)}));
+    for (const Shape& shape : {Shape{0, 3, 8}, Shape{2, 0, 8}}) {
+      const Tensor x = zeros(shape, kFloat64).set_requires_grad();
+      const Tensor y = layer(x);
+      EXPECT_EQ(y.shape(), shape);
+      sum(y).backward();
+      EXPECT_EQ(x.grad().shape(), shape);
+      const Tensor gradient = parameter(layer, "out.weight").grad();
+      EXPECT_THAT(to_vector(gradient), testing::Each(0));
+    }
+  }
+}
+
 TEST(KVCache, RefusesWhatDoesNotFitAndStaysAsItWas) {
   KVCache cache(2, 3, 4, 5);
   const Tensor two = ones({2, 3, 2, 5});
