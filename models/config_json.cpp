@@ -37,6 +37,10 @@ bool ConfigJson::has(std::string_view key) const {
   return find(key) != nullptr;
 }
 
+bool ConfigJson::empty() const {
+  return json_->empty();
+}
+
 void ConfigJson::refuse(std::string_view key, std::string_view takes) const {
   const Json* value = find(key);
   std::string got = " is missing";

@@ -28,6 +28,8 @@ class ConfigJson {
   // The file, for messages.
   const std::string& subject() const { return subject_; }
   bool has(std::string_view key) const;
+  // Whether there is no key at all.
+  bool empty() const;
 
   // A size: an integer of at least 1 and at most 2^31 - 1. Without a default the key is required.
   int64_t size(std::string_view key, std::optional<int64_t> otherwise = std::nullopt) const;

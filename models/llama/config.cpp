@@ -12,7 +12,13 @@ namespace {
 constexpr std::array<std::string_view, 3> kRopeTypes = {"default", "linear", "llama3"};
 constexpr std::array<std::string_view, 1> kActivations = {"silu"};
 
-// The settings of transformers 5's rope_parameters, or of rope_scaling before.
+// transformers 5's rope_parameters, or rope_scaling, their name before, which counts first if it
+// says anything, as it does there.
+ConfigJson rope_of(const ConfigJson& json) {
+  ConfigJson before = json.object("rope_scaling");
+  return before.empty() ? json.object("rope_parameters") : before;
+}
+
 RopeScaling read_scaling(const ConfigJson& json, int64_t context) {
   RopeScaling scaling;
   const std::string old_type = json.text("type", "default");  // before transformers 4.43
@@ -70,9 +76,9 @@ LlamaConfig LlamaConfig::from_json(const ConfigJson& json, const LlamaConfig& de
   config.head_dim = json.size("head_dim", std::max<int64_t>(1, config.dim / config.heads));
   config.ffn_dim = json.size("intermediate_size");
   config.norm_eps = json.number("rms_norm_eps", defaults.norm_eps);
-  const bool has_parameters = json.has("rope_parameters");
-  const ConfigJson rope = json.object(has_parameters ? "rope_parameters" : "rope_scaling");
-  config.rope_theta = (has_parameters ? rope : json).number("rope_theta", defaults.rope_theta, 1);
+  const ConfigJson rope = rope_of(json);
+  config.rope_theta =
+      rope.number("rope_theta", json.number("rope_theta", defaults.rope_theta, 1), 1);
   config.rope_scaling = read_scaling(rope, config.context);
   config.attention_dropout = json.number("attention_dropout", 0);
   config.initializer_range = json.number("initializer_range", defaults.initializer_range);

@@ -42,7 +42,8 @@ struct LlamaConfig {
 
   // Throws Error(Format) naming file and key for what is malformed, or what Plinth's Llama does not
   // compute (biases, other activations, other RoPE scalings). Reads both rope_parameters
-  // (transformers 5) and rope_theta with rope_scaling (before).
+  // (transformers 5) and rope_theta with rope_scaling (before); a rope_theta inside either counts
+  // before the one beside it.
   // What the file leaves out is as `defaults` says.
   static LlamaConfig from_json(const ConfigJson& json, const LlamaConfig& defaults);
   static LlamaConfig from_json(const ConfigJson& json);

@@ -246,6 +246,36 @@ TEST(LoadPretrained, ReadsRopeAsTransformersBeforeFiveWroteIt) {
       1e-5);
 }
 
+// What LlamaConfig of transformers 5.24 reads.
+TEST(LoadPretrained, FindsTheBaseOfRopeWhereTransformersDoes) {
+  const auto read = [](const nlohmann::json& rope) {
+    nlohmann::json config = read_json(fixture("llama") / "config.json");
+    config.erase("rope_parameters");
+    config.update(rope);
+    return LlamaConfig::from_json(ConfigJson::parse(config.dump(), "config.json"));
+  };
+  const nlohmann::json plain = {{"rope_type", "default"}};
+  const nlohmann::json linear = {{"rope_type", "linear"}, {"factor", 2.0}};
+  nlohmann::json with_base = linear;
+  with_base["rope_theta"] = 77.0;
+  const nlohmann::json outer = {{"rope_theta", 500000.0}};
+  const auto beside = [&](nlohmann::json config) {
+    config.update(outer);
+    return read(config);
+  };
+  EXPECT_EQ(read(nlohmann::json::object()).rope_theta, 10000);
+  EXPECT_EQ(read(outer).rope_theta, 500000);
+  EXPECT_EQ(beside({{"rope_parameters", plain}}).rope_theta, 500000);
+  EXPECT_EQ(beside({{"rope_parameters", with_base}}).rope_theta, 77);
+  EXPECT_EQ(beside({{"rope_scaling", with_base}}).rope_theta, 77);
+  const LlamaConfig both = beside({{"rope_scaling", linear}, {"rope_parameters", plain}});
+  EXPECT_EQ(both.rope_scaling.kind, RopeScaling::Kind::Linear);
+  EXPECT_EQ(both.rope_theta, 500000);
+  const LlamaConfig empty =
+      beside({{"rope_scaling", nlohmann::json::object()}, {"rope_parameters", linear}});
+  EXPECT_EQ(empty.rope_scaling.kind, RopeScaling::Kind::Linear);
+}
+
 TEST(LoadPretrained, TakesATrunkWithoutPrefixWithTheBuffersOfOldFiles) {
   const TemporaryDirectory folder;
   copy_fixture("gpt2", folder.path());
