@@ -12,6 +12,12 @@ namespace {
 constexpr std::array<std::string_view, 2> kActivations = {"quick_gelu", "gelu"};
 constexpr std::array<std::string_view, 1> kArchitectures = {"CLIPModel"};
 
+// Older files have each tower's settings twice. transformers takes all of them, also those that are
+// left out, from text_config_dict and vision_config_dict where there are such.
+ConfigJson tower_of(const ConfigJson& json, const std::string& key) {
+  return json.object(json.has(key + "_dict") ? key + "_dict" : key);
+}
+
 void read_tower(const ConfigJson& json, std::string_view key, ClipTowerConfig& tower) {
   tower.dim = json.size("hidden_size", tower.dim);
   tower.layers = json.count("num_hidden_layers", tower.layers);
@@ -50,7 +56,7 @@ int64_t or_none(std::optional<int64_t> token) {
 ClipConfig ClipConfig::from_json(const ConfigJson& json) {
   json.first_word("architectures", kArchitectures[0], kArchitectures);
   ClipConfig config;
-  const ConfigJson text = json.object("text_config"), vision = json.object("vision_config");
+  const ConfigJson text = tower_of(json, "text_config"), vision = tower_of(json, "vision_config");
   read_tower(text, "text_config", config.text);
   config.text.vocab_size = text.size("vocab_size", config.text.vocab_size);
   config.text.context = text.size("max_position_embeddings", config.text.context);

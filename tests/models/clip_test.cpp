@@ -133,6 +133,21 @@ TEST(Clip, LimitsItsScale) {
   }
 }
 
+// What CLIPConfig of transformers 5.24 reads.
+TEST(Clip, ReadsTheSettingsThatOlderFilesHaveTwice) {
+  nlohmann::json json = read_json(fixture("clip") / "config.json");
+  json["text_config_dict"] = {
+      {"hidden_size", 32}, {"hidden_act", "gelu"}, {"num_hidden_layers", 1}};
+  json["vision_config_dict"] = nullptr;
+  const ClipConfig config = ClipConfig::from_json(ConfigJson::parse(json.dump(), "config.json"));
+  EXPECT_EQ(config.text.dim, 32);
+  EXPECT_EQ(config.text.gelu, GeluForm::Exact);
+  EXPECT_EQ(config.text.vocab_size, 49408);  // left out: not what text_config says
+  EXPECT_EQ(config.text.heads, 8);
+  EXPECT_EQ(config.vision.dim, json["vision_config"]["hidden_size"].get<int64_t>());
+  EXPECT_EQ(config.vision.image_size, 12);
+}
+
 TEST(Clip, RefusesWhatItDoesNotTake) {
   const auto model = load_clip(fixture("clip"));
   const TensorOptions int64{DType::Int64, {}};
