@@ -7,7 +7,8 @@
 namespace plinth {
 
 // The mean of encode()'s outputs over each sequence's tokens, [batch, dim], at length 1 if
-// `normalized`. Takes inputs.lengths. Throws what encode() does, Error(Argument) without lengths.
+// `normalized`; 0 for a sequence of none. Takes inputs.lengths. Throws what encode() does,
+// Error(Argument) without lengths.
 Tensor sentence_embeddings(Bert& model, const Tensor& ids, const BertInputs& inputs,
                            bool normalized = true);
 

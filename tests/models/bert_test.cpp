@@ -277,6 +277,12 @@ TEST(Bert, SentenceEmbeddingsAreMeansOverTokens) {
   }
   expect_error(ErrorKind::Argument, "got no lengths",
                [&] { sentence_embeddings(*model, expected.ids, {}); });
+  // A text of padding alone has no tokens to take a mean of.
+  const BertInputs padding{.lengths = from_values<int64_t>({time, 0, 1}, {3})};
+  for (const bool normalized : {false, true}) {
+    const Tensor none = sentence_embeddings(*model, expected.ids, padding, normalized)[1];
+    EXPECT_THAT(to_vector(none), testing::Each(0));
+  }
 }
 
 TEST(BertClassifier, WeighsTargets) {
