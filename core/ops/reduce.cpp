@@ -123,6 +123,9 @@ Tensor mean(const Tensor& x, const Shape& dims, bool keepdim) {
 
 Tensor var(const Tensor& x, const Shape& dims, int64_t correction, bool keepdim) {
   const OpScope scope(__func__);
+  // A rounded mean is a wrong one for values that lie near each other, and squares may overflow.
+  if (x.dtype() == DType::BFloat16 || x.dtype() == DType::Float16)
+    return var(x.to(compute_dtype(x.dtype())), dims, correction, keepdim).to(x.dtype());
   const auto count = static_cast<double>(plan(x, dims, "var").count);
   const Tensor biased = mean(square(x - mean(x, dims, true)), dims, keepdim);
   return correction == 0 ? biased : biased * (count / std::max(0.0, count - double(correction)));

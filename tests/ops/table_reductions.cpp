@@ -149,6 +149,18 @@ Row var_row() {
                          return variance(v, double(v.size()) - 1);
                        })};
                      }});
+    // A mean that narrow floats round to one of the values, and squares beyond float16.
+    for (const Values& values : {Values{100, 100.5, 100.5, 100}, Values{300, 0, 0, 0, 0, 0}}) {
+      const Tensor x = from_values(values, {std::ssize(values)});
+      cases.push_back({detail::concat("of ", values[0]),
+                       {x},
+                       [](const Tensors& in) { return Tensors{var(in[0], {}, 0)}; },
+                       [](const Tensors& in) {
+                         return Tensors{naive::reduce(in[0], {}, false, [](const Values& v) {
+                           return variance(v, double(v.size()));
+                         })};
+                       }});
+    }
     return cases;
   };
   return result;
