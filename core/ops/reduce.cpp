@@ -201,6 +201,15 @@ Tensor norm(const Tensor& x, const Shape& dims, bool keepdim) {
   return dropped(kept, p, keepdim);
 }
 
+namespace {
+
+Tensor reversed(const Tensor& x, int64_t d) {
+  return index_select(
+      x, d, arange(static_cast<double>(x.size(d) - 1), -1, -1, {DType::Int64, x.device()}));
+}
+
+}  // namespace
+
 Tensor cumsum(const Tensor& x, int64_t dim) {
   const OpScope scope(__func__);
   const int64_t d = wrap_dim(dim, x.dim(), "cumsum");
@@ -213,7 +222,8 @@ Tensor cumsum(const Tensor& x, int64_t dim) {
   });
   return record("cumsum", {x}, sums.transpose(d, -1).contiguous(), {},
                 [d](const BackwardContext&, const Tensor& dy) -> Tensors {
-                  return {sum(dy, {d}, true) - cumsum(dy, d) + dy};
+                  // No difference of two sums, in which small gradients behind large ones are lost.
+                  return {reversed(cumsum(reversed(dy, d), d), d)};
                 });
 }
 

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "core/error.h"
 #include "core/gradcheck.h"
 #include "core/ops/elementwise.h"
@@ -280,6 +282,15 @@ TEST(Autograd, DeepGraphsNeedNoStack) {
   for (int i = 0; i < 300000; ++i) y = y + 1.0;
   sum(y).backward();
   EXPECT_EQ(x.grad().item(), 1);
+}
+
+TEST(Autograd, SmallGradientsOfACumulativeSumSurviveLargeOnes) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  for (const double large : {1e20, kInfinity}) {
+    const Tensor x = leaf({1, 2, 3});
+    cumsum(x, 0).backward(from_values<double>({large, 1, 1}, {3}));
+    EXPECT_THAT(to_vector(x.grad()), ElementsAre(large, 2, 1));
+  }
 }
 
 TEST(Autograd, NothingLeaksThroughCycles) {
