@@ -107,9 +107,10 @@ RopeTable rope_table(int64_t positions, int64_t rotary_dim, double theta,
 Tensor rope(const Tensor& x, const RopeTable& table, int64_t offset, bool interleaved) {
   const OpScope scope(__func__);
   check_operands(x, table);
-  const int64_t last = offset + x.size(1);
-  check(offset >= 0 && last <= table.cos.size(0), ErrorKind::Argument, "rope", "positions ", offset,
-        " to ", last - 1, " are needed, expected within the table's ", table.cos.size(0));
+  const int64_t positions = table.cos.size(0), count = x.size(1);
+  check(offset >= 0 && count <= positions && offset <= positions - count, ErrorKind::Argument,
+        "rope", "positions ", offset, " and on, ", count,
+        " of them, are needed, expected within the table's ", positions);
   return rotate(x, {.table = table, .positions = {}, .offset = offset, .interleaved = interleaved});
 }
 

@@ -3,6 +3,7 @@
 #include "core/ops/rope.h"
 
 #include <cmath>
+#include <limits>
 
 #include "core/ops/factories.h"
 #include "naive.h"
@@ -75,8 +76,10 @@ std::vector<ErrorCase> rope_errors() {
        },
        ErrorKind::Shape, "rope: x has shape [3, 4], expected [batch, time, heads, head_dim]"},
       {[=] { rope(x, table, 2); }, ErrorKind::Argument,
-       "rope: positions 2 to 4 are needed, expected within the table's 4"},
-      {[=] { rope(x, table, -1); }, ErrorKind::Argument, "rope: positions -1 to 1 are needed"},
+       "rope: positions 2 and on, 3 of them, are needed, expected within the table's 4"},
+      {[=] { rope(x, table, -1); }, ErrorKind::Argument, "rope: positions -1 and on, 3 of them"},
+      {[=] { rope(x, table, std::numeric_limits<int64_t>::max()); }, ErrorKind::Argument,
+       "rope: positions 9223372036854775807 and on, 3 of them, are needed"},
       {[=] {
          rope(zeros({1, 1, 1, 2}), table);
        },
