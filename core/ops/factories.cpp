@@ -78,7 +78,11 @@ Tensor arange(double start, double end, double step, TensorOptions options) {
   check(step != 0 && std::isfinite(step) && std::isfinite(start) && std::isfinite(end),
         ErrorKind::Argument, "arange", "start ", start, ", end ", end, ", step ", step,
         " are not a finite range with a step other than 0");
-  const int64_t count = std::max<int64_t>(0, static_cast<int64_t>(std::ceil((end - start) / step)));
+  const double numbers = std::ceil((end - start) / step);
+  constexpr double kMost = 1LL << 53;  // beyond it doubles do not count
+  check(numbers <= kMost, ErrorKind::Argument, "arange", "start ", start, ", end ", end, ", step ",
+        step, " are ", numbers, " numbers, expected at most 2^53");
+  const int64_t count = numbers > 0 ? static_cast<int64_t>(numbers) : 0;
   if (options.device.is_cuda()) {  // made there: no copy, which would break a capture
     const Tensor number = cumsum(ones({count}, {DType::Float64, options.device}), 0) - 1.0;
     return (number * step + start).to(options.dtype);

@@ -70,6 +70,13 @@ TEST(Tensor, EmptyRefusesImpossibleShapes) {
               HasSubstr("bytes left on cpu"));
 }
 
+TEST(Tensor, ArangeRefusesMoreNumbersThanThereCanBe) {
+  EXPECT_THAT(message_of([] { arange(0, 1e300); }),
+              HasSubstr("arange: start 0, end 1e+300, step 1 are 1e+300 numbers"));
+  EXPECT_THAT(message_of([] { arange(1e308, -1e308, -1); }), HasSubstr("are inf numbers"));
+  EXPECT_EQ(arange(1e300, 0).numel(), 0);
+}
+
 TEST(Tensor, UndefinedIsNamed) {
   const Tensor none;
   EXPECT_FALSE(none.defined());
