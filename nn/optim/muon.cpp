@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "core/autograd.h"
 #include "core/ops/elementwise.h"
@@ -55,6 +56,7 @@ Muon::Muon(const std::vector<ParameterGroup>& matrices, const std::vector<Parame
   check_option("momentum", options.momentum, 0, 1);
   check_option("adamw_beta1", options.adamw_beta1, 0, 1);
   check_option("adamw_beta2", options.adamw_beta2, 0, 1);
+  check_option("adamw_eps", options.adamw_eps, 0, std::numeric_limits<double>::infinity());
   check_option("iterations", static_cast<double>(options.iterations), 1, 100);
   for (const ParameterGroup& group : matrices) {
     for (const NamedTensor& entry : group.parameters) {

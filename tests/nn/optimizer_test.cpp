@@ -298,6 +298,9 @@ TEST(Optimizer, BadArgumentsAreNamed) {
   EXPECT_THAT(message_of([&] { with({.eps = std::nan("")}); }), HasSubstr("eps is nan"));
   EXPECT_THAT(message_of([&] { with({.weight_decay = -0.1}); }), HasSubstr("weight_decay is -0.1"));
   EXPECT_THAT(message_of([&] { Sgd({group}, {.nesterov = true}); }), HasSubstr("momentum above 0"));
+  for (const double eps : {-1e-8, std::nan("")})
+    EXPECT_THAT(message_of([&] { Muon({}, {}, {.adamw_eps = eps}); }),
+                HasSubstr("Muon: adamw_eps is "));
   EXPECT_THAT(message_of([&] { Muon({group}, {}); }),
               HasSubstr("parameter a has shape [2], expected a matrix"));
   EXPECT_THAT(message_of([&] { Adafactor({group}, {.narrow = NarrowUpdate::Stochastic}); }),
