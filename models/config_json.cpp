@@ -83,10 +83,12 @@ std::array<int64_t, 2> ConfigJson::sides(std::string_view key,
   return {(*value)[0].get<int64_t>(), (*value)[1].get<int64_t>()};
 }
 
-double ConfigJson::number(std::string_view key, double otherwise, double least) const {
+double ConfigJson::number(std::string_view key, std::optional<double> otherwise,
+                          double least) const {
   const Json* value = find(key);
-  if (!value) return otherwise;
-  if (!value->is_number() || !std::isfinite(value->get<double>()) || value->get<double>() < least)
+  if (!value && otherwise) return *otherwise;
+  if (!value || !value->is_number() || !std::isfinite(value->get<double>()) ||
+      value->get<double>() < least)
     refuse(key, detail::concat("a number of at least ", least));
   return value->get<double>();
 }

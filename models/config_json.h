@@ -38,8 +38,8 @@ class ConfigJson {
   int64_t count(std::string_view key, std::optional<int64_t> otherwise = std::nullopt) const;
   // A height and a width: a list of two sizes, or one that is both.
   std::array<int64_t, 2> sides(std::string_view key, std::array<int64_t, 2> otherwise) const;
-  // A finite number, at least `least`.
-  double number(std::string_view key, double otherwise, double least = 0) const;
+  // A finite number, at least `least`. Without a default the key is required.
+  double number(std::string_view key, std::optional<double> otherwise, double least = 0) const;
   bool boolean(std::string_view key, bool otherwise) const;
   std::string text(std::string_view key, std::string_view otherwise) const;
   // One of the words, else Error(Format) with the nearest.

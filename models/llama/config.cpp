@@ -25,7 +25,7 @@ RopeScaling read_scaling(const ConfigJson& json, int64_t context) {
   const std::string type = json.word("rope_type", old_type, kRopeTypes);
   if (type == "default") return scaling;
   scaling.kind = type == "linear" ? RopeScaling::Kind::Linear : RopeScaling::Kind::Llama3;
-  scaling.factor = json.number("factor", 1, 1);
+  scaling.factor = json.number("factor", std::nullopt, 1);
   scaling.low_freq_factor = json.number("low_freq_factor", scaling.low_freq_factor);
   scaling.high_freq_factor = json.number("high_freq_factor", scaling.high_freq_factor);
   scaling.original_positions =

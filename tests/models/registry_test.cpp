@@ -227,6 +227,9 @@ TEST(LoadPretrained, RefusesALlamaThatItWouldComputeDifferently) {
   refused("attention_bias", true, "attention_bias is true, takes false only");
   refused("hidden_act", "gelu", "hidden_act is \"gelu\", takes silu");
   refused("rope_parameters", {{"rope_type", "yarn"}}, "rope_parameters.rope_type is \"yarn\"");
+  for (const char* type : {"linear", "llama3"})
+    refused("rope_parameters", {{"rope_type", type}},
+            "rope_parameters.factor is missing, takes a number of at least 1");
   refused("num_key_value_heads", 3, "takes a multiple of num_key_value_heads 3");
 }
 
