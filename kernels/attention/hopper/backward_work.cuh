@@ -34,8 +34,8 @@ enum class KeyOrder : int32_t { Descending, Ascending, Shifted };
 // The order of all work, by numbers that blocks take one after another. Where problems are
 // Descending and Ascending by turns of heads (`together` > 0), work goes by sections: first the
 // pieces of so many Descending problems, the shortest of each, then the next longer; then as many
-// Ascending ones, the longest first. A section's Descending pieces are at most as many as there are
-// blocks, which begin them at once. Else it goes by heads, and from each one's last tile on.
+// Ascending ones, the longest first. A section has as many problems as blocks begin at once. Else
+// work goes by heads, and from each one's last tile on.
 struct KeySchedule {
   int32_t tiles = 0;          // of keys: of one head, all problems
   int32_t count = 0;          // of all heads
