@@ -7,10 +7,14 @@
 namespace plinth {
 
 double StepGuard::loss_limit() const {
-  const double limit = options_.explosion_factor * state_.average_loss;
-  return options_.explosion_factor > 0 && !std::isnan(limit)
-             ? limit
+  return options_.explosion_factor > 0 && has_average()
+             ? options_.explosion_factor * state_.average_loss
              : std::numeric_limits<double>::infinity();
+}
+
+// A loss of 0, as of a batch without labels, says nothing of what the next one may be.
+bool StepGuard::has_average() const {
+  return state_.average_loss > 0;
 }
 
 std::string StepGuard::fault(double loss, double grad_norm) const {
@@ -26,8 +30,7 @@ bool StepGuard::accept(int64_t step, double loss, double grad_norm) {
   const std::string wrong = fault(loss, grad_norm);
   if (wrong.empty()) {
     constexpr double keep = 0.95;
-    state_.average_loss =
-        std::isnan(state_.average_loss) ? loss : keep * state_.average_loss + (1 - keep) * loss;
+    state_.average_loss = has_average() ? keep * state_.average_loss + (1 - keep) * loss : loss;
     state_.bad_in_a_row = 0;
     return true;
   }

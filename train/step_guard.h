@@ -42,6 +42,7 @@ class StepGuard {
   void restore(const State& state) { state_ = state; }
 
  private:
+  bool has_average() const;
   // Empty for a good step.
   std::string fault(double loss, double grad_norm) const;
 
