@@ -94,13 +94,9 @@ PLINTH_DEVICE int32_t first_query_tile(const AttentionDesc& d, const Lengths& le
 
 // A tile of keys of one key/value head, and the tiles of queries that see them.
 template <int kKeys, int kQueries>
-struct KeyTile {
-  int32_t batch, sample;     // as in Problem
-  int32_t q_begin, k_begin;  // first rows of the problem
-  int32_t q_len, kv_len;
-  Sight sight;
+struct KeyTile : TileOfProblem {
   int32_t kv_head;
-  int32_t first, rows;     // keys; none where the block has nothing to do
+  int32_t rows;            // keys from `first` on; none where the block has nothing to do
   int32_t tile, tile_end;  // of queries
   KeyOrder order;          // the problem's
   int32_t start;           // the tile to begin with
@@ -111,9 +107,6 @@ struct KeyTile {
                         int32_t number)
       : KeyTile(d, lengths, schedule, schedule.place(number)) {}
 
-  PLINTH_DEVICE Problem problem() const {
-    return {batch, sample, q_begin, k_begin, q_len, kv_len, sight.visible, first};
-  }
   // The tile after `query_tile`, around all of them.
   PLINTH_DEVICE int32_t after(int32_t query_tile) const {
     if (order == KeyOrder::Ascending) return (query_tile == tile ? tile_end : query_tile) - 1;
@@ -151,15 +144,7 @@ struct KeyTile {
   }
   PLINTH_DEVICE KeyTile(const AttentionDesc& d, const Lengths& lengths, const KeySchedule& schedule,
                         const Problem& p, int32_t head)
-      : batch(static_cast<int32_t>(p.batch)),
-        sample(static_cast<int32_t>(p.sample)),
-        q_begin(static_cast<int32_t>(p.q_begin)),
-        k_begin(static_cast<int32_t>(p.k_begin)),
-        q_len(static_cast<int32_t>(p.q_len)),
-        kv_len(static_cast<int32_t>(p.kv_len)),
-        sight(d, p),
-        kv_head(head),
-        first(static_cast<int32_t>(attention::least(p.first, int64_t{kFar}))) {
+      : TileOfProblem(d, p), kv_head(head) {
     rows = greatest(0, least(kv_len - first, kKeys));
     const int32_t last = least(first + kKeys, sight.visible);
     tile = sight.first_query(first) / kQueries;

@@ -232,6 +232,12 @@ struct ForwardConsumer : ForwardResults<Tile, T, Rule> {
     wgmma_wait<0>(scores);
     Keys::release(k);
     k.advance();
+    weigh_first(t, tile, scores, softmax, weights);
+  }
+  // Products become the weights of the tile to begin with, before which there are no sums.
+  template <int half>
+  PLINTH_DEVICE void weigh_first(const QueryTile& t, int32_t tile, Registers<float, half>& scores,
+                                 OnlineSoftmax& softmax, Weights& weights) const {
     float decay[2];
     soften(t, tile, scores, softmax, decay);
     to_fragments(scores, weights);
@@ -310,16 +316,13 @@ struct ForwardConsumer : ForwardResults<Tile, T, Rule> {
     softmax = {};
     const auto t = load_words<QueryTile>(Tile::tile_words(q));
     const int32_t tile = tile_below<Tile>(a, t, t.tile);
-    float decay[2];
     if (sees_lower_half(t, tile)) {
       Registers<float, Tile::kKeys / 4> lower;
       PLINTH_UNROLL
       for (int i = 0; i < Tile::kKeys / 4; ++i) lower[i] = scores[i];
-      soften(t, tile, lower, softmax, decay);
-      to_fragments(lower, weights);
+      weigh_first(t, tile, lower, softmax, weights);
     } else {
-      soften(t, tile, scores, softmax, decay);
-      to_fragments(scores, weights);
+      weigh_first(t, tile, scores, softmax, weights);
     }
     free_written();
     clear_padding(t, tile);

@@ -100,25 +100,41 @@ inline Schedule schedule_of(const AttentionDesc& d, int64_t rows, int64_t elemen
   return s;
 }
 
-// A tile of queries of one head, and the keys that it sees.
-struct QueryTile {
+// A problem as the warps of a block hand it to each other, and the first row of a tile of it.
+struct TileOfProblem {
   int32_t batch, sample;     // as in Problem
   int32_t q_begin, k_begin;  // first rows of the problem
   int32_t q_len, kv_len;
   Sight sight;
+  int32_t first;
+
+  TileOfProblem() = default;
+  PLINTH_DEVICE TileOfProblem(const AttentionDesc& d, const Problem& p)
+      : batch(static_cast<int32_t>(p.batch)),
+        sample(static_cast<int32_t>(p.sample)),
+        q_begin(static_cast<int32_t>(p.q_begin)),
+        k_begin(static_cast<int32_t>(p.k_begin)),
+        q_len(static_cast<int32_t>(p.q_len)),
+        kv_len(static_cast<int32_t>(p.kv_len)),
+        sight(d, p),
+        first(static_cast<int32_t>(attention::least(p.first, int64_t{kFar}))) {}
+
+  // As the general parts of attention take it.
+  PLINTH_DEVICE Problem problem() const {
+    return {batch, sample, q_begin, k_begin, q_len, kv_len, sight.visible, first};
+  }
+};
+
+// A tile of queries of one head, and the keys that it sees.
+struct QueryTile : TileOfProblem {
   int32_t head;
-  int32_t first, rows;       // queries; none where the block has nothing to do
+  int32_t rows;              // queries from `first` on; none where the block has nothing to do
   int32_t tile, tile_begin;  // of keys: from tile - 1 down to tile_begin
 
   QueryTile() = default;
   PLINTH_DEVICE QueryTile(const AttentionDesc& d, const Lengths& lengths, const Schedule& schedule,
                           int32_t number, int32_t tile_rows, int32_t tile_keys)
       : QueryTile(d, lengths, schedule, schedule.place(number), tile_rows, tile_keys) {}
-
-  // As the general parts of attention take it.
-  PLINTH_DEVICE Problem problem() const {
-    return {batch, sample, q_begin, k_begin, q_len, kv_len, sight.visible, first};
-  }
 
  private:
   PLINTH_DEVICE QueryTile(const AttentionDesc& d, const Lengths& lengths, const Schedule& schedule,
@@ -133,15 +149,7 @@ struct QueryTile {
   }
   PLINTH_DEVICE QueryTile(const AttentionDesc& d, const Problem& p, int32_t head_of_sample,
                           int32_t tile_rows, int32_t tile_keys)
-      : batch(static_cast<int32_t>(p.batch)),
-        sample(static_cast<int32_t>(p.sample)),
-        q_begin(static_cast<int32_t>(p.q_begin)),
-        k_begin(static_cast<int32_t>(p.k_begin)),
-        q_len(static_cast<int32_t>(p.q_len)),
-        kv_len(static_cast<int32_t>(p.kv_len)),
-        sight(d, p),
-        head(head_of_sample),
-        first(static_cast<int32_t>(attention::least(p.first, int64_t{kFar}))) {
+      : TileOfProblem(d, p), head(head_of_sample) {
     rows = greatest(0, least(q_len - first, tile_rows));
     tile_begin = sight.begin(first) / tile_keys;
     tile = greatest(tile_begin, (sight.end(first + rows - 1) + tile_keys - 1) / tile_keys);
