@@ -1,10 +1,46 @@
 #include "models/encoder_decoder_block.h"
 
+#include <utility>
+
 #include "core/autograd.h"
 #include "core/error.h"
 #include "core/ops/elementwise.h"
 
 namespace plinth {
+namespace {
+
+nn::Residual run(const nn::Handle<EncoderDecoderBlock>& block, size_t i, const nn::Residual& x,
+                 const EncoderDecoderStackInputs& inputs) {
+  const nn::AttentionInputs self{.cache = inputs.caches ? &inputs.caches->self[i] : nullptr,
+                                 .kv_lengths = inputs.lengths,
+                                 .bias = inputs.bias};
+  if (!inputs.source.states.defined()) return block(x, self);
+  const nn::AttentionInputs cross{.context = inputs.source.states,
+                                  .cache = inputs.caches ? &inputs.caches->cross[i] : nullptr,
+                                  .kv_lengths = inputs.source.lengths};
+  return block(x, self, cross);
+}
+
+// What takes gradients goes through checkpoint()'s inputs; absent ones stay out.
+Tensor run_checkpointed(const nn::Handle<EncoderDecoderBlock>& block, size_t i, const Tensor& x,
+                        const EncoderDecoderStackInputs& inputs) {
+  EncoderDecoderStackInputs others = inputs;
+  const Tensor states = std::exchange(others.source.states, {});
+  const Tensor bias = std::exchange(others.bias, {});
+  Tensors in = {x};
+  if (states.defined()) in.push_back(states);
+  if (bias.defined()) in.push_back(bias);
+  const auto forward = [block, i, others, has_states = states.defined(),
+                        has_bias = bias.defined()](const Tensors& given) {
+    EncoderDecoderStackInputs all = others;
+    if (has_states) all.source.states = given[1];
+    if (has_bias) all.bias = given.back();
+    return run(block, i, given[0], all).sum();
+  };
+  return checkpoint(forward, in);
+}
+
+}  // namespace
 
 EncoderDecoderBlock::EncoderDecoderBlock(const EncoderDecoderBlockOptions& options) {
   attention_norm_ = register_module("attention_norm", options.norm());
@@ -18,15 +54,20 @@ EncoderDecoderBlock::EncoderDecoderBlock(const EncoderDecoderBlockOptions& optio
   dropout_ = make<nn::Dropout>("dropout", options.dropout);
 }
 
-Tensor EncoderDecoderBlock::forward(const Tensor& x, const nn::AttentionInputs& self,
-                                    const nn::AttentionInputs& cross) {
+nn::Residual EncoderDecoderBlock::forward(const nn::Residual& x, const nn::AttentionInputs& self,
+                                          const nn::AttentionInputs& cross) {
   check(cross.context.defined() == (cross_attention_ != nullptr), ErrorKind::Argument,
         "EncoderDecoderBlock",
         cross_attention_ ? "has cross-attention, and needs a context"
                          : "has no cross-attention, and takes no context");
-  Tensor y = x + dropout_(attention_(attention_norm_(x), self));
-  if (cross_attention_) y = y + dropout_(cross_attention_(cross_norm_(y), cross));
-  return y + mlp_(mlp_norm_(y));
+  AddNorm at = attention_norm_->add(x);
+  Tensor mixed = dropout_(attention_(at.normed, self));
+  if (cross_attention_) {
+    at = cross_norm_->add({at.sum, mixed});
+    mixed = dropout_(cross_attention_(at.normed, cross));
+  }
+  at = mlp_norm_->add({at.sum, mixed});
+  return {at.sum, mlp_(at.normed)};
 }
 
 EncoderDecoderStack::EncoderDecoderStack(int64_t layers,
@@ -36,27 +77,11 @@ EncoderDecoderStack::EncoderDecoderStack(int64_t layers,
 }
 
 Tensor EncoderDecoderStack::forward(const Tensor& x, const EncoderDecoderStackInputs& inputs) {
-  // What takes gradients goes through checkpoint()'s inputs; absent ones stay out.
-  const bool has_bias = inputs.bias.defined(), has_source = inputs.source.states.defined();
-  Tensor y = x;
-  for (size_t i = 0; i < blocks_.size(); ++i) {
-    nn::KVCache* self_cache = inputs.caches ? &inputs.caches->self[i] : nullptr;
-    nn::KVCache* cross_cache = inputs.caches ? &inputs.caches->cross[i] : nullptr;
-    const auto run = [=, block = blocks_[i], lengths = inputs.lengths,
-                      source_lengths = inputs.source.lengths](const Tensors& in) {
-      const nn::AttentionInputs self{
-          .cache = self_cache, .kv_lengths = lengths, .bias = has_bias ? in.back() : Tensor()};
-      if (!has_source) return block(in[0], self);
-      const nn::AttentionInputs cross{
-          .context = in[1], .cache = cross_cache, .kv_lengths = source_lengths};
-      return block(in[0], self, cross);
-    };
-    Tensors in = {y};
-    if (has_source) in.push_back(inputs.source.states);
-    if (has_bias) in.push_back(inputs.bias);
-    y = inputs.checkpointing ? checkpoint(run, in) : run(in);
-  }
-  return y;
+  nn::Residual y = x;
+  for (size_t i = 0; i < blocks_.size(); ++i)
+    y = inputs.checkpointing ? run_checkpointed(blocks_[i], i, y.sum(), inputs)
+                             : run(blocks_[i], i, y, inputs);
+  return y.sum();
 }
 
 }  // namespace plinth

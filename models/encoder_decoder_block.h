@@ -18,24 +18,26 @@ struct EncoderDecoderBlockOptions {
   nn::MultiHeadAttentionOptions attention;
   // Reads the encoder's states; none: an encoder's block.
   std::optional<nn::MultiHeadAttentionOptions> cross_attention = {};
-  std::function<std::shared_ptr<nn::Layer>()> norm;  // makes that of each part
+  std::function<std::shared_ptr<nn::Norm>()> norm;  // makes that of each part
   std::function<std::shared_ptr<nn::Layer>()> mlp;
   double dropout = 0;  // of what attention gives, in training
 };
 
 // A block whose parts read a norm of the stream and add to it: x + attention(norm(x)), then in a
-// decoder x + cross_attention(norm(x), context), and x + mlp(norm(x)).
+// decoder x + cross_attention(norm(x), context), and x + mlp(norm(x)), of which the last sum is
+// left to who reads it.
 class EncoderDecoderBlock final : public nn::ModuleOf<EncoderDecoderBlock> {
  public:
   explicit EncoderDecoderBlock(const EncoderDecoderBlockOptions& options);
 
   // x [batch, T, dim] to the same. Throws Error(Argument) where `cross` has a context and the block
   // no such part, or the other way round.
-  Tensor forward(const Tensor& x, const nn::AttentionInputs& self = {},
-                 const nn::AttentionInputs& cross = {});
+  nn::Residual forward(const nn::Residual& x, const nn::AttentionInputs& self = {},
+                       const nn::AttentionInputs& cross = {});
 
  private:
-  nn::Handle<nn::Layer> attention_norm_, cross_norm_, mlp_norm_, mlp_;
+  nn::Handle<nn::Norm> attention_norm_, cross_norm_, mlp_norm_;
+  nn::Handle<nn::Layer> mlp_;
   nn::Handle<nn::MultiHeadAttention> attention_, cross_attention_;
   nn::Handle<nn::Dropout> dropout_;
 };

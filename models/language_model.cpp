@@ -20,17 +20,24 @@ Tensor LanguageModel::embed(const Tensor& ids, int64_t before) {
   return embed_ids(ids, before);
 }
 
-Tensor LanguageModel::run_block(int64_t i, const Tensor& x, nn::KVCache* cache, Tensors* loads) {
+nn::Residual LanguageModel::run_block(int64_t i, const nn::Residual& x, nn::KVCache* cache,
+                                      Tensors* loads) {
   check(i >= 0 && i < info().layers, ErrorKind::Argument, info().type, "there is no block ", i,
         ", it has ", info().layers);
   const bool has_load = loads && info().experts > 0;
-  // Called again in backward, if activations are not kept.
+  if (!checkpointing_) {
+    Tensor load;
+    const nn::Residual y = forward_block(i, x, cache, has_load ? &load : nullptr);
+    if (has_load) loads->push_back(load);
+    return y;
+  }
+  // Called again in backward. What is kept between blocks is then one tensor, not two.
   const auto run = [this, i, cache, has_load](const Tensors& in) -> Tensors {
     Tensor load;
-    const Tensor y = forward_block(i, in[0], cache, has_load ? &load : nullptr);
+    const Tensor y = forward_block(i, in[0], cache, has_load ? &load : nullptr).sum();
     return has_load ? Tensors{y, load} : Tensors{y};
   };
-  const Tensors out = checkpointing_ ? checkpoint_many(run, {x}) : run({x});
+  const Tensors out = checkpoint_many(run, {x.sum()});
   if (has_load) loads->push_back(out[1]);
   return out[0];
 }
@@ -39,10 +46,10 @@ Tensor LanguageModel::run_blocks(const Tensor& ids, KVCaches* caches, Tensors* l
   check(!caches || std::ssize(*caches) == info().layers, ErrorKind::Argument, info().type,
         "caches are for ", caches ? caches->size() : 0, " layers, takes one for each of its ",
         info().layers, ", as make_caches() gives them");
-  Tensor x = embed(ids, caches ? caches->front().length() : 0);
+  nn::Residual x = embed(ids, caches ? caches->front().length() : 0);
   for (int64_t i = 0; i < info().layers; ++i)
     x = run_block(i, x, caches ? &(*caches)[i] : nullptr, loads);
-  return finish(x);
+  return finish(x.sum());
 }
 
 Tensor LanguageModel::hidden(const Tensor& ids, KVCaches* caches) {

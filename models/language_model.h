@@ -74,8 +74,8 @@ class LanguageModel : public nn::Module {
   // Block i of info().layers, from x [batch, time, dim] to the same, under activation checkpointing
   // if that is on. `loads`, if given, gets what load_balancing_loss() takes of a block of experts.
   // Throws Error(Argument) for a block that there is not.
-  Tensor run_block(int64_t i, const Tensor& x, nn::KVCache* cache = nullptr,
-                   Tensors* loads = nullptr);
+  nn::Residual run_block(int64_t i, const nn::Residual& x, nn::KVCache* cache = nullptr,
+                         Tensors* loads = nullptr);
   // The last block's output after the model's last norm.
   virtual Tensor finish(const Tensor& x) = 0;
   // The module of block i.
@@ -129,7 +129,8 @@ class LanguageModel : public nn::Module {
   // embed() and run_block() of a family, for arguments that are checked. A block of experts sets
   // `load`, if it is given.
   virtual Tensor embed_ids(const Tensor& ids, int64_t before) = 0;
-  virtual Tensor forward_block(int64_t i, const Tensor& x, nn::KVCache* cache, Tensor* load) = 0;
+  virtual nn::Residual forward_block(int64_t i, const nn::Residual& x, nn::KVCache* cache,
+                                     Tensor* load) = 0;
   // Where `tokens` tokens of the stream stand in their sequences.
   std::vector<nn::TokenRun> runs(int64_t tokens) const;
   // Throws what embed() does for the shape of ids.

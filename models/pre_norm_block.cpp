@@ -29,11 +29,12 @@ PreNormBlock::PreNormBlock(const PreNormBlockOptions& options) {
                                       .bias_init = nn::init::zeros()});
 }
 
-Tensor PreNormBlock::forward(const Tensor& x, const nn::AttentionInputs& inputs) {
-  const Tensor mixed = dropout_(attention_(attention_norm_(x), inputs));
-  const Tensor asking = inputs.queries > 0 ? x.narrow(1, 0, inputs.queries) : x;
-  const AddNorm middle = mlp_norm_->add(mixed, asking);
-  return middle.sum + mlp_(middle.normed);
+nn::Residual PreNormBlock::forward(const nn::Residual& x, const nn::AttentionInputs& inputs) {
+  const AddNorm first = attention_norm_->add(x);
+  const Tensor mixed = dropout_(attention_(first.normed, inputs));
+  const Tensor asking = inputs.queries > 0 ? first.sum.narrow(1, 0, inputs.queries) : first.sum;
+  const AddNorm middle = mlp_norm_->add({asking, mixed});
+  return {middle.sum, mlp_(middle.normed)};
 }
 
 PreNormStack::PreNormStack(int64_t layers, const PreNormBlockOptions& options) {
@@ -41,31 +42,33 @@ PreNormStack::PreNormStack(int64_t layers, const PreNormBlockOptions& options) {
     blocks_.emplace_back(make<PreNormBlock>("block" + std::to_string(i), options));
 }
 
-Tensor PreNormStack::run(const nn::Handle<PreNormBlock>& block, const Tensor& x,
-                         int64_t queries) const {
-  const auto forward = [block, queries](const Tensors& in) {
-    return block(in[0], nn::AttentionInputs{.queries = queries});
-  };
-  return checkpointing_ ? checkpoint(forward, {x}) : forward({x});
+nn::Residual PreNormStack::run(const nn::Handle<PreNormBlock>& block, const nn::Residual& x,
+                               int64_t queries) const {
+  const nn::AttentionInputs inputs{.queries = queries};
+  if (!checkpointing_) return block(x, inputs);
+  return checkpoint([block, inputs](const Tensors& in) { return block(in[0], inputs).sum(); },
+                    {x.sum()});
 }
 
 Tensor PreNormStack::forward(const Tensor& x) {
-  return forward(x, [](const Tensor& y, int64_t) { return y; });
+  nn::Residual y = x;
+  for (const nn::Handle<PreNormBlock>& block : blocks_) y = run(block, y);
+  return y.sum();
 }
 
 Tensor PreNormStack::forward(const Tensor& x,
                              const std::function<Tensor(const Tensor&, int64_t)>& change) {
   Tensor y = x;
   int64_t i = 0;
-  for (const nn::Handle<PreNormBlock>& block : blocks_) y = change(run(block, y), i++);
+  for (const nn::Handle<PreNormBlock>& block : blocks_) y = change(run(block, y).sum(), i++);
   return y;
 }
 
 Tensor PreNormStack::first_tokens(const Tensor& x, int64_t count) {
-  Tensor y = x;
+  nn::Residual y = x;
   for (const nn::Handle<PreNormBlock>& block : blocks_)
     y = run(block, y, block == blocks_.back() ? count : 0);
-  return blocks_.empty() ? y.narrow(1, 0, count) : y;
+  return blocks_.empty() ? x.narrow(1, 0, count) : y.sum();
 }
 
 }  // namespace plinth

@@ -24,13 +24,13 @@ struct PreNormBlockOptions {
   nn::Initializer qkv_init = {}, out_init = {}, up_init = {}, down_init = {};  // biases are 0
 };
 
-// x + attention(norm(x)), then x + mlp(norm(x)).
+// x + attention(norm(x)), then x + mlp(norm(x)), of which the last sum is left to who reads it.
 class PreNormBlock final : public nn::ModuleOf<PreNormBlock> {
  public:
   // Throws Error(Argument) for sizes that do not fit together.
   explicit PreNormBlock(const PreNormBlockOptions& options);
   // x [batch, time, dim] to the same, or to its first inputs.queries tokens.
-  Tensor forward(const Tensor& x, const nn::AttentionInputs& inputs = {});
+  nn::Residual forward(const nn::Residual& x, const nn::AttentionInputs& inputs = {});
 
  private:
   nn::Handle<nn::LayerNorm> attention_norm_;
@@ -56,7 +56,8 @@ class PreNormStack final : public nn::Layer {
   void set_activation_checkpointing(bool on) { checkpointing_ = on; }
 
  private:
-  Tensor run(const nn::Handle<PreNormBlock>& block, const Tensor& x, int64_t queries = 0) const;
+  nn::Residual run(const nn::Handle<PreNormBlock>& block, const nn::Residual& x,
+                   int64_t queries = 0) const;
 
   std::vector<nn::Handle<PreNormBlock>> blocks_;
   bool checkpointing_ = false;

@@ -38,8 +38,12 @@ struct NamedModule {
   Module* module;
 };
 
-// Sees the modules as they run (nn/summary.h); `output` is undefined where a module gives something
-// other than one tensor.
+inline const Tensor& observed(const Tensor& output) {
+  return output;
+}
+
+// Sees the modules as they run (nn/summary.h). `output` is what observed() gives for the type that
+// a module gives, and undefined where there is no such function.
 class ForwardObserver {
  public:
   ForwardObserver();
@@ -153,8 +157,8 @@ class Module {
     if (!observer) return forward();
     observer->enter(*this);
     auto output = forward();
-    if constexpr (std::is_same_v<decltype(output), Tensor>) {
-      observer->leave(*this, output);
+    if constexpr (requires { observed(output); }) {
+      observer->leave(*this, observed(output));
     } else {
       observer->leave(*this, {});
     }

@@ -227,7 +227,7 @@ Tensors ModelParallel::forward(int piece, const Tensors& x, const Batch& batch) 
   const Tensor targets = is_last ? batch[1].to(device_) : Tensor();
   if (is_first && is_last) return {model_.loss(batch[0].to(device_), targets)};
   const double coefficient = model_.is_training() ? model_.info().balance_coefficient : 0;
-  Tensor y = is_first ? model_.embed(ids) : x[0];
+  nn::Residual y = is_first ? model_.embed(ids) : x[0];
   Tensors loads;
   if (!is_first && coefficient > 0) loads.push_back(x[1]);
   const Blocks blocks = blocks_of(piece);
@@ -235,8 +235,8 @@ Tensors ModelParallel::forward(int piece, const Tensors& x, const Batch& batch) 
     y = model_.run_block(i, y, nullptr, coefficient > 0 ? &loads : nullptr);
   Tensor load = loads.empty() ? Tensor() : loads[0];
   for (size_t i = 1; i < loads.size(); ++i) load = load + loads[i];
-  if (!is_last) return load.defined() ? Tensors{y, load} : Tensors{y};
-  const Tensor loss = model_.loss_of_hidden(model_.finish(y), targets);
+  if (!is_last) return load.defined() ? Tensors{y.sum(), load} : Tensors{y.sum()};
+  const Tensor loss = model_.loss_of_hidden(model_.finish(y.sum()), targets);
   if (!load.defined()) return {loss};
   const Tensor mean = load * (1 / static_cast<double>(model_.info().layers));
   return {loss + model_.balance_loss({mean})};

@@ -70,8 +70,8 @@ BertBlock::BertBlock(const BertConfig& config) {
 
 Tensor BertBlock::forward(const Tensor& x, const Tensor& lengths) {
   const Tensor mixed = dropout_(attention_(x, nn::AttentionInputs{.kv_lengths = lengths}));
-  const Tensor middle = attention_norm_->add(mixed, x).normed;
-  return mlp_norm_->add(mlp_(middle), middle).normed;
+  const Tensor middle = attention_norm_->add({x, mixed}).normed;
+  return mlp_norm_->add({middle, mlp_(middle)}).normed;
 }
 
 BertTransform::BertTransform(const BertConfig& config) : gelu_(config.gelu) {
@@ -121,10 +121,11 @@ Tensor Bert::embed_ids(const Tensor& ids, int64_t before) {
   return embed_tokens(token_embedding_(ids), segment_embedding_->rows({{0, 1}}));
 }
 
-Tensor Bert::forward_block(int64_t i, const Tensor& x, nn::KVCache* cache, Tensor* /*load*/) {
+nn::Residual Bert::forward_block(int64_t i, const nn::Residual& x, nn::KVCache* cache,
+                                 Tensor* /*load*/) {
   check(!cache, ErrorKind::Argument, kName,
         "got a cache, takes none: a token sees those behind it");
-  return blocks_.at(static_cast<size_t>(i))(x, Tensor());
+  return blocks_.at(static_cast<size_t>(i))(x.sum(), Tensor());
 }
 
 Tensor Bert::encode(const Tensor& ids, const BertInputs& inputs) {

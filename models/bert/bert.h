@@ -80,7 +80,8 @@ class Bert : public LanguageModel {
 
  protected:
   Tensor embed_ids(const Tensor& ids, int64_t before) override;
-  Tensor forward_block(int64_t i, const Tensor& x, nn::KVCache* cache, Tensor* load) override;
+  nn::Residual forward_block(int64_t i, const nn::Residual& x, nn::KVCache* cache,
+                             Tensor* load) override;
 
  private:
   // The first block's input of what the tables give: tokens [batch, time, dim], and segments that

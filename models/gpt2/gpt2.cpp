@@ -61,7 +61,8 @@ Tensor Gpt2::embed_ids(const Tensor& ids, int64_t before) {
   return dropout_(tokens + position_embedding_->rows(runs(tokens.size(1)), before));
 }
 
-Tensor Gpt2::forward_block(int64_t i, const Tensor& x, nn::KVCache* cache, Tensor* /*load*/) {
+nn::Residual Gpt2::forward_block(int64_t i, const nn::Residual& x, nn::KVCache* cache,
+                                 Tensor* /*load*/) {
   return blocks_.at(static_cast<size_t>(i))(x, nn::AttentionInputs{.cache = cache});
 }
 

@@ -28,7 +28,8 @@ class Gpt2 : public LanguageModel {
 
  protected:
   Tensor embed_ids(const Tensor& ids, int64_t before) override;
-  Tensor forward_block(int64_t i, const Tensor& x, nn::KVCache* cache, Tensor* load) override;
+  nn::Residual forward_block(int64_t i, const nn::Residual& x, nn::KVCache* cache,
+                             Tensor* load) override;
 
  private:
   Gpt2Config config_;

@@ -68,10 +68,11 @@ LlamaBlock::LlamaBlock(const LlamaConfig& config, const RopeTable& rotations) {
   }
 }
 
-Tensor LlamaBlock::forward(const Tensor& x, nn::KVCache* cache, Tensor* load) {
-  const Tensor mixed = attention_(attention_norm_(x), nn::AttentionInputs{.cache = cache});
-  const AddNorm middle = mlp_norm_->add(mixed, x);
-  return middle.sum + (experts_ ? experts_(middle.normed, load) : mlp_(middle.normed));
+nn::Residual LlamaBlock::forward(const nn::Residual& x, nn::KVCache* cache, Tensor* load) {
+  const AddNorm first = attention_norm_->add(x);
+  const Tensor mixed = attention_(first.normed, nn::AttentionInputs{.cache = cache});
+  const AddNorm middle = mlp_norm_->add({first.sum, mixed});
+  return {middle.sum, experts_ ? experts_(middle.normed, load) : mlp_(middle.normed)};
 }
 
 Llama::Llama(const LlamaConfig& config) : config_(config), info_(info_of(config)) {
@@ -90,7 +91,8 @@ Tensor Llama::embed_ids(const Tensor& ids, int64_t /*before*/) {
   return token_embedding_(ids);
 }
 
-Tensor Llama::forward_block(int64_t i, const Tensor& x, nn::KVCache* cache, Tensor* load) {
+nn::Residual Llama::forward_block(int64_t i, const nn::Residual& x, nn::KVCache* cache,
+                                  Tensor* load) {
   return blocks_.at(static_cast<size_t>(i))(x, cache, load);
 }
 

@@ -13,13 +13,13 @@
 
 namespace plinth {
 
-// x + attention(norm(x)), then x + mlp(norm(x)).
+// x + attention(norm(x)), then x + mlp(norm(x)), of which the last sum is left to who reads it.
 class LlamaBlock : public nn::ModuleOf<LlamaBlock> {
  public:
   // The table holds the rotations of all positions.
   LlamaBlock(const LlamaConfig& config, const RopeTable& rotations);
   // x [batch, time, dim] to the same; with experts, `load` becomes their load, if it is given.
-  Tensor forward(const Tensor& x, nn::KVCache* cache, Tensor* load = nullptr);
+  nn::Residual forward(const nn::Residual& x, nn::KVCache* cache, Tensor* load = nullptr);
 
   // Null where the block has one MLP.
   nn::MixtureOfExperts* experts() const { return experts_.get(); }
@@ -47,7 +47,8 @@ class Llama : public LanguageModel {
 
  protected:
   Tensor embed_ids(const Tensor& ids, int64_t before) override;
-  Tensor forward_block(int64_t i, const Tensor& x, nn::KVCache* cache, Tensor* load) override;
+  nn::Residual forward_block(int64_t i, const nn::Residual& x, nn::KVCache* cache,
+                             Tensor* load) override;
 
  private:
   LlamaConfig config_;

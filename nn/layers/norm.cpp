@@ -16,15 +16,30 @@ void check_width(const Tensor& x, int64_t dim, std::string_view subject) {
         ", expected [..., ", dim, "]");
 }
 
-// The dtype of what is normed of x, where it is not the op's own choice.
-std::optional<DType> normed_dtype(const Tensor& x, bool feeds_products) {
-  return feeds_products ? autocast_dtype_of(x) : std::nullopt;
-}
-
 }  // namespace
 
+AddNorm Norm::add(const Residual& x) {
+  const bool is_one_dtype = x.branch.defined() && x.branch.dtype() == x.stream.dtype();
+  const bool in_one_pass =
+      x.branch.defined() && (is_one_dtype || x.branch.dtype() == normed_dtype(x.stream));
+  if (!in_one_pass) {
+    const Tensor sum = x.sum();
+    return {sum, (*this)(sum)};
+  }
+  AddNorm result;
+  trace([&] {
+    result = add_norm(x.branch, x.stream);
+    return result.normed;
+  });
+  return result;
+}
+
+std::optional<DType> Norm::normed_dtype(const Tensor& x) const {
+  return feeds_products_ ? autocast_dtype_of(x) : std::nullopt;
+}
+
 LayerNorm::LayerNorm(int64_t dim, const LayerNormOptions& options)
-    : dim_(dim), eps_(options.eps), feeds_products_(options.feeds_products) {
+    : Norm(options.feeds_products), dim_(dim), eps_(options.eps) {
   check_dim(dim, "LayerNorm");
   if (options.weight) {
     weight_ = register_parameter("weight", {dim}, init::ones(), options.options);
@@ -34,39 +49,26 @@ LayerNorm::LayerNorm(int64_t dim, const LayerNormOptions& options)
 
 Tensor LayerNorm::forward(const Tensor& x) {
   check_width(x, dim_, "LayerNorm");
-  return layer_norm(x, mapped(parameter_, weight_), mapped(parameter_, bias_), eps_,
-                    normed_dtype(x, feeds_products_));
+  return layer_norm(x, shared(weight_), shared(bias_), eps_, normed_dtype(x));
 }
 
-AddNorm LayerNorm::add(const Tensor& x, const Tensor& residual) const {
+AddNorm LayerNorm::add_norm(const Tensor& x, const Tensor& residual) const {
   check_width(x, dim_, "LayerNorm");
-  AddNorm result;
-  trace([&] {
-    result = add_layer_norm(x, residual, mapped(parameter_, weight_), mapped(parameter_, bias_),
-                            eps_, normed_dtype(residual, feeds_products_));
-    return result.normed;
-  });
-  return result;
+  return add_layer_norm(x, residual, shared(weight_), shared(bias_), eps_, normed_dtype(residual));
 }
 
 RMSNorm::RMSNorm(int64_t dim, const RMSNormOptions& options)
-    : eps_(options.eps), feeds_products_(options.feeds_products) {
+    : Norm(options.feeds_products), eps_(options.eps) {
   check_dim(dim, "RMSNorm");
   weight_ = register_parameter("weight", {dim}, init::ones(), options.options);
 }
 
 Tensor RMSNorm::forward(const Tensor& x) {
-  return rms_norm(x, mapped(parameter_, weight_), eps_, normed_dtype(x, feeds_products_));
+  return rms_norm(x, shared(weight_), eps_, normed_dtype(x));
 }
 
-AddNorm RMSNorm::add(const Tensor& x, const Tensor& residual) const {
-  AddNorm result;
-  trace([&] {
-    result = add_rms_norm(x, residual, mapped(parameter_, weight_), eps_,
-                          normed_dtype(residual, feeds_products_));
-    return result.normed;
-  });
-  return result;
+AddNorm RMSNorm::add_norm(const Tensor& x, const Tensor& residual) const {
+  return add_rms_norm(x, residual, shared(weight_), eps_, normed_dtype(residual));
 }
 
 }  // namespace plinth::nn

@@ -153,7 +153,7 @@ TEST(Norms, WithResidualGiveSumAndNorm) {
   LayerNorm layer_norm(4, {.options = kFloat64});
   RMSNorm rms_norm(4, {.options = kFloat64});
   const Tensor x = values({3, 4}, 1), residual = values({3, 4}, 2);
-  const AddNorm a = layer_norm.add(x, residual), b = rms_norm.add(x, residual);
+  const AddNorm a = layer_norm.add({residual, x}), b = rms_norm.add({residual, x});
   expect_close(a.sum, x + residual, 1e-15);
   expect_close(a.normed, layer_norm(x + residual), 1e-14);
   expect_close(b.sum, x + residual, 1e-15);
@@ -168,7 +168,7 @@ Tensors step_of_block(const N& norm, DType branch_dtype, bool add) {
   const Tensor weight = values({5, 20}, 3, {}).set_requires_grad();
   norm->zero_grad();
   const AutocastGuard guard(DType::BFloat16);
-  const AddNorm both = add ? norm->add(branch, x) : AddNorm{x, (*norm)(x)};
+  const AddNorm both = add ? norm->add({x, branch}) : norm->add(x);
   const Tensor y = linear(both.normed, weight);
   (sum(square(y)) + sum(square(both.sum))).backward();
   Tensors all = {both.sum, both.normed.to(DType::BFloat16), y, x.grad(), weight.grad()};
@@ -205,8 +205,8 @@ TEST(Norms, ThatFeedProductsGiveTheirDtypeUnderAutocastAlone) {
   EXPECT_EQ(norm(x).dtype(), DType::Float32);
   const AutocastGuard guard(DType::Float16);
   EXPECT_EQ(norm(x).dtype(), DType::Float16);
-  EXPECT_EQ(norm.add(x, x).sum.dtype(), DType::Float32);
-  EXPECT_EQ(norm.add(x, x).normed.dtype(), DType::Float16);
+  EXPECT_EQ(norm.add({x, x}).sum.dtype(), DType::Float32);
+  EXPECT_EQ(norm.add({x, x}).normed.dtype(), DType::Float16);
   EXPECT_EQ(wide(x.to(DType::Float64)).dtype(), DType::Float64);
   EXPECT_EQ(RMSNorm(4)(x).dtype(), DType::Float32);
 }

@@ -40,7 +40,7 @@ class Block : public Layer {
         mlp_(make<MLP>("mlp", kDim, 4 * kDim, MLPOptions{.dropout = 0.05})) {}
 
   Tensor forward(const Tensor& x) override {
-    const AddNorm middle = mlp_norm_->add(x, attention_(attention_norm_(x)));
+    const AddNorm middle = mlp_norm_->add({x, attention_(attention_norm_(x))});
     return middle.sum + mlp_(middle.normed);
   }
 
