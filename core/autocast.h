@@ -14,7 +14,10 @@
 // float64 and integers are left alone. Backward works in the dtypes of forward: it may run inside
 // or outside the guard.
 
+#include <map>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include "core/tensor.h"
 
@@ -30,6 +33,42 @@ class AutocastGuard {
 
  private:
   DType previous_;
+};
+
+// While one lives, its thread converts a leaf that takes gradients once for all ops that take it in
+// a dtype, until the leaf is written to: the micro-batches of a step share the converted weights.
+// The bits of all results are the same. It keeps the converted values: 2 bytes a weight.
+class AutocastCache {
+ public:
+  struct Conversion {
+    Tensor leaf;
+    DType dtype;
+  };
+
+  // Begins with what another gave as used(): on a GPU one kernel converts it all.
+  explicit AutocastCache(const std::vector<Conversion>& expected = {});
+  ~AutocastCache();
+  AutocastCache(const AutocastCache&) = delete;
+  AutocastCache& operator=(const AutocastCache&) = delete;
+
+  // What ops have taken from it, each once.
+  std::vector<Conversion> used() const;
+  // leaf converted, and recorded as such.
+  Tensor convert(const Tensor& leaf, DType dtype);
+
+ private:
+  struct Entry {
+    Conversion of;
+    Tensor values = {};
+    uint32_t version = 0;  // of the leaf that they were converted from
+    bool used = false;
+  };
+  Entry& entry_of(const Conversion& conversion);
+  void convert_at_once(DType dtype, const std::vector<Conversion>& all);
+
+  std::vector<Entry> entries_;
+  std::map<std::pair<const TensorImpl*, DType>, size_t> places_;  // in entries_
+  AutocastCache* outer_;
 };
 
 // The dtype of the innermost guard; float32 where there is none.

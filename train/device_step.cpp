@@ -4,7 +4,6 @@
 #include <cstring>
 #include <utility>
 
-#include "core/autocast.h"
 #include "core/autograd.h"
 #include "core/error.h"
 #include "core/ops/factories.h"
@@ -135,14 +134,20 @@ void DeviceStep::capture() {
 
 void DeviceStep::enqueue() {
   parts_.gradients.zero();
+  enqueue_gradients();
+  judge(nn::sums_of_squares(parts_.gradients.buffers()));
+  parts_.optimizer.step_on_device(
+      {.scalars = inputs_->device<Scalars>(scalars_at_), .verdict = verdict_.device<Verdict>()});
+}
+
+void DeviceStep::enqueue_gradients() {
+  AutocastCache weights(weights_);
   for (int64_t i = 0; i < options_.micro_batches; ++i) {
     if (i > 0) parts_.tree.next();
     enqueue_micro_batch(i);
   }
   parts_.tree.finish();
-  judge(nn::sums_of_squares(parts_.gradients.buffers()));
-  parts_.optimizer.step_on_device(
-      {.scalars = inputs_->device<Scalars>(scalars_at_), .verdict = verdict_.device<Verdict>()});
+  weights_ = weights.used();
 }
 
 // Adds its gradients, and leaves its loss in losses_.

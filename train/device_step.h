@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "core/autocast.h"
 #include "core/cuda/graph.h"
 #include "core/cuda/staging.h"
 #include "core/tensor.h"
@@ -67,6 +68,7 @@ class DeviceStep {
   void lay_out(const std::vector<Batch>& batches, size_t scalars);
   void capture();
   void enqueue();
+  void enqueue_gradients();
   void enqueue_micro_batch(int64_t i);
   void judge(const Tensor& sums) const;
   double share() const { return 1.0 / static_cast<double>(options_.micro_batches); }
@@ -80,7 +82,8 @@ class DeviceStep {
   std::vector<Batch> batches_;  // views of the device's side
   Tensor losses_;               // float64 [micro_batches]
   cuda::Staging verdict_;
-  int64_t eager_steps_ = 0;  // since the inputs were laid out
+  std::vector<AutocastCache::Conversion> weights_;  // that the last step converted
+  int64_t eager_steps_ = 0;                         // since the inputs were laid out
   std::optional<cuda::CapturedGraph> graph_;
   std::string note_;
 };

@@ -265,6 +265,7 @@ void ModelParallel::run(const Step& step, BatchSource& data, std::vector<double>
   work.before_gradients = [&](int piece, int) {
     for (Part* part : own_piece(piece).parts()) part->gradients->next();
   };
+  const AutocastCache weights;
   const Tensors own_losses = pipeline_.run(work, static_cast<int>(share.count));
   // Ranks that share a micro-batch have the same loss.
   const bool gives = mesh_.coordinate("cp") == 0 && mesh_.coordinate("tp") == 0;

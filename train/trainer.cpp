@@ -191,6 +191,7 @@ void Trainer::add_gradients(std::vector<double>& losses) {
     zero_->finish();
     return;
   }
+  const AutocastCache weights;
   const distributed::Share own =
       parallel_ ? distributed::share_of(*options_.group, all) : distributed::Share{0, all};
   const int64_t first = own.first / own.count / options_.context * own.count;

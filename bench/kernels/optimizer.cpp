@@ -43,6 +43,23 @@ void adamw(benchmark::State& state) {
   set_bytes(state, n * (2 * sizeof(P) + 4 + (master ? 24 - sizeof(P) : 16)));
 }
 
+// The weights and biases of a transformer's layers.
+template <class To>
+void copy_parameters(benchmark::State& state) {
+  constexpr int64_t kPairs = 48, kBias = 768;
+  const int64_t n = state.range(0), weight = n / kPairs - kBias;
+  const auto parameters = sample_values<float>(n);
+  std::vector<To> copies(n);
+  std::vector<cpu::ParameterCopy<To>> list;
+  for (int64_t i = 0, at = 0; i < 2 * kPairs; ++i) {
+    const int64_t size = i % 2 == 0 ? weight : kBias;
+    list.push_back({size, parameters.data() + at, copies.data() + at});
+    at += size;
+  }
+  for ([[maybe_unused]] auto _ : state) cpu::copy_parameters<To>(list);
+  set_bytes(state, n * (sizeof(float) + sizeof(To)));
+}
+
 void sgd_momentum(benchmark::State& state) {
   const int64_t n = state.range(0);
   Problem<float, float> p(n, false);
@@ -82,6 +99,7 @@ void sizes(benchmark::internal::Benchmark* row) {
 BENCHMARK_TEMPLATE(adamw, float, Rounding::Nearest)->Apply(sizes);
 BENCHMARK_TEMPLATE(adamw, BFloat16, Rounding::Master)->Apply(sizes);
 BENCHMARK_TEMPLATE(adamw, BFloat16, Rounding::Stochastic)->Apply(sizes);
+BENCHMARK(copy_parameters<BFloat16>)->Apply(sizes);
 BENCHMARK(sgd_momentum)->Apply(sizes);
 BENCHMARK(lion)->Apply(sizes);
 BENCHMARK(global_norm<float>)->Apply(sizes);

@@ -6,6 +6,7 @@
 #include "core/ops/elementwise.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/elementwise/elementwise_cuda.h"
+#include "kernels/optimizer/optimizer_cuda.h"
 
 namespace plinth {
 
@@ -46,6 +47,17 @@ void copy_into(const Tensor& out, const Tensor& x) {
       }
     });
   });
+}
+
+void copy_parameters_into(const Tensors& out, const Tensors& x) {
+  if (out.empty()) return;
+  const auto run = [&]<class To>() {
+    std::vector<kernels::cpu::ParameterCopy<To>> copies;
+    for (size_t i = 0; i < out.size(); ++i)
+      copies.push_back({out[i].numel(), x[i].data<float>(), out[i].data<To>()});
+    PLINTH_RUN(out[0], copy_parameters<To>, copies);
+  };
+  out[0].dtype() == DType::BFloat16 ? run.operator()<BFloat16>() : run.operator()<Float16>();
 }
 
 void add_into(const Tensor& out, const Tensor& x, const Tensor& y, double alpha,

@@ -99,6 +99,10 @@ void transfer(const Tensor& out, const Tensor& x);
 // out[:] = x broadcast and converted, from any device, without recording.
 void copy_into(const Tensor& out, const Tensor& x);
 
+// out[i][:] = x[i] rounded, without recording, in one kernel on a GPU. Each pair is contiguous, of
+// one shape, on one device; x are of float32 and out of bfloat16, or float16, all of them.
+void copy_parameters_into(const Tensors& out, const Tensors& x);
+
 // out[:] = x + alpha * y, both broadcast, without recording. x has out's dtype, y the same or one
 // that adds_unconverted() (elementwise.h).
 void add_into(const Tensor& out, const Tensor& x, const Tensor& y, double alpha,

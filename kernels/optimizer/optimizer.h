@@ -124,4 +124,15 @@ double global_norm(std::span<const std::span<const G>> tensors);
 template <class G>
 bool all_finite(std::span<const std::span<const G>> tensors);
 
+// Parameters in a narrow dtype, for products: copy = parameter, rounded to nearest. To: BFloat16,
+// Float16. Bytes an element: 6.
+template <class To>
+struct ParameterCopy {
+  int64_t n = 0;
+  const float* parameter = nullptr;
+  To* copy = nullptr;
+};
+template <class To>
+void copy_parameters(std::span<const ParameterCopy<To>> list);
+
 }  // namespace plinth::kernels::cpu

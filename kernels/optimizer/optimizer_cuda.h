@@ -30,6 +30,7 @@ using cpu::LionOptions;
 using cpu::MuonOptions;
 using cpu::OptimizerTensor;
 using cpu::OptimizerTensors;
+using cpu::ParameterCopy;
 using cpu::SgdOptions;
 
 // What changes from step to step. Each optimizer reads some of these.
@@ -103,6 +104,9 @@ void global_norm(void* stream, std::span<const std::span<const G>> tensors, doub
 template <class G>
 void all_finite(void* stream, std::span<const std::span<const G>> tensors, bool* out,
                 void* workspace);
+
+template <class To>
+void copy_parameters(void* stream, std::span<const ParameterCopy<To>> list);
 
 // What judge_step() goes by; the pointers are device memory.
 struct StepMeasures {

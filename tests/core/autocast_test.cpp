@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <thread>
 
 #include "core/autograd.h"
@@ -208,6 +209,80 @@ TEST(Autocast, GuardsNestAndBelongToTheirThread) {
   DType elsewhere{};
   std::thread([&] { elsewhere = autocast_dtype(); }).join();
   EXPECT_EQ(elsewhere, DType::Float32);
+}
+
+// ---- converted once ----
+
+TEST(AutocastCache, ConvertsALeafOnceUntilItIsWrittenTo) {
+  Tensor w = sample({3, 5}, 0).set_requires_grad();
+  const AutocastGuard guard(DType::BFloat16);
+  const AutocastCache cache;
+  const Tensor first = autocast(w), second = autocast(w);
+  EXPECT_EQ(first.raw_data(), second.raw_data());
+  const std::vector<double> before = to_vector(first);
+  EXPECT_EQ(before, to_vector(w.detach().to(DType::BFloat16)));
+  {
+    const NoGradGuard no_grad;
+    w.mul_(3);
+  }
+  EXPECT_EQ(to_vector(autocast(w)), to_vector(w.detach().to(DType::BFloat16)));
+  EXPECT_EQ(to_vector(first), before);
+  const AutocastGuard other(DType::Float16);
+  EXPECT_EQ(to_vector(autocast(w)), to_vector(w.detach().to(DType::Float16)));
+}
+
+TEST(AutocastCache, KeepsNoConstantsNorResults) {
+  const Tensor w = sample({3, 5}, 0).set_requires_grad(), constant = sample({3, 5}, 1);
+  const AutocastGuard guard(DType::BFloat16);
+  const Tensor result = w + constant;
+  const AutocastCache cache;
+  for (const Tensor& x : {constant, result}) {
+    const Tensor first = autocast(x), second = autocast(x);
+    EXPECT_NE(first.raw_data(), second.raw_data());
+  }
+  EXPECT_TRUE(cache.used().empty());
+}
+
+TEST(AutocastCache, BeginsWithWhatAnotherWasAskedFor) {
+  const Tensor a = sample({3, 5}, 0).set_requires_grad(), b = sample({7}, 1).set_requires_grad(),
+               turned = sample({4, 2}, 2).transpose(0, 1).detach().set_requires_grad();
+  std::vector<AutocastCache::Conversion> used;
+  const auto take = [&](const Tensors& leaves, DType dtype) {
+    const AutocastGuard guard(dtype);
+    for (const Tensor& leaf : leaves)
+      EXPECT_EQ(to_vector(autocast(leaf)), to_vector(leaf.detach().to(dtype)));
+  };
+  {
+    const AutocastCache cache;
+    take({a, b, turned}, DType::BFloat16);
+    take({b}, DType::Float16);
+    used = cache.used();
+    ASSERT_EQ(used.size(), 4U);
+  }
+  const AutocastCache next(used);
+  EXPECT_TRUE(next.used().empty());
+  take({b, turned}, DType::BFloat16);
+  ASSERT_EQ(next.used().size(), 2U);
+  EXPECT_TRUE(next.used()[0].leaf.is(b));
+}
+
+TEST(AutocastCache, LeavesTheBitsOfGradients) {
+  const auto gradients = [](bool cached) {
+    const Tensor w = sample({4, 4}, 0).set_requires_grad(), b = sample({4}, 1).set_requires_grad();
+    std::optional<AutocastCache> cache;
+    if (cached) cache.emplace();
+    for (uint32_t micro_batch = 0; micro_batch < 3; ++micro_batch) {
+      const auto f = [&](const Tensors& in) { return linear(gelu(linear(in[0], w, b)), w, b); };
+      Tensor y;
+      {
+        const AutocastGuard guard(DType::BFloat16);
+        y = checkpoint(f, {f({sample({3, 4}, 2 + micro_batch)})});
+      }
+      sum(square(y)).backward();
+    }
+    return std::pair(to_vector(w.grad()), to_vector(b.grad()));
+  };
+  EXPECT_EQ(gradients(true), gradients(false));
 }
 
 TEST(Autocast, TakesNoOtherDtype) {

@@ -160,6 +160,13 @@ TEST_F(DeviceTrainer, AGraphGivesTheBitsOfStepsWithout) {
               testing::Pointwise(testing::DoubleNear(1e-4), here.model.weights()));
 }
 
+TEST_F(DeviceTrainer, AGraphConvertsTheWeightsThatEachStepFinds) {
+  Training graph(kDevice, true), eager(kDevice, false);
+  for (Training* training : {&graph, &eager}) training->options.precision = DType::BFloat16;
+  EXPECT_EQ(graph.train().loss, eager.train().loss);
+  EXPECT_EQ(graph.model.weights(), eager.model.weights());
+}
+
 TEST_F(DeviceTrainer, ResumesAGraphsRunWithTheSameBits) {
   const TemporaryDirectory whole, parts;
   Training unbroken(kDevice, true, whole.path());

@@ -271,6 +271,42 @@ TEST(GradientNormKernel, AllFiniteFindsOneNanOrInfinity) {
   EXPECT_TRUE(check());
 }
 
+// ---- narrow copies ----
+
+// Parameters of many sizes, one behind the other, each `shift` elements from where vectors begin.
+template <class To>
+void check_copies(int64_t shift) {
+  std::vector<int64_t> sizes = {1, 0, 7, 8, 300, 20000};
+  sizes.resize(70, 13);
+  const auto room = [](int64_t n) { return (n + 15) / 8 * 8; };
+  int64_t total = 8;
+  for (const int64_t n : sizes) total += room(n);
+  Buffer<float> parameters(total);
+  Buffer<To> copies(total), expected(total);
+  parameters.fill_random(3);
+  std::vector<ParameterCopy<To>> list, on_cpu;
+  int64_t at = shift;
+  for (const int64_t n : sizes) {
+    list.push_back({n, parameters.data() + at, copies.data() + at});
+    on_cpu.push_back({n, parameters.data() + at, expected.data() + at});
+    at += room(n);
+  }
+  copy_parameters<To>(nullptr, list);
+  cpu::copy_parameters<To>(on_cpu);
+  EXPECT_EQ(std::memcmp(copies.data(), expected.data(), static_cast<size_t>(total) * sizeof(To)),
+            0);
+  for (const ParameterCopy<To>& each : list)
+    for (int64_t i = 0; i < each.n; ++i)
+      ASSERT_EQ(float(each.copy[i]), float(To(each.parameter[i])));
+}
+
+TEST(ParameterCopies, AreTheCpusAndNothingBesideThem) {
+  for (const int64_t shift : {0, 1}) {
+    check_copies<BFloat16>(shift);
+    check_copies<Float16>(shift);
+  }
+}
+
 // ---- verdicts ----
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
