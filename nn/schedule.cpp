@@ -48,6 +48,7 @@ void Schedule::validate() const {
 }
 
 double Schedule::at(int64_t step) const {
+  check(step >= 0, ErrorKind::Argument, "schedule", "step is ", step, ", expected at least 0");
   if (step < warmup) return peak * static_cast<double>(step + 1) / static_cast<double>(warmup);
   if (kind == ScheduleKind::Constant) return peak;
   if (step >= steps) return floor;

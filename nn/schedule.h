@@ -35,7 +35,7 @@ struct Schedule {
 
   // Throws Error(Argument) naming the first field that does not fit the others.
   void validate() const;
-  // The learning rate of a step, which counts from 0.
+  // The learning rate of a step, which counts from 0. Throws Error(Argument) for a negative one.
   double at(int64_t step) const;
 };
 

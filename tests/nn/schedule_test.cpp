@@ -69,6 +69,17 @@ TEST(Schedule, NeverRisesAfterWarmup) {
   }
 }
 
+TEST(Schedule, RefusesAStepBeforeTheFirst) {
+  for (const auto kind : {ScheduleKind::Constant, ScheduleKind::Linear, ScheduleKind::Cosine,
+                          ScheduleKind::WarmupStableDecay}) {
+    for (const int64_t warmup : {0, 4}) {
+      const Schedule schedule{.kind = kind, .warmup = warmup, .steps = 8, .decay = 2};
+      EXPECT_THAT(message_of([&] { schedule.at(-1); }),
+                  HasSubstr("step is -1, expected at least 0"));
+    }
+  }
+}
+
 TEST(Schedule, NamesAreReadAndWrongOnesAnswered) {
   EXPECT_EQ(schedule_kind("wsd"), ScheduleKind::WarmupStableDecay);
   EXPECT_EQ(schedule_kind("linear"), ScheduleKind::Linear);
