@@ -13,24 +13,36 @@ std::string_view last_part(std::string_view path) {
   return dot == std::string_view::npos ? path : path.substr(dot + 1);
 }
 
+// While it lives, this thread draws from the seed.
+class SeededGenerator {
+ public:
+  explicit SeededGenerator(uint64_t seed) : before_(generator()) { manual_seed(seed); }
+  ~SeededGenerator() { generator() = before_; }
+  SeededGenerator(const SeededGenerator&) = delete;
+  SeededGenerator& operator=(const SeededGenerator&) = delete;
+
+ private:
+  Generator before_;
+};
+
 }  // namespace
 
 std::vector<std::string> add_lora(Module& module, const LoraOptions& options,
                                   const std::vector<std::string>& targets, uint64_t seed) {
-  const Generator before = generator();
-  manual_seed(seed);
+  const SeededGenerator seeded(seed);
   std::vector<std::string> paths, missing = targets;
+  std::vector<std::pair<Linear*, LinearLora>> adapted;
   for (const NamedModule& entry : module.named_modules()) {
     auto* const layer = dynamic_cast<Linear*>(entry.module);
     const std::string_view name = last_part(entry.path);
     if (!layer || std::ranges::find(targets, name) == targets.end()) continue;
-    layer->add_lora(options);
+    adapted.emplace_back(layer, layer->new_lora(options));
     paths.push_back(entry.path);
     std::erase(missing, name);
   }
-  generator() = before;
   check(missing.empty(), ErrorKind::Argument, "add_lora", "targets got ",
         missing.empty() ? "" : missing.front(), ", which is no linear layer's name");
+  for (auto& [layer, lora] : adapted) layer->take(std::move(lora));
   return paths;
 }
 

@@ -13,7 +13,8 @@ namespace plinth::nn {
 
 // Adapts every Linear below `module` whose name, the last part of its path, is one of `targets`:
 // "qkv", "out", "up", "down" of transformer blocks. What is learned is drawn from the seed. Returns
-// the paths. Throws Error(Argument) for a target that no Linear has, and what add_lora() throws.
+// the paths. Throws Error(Argument) for a target that no Linear has, and what Linear::add_lora()
+// throws; the module is then as it was.
 std::vector<std::string> add_lora(Module& module, const LoraOptions& options,
                                   const std::vector<std::string>& targets, uint64_t seed);
 

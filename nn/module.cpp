@@ -66,12 +66,22 @@ Tensor Module::register_parameter(std::string name, const Tensor& value) {
 
 Tensor Module::register_parameter(std::string name, const Shape& shape, Initializer initializer,
                                   TensorOptions options) {
+  check_name(name, "parameter");
+  return register_parameter(std::move(name), new_parameter(shape, std::move(initializer), options));
+}
+
+NewParameter Module::new_parameter(const Shape& shape, Initializer initializer,
+                                   TensorOptions options) {
   const bool is_absent = AbsentParameters::active() != nullptr;
-  Tensor parameter = register_parameter(
-      std::move(name), is_absent ? absent(shape, options) : Tensor::empty(shape, options));
-  if (!SkipInit::active() && !is_absent) initializer(parameter, generator().next());
-  parameters_.back().initializer = std::move(initializer);
-  return parameter;
+  Tensor value = is_absent ? absent(shape, options) : Tensor::empty(shape, options);
+  if (!SkipInit::active() && !is_absent) initializer(value, generator().next());
+  return {std::move(value), std::move(initializer)};
+}
+
+Tensor Module::register_parameter(std::string name, NewParameter parameter) {
+  Tensor registered = register_parameter(std::move(name), parameter.value);
+  parameters_.back().initializer = std::move(parameter.initializer);
+  return registered;
 }
 
 Tensor Module::register_buffer(std::string name, const Tensor& value, bool persistent) {

@@ -33,6 +33,12 @@ namespace plinth::nn {
 
 class Module;
 
+// A parameter that belongs to no module yet.
+struct NewParameter {
+  Tensor value;
+  Initializer initializer;
+};
+
 struct NamedModule {
   std::string path;  // "" for the module itself, "blocks.0.attention" below it
   Module* module;
@@ -134,6 +140,10 @@ class Module {
   // and again by reset_parameters.
   Tensor register_parameter(std::string name, const Shape& shape, Initializer initializer,
                             TensorOptions options = {});
+  // The same in two parts: what may fail, and what makes it this module's.
+  static NewParameter new_parameter(const Shape& shape, Initializer initializer,
+                                    TensorOptions options = {});
+  Tensor register_parameter(std::string name, NewParameter parameter);
   // A tensor that is part of the module's state but not trained; one that is not persistent is left
   // out of state_dict().
   Tensor register_buffer(std::string name, const Tensor& value, bool persistent = true);

@@ -64,9 +64,11 @@ Tensor Linear::multiply(const Tensor& x, const Tensor& weight, const Tensor& bia
   return float8_ ? linear_float8(x, weight, bias, *float8_) : linear(x, weight, bias);
 }
 
-void Linear::add_lora(const LoraOptions& options) {
+LinearLora Linear::new_lora(const LoraOptions& options) const {
   check(options.rank >= 1, ErrorKind::Argument, "Linear", "rank of LoRA got ", options.rank,
         ", takes 1 or more");
+  check(std::isfinite(options.alpha), ErrorKind::Argument, "Linear", "alpha of LoRA got ",
+        options.alpha, ", takes a finite number");
   check(!float8_ && !share_ && !has_lora(), ErrorKind::Argument, "Linear", "LoRA does not go with ",
         float8_  ? "float8"
         : share_ ? "layers that ranks share"
@@ -74,12 +76,21 @@ void Linear::add_lora(const LoraOptions& options) {
   const int64_t out = weight_.size(0), in = weight_.size(1);
   const double bound = 1 / std::sqrt(static_cast<double>(in));
   const TensorOptions like{weight_.dtype(), weight_.device()};
+  NewParameter a = new_parameter({options.rank, in}, init::uniform(-bound, bound), like);
+  NewParameter b = new_parameter({out, options.rank}, init::zeros(), like);
+  return {.a = std::move(a),
+          .b = std::move(b),
+          .scale = options.alpha / static_cast<double>(options.rank),
+          .dropout = std::make_shared<Dropout>(options.dropout)};
+}
+
+void Linear::take(LinearLora lora) {
   weight_.set_requires_grad(false);
   if (bias_.defined()) bias_.set_requires_grad(false);
-  lora_a_ = register_parameter("lora_a", {options.rank, in}, init::uniform(-bound, bound), like);
-  lora_b_ = register_parameter("lora_b", {out, options.rank}, init::zeros(), like);
-  lora_scale_ = options.alpha / static_cast<double>(options.rank);
-  lora_dropout_ = make<Dropout>("lora_dropout", options.dropout);
+  lora_a_ = register_parameter("lora_a", std::move(lora.a));
+  lora_b_ = register_parameter("lora_b", std::move(lora.b));
+  lora_scale_ = lora.scale;
+  lora_dropout_ = register_module("lora_dropout", std::move(lora.dropout));
 }
 
 Tensor Linear::merged_weight() const {

@@ -34,6 +34,13 @@ struct LoraOptions {
   double dropout = 0;  // of the input to what is learned
 };
 
+// What adapts a layer.
+struct LinearLora {
+  NewParameter a, b;
+  double scale = 1;
+  std::shared_ptr<Dropout> dropout;
+};
+
 // What happens to tensors on their way through a layer that ranks share. Each may be empty.
 struct LinearShare {
   TensorMap in = {};                 // x before the product
@@ -64,9 +71,14 @@ class Linear final : public Layer {
 
   // From now on weight and bias stay as they are, and y gets (alpha / rank) lora_b lora_a
   // dropout(x), of new parameters lora_a [rank, in], uniform within 1 / sqrt(in), and lora_b [out,
-  // rank], zeros. To be called once. Throws Error(Argument) for a rank below 1, for a layer that
-  // computes in float8 or that ranks share.
-  void add_lora(const LoraOptions& options);
+  // rank], zeros. To be called once. Throws Error(Argument) for a rank below 1, an alpha that is
+  // not finite, a dropout outside [0, 1], for a layer that computes in float8 or that ranks share;
+  // the layer is then as it was.
+  void add_lora(const LoraOptions& options) { take(new_lora(options)); }
+  // The same in two parts, so that several layers can be adapted together or not at all: all that
+  // may fail, and then what changes the layer.
+  LinearLora new_lora(const LoraOptions& options) const;
+  void take(LinearLora lora);
   bool has_lora() const { return lora_a_.defined(); }
   // weight + (alpha / rank) lora_b lora_a.
   Tensor merged_weight() const;

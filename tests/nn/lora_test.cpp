@@ -5,6 +5,7 @@
 #include "core/ops/matmul.h"
 #include "core/ops/reduce.h"
 #include "core/ops/views.h"
+#include "core/random.h"
 #include "nn/layers.h"
 #include "tests/core/io/expect_error.h"
 #include "tests/nn/nn_testing.h"
@@ -79,9 +80,47 @@ TEST(Lora, RefusesWhatItDoesNotTake) {
                [&] { add_lora(model, {}, {"left"}, 1); });
   expect_error(ErrorKind::Argument, "rank of LoRA got 0, takes 1 or more",
                [&] { add_lora(model, {.rank = 0}, {"up"}, 1); });
+  expect_error(ErrorKind::Argument, "alpha of LoRA got nan, takes a finite number",
+               [&] { add_lora(model, {.alpha = std::nan("")}, {"up"}, 1); });
   add_lora(model, {}, {"up"}, 1);
   expect_error(ErrorKind::Argument, "does not go with LoRA",
                [&] { add_lora(model, {}, {"up"}, 1); });
+}
+
+// What a model has, and which of it takes gradients.
+std::vector<std::string> trained_names(Pair& model) {
+  std::vector<std::string> names;
+  for (const auto& [name, parameter] : model.named_parameters())
+    names.push_back(name + (parameter.requires_grad() ? "" : " frozen"));
+  return names;
+}
+
+TEST(Lora, LeavesEverythingAsItWasWhereOneLayerCannotBeAdapted) {
+  const LoraOptions options = {.rank = 2};
+  const std::vector<std::string> both = {"up", "down"};
+  const auto expect_unchanged = [](Pair& model, const std::string& message, auto&& adapt) {
+    const std::vector<std::string> before = trained_names(model);
+    manual_seed(5);
+    expect_error(ErrorKind::Argument, message, adapt);
+    EXPECT_EQ(trained_names(model), before);
+    EXPECT_EQ(generator().state().seed, 5);
+  };
+  Pair missing, bad_dropout, adapted;
+  expect_unchanged(missing, "targets got left", [&] {
+    add_lora(missing, options, {"up", "left"}, 1);
+  });
+  expect_unchanged(bad_dropout, "p is 2",
+                   [&] { add_lora(bad_dropout, {.rank = 2, .dropout = 2}, both, 1); });
+  add_lora(adapted, options, {"down"}, 1);
+  expect_unchanged(adapted, "does not go with LoRA", [&] { add_lora(adapted, options, both, 1); });
+}
+
+TEST(Lora, LeavesEverythingAsItWasWhereMemoryEnds) {
+  Pair model;
+  const std::vector<std::string> before = trained_names(model);
+  // lora_a has 2^60 elements in the first layer alone.
+  EXPECT_THROW(add_lora(model, {.rank = int64_t{1} << 57}, {"down", "up"}, 1), Error);
+  EXPECT_EQ(trained_names(model), before);
 }
 
 }  // namespace
