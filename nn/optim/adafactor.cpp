@@ -18,6 +18,16 @@ double root_mean_square(const Tensor& x) {
   return x.numel() == 0 ? 0 : norm(x).item() / std::sqrt(static_cast<double>(x.numel()));
 }
 
+// Of what is computed in.
+double epsilon(DType dtype) {
+  return dtype == DType::Float64 ? std::numeric_limits<double>::epsilon()
+                                 : static_cast<double>(std::numeric_limits<float>::epsilon());
+}
+double smallest_normal(DType dtype) {
+  return dtype == DType::Float64 ? std::numeric_limits<double>::min()
+                                 : static_cast<double>(std::numeric_limits<float>::min());
+}
+
 // state += weight (value - state)
 void move_towards(Tensor state, const Tensor& value, double weight) {
   state.add_(value - state, weight);
@@ -51,9 +61,9 @@ void Adafactor::update(const Bucket& bucket, double grad_scale, const DeviceInpu
 
 void Adafactor::update_one(Slot& slot, const Bucket& bucket, double grad_scale) const {
   const DType dtype = compute_dtype(bucket.parameter_dtype);
-  const double eps1 = options_.eps1 > 0         ? options_.eps1
-                      : dtype == DType::Float64 ? std::numeric_limits<double>::epsilon()
-                                                : std::numeric_limits<float>::epsilon();
+  // Were a floor 0 in what is computed in, gradients of 0 would make a step of NaN.
+  const double least = smallest_normal(dtype);
+  const double eps1 = std::max(options_.eps1 > 0 ? options_.eps1 : epsilon(dtype), least);
   const double t = static_cast<double>(bucket.step), w = std::pow(t, options_.beta2_decay);
   Tensor gradient = slot.parameter.grad().to(dtype);
   if (grad_scale != 1) gradient = gradient * grad_scale;
@@ -72,9 +82,10 @@ void Adafactor::update_one(Slot& slot, const Bucket& bucket, double grad_scale) 
     move_towards(slot.state[0], mean(squared, {-1}, true), w);
     move_towards(slot.state[1], mean(squared, {-2}, true), w);
     const Tensor row_mean = mean(slot.state[0], {-2}, true);
-    variance = slot.state[0] * slot.state[1] / clamp(row_mean, eps1, kInfinity);
+    // The rows first: a product of two squares leaves the range of what is computed in.
+    variance = slot.state[0] / clamp(row_mean, eps1, kInfinity) * slot.state[1];
   }
-  const Tensor step = gradient * rsqrt(clamp(variance, eps1 * eps1, kInfinity));
+  const Tensor step = gradient * rsqrt(clamp(variance, std::max(eps1 * eps1, least), kInfinity));
   const double denominator = std::max(1.0, root_mean_square(step) / options_.clip);
   value.add_(step, -rate / denominator);
   if (value.storage() != slot.parameter.storage()) {

@@ -9,12 +9,13 @@ namespace plinth::nn {
 // g the scaled gradient, t the step, w = t^beta2_decay:
 //
 //   r += w (mean over columns of g^2 - r);   c += w (mean over rows of g^2 - c)
-//   v[i, j] = r[i] c[j] / max(mean(r), eps1)             (a vector: v += w (g^2 - v))
+//   v[i, j] = r[i] / max(mean(r), eps1) c[j]             (a vector: v += w (g^2 - v))
 //   u = g / sqrt(max(v, eps1^2));   u /= max(1, rms(u) / clip)
 //   p *= 1 - lr weight_decay
 //   p -= max(eps2, rms(p)) min(lr, 1 / sqrt(t)) u        (rms(p) from before the decay)
 //
-// The steps of torch.optim.Adafactor. State: row_var and col_var, or variance.
+// eps1 and eps1^2 are at least the smallest normal number. The steps of torch.optim.Adafactor.
+// State: row_var and col_var, or variance.
 struct AdafactorOptions {
   double lr = 1e-2;
   double beta2_decay = -0.8;

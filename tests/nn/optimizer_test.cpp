@@ -265,6 +265,33 @@ TEST(Optimizer, LionFollowsItsRule) {
   expect_close(group.parameters[0].tensor, p, 1e-14);
 }
 
+// The update does not depend on the gradient's scale: by a power of two, not a bit of it changes.
+TEST(Optimizer, AdafactorTakesLargeAndSmallGradients) {
+  const auto run = [](double scale) {
+    const ParameterGroup group = leaves({{3, 4}, {2, 3, 4}, {5}}, {});
+    Adafactor optimizer({group}, {.lr = 0.1, .eps1 = 1e-30});
+    for (uint32_t step = 0; step < 3; ++step) {
+      set_gradients(group, step);
+      optimizer.step(scale);
+    }
+    return values_of(group);
+  };
+  const auto expected = run(1);
+  for (const int power : {-40, 33, 60}) EXPECT_EQ(run(std::ldexp(1, power)), expected) << power;
+}
+
+TEST(Optimizer, AdafactorLeavesParametersWithoutSlopeWhateverItsEpsilon) {
+  for (const TensorOptions& options : {TensorOptions{}, kFloat64}) {
+    const ParameterGroup group = leaves({{3, 4}, {5}}, options);
+    const auto before = values_of(group);
+    Adafactor optimizer({group}, {.lr = 0.1, .eps1 = 1e-200});
+    for (const NamedTensor& entry : group.parameters)
+      Tensor(entry.tensor).set_grad(zeros(entry.tensor.shape(), entry.tensor.options()));
+    optimizer.step();
+    EXPECT_EQ(values_of(group), before);
+  }
+}
+
 TEST(Optimizer, StochasticRoundingIsKeyedByTheStep) {
   const auto run = [](uint64_t seed) {
     const ParameterGroup group = leaves({{64}, {64}}, {DType::BFloat16, {}});
