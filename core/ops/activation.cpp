@@ -39,8 +39,10 @@ Tensor gelu_slope(const Tensor& x) {
   return distribution + x * density;
 }
 
-Tensor gelu_tanh_slope(const Tensor& x) {
+// Beyond these limits a slope is 0 or 1 in every type, and infinities would meet factors of 0.
+Tensor gelu_tanh_slope(const Tensor& any_x) {
   const double k = std::sqrt(2 / M_PI), cubic = 0.044715;
+  const Tensor x = clamp(any_x, -32, 32);
   const Tensor x2 = square(x);
   const Tensor t = tanh(x * (x2 * cubic + 1.0) * k);
   const Tensor slope_of_argument = (x2 * (3 * cubic) + 1.0) * k;
@@ -49,7 +51,7 @@ Tensor gelu_tanh_slope(const Tensor& x) {
 
 Tensor gelu_quick_slope(const Tensor& x) {
   constexpr double kSlope = 1.702;
-  const Tensor scaled = x * kSlope;
+  const Tensor scaled = clamp(x, -1024, 1024) * kSlope;
   const Tensor s = sigmoid(scaled);
   return s * (scaled * (1.0 - s) + 1.0);
 }

@@ -14,7 +14,8 @@
 // and tanh takes the output y, from which their gradients follow, y (1 - y) and 1 - y^2; of the
 // others the input x.
 // Accuracy (float): gelu within 1e-6 of the exact value (its negative tail, as in the usual formula
-// with erf, has no relative accuracy), the others a few ulp. bfloat16 results below 2^-126 may
+// with erf, has no relative accuracy), the others a few ulp; of a large finite x, x or 0 and the
+// gradient 1 or 0. bfloat16 results below 2^-126 may
 // become zero, here and in the other fused kernels. Aliasing: y may be x; dx may be either input.
 // Bytes: forward reads and writes n elements; backward reads 2 n and writes n.
 

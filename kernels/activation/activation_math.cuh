@@ -56,14 +56,16 @@ struct GeluTanh {
   static constexpr double kScale = 4 * std::numbers::inv_sqrtpi / std::numbers::sqrt2;
   static constexpr double kCubic = 0.044715;
 
+  // x^2, but for an x whose sigmoid is 0 or 1 in any type: there it would overflow, and the
+  // infinity times 1 - s = 0 be NaN. Of a NaN it is a number, and the x beside it remains.
+  PLINTH_DEVICE static C square(C x) { return std::fmin(x * x, C(1024)); }
   PLINTH_DEVICE static C value(C x) {
-    return x * sigmoid_as<T>(x * (x * x * C(kScale * kCubic) + C(kScale)));
+    return x * sigmoid_as<T>(x * (square(x) * C(kScale * kCubic) + C(kScale)));
   }
   PLINTH_DEVICE static C gradient(C x) {
-    const C square = x * x;
-    const C s = sigmoid_as<T>(x * (square * C(kScale * kCubic) + C(kScale)));
-    const C du = square * C(3 * kScale * kCubic) + C(kScale);
-    return s + s * (1 - s) * (x * du);
+    const C s = sigmoid_as<T>(x * (square(x) * C(kScale * kCubic) + C(kScale)));
+    const C du = square(x) * C(3 * kScale * kCubic) + C(kScale);
+    return s + s * (1 - s) * x * du;  // from the left: x du may overflow
   }
 };
 
@@ -75,7 +77,7 @@ struct GeluQuick {
   PLINTH_DEVICE static C value(C x) { return x * sigmoid_as<T>(x * kSlope); }
   PLINTH_DEVICE static C gradient(C x) {
     const C s = sigmoid_as<T>(x * kSlope);
-    return s + s * (1 - s) * (x * kSlope);
+    return s + s * (1 - s) * x * kSlope;  // from the left: x slope may overflow
   }
 };
 

@@ -29,18 +29,25 @@ struct GeluTanh {
   static constexpr double kScale = 4 * std::numbers::inv_sqrtpi / std::numbers::sqrt2;
   static constexpr double kCubic = 0.044715;
 
+  // x^2, but for an x whose sigmoid is 0 or 1 in any type: there it would overflow, and the
+  // infinity times 1 - s = 0 be NaN.
+  template <class V>
+  PLINTH_INLINE static V square(V x) {
+    using C = std::remove_cvref_t<decltype(x[0])>;
+    const V exact = x * x;
+    return exact < C(1024) ? exact : V{} + C(1024);
+  }
   template <class V>
   PLINTH_INLINE static V value(V x) {
     using C = std::remove_cvref_t<decltype(x[0])>;
-    return x * sigmoid(x * (x * x * C(kScale * kCubic) + C(kScale)));
+    return x * sigmoid(x * (square(x) * C(kScale * kCubic) + C(kScale)));
   }
   template <class V>
   PLINTH_INLINE static V gradient(V x) {
     using C = std::remove_cvref_t<decltype(x[0])>;
-    const V square = x * x;
-    const V s = sigmoid(x * (square * C(kScale * kCubic) + C(kScale)));
-    const V du = square * C(3 * kScale * kCubic) + C(kScale);
-    return s + s * (1 - s) * (x * du);
+    const V s = sigmoid(x * (square(x) * C(kScale * kCubic) + C(kScale)));
+    const V du = square(x) * C(3 * kScale * kCubic) + C(kScale);
+    return s + s * (1 - s) * x * du;  // from the left: x du may overflow
   }
 };
 
@@ -56,7 +63,7 @@ struct GeluQuick {
   PLINTH_INLINE static V gradient(V x) {
     using C = std::remove_cvref_t<decltype(x[0])>;
     const V s = sigmoid(x * C(kSlope));
-    return s + s * (1 - s) * (x * C(kSlope));
+    return s + s * (1 - s) * x * C(kSlope);  // from the left: x slope may overflow
   }
 };
 

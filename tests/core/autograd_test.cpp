@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/gradcheck.h"
+#include "core/ops/activation.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
 #include "core/ops/index.h"
@@ -34,6 +35,17 @@ std::string message_of(F f) {
     return error.what();
   }
   return "no error";
+}
+
+TEST(Autograd, GeluOfHugeValuesHasSlopeOneOrZeroAndNoCurvature) {
+  for (const GeluForm form : {GeluForm::Exact, GeluForm::Tanh, GeluForm::Quick}) {
+    const Tensor x =
+        from_values<float>({-3e38F, -2e19F, -2e13F, 2e13F, 2e19F, 3e38F}, {6}).set_requires_grad();
+    const Tensor slope = grad({sum(gelu(x, form))}, {x}, {}, {.create_graph = true})[0];
+    EXPECT_THAT(to_vector(slope), ElementsAre(0, 0, 0, 1, 1, 1));
+    sum(slope).backward();
+    EXPECT_THAT(to_vector(x.grad()), ElementsAre(0, 0, 0, 0, 0, 0));
+  }
 }
 
 TEST(Autograd, ChainRuleThroughSharedInput) {

@@ -84,6 +84,38 @@ TEST(ActivationKernel, Float64MatchesFloat64) {
   expect_activations<double>();
 }
 
+// Numbers whose squares and cubes leave float32's range give themselves or zero.
+template <class T>
+void expect_huge_values(const char* name, Forward<T> forward, Backward<T> backward) {
+  constexpr float kHuge[] = {4096,   -4096, 2e13f,  -2e13f, 2e19f,
+                             -2e19f, 1e30f, -1e30f, 3e38f,  -3e38f};
+  const int64_t n = std::ssize(kHuge);
+  Buffer<T> x(n), y(n), dy(n), dx(n);
+  for (int64_t i = 0; i < n; ++i) {
+    x[i] = T(kHuge[i]);
+    dy[i] = T(3.0f);
+  }
+  forward(nullptr, n, x.data(), y.data());
+  backward(nullptr, n, dy.data(), x.data(), dx.data());
+  for (int64_t i = 0; i < n; ++i) {
+    EXPECT_EQ(y.values()[i], std::max(x.values()[i], 0.0)) << name << " of " << kHuge[i];
+    EXPECT_EQ(dx.values()[i], kHuge[i] > 0 ? 3 : 0) << name << " at " << kHuge[i];
+  }
+}
+
+template <class T>
+void expect_huge_values() {
+  expect_huge_values<T>("gelu", gelu_forward<T>, gelu_backward<T>);
+  expect_huge_values<T>("gelu_tanh", gelu_tanh_forward<T>, gelu_tanh_backward<T>);
+  expect_huge_values<T>("gelu_quick", gelu_quick_forward<T>, gelu_quick_backward<T>);
+  expect_huge_values<T>("silu", silu_forward<T>, silu_backward<T>);
+}
+
+TEST(ActivationKernel, HugeValuesGiveThemselvesOrZero) {
+  expect_huge_values<float>();
+  expect_huge_values<BFloat16>();
+}
+
 TEST(ActivationKernel, NaNStaysAndResultsMayOverwriteInputs) {
   Buffer<float> x(40), y(40), dy(40), dx(40);
   x.fill_random(1);

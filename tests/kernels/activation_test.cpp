@@ -120,6 +120,34 @@ TYPED_TEST(Activations, LimitsAndSpecialValues) {
   }
 }
 
+// Numbers of T whose squares and cubes leave its range, and so that of what it is computed in.
+template <class T>
+std::vector<T> huge_values() {
+  std::vector<double> values;
+  for (const double x : {4096.0, 60000.0, 2e13, 2e19, 1e30, 3e38, 1e110, 1e160, 1e308}) {
+    if (!std::isfinite(as_double(T(compute_t<T>(x))))) break;
+    values.insert(values.end(), {x, -x});
+  }
+  return cast_vector<T>(values);
+}
+
+TYPED_TEST(Activations, HugeValuesGiveThemselvesOrZero) {
+  const auto x = huge_values<TypeParam>();
+  const auto n = std::ssize(x);
+  const std::vector<TypeParam> dy(x.size(), TypeParam(3.0f));
+  for (const auto& a : activations<TypeParam>()) {
+    if (a.backward_takes_output) continue;
+    std::vector<TypeParam> y(x.size()), dx(x.size());
+    a.forward(n, x.data(), y.data());
+    a.backward(n, dy.data(), x.data(), dx.data());
+    for (size_t i = 0; i < x.size(); ++i) {
+      const double at = as_double(x[i]);
+      EXPECT_EQ(as_double(y[i]), std::max(at, 0.0)) << a.name << " of " << at;
+      EXPECT_EQ(as_double(dx[i]), at > 0 ? 3 : 0) << a.name << " at " << at;
+    }
+  }
+}
+
 TYPED_TEST(Activations, ReluGradientIsZeroAtZeroAndPassesNaN) {
   const auto x = cast_vector<TypeParam>({-1, -0.0, 0, 1, std::nan("")});
   const auto dy = cast_vector<TypeParam>({5, 5, 5, 5, 5});
