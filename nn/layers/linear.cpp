@@ -91,6 +91,7 @@ void Linear::take(LinearLora lora) {
   lora_b_ = register_parameter("lora_b", std::move(lora.b));
   lora_scale_ = lora.scale;
   lora_dropout_ = register_module("lora_dropout", std::move(lora.dropout));
+  lora_dropout_->train(is_training());
 }
 
 Tensor Linear::merged_weight() const {

@@ -1,5 +1,8 @@
 #include "nn/lora.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "core/autograd.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/matmul.h"
@@ -72,6 +75,15 @@ TEST(Lora, DropsItsInputInTrainingOnly) {
   EXPECT_NE(to_vector(model(x)), to_vector(model(x)));
   model.eval();
   EXPECT_EQ(to_vector(model(x)), to_vector(model(x)));
+}
+
+TEST(Lora, DropsNothingInAModelThatIsEvaluated) {
+  Pair model;
+  model.eval();
+  add_lora(model, {.rank = 2, .alpha = 2, .dropout = 0.5}, {"down"}, 1);
+  const std::vector<NamedModule> all = model.named_modules();
+  EXPECT_TRUE(
+      std::ranges::none_of(all, [](const auto& each) { return each.module->is_training(); }));
 }
 
 TEST(Lora, RefusesWhatItDoesNotTake) {
