@@ -239,15 +239,23 @@ Tensor run_head(const Tensor& x, const Tensor& weight, const Tensor& target,
   return losses;
 }
 
-// The saved gradients of a loss, whose own is dy.
+// In float16 a mean's factor leaves nothing of small gradients, which the factor of an outer loss
+// scale, that comes later, could not bring back: the saved ones are then those of the sum.
+bool saves_gradients_of_sum(DType dtype) {
+  return dtype == DType::Float16;
+}
+
+// The saved gradients of a loss, whose own is dy; they lack the factor that is saved behind them.
 Tensors scaled_gradients(const BackwardContext& c, const Tensor& dy) {
+  const Tensor& scale = c.saved(2);
   // Reading dy would make the host wait for a GPU.
   const bool is_one = c.starts_with_one() || (dy.device().is_cpu() && dy.item() == 1);
-  if (is_one) return {c.saved(0), c.saved(1)};
+  if (is_one && !scale.defined()) return {c.saved(0), c.saved(1)};
+  const Tensor factor = scale.defined() ? dy * scale : dy;
   Tensors result;
   for (size_t i = 0; i < 2; ++i) {
     const Tensor& gradient = c.saved(i);
-    result.push_back(gradient.defined() ? (gradient * dy).to(gradient.dtype()) : Tensor());
+    result.push_back(gradient.defined() ? (gradient * factor).to(gradient.dtype()) : Tensor());
   }
   return result;
 }
@@ -289,10 +297,12 @@ Tensor linear_cross_entropy(const Tensor& x, const Tensor& weight, const Tensor&
     gradients.dw = gradients.all_dw.narrow(0, 0, head.size(0));
   }
   const NoGradGuard no_grad;
-  const Tensor losses = run_head(rows, head, classes, options, scale, gradients);
+  const bool saves_sum = saves_gradients_of_sum(rows.dtype());
+  const Tensor losses =
+      run_head(rows, head, classes, options, saves_sum ? Tensor() : scale, gradients);
   const Tensor loss = total(losses, scale);
   const GradModeGuard record_again(wants_grad);
-  return record(kOp, {x, weight}, loss, {gradients.dx, gradients.dw},
+  return record(kOp, {x, weight}, loss, {gradients.dx, gradients.dw, saves_sum ? scale : Tensor()},
                 [](const BackwardContext& c, const Tensor& dy) -> Tensors {
                   check(!grad_enabled(), ErrorKind::Argument, "linear_cross_entropy",
                         "has no second derivative");
