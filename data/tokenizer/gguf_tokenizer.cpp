@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "core/io/text.h"
 #include "data/json_fields.h"
+#include "data/tokenizer/gguf_steps.h"
 #include "data/tokenizer/metaspace_read.h"
 #include "data/tokenizer/pattern.h"
 #include "data/tokenizer/piece_decoder.h"
@@ -395,6 +396,7 @@ std::vector<GgufField> gguf_fields(const Tokenizer& tokenizer, int64_t vocab_siz
   add(kModel, GgufValue::of(std::string(is_pieces ? "llama" : "gpt2")));
   if (spec.sentence_piece) list = pieces_of_model(*spec.sentence_piece);
   if (spec.metaspace) list = pieces_of_json(spec);
+  if (is_pieces) check_gguf_steps(spec, kSubject);
   add(kPre, GgufValue::of(std::string(is_pieces ? "default" : pre_of(spec.pre_tokenizer))));
   complete(spec, vocab_size, list);
   // It may be an added token behind the vocabulary, which only now has a place.

@@ -19,7 +19,8 @@ inline constexpr std::string_view kGgufTokenizer = "tokenizer.";
 
 // The fields, for a model of `vocab_size` tokens; ids without a token, up to that, are named
 // "[PAD7]". Throws Error(Argument) for more tokens, and for a tokenizer that GGUF's words do not
-// describe: other kinds than byte pairs, other patterns than GPT-2's and Llama 3's.
+// describe: other kinds than byte pairs, other patterns than GPT-2's and Llama 3's, and of pieces
+// other steps than those that mark spaces.
 std::vector<GgufField> gguf_fields(const Tokenizer& tokenizer, int64_t vocab_size);
 
 // tokenizer.json and tokenizer_config.json, by name, that do what the fields say. The merges of a

@@ -129,6 +129,60 @@ TEST(GgufTokenizer, RefusesMoreMergesThanMemory) {
                [&] { gguf_tokenizer_files(file); });
 }
 
+// What changes ids, and has no word in GGUF, is not left out in silence.
+TEST(GgufTokenizer, RefusesStepsThatGgufHasNoWordsFor) {
+  const json base = json::parse(read_fixture("tokenizer/pieces/bpe.json"));
+  const json mark = "\u2581";
+  const json prepend = {{"type", "Prepend"}, {"prepend", mark}},
+             replace = {{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", mark}},
+             collapse = {{"type", "Replace"}, {"pattern", {{"Regex", " {2,}"}}}, {"content", " "}},
+             strip = {{"type", "Strip"}, {"strip_left", true}, {"strip_right", true}};
+  const auto fields = [](const json& source) {
+    const Tokenizer tokenizer = Tokenizer::parse(source.dump());
+    return gguf_fields(tokenizer, tokenizer.vocab_size());
+  };
+  const auto refuses = [&](const std::string& text, const json& source) {
+    expect_error(ErrorKind::Argument, "gguf: tokenizer has " + text, [&] { fields(source); });
+  };
+  const auto normalized = [&](const json& steps) {
+    json source = base;
+    source["normalizer"] = {{"type", "Sequence"}, {"normalizers", steps}};
+    source["pre_tokenizer"] = nullptr;
+    source["model"]["byte_fallback"] = true;
+    return source;
+  };
+  EXPECT_NO_THROW(fields(normalized({prepend, replace})));
+  refuses("the normalizer Replace '{\"content\":\" \",", normalized({collapse, replace}));
+  refuses("the normalizer Strip", normalized({strip, prepend, replace}));
+  refuses("the normalizer Prepend", normalized({prepend, prepend, replace}));
+  refuses("spaces as they are", normalized(json::array({prepend})));
+  json precompiled = base;
+  precompiled["normalizer"] =
+      json::parse(read_fixture("tokenizer/pieces/unigram.json"))["normalizer"];
+  refuses("the normalizer Precompiled", precompiled);
+
+  json words = base, crossing = base;
+  words["pre_tokenizer"] = {
+      {"type", "Sequence"},
+      {"pretokenizers", {{{"type", "WhitespaceSplit"}}, base["pre_tokenizer"]}}};
+  refuses("the pre_tokenizer WhitespaceSplit", words);
+  crossing["pre_tokenizer"]["split"] = true;
+  EXPECT_NO_THROW(fields(crossing));
+  crossing["model"]["vocab"]["\u2581\u2581"] = base["model"]["vocab"].size();
+  refuses("the pre_tokenizer Metaspace with split, and the token", crossing);
+}
+
+TEST(GgufTokenizer, RefusesAModelThatRemovesSpaces) {
+  const TemporaryDirectory folder;
+  // A second normalizer_spec, which adds remove_extra_whitespaces to the first.
+  write_file_atomically(folder / "tokenizer.model",
+                        read_fixture("tokenizer/pieces/bpe/tokenizer.model") + "\x1a\x02\x20\x01");
+  const Tokenizer tokenizer = Tokenizer::load(folder.path());
+  ASSERT_EQ(tokenizer.encode("two  spaces"), tokenizer.encode("two spaces"));
+  expect_error(ErrorKind::Argument, "gguf: tokenizer has remove_extra_whitespaces",
+               [&] { gguf_fields(tokenizer, tokenizer.vocab_size()); });
+}
+
 TEST(GgufTokenizer, NamesWhatItDoesNotTake) {
   const auto refuses = [](const std::string& text, const std::string& path, int64_t size) {
     const Tokenizer tokenizer = Tokenizer::load(PLINTH_FIXTURES "/tokenizer/" + path);
