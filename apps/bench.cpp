@@ -14,6 +14,7 @@
 #include "apps/profile.h"
 #include "core/allocator.h"
 #include "core/error.h"
+#include "core/io/json.h"
 #include "core/version.h"
 #include "train/logging/format.h"
 
@@ -91,7 +92,7 @@ Series measure(BenchCase& bench, int64_t repetitions) {
 }
 
 void print(const Json& json) {
-  std::cout << json.dump() << std::endl;  // a line at a time, however the output is buffered
+  std::cout << json_text(json) << std::endl;  // a line at a time, however the output is buffered
 }
 
 // The protocol of bench/peers: a ready line, then a line of times for each line N.

@@ -38,6 +38,10 @@ std::string repaired(const std::string& text) {
   return std::string(RepairedText(text).text());
 }
 
+TaskInput input_of(const FinetuneTask& task, const std::string& text, const std::string& second) {
+  return {task.takes_files() ? text : repaired(text), repaired(second)};
+}
+
 // An object may hold more than what is predicted from, as labelled data does, but not less.
 void check_keys(const nlohmann::json& json, const std::string& place) {
   std::string keys;
@@ -92,7 +96,7 @@ void predict_lines(FinetuneTask& task, const PredictArguments& arguments, std::i
     if (line.ends_with('\r')) line.pop_back();
     if (number == 1) line = std::string(without_byte_order_mark(line));
     inputs.push_back(arguments.json ? input_of_object(line, detail::concat(name, ":", number))
-                                    : TaskInput{repaired(line), repaired(arguments.second)});
+                                    : input_of(task, line, arguments.second));
     if (inputs.size() < most) continue;
     predict(task, arguments, inputs);
     inputs.clear();
@@ -115,7 +119,7 @@ void run(const PredictArguments& arguments) {
   if (!arguments.texts.empty()) {
     std::vector<TaskInput> inputs;
     for (const std::string& text : arguments.texts)
-      inputs.push_back({repaired(text), repaired(arguments.second)});
+      inputs.push_back(input_of(*task, text, arguments.second));
     return predict(*task, arguments, inputs);
   }
   if (arguments.file.empty()) return predict_lines(*task, arguments, std::cin, "standard input");

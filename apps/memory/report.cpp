@@ -9,6 +9,7 @@
 
 #include "apps/print.h"
 #include "core/error.h"
+#include "core/io/json.h"
 #include "train/logging/format.h"
 
 namespace plinth::apps {
@@ -165,7 +166,7 @@ std::string memory_json(const MemoryAnswer& answer) {
     json["timeline"].push_back({{"event", sample.place.event},
                                 {"in", to_string(sample.place)},
                                 {"kinds", json_of(sample.bytes)}});
-  return json.dump(2) + "\n";
+  return json_text(json, 2) + "\n";
 }
 
 }  // namespace plinth::apps

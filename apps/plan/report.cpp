@@ -5,6 +5,7 @@
 
 #include "apps/print.h"
 #include "core/error.h"
+#include "core/io/json.h"
 #include "train/logging/format.h"
 
 namespace plinth::apps {
@@ -142,7 +143,7 @@ std::string plan_json(const PlanQuestion& question, const plan::SearchResult& re
   json["layouts"] = {{"tried", result.tried}, {"fitting", result.fitting}};
   json["plans"] = ordered_json::array();
   for (const Plan& plan : result.plans) json["plans"].push_back(plan_row_json(plan));
-  return json.dump(2) + "\n";
+  return json_text(json, 2) + "\n";
 }
 
 std::string pretrain_plans_table(const PretrainPlans& answer, const RunFile& file) {
@@ -173,7 +174,7 @@ std::string pretrain_plans_json(const PretrainPlans& answer) {
     row["overrides"] = own.overrides;
     json["plans"].push_back(std::move(row));
   }
-  return json.dump(2) + "\n";
+  return json_text(json, 2) + "\n";
 }
 
 std::string validation_table() {
@@ -200,7 +201,7 @@ std::string validation_json() {
   json["predicted"] = measurement_json(plan::prediction_rows());
   json["median_error"] = {{"fitted", plan::median_error(plan::calibration_rows())},
                           {"predicted", plan::median_error(plan::prediction_rows())}};
-  return json.dump(2) + "\n";
+  return json_text(json, 2) + "\n";
 }
 
 }  // namespace plinth::apps

@@ -16,6 +16,15 @@ namespace plinth {
 
 using nlohmann::json;
 
+namespace {
+
+template <class Json>
+std::string replaced_text(const Json& value, int indent) {
+  return value.dump(indent, ' ', false, Json::error_handler_t::replace);
+}
+
+}  // namespace
+
 json parse_json(std::string_view text, std::string_view subject, JsonLimits limits) {
   check(text.size() <= limits.bytes, ErrorKind::Format, subject, "has ", text.size(),
         " bytes of JSON, expected at most ", limits.bytes);
@@ -57,6 +66,14 @@ json parse_json(std::string_view text, std::string_view subject, JsonLimits limi
 
 json read_json(const std::filesystem::path& path, JsonLimits limits) {
   return parse_json(read_text_file(path, limits.bytes), path.string(), limits);
+}
+
+std::string json_text(const json& value, int indent) {
+  return replaced_text(value, indent);
+}
+
+std::string json_text(const nlohmann::ordered_json& value, int indent) {
+  return replaced_text(value, indent);
 }
 
 }  // namespace plinth

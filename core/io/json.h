@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <filesystem>
 #include <nlohmann/json_fwd.hpp>
+#include <string>
 #include <string_view>
 
 namespace plinth {
@@ -19,5 +20,10 @@ struct JsonLimits {
 // is not UTF-8, is not JSON, or has one key twice in an object; the message names the place or key.
 nlohmann::json parse_json(std::string_view text, std::string_view subject, JsonLimits limits = {});
 nlohmann::json read_json(const std::filesystem::path& path, JsonLimits limits = {});
+
+// The JSON of what may hold paths and other words of a user's: bytes that are no UTF-8 become
+// U+FFFD. On one line, or with an indent a level.
+std::string json_text(const nlohmann::json& value, int indent = -1);
+std::string json_text(const nlohmann::ordered_json& value, int indent = -1);
 
 }  // namespace plinth

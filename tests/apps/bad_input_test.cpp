@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "core/io/directory.h"
 #include "tests/apps/plinth_program.h"
@@ -109,6 +110,29 @@ TEST(BadInput, MissingFilesAreNamed) {
     expect_one_line(plinth_program(here.path(), mistake.arguments), mistake.status,
                     mistake.message);
   }
+}
+
+TEST(BadInput, PathsThatAreNoUtf8AreReadAndReplacedInJson) {
+  const TemporaryDirectory here;
+  const fs::path fixtures = PLINTH_FIXTURES;
+  const std::string image = "caf\xE9.png", folder = "mod\xE8le";  // of Latin-1
+  fs::copy_file(fixtures / "images/grey.png", here / image);
+  write_file_atomically(here / "list.txt", image + "\n");
+  const std::string model = (fixtures / "segmenter").string();
+  for (const Words& what : {Words{image}, Words{"--file", "list.txt"}}) {
+    Words words = {"predict", model};
+    words.insert(words.end(), what.begin(), what.end());
+    const Outcome said = plinth_program(here.path(), words);
+    ASSERT_EQ(said.status, 0) << said.errors;
+    EXPECT_EQ(nlohmann::json::parse(said.output)["image"], "caf\uFFFD.png");
+  }
+  fs::create_directory(here / folder);
+  fs::copy_file(fixtures / "gpt2/config.json", here / folder / "config.json");
+  const Outcome plans = plinth_program(here.path(), {"plan", "--model", folder, "--gpus", "2",
+                                                     "--batch", "8", "--seq", "8", "--json"});
+  ASSERT_EQ(plans.status, 0) << plans.errors;
+  EXPECT_THAT(nlohmann::json::parse(plans.output)["model"].get<std::string>(),
+              HasSubstr("mod\uFFFDle"));
 }
 
 TEST(BadInput, OptionsThatWouldDoNothingAreRefused) {

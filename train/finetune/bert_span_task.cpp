@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/io/json.h"
 #include "data/tasks/squad.h"
 #include "metrics/questions.h"
 #include "train/finetune/bert_tasks.h"
@@ -68,7 +69,7 @@ class SpanData final : public BertTaskData {
       line["score"] = answer.share;
       line["begin"] = answer.begin;
       line["end"] = answer.end;
-      lines.push_back(line.dump());
+      lines.push_back(json_text(line));
     }
     return lines;
   }

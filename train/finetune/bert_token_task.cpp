@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "core/error.h"
+#include "core/io/json.h"
 #include "core/io/text.h"
 #include "data/tasks/conll.h"
 #include "metrics/entities.h"
@@ -86,7 +87,7 @@ class TokenData final : public BertTaskData {
         line["entities"].push_back(
             {{"type", entity.type}, {"text", text}, {"begin", entity.begin}, {"end", entity.end}});
       }
-      lines.push_back(line.dump());
+      lines.push_back(json_text(line));
     }
     return lines;
   }

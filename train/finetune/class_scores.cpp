@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "core/io/json.h"
 #include "metrics/classification.h"
 #include "train/finetune/probabilities.h"
 
@@ -54,7 +55,7 @@ std::vector<std::string> class_predictions(const TaskOutputs& outputs, const Lab
     line["score"] = shares[static_cast<size_t>(best)];
     for (size_t i = 0; i < shares.size(); ++i)
       line["probabilities"][labels.name(static_cast<int64_t>(i))] = shares[i];
-    lines.push_back(line.dump());
+    lines.push_back(json_text(line));
   }
   return lines;
 }

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/io/json.h"
 #include "core/ops/factories.h"
 #include "data/images/encode.h"
 #include "metrics/detection.h"
@@ -223,7 +224,7 @@ std::vector<std::string> DetectionData::predictions(const TaskOutputs& outputs) 
       object["box"] = {box.left, box.top, box.right, box.bottom};
       line["objects"].push_back(std::move(object));
     }
-    lines.push_back(line.dump());
+    lines.push_back(json_text(line));
   }
   return lines;
 }

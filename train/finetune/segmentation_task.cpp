@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/io/json.h"
 #include "core/ops/factories.h"
 #include "core/ops/reduce.h"
 #include "data/images/encode.h"
@@ -227,7 +228,7 @@ std::vector<std::string> SegmentationData::predictions(const TaskOutputs& output
         line["shares"][labels_.name(static_cast<int64_t>(label))] =
             static_cast<double>(counts[label]) / static_cast<double>(mask.height * mask.width);
     }
-    lines.push_back(line.dump());
+    lines.push_back(json_text(line));
   }
   return lines;
 }

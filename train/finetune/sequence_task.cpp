@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/io/json.h"
 #include "core/ops/factories.h"
 #include "data/tasks/table.h"
 #include "data/tokenizer/tokenizer.h"
@@ -142,7 +143,7 @@ std::vector<TaskScore> SequenceData::score(const TaskOutputs& outputs) const {
 std::vector<std::string> SequenceData::predictions(const TaskOutputs& outputs) const {
   std::vector<std::string> lines;
   for (const std::vector<double>& output : outputs)
-    lines.push_back(nlohmann::json{{"text", task_.decode(output)}}.dump());
+    lines.push_back(json_text(nlohmann::json{{"text", task_.decode(output)}}));
   return lines;
 }
 

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "core/error.h"
+#include "core/io/json.h"
 
 namespace plinth {
 
@@ -66,7 +67,7 @@ std::vector<std::string> SoundData::lines(
       json["audio"] = entry(next).file.string();
       tell(next++, json);
     }
-    lines.push_back(json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+    lines.push_back(json_text(json));
   }
   return lines;
 }

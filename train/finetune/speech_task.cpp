@@ -70,6 +70,7 @@ class SpeechTask final : public FinetuneTask {
   // A class needs a position at least.
   int64_t width() const override { return whisper().source_positions; }
   std::vector<std::string> score_names() const override { return {"wer", "cer"}; }
+  bool takes_files() const override { return true; }
   std::unique_ptr<TaskData> read(const std::vector<fs::path>& files) const override;
   std::unique_ptr<TaskData> inputs(std::span<const TaskInput> inputs) const override;
 

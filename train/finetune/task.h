@@ -59,7 +59,7 @@ class TaskData {
 
 // What is predicted from. Tasks say which of these they take.
 struct TaskInput {
-  std::string text;                     // of an image, its file
+  std::string text;                     // of an image or a sound, its file
   std::string second = {};              // of a pair; the context of a question
   std::vector<std::string> words = {};  // in place of text
 };
@@ -74,6 +74,8 @@ class FinetuneTask {
   // The most that a sample has, for TaskData::batch(); 0 where all samples are of one shape.
   virtual int64_t width() const = 0;
   virtual std::vector<std::string> score_names() const = 0;
+  // Whether inputs are files: a path may be of bytes that are no UTF-8, a text may not.
+  virtual bool takes_files() const { return false; }
 
   // Labelled examples, and inputs without labels. Throws Error(Io), Error(Format) for files,
   // Error(Argument) for an input that the task does not take.

@@ -61,6 +61,7 @@ class TranscriptionTask final : public FinetuneTask {
   std::string title() const override { return detail::concat("whisper, ", kTranscriptionTask); }
   int64_t width() const override { return most_labels(); }
   std::vector<std::string> score_names() const override { return {"wer", "cer"}; }
+  bool takes_files() const override { return true; }
 
   std::unique_ptr<TaskData> read(const std::vector<fs::path>& files) const override;
   std::unique_ptr<TaskData> inputs(std::span<const TaskInput> inputs) const override;

@@ -37,6 +37,7 @@ class VisionTask : public FinetuneTask {
 
   nn::Module& model() override { return *model_; }
   int64_t width() const override { return 0; }
+  bool takes_files() const override { return true; }
 
   int64_t depths() const override { return sizes_.layers + 2; }
   // The embeddings lie below the first block; the last norm goes with the last.
