@@ -11,6 +11,7 @@
 #include "apps/bench/statistics.h"
 #include "apps/cli.h"
 #include "apps/commands.h"
+#include "apps/numbers.h"
 #include "apps/profile.h"
 #include "core/allocator.h"
 #include "core/error.h"
@@ -36,7 +37,7 @@ struct BenchArguments {
 
   void add_common(CLI::App& command, const std::vector<std::string>& dtypes) {
     command.add_option("--steps", steps, "repetitions in all; the first (at most 3) warm up")
-        ->check(CLI::PositiveNumber)
+        ->check(whole_number(1))
         ->capture_default_str();
     command.add_option("--dtype", dtype, CLI::detail::join(dtypes))
         ->check(CLI::IsMember(dtypes))
@@ -264,17 +265,21 @@ void add_train(CLI::App& bench) {
   ModelSize& size = arguments->train.size;
   size.vocab_size = 8192;
   command->add_option("--model", size.type, "gpt2 (or gpt) or llama")->capture_default_str();
-  command->add_option("--layers", size.layers, "transformer blocks")->capture_default_str();
-  command->add_option("--dim", size.dim, "width of the model")->capture_default_str();
-  command->add_option("--heads", size.heads, "attention heads")->capture_default_str();
-  command->add_option("--kv-heads", size.kv_heads, "heads of keys and values; 0: as many")
-      ->capture_default_str();
-  command->add_option("--seq", size.context, "tokens of a sequence")->capture_default_str();
+  const auto add_size = [command](const char* name, int64_t& size, int64_t least, int64_t most,
+                                  const char* help) {
+    command->add_option(name, size, help)->check(whole_number(least, most))->capture_default_str();
+  };
+  add_size("--layers", size.layers, 1, 1 << 16, "transformer blocks");
+  add_size("--dim", size.dim, 1, 1 << 20, "width of the model");
+  add_size("--heads", size.heads, 1, 1 << 16, "attention heads");
+  add_size("--kv-heads", size.kv_heads, 0, 1 << 16, "heads of keys and values; 0: as many");
+  add_size("--seq", size.context, 1, 1 << 24, "tokens of a sequence");
+  add_size("--vocab", size.vocab_size, 1, 1 << 24, "size of the vocabulary");
   command->add_option("--batch", arguments->train.batch, "sequences of a step")
-      ->check(CLI::PositiveNumber)
+      ->check(batch_size())
       ->capture_default_str();
-  command->add_option("--micro-batch", arguments->train.micro_batch, "sequences at once; 0: all");
-  command->add_option("--vocab", size.vocab_size, "size of the vocabulary")->capture_default_str();
+  command->add_option("--micro-batch", arguments->train.micro_batch, "sequences at once; 0: all")
+      ->check(whole_number(0, 1 << 24));
   command->add_flag("--activation-checkpointing", arguments->train.activation_checkpointing,
                     "compute activations again in backward");
   arguments->add_common(*command, {"float32", "bfloat16"});
@@ -301,10 +306,10 @@ void add_model(CLI::App& bench) {
   command->add_option("config", model.config, "a config.json, or the directory that has it")
       ->required();
   command->add_option("--batch", model.batch, "examples of a step")
-      ->check(CLI::PositiveNumber)
+      ->check(batch_size())
       ->capture_default_str();
   command->add_option("--seq", model.time, "tokens of a text")
-      ->check(CLI::PositiveNumber)
+      ->check(whole_number(1, 1 << 24))
       ->capture_default_str();
   arguments->add_common(*command, {"float32"});
   command->footer("\nExample: plinth bench model my-bert --batch 8 --seq 128");

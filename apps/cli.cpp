@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
+#include "apps/numbers.h"
 #include "core/allocator.h"
 #include "core/error.h"
 #include "core/nearest.h"
@@ -75,7 +76,7 @@ void DeviceOptions::add_to(CLI::App& command) {
 
 void DeviceOptions::add_threads_to(CLI::App& command) {
   command.add_option("--threads", threads, "threads of the CPU; 0: all")
-      ->check(CLI::Range(0, 4096));
+      ->check(whole_number(0, 4096));
 }
 
 Device DeviceOptions::apply() const {

@@ -11,6 +11,7 @@
 #include "apps/cli.h"
 #include "apps/commands.h"
 #include "apps/model_directory.h"
+#include "apps/numbers.h"
 #include "core/error.h"
 #include "core/io/directory.h"
 #include "core/io/file.h"
@@ -236,7 +237,7 @@ void add_convert(CLI::App& program) {
   command->add_option("--dtype", arguments->dtype, "of the weights; default: float32")
       ->check(CLI::IsMember(kDTypeNames));
   command->add_option("--max-shard-gib", arguments->shard_gib, "the largest file, in GiB")
-      ->check(CLI::Range(1e-6, 1e6))
+      ->check(real_number(1e-6, 1e6))
       ->capture_default_str();
   command->add_flag("--average", arguments->average,
                     "the moving average of the weights (train.ema_decay)");

@@ -9,6 +9,7 @@
 #include "apps/cli.h"
 #include "apps/commands.h"
 #include "apps/model_directory.h"
+#include "apps/numbers.h"
 #include "core/autograd.h"
 #include "core/error.h"
 #include "core/ops/factories.h"
@@ -92,10 +93,10 @@ void add_embed(CLI::App& program) {
   const auto arguments = std::make_shared<EmbedArguments>();
   command->add_option("model", arguments->model, "model or run directory")->required();
   command->add_option("--max-length", arguments->max_length, "tokens of a line")
-      ->check(CLI::Range(5, 1 << 16))
+      ->check(whole_number(5, 1 << 16))
       ->capture_default_str();
   command->add_option("--batch", arguments->batch, "lines at once")
-      ->check(CLI::PositiveNumber)
+      ->check(batch_size())
       ->capture_default_str();
   command->add_flag("--raw", arguments->raw, "the mean as it is, not at length 1");
   arguments->device.add_to(*command);

@@ -8,6 +8,7 @@
 #include "apps/cli.h"
 #include "apps/commands.h"
 #include "apps/model_directory.h"
+#include "apps/numbers.h"
 #include "apps/profile.h"
 #include "apps/task_options.h"
 #include "core/error.h"
@@ -153,15 +154,15 @@ void add_text_options(CLI::App& command, EvalArguments& arguments) {
                          "folder with tokenizer.json, if not the model's"));
   add(add_begin_option(command, arguments.no_begin_token));
   add(command.add_option("--context", options.context, "tokens of a window; 0: the model's"))
-      ->check(CLI::NonNegativeNumber)
+      ->check(whole_number(0))
       ->capture_default_str();
   add(command.add_option("--windows", options.max_windows, "the most windows; 0: all of the text"))
-      ->check(CLI::NonNegativeNumber)
+      ->check(whole_number(0))
       ->capture_default_str();
   add(command.add_option(
           "--mask-token", arguments.mask_token,
           "id of what stands for masked tokens (bert), if not the tokenizer's [MASK]"))
-      ->check(CLI::NonNegativeNumber);
+      ->check(whole_number(0));
   add(command.add_flag("--average", arguments.average,
                        "the moving average of the weights (train.ema_decay)"));
 }
@@ -192,7 +193,7 @@ void add_eval(CLI::App& program) {
   command->add_option("--text", arguments->text, "a text file, of a language model");
   add_text_options(*command, *arguments);
   command->add_option("--batch", arguments->options.batch, "windows or samples at once")
-      ->check(CLI::PositiveNumber)
+      ->check(batch_size())
       ->capture_default_str();
   command->add_flag("--json", arguments->json, "one JSON line");
   add_task_options(*command, *arguments);

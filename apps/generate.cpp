@@ -7,6 +7,7 @@
 #include "apps/cli.h"
 #include "apps/commands.h"
 #include "apps/model_directory.h"
+#include "apps/numbers.h"
 #include "apps/profile.h"
 #include "apps/sampling_options.h"
 #include "core/error.h"
@@ -67,7 +68,7 @@ void add_generate(CLI::App& program) {
                       "folder with tokenizer.json, if not the model's");
   add_begin_option(*command, arguments->no_begin_token);
   command->add_option("--tokens", arguments->options.max_tokens, "the most tokens to add")
-      ->check(CLI::NonNegativeNumber)
+      ->check(whole_number(0))
       ->capture_default_str();
   add_sampling_options(*command, arguments->options.sampling);
   command->add_flag("--no-cache", arguments->no_cache, "read the whole text again for each token");

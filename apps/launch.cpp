@@ -8,6 +8,7 @@
 
 #include "apps/cli.h"
 #include "apps/commands.h"
+#include "apps/numbers.h"
 #include "core/error.h"
 #include "distributed/launch/launcher.h"
 #include "distributed/launch/token.h"
@@ -95,16 +96,17 @@ void add_launch(CLI::App& program) {
   const auto arguments = std::make_shared<LaunchArguments>();
   distributed::LaunchOptions& options = arguments->options;
   command->add_option("--nproc", options.processes, "ranks on this host")
-      ->check(CLI::Range(1, 4096))
+      ->check(whole_number(1, 4096))
       ->capture_default_str();
   command->add_option("--nnodes", options.nodes, "hosts, each with a launch of its own")
-      ->check(CLI::Range(1, 1'000'000))
+      ->check(whole_number(1, 1'000'000))
       ->capture_default_str();
   command->add_option("--node-rank", options.node_rank, "which of them this is, from 0")
+      ->check(whole_number(0, 999'999))
       ->capture_default_str();
   command->add_option("--master-addr", options.master_address, "host of rank 0");
   command->add_option("--master-port", options.master_port, "its port; 0: any that is free")
-      ->check(CLI::Range(0, 65535));
+      ->check(whole_number(0, 65535));
   command
       ->add_option("--token-file", arguments->token_file,
                    "file with the secret that all hosts share; made if it is missing")
@@ -112,12 +114,12 @@ void add_launch(CLI::App& program) {
   command
       ->add_option("--max-restarts", options.max_restarts,
                    "how often all ranks start again, from their last checkpoint, when one fails")
-      ->check(CLI::Range(0, 1'000'000))
+      ->check(whole_number(0, 1'000'000))
       ->capture_default_str();
   command
       ->add_option("--timeout", arguments->timeout,
                    "seconds that ranks have to end after a signal, before they are killed")
-      ->check(CLI::Range(0.0, 1e6))
+      ->check(real_number(0, 1e6))
       ->capture_default_str();
   command->add_option("--log-dir", options.log_directory,
                       "directory for a log of each rank, rank-0.log and so on");

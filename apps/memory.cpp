@@ -7,6 +7,7 @@
 
 #include "apps/commands.h"
 #include "apps/memory/report.h"
+#include "apps/numbers.h"
 #include "apps/run_command.h"
 #include "core/error.h"
 #include "core/io/file.h"
@@ -83,10 +84,10 @@ void add_memory(CLI::App& program) {
   command->add_option("config", a.file.path, "TOML file, as plinth pretrain takes it")->required();
   command->add_option("overrides", a.file.overrides, "key=value, in place of the file's");
   command->add_option("--ranks", a.ranks, "ranks of the run")
-      ->check(CLI::Range(1, 1 << 20))
+      ->check(whole_number(1, 1 << 20))
       ->capture_default_str();
   command->add_option("--rank", a.rank, "the rank to look at; if not given, each in turn")
-      ->check(CLI::Range(0, (1 << 20) - 1));
+      ->check(whole_number(0, (1 << 20) - 1));
   command
       ->add_option("--transfers", a.transfers,
                    "when what ranks send lets go of its memory: late, as it is waited for, the "
@@ -94,7 +95,7 @@ void add_memory(CLI::App& program) {
       ->check(CLI::IsMember({"late", "early"}))
       ->capture_default_str();
   command->add_option("--top", a.top, "groups of tensors to show")
-      ->check(CLI::Range(1, 100000))
+      ->check(whole_number(1, 100000))
       ->capture_default_str();
   command->add_flag("--json", a.json, "one JSON object, with every tensor");
   command->add_option("--svg", a.svg, "write a picture of the step's memory to this file");

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "apps/commands.h"
+#include "apps/numbers.h"
 #include "apps/plan/model.h"
 #include "apps/plan/pretrain_plans.h"
 #include "apps/plan/report.h"
@@ -126,13 +127,13 @@ void add_plan(CLI::App& program) {
       ->add_option("--model", a.model,
                    "config.json, a directory with one, or a name such as gpt3-175b")
       ->excludes(file);
-  command->add_option("--gpus", a.gpus, "GPUs of the job")->check(CLI::Range(1, 1 << 20));
+  command->add_option("--gpus", a.gpus, "GPUs of the job")->check(whole_number(1, 1 << 20));
   command->add_option("--gpu", a.gpu, "a100-80gb, h100 or h200")->capture_default_str();
   command->add_option("--batch", a.batch, "sequences of a step")
-      ->check(CLI::Range(1, 1 << 30))
+      ->check(whole_number(1, 1 << 30))
       ->excludes(file);
   command->add_option("--seq", a.sequence, "tokens of a sequence")
-      ->check(CLI::Range(1, 1 << 24))
+      ->check(whole_number(1, 1 << 24))
       ->excludes(file);
   command->add_option("--precision", a.precision, "of linear layers: bfloat16 or float8")
       ->excludes(file)
@@ -143,7 +144,7 @@ void add_plan(CLI::App& program) {
                    "flash2, flash3 or unfused; if not given, flash3 on Hopper, else flash2")
       ->check(CLI::IsMember({"flash2", "flash3", "unfused"}));
   command->add_option("--top", a.top, "plans to show")
-      ->check(CLI::Range(1, 1000))
+      ->check(whole_number(1, 1000))
       ->capture_default_str();
   command->add_flag("--json", a.json, "one JSON object");
   command->add_option("--svg", a.svg, "write a picture of the plans to this file")->excludes(file);

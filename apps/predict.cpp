@@ -11,6 +11,7 @@
 #include "apps/cli.h"
 #include "apps/commands.h"
 #include "apps/model_directory.h"
+#include "apps/numbers.h"
 #include "apps/task_options.h"
 #include "core/error.h"
 #include "core/io/file.h"
@@ -147,7 +148,7 @@ void add_predict(CLI::App& program) {
                       "a PNG to write: the image with the boxes that were found, or the mask in "
                       "colours (object-detection, semantic-segmentation)");
   command->add_option("--batch", arguments->task.batch, "samples at once")
-      ->check(CLI::PositiveNumber)
+      ->check(batch_size())
       ->capture_default_str();
   arguments->task.add_lengths_to(*command);
   arguments->task.add_labels_to(*command);

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "apps/numbers.h"
 #include "apps/sampling_options.h"
 #include "core/error.h"
 #include "train/finetune/task_file.h"
@@ -47,16 +48,16 @@ TaskSettings TaskOptions::settings_for(const std::filesystem::path& directory) c
 void TaskOptions::add_lengths_to(CLI::App& command) {
   add(command, "--max-length", &TaskSettings::max_length,
       or_as_trained("tokens of a sample, of a fine-tuned model", given_.max_length))
-      ->check(CLI::Range(5, 1 << 16));
+      ->check(whole_number(5, 1 << 16));
   add(command, "--stride", &TaskSettings::stride,
       or_as_trained("tokens that a window of a context shares with the last", given_.stride))
-      ->check(CLI::NonNegativeNumber);
+      ->check(whole_number(0));
   add(command, "--target-length", &TaskSettings::target_length,
       or_as_trained("the most tokens of a text that is written (seq2seq)", given_.target_length))
-      ->check(CLI::Range(2, 1 << 16));
+      ->check(whole_number(2, 1 << 16));
   add(command, "--beams", &TaskSettings::beams,
       or_as_trained("of the search for it; 1: greedy", given_.beams))
-      ->check(CLI::Range(1, 1 << 10));
+      ->check(whole_number(1, 1 << 10));
   add_sampling_options(command, given_.sampling);
   add_flag(command, "--no-answer", &TaskSettings::no_answer, "a question may have no answer");
 }
@@ -86,7 +87,7 @@ void TaskOptions::add_timestamps_to(CLI::App& command) {
 void TaskOptions::add_threshold_to(CLI::App& command) {
   add(command, "--threshold", &TaskSettings::threshold,
       "the least score of an object that is named (object-detection)")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(real_number(0, 1))
       ->capture_default_str();
 }
 
@@ -101,15 +102,15 @@ void TaskOptions::add_columns_to(CLI::App& command) {
            "the file begins with a row of data, and columns are 1, 2, ...");
   add(command, "--word-column", &TaskSettings::word_column,
       or_as_trained("of CoNLL's columns, from 1; from the last, -1", given_.word_column))
-      ->check(CLI::Range(-1000, 1000));
+      ->check(whole_number(-1000, 1000));
   add(command, "--tag-column", &TaskSettings::tag_column,
       or_as_trained("likewise", given_.tag_column))
-      ->check(CLI::Range(-1000, 1000));
+      ->check(whole_number(-1000, 1000));
   add(command, "--image-folder", &TaskSettings::image_folder,
       "where the images of COCO's JSON lie; none: beside it");
   add(command, "--max-bad-lines", &TaskSettings::max_bad_lines,
       "so many malformed lines are left out")
-      ->check(CLI::NonNegativeNumber)
+      ->check(whole_number(0))
       ->capture_default_str();
 }
 

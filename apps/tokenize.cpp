@@ -6,6 +6,7 @@
 
 #include "apps/cli.h"
 #include "apps/commands.h"
+#include "apps/numbers.h"
 #include "train/logging/format.h"
 #include "train/pretrain/prepare.h"
 
@@ -49,7 +50,7 @@ void add_tokenize(CLI::App& program) {
   auto* train = command
                     ->add_option("--train-vocab", options.train_vocab,
                                  "train a tokenizer with this many tokens")
-                    ->check(CLI::Range(257, 1 << 20));
+                    ->check(whole_number(257, 1 << 20));
   command
       ->add_option("--kind", options.kind,
                    "what to train: byte pairs over bytes, SentencePiece's unigram model (as T5's) "
@@ -60,7 +61,7 @@ void add_tokenize(CLI::App& program) {
   command
       ->add_option("--sentinels", options.sentinels,
                    "tokens <extra_id_N> of a SentencePiece model, for T5's pretraining")
-      ->check(CLI::Range(int64_t{0}, int64_t{1000}))
+      ->check(whole_number(0, 1000))
       ->capture_default_str()
       ->needs(train);
   command->add_flag("--cased", options.cased, "word pieces keep case and accents")->needs(train);
@@ -74,12 +75,13 @@ void add_tokenize(CLI::App& program) {
       ->check(CLI::IsMember({"file", "line", "paragraph"}))
       ->capture_default_str();
   command->add_option("--validation", options.validation_share, "part of the documents held out")
-      ->check(CLI::Range(0.0, 0.9))
+      ->check(real_number(0, 0.9))
       ->capture_default_str();
   command->add_option("--seed", options.seed, "which documents are held out")
+      ->check(seed_number())
       ->capture_default_str();
   command->add_option("--shard-tokens", options.shard_tokens, "tokens of a shard")
-      ->check(CLI::Range(int64_t{1000}, int64_t{INT32_MAX}))
+      ->check(whole_number(1000, INT32_MAX))
       ->capture_default_str();
   arguments->device.add_threads_to(*command);
   command->footer(

@@ -61,6 +61,35 @@ TEST(BadInput, WrongWordsAreToldTheNearestRightOne) {
   }
 }
 
+TEST(BadInput, NumbersOutOfRangeAreToldWithWhatTheOptionTakes) {
+  const TemporaryDirectory here;
+  const auto refused = [&](Words words, const std::string& message) {
+    SCOPED_TRACE(testing::PrintToString(words));
+    expect_one_line(plinth_program(here.path(), std::move(words)), 2, message);
+  };
+  const std::string batch = "takes a whole number from 1 to 16777216";
+  for (const char* command : {"eval", "predict", "embed"}) {
+    for (const char* given : {"0", "-1", "1.5", "many", "010", "99999999999999999999"})
+      refused({command, "model", "--batch", given},
+              std::string("--batch: got '") + given + "', " + batch);
+  }
+  refused({"bench", "train", "--batch", "0"}, "--batch: got '0', " + batch);
+  refused({"bench", "train", "--layers", "99999999999999999999"}, "--layers: got '999");
+  refused({"bench", "adamw", "--steps", "0"}, "--steps: got '0', takes a whole number of at least");
+  refused({"generate", "run", "--tokens", "-1"},
+          "--tokens: got '-1', takes a whole number of at least 0");
+  refused({"generate", "run", "--temperature", "nan"},
+          "--temperature: got 'nan', takes a number of at least 0");
+  refused({"generate", "run", "--top-p", "0"},
+          "--top-p: got '0', takes a number above 0, at most 1");
+  refused({"generate", "run", "--seed", "-1"},
+          "--seed: got '-1', takes a whole number from 0 to 18446744073709551615");
+  refused({"eval", "run", "--windows", "-2"}, "--windows: got '-2', takes a whole number of at");
+  refused({"launch", "--timeout", "nan", "--", "plan"},
+          "--timeout: got 'nan', takes a number from 0 to 1e+06");
+  refused({"plan", "--gpus", "0"}, "--gpus: got '0', takes a whole number from 1 to 1048576");
+}
+
 TEST(BadInput, ConfigurationErrorsNameFileLineAndKey) {
   const Workplace here;
   const auto refused = [&](const std::string& line, int status, const std::string& message) {
