@@ -1,9 +1,13 @@
 #include "data/shards/formats.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
+#include <optional>
 
 #include "core/error.h"
+#include "core/io/file.h"
+#include "core/io/text.h"
 
 namespace plinth {
 namespace {
@@ -28,6 +32,20 @@ T load(std::span<const std::byte> bytes, uint64_t offset) {
 
 void refuse_empty(std::span<const std::byte> file, std::string_view name) {
   check(!file.empty(), ErrorKind::Format, name, "the file is empty, expected tokens");
+}
+
+// Whether the beginning is UTF-8 without control characters, as no 16 bytes of token ids but by
+// rare chance: the ids of frequent tokens, which are small, have bytes of 0.
+bool is_text(std::span<const std::byte> file) {
+  constexpr size_t kLeast = 16, kMost = 4096, kLongestCharacter = 4;
+  if (file.size() < kLeast) return false;
+  const std::string_view text = text_of(file.first(std::min(file.size(), kMost)));
+  const std::optional<size_t> invalid = first_invalid_utf8(text);
+  const bool is_cut = file.size() > kMost && invalid > kMost - kLongestCharacter;
+  if (invalid && !is_cut) return false;
+  return std::ranges::none_of(text, [](unsigned char c) {
+    return (c < 0x20 && c != '\t' && c != '\n' && c != '\r' && c != '\f') || c == 0x7f;
+  });
 }
 
 int32_t magic_of(std::span<const std::byte> file) {
@@ -180,7 +198,11 @@ ShardLayout parse_shard(std::span<const std::byte> file, std::string_view name) 
   const int32_t magic = magic_of(file);
   const bool is_llmc =
       magic == kLlmcMagic16 || magic == kLlmcMagic32 || magic == kLlmcEvaluationMagic;
-  return is_llmc ? parse_llmc(file, name) : parse_nanogpt(file, name);
+  if (is_llmc) return parse_llmc(file, name);
+  check(!is_text(file), ErrorKind::Format, name,
+        "is text, expected token ids; plinth tokenize makes files of them, and plinth eval takes a "
+        "text as --text");
+  return parse_nanogpt(file, name);
 }
 
 }  // namespace plinth

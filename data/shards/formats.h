@@ -49,7 +49,8 @@ ShardLayout parse_nanogpt(std::span<const std::byte> file, std::string_view name
 ShardLayout parse_megatron(std::span<const std::byte> index, uint64_t data_bytes,
                            std::string_view name);
 
-// llm.c's format if the file begins with one of its magic numbers, else nanoGPT's.
+// llm.c's format if the file begins with one of its magic numbers, else nanoGPT's. What reads as
+// text is refused: its bytes in pairs would be ids of a large vocabulary.
 ShardLayout parse_shard(std::span<const std::byte> file, std::string_view name);
 
 }  // namespace plinth

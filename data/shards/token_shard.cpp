@@ -88,11 +88,14 @@ void TokenShard::find(uint32_t id, int64_t shift, std::vector<int64_t>& position
 }
 
 void TokenShard::validate(int64_t vocab_size) const {
+  const bool is_guessed = layout_.format == ShardFormat::NanoGpt;
+  const char* const guess =
+      is_guessed ? "; without llm.c's header, it is read as tokens of 2 bytes" : "";
   with_tokens(0, layout_.tokens, [&](const auto* first, const auto* last) {
     const auto* bad =
         std::find_if(first, last, [&](auto id) { return static_cast<int64_t>(id) >= vocab_size; });
     check(bad == last, ErrorKind::Format, name_, "token ", bad - first, " has id ",
-          bad == last ? 0 : *bad, ", but the vocabulary has ", vocab_size);
+          bad == last ? 0 : *bad, ", but the vocabulary has ", vocab_size, guess);
   });
 }
 

@@ -210,6 +210,19 @@ TEST(BadInput, DamagedShardsAreNamed) {
   expect_one_line(here.pretrain(), 2, "train_00000.bin");
 }
 
+TEST(BadInput, TextInPlaceOfTokensIsRefused) {
+  const Workplace here;
+  const std::string message = "text.txt: is text, expected token ids; plinth tokenize makes";
+  expect_one_line(here.pretrain({"data.train=text.txt"}), 2, message);
+  const std::string model = std::string(PLINTH_FIXTURES) + "/gpt2";
+  expect_one_line(here.run({"eval", model, "--data", "text.txt"}), 2, message);
+  expect_one_line(here.run({"inspect", "text.txt"}), 2, message);
+  write_file_atomically(here / "text.gz", std::string("\x1F\x8B\x08\0", 4));
+  expect_one_line(here.run({"eval", model, "--data", "text.gz"}), 2,
+                  "token 0 has id 35615, but the vocabulary has 97; without llm.c's header, it is "
+                  "read as tokens of 2 bytes");
+}
+
 TEST(BadInput, TokensOutsideTheVocabularyAreNamedBeforeTraining) {
   const Workplace here;
   expect_one_line(here.pretrain({"model.vocab_size=200", "data.tokenizer="}), 2, "train_00000.bin");

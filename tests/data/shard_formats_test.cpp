@@ -37,6 +37,21 @@ TEST(ShardFormats, ReadsAnythingElseAsNanoGpt) {
   EXPECT_EQ(layout.tokens, 3);
 }
 
+TEST(ShardFormats, RefusesTextInPlaceOfTokens) {
+  std::string words = "In the beginning God created the heaven and the earth.\r\n";
+  for (const bool is_long : {false, true}) {
+    if (is_long) {
+      while (words.size() < 4095) words += "a";
+      words += "\xC3\xA9 is cut in two where reading ends";
+    }
+    expect_error(ErrorKind::Format, "f.txt: is text, expected token ids; plinth tokenize",
+                 [&] { parse_shard(Bytes().text(words), "f.txt"); });
+  }
+  // The most of what tokens may have in common with text: pairs of letters, but for one.
+  Bytes tokens = Bytes().put_all(std::vector<uint16_t>(100, 0x6161)).put(uint16_t{13});
+  EXPECT_EQ(parse_shard(tokens, "f").tokens, 101);
+}
+
 MegatronParts megatron() {
   MegatronParts parts;
   parts.lengths = {3, 0, 2, 4};
