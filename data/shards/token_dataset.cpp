@@ -6,6 +6,9 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <iterator>
+#include <set>
 
 #include "core/error.h"
 
@@ -43,13 +46,25 @@ std::vector<std::string> files_of(const std::string& path) {
   return {path};
 }
 
+// Megatron's NAME.bin and NAME.idx, which "folder/*" both matches, are one shard.
+void leave_out_indices(std::vector<std::string>& files) {
+  std::set<fs::path> all;
+  for (const std::string& file : files) all.insert(fs::path(file).lexically_normal());
+  std::erase_if(files, [&](const fs::path& file) {
+    return file.extension() == ".idx" &&
+           all.contains(file.lexically_normal().replace_extension(".bin"));
+  });
+}
+
 }  // namespace
 
 TokenDataset TokenDataset::open(std::span<const std::string> paths) {
+  std::vector<std::string> files;
+  for (const std::string& path : paths)
+    std::ranges::copy(files_of(path), std::back_inserter(files));
+  leave_out_indices(files);
   std::vector<TokenShard> shards;
-  for (const std::string& path : paths) {
-    for (const std::string& file : files_of(path)) shards.push_back(TokenShard::open(file));
-  }
+  for (const std::string& file : files) shards.push_back(TokenShard::open(file));
   return TokenDataset(std::move(shards));
 }
 

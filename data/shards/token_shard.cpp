@@ -28,6 +28,8 @@ TokenShard TokenShard::open(const std::filesystem::path& path, std::optional<Sha
   const bool has_index =
       extension == ".idx" || (extension == ".bin" && std::filesystem::exists(index));
   if (format == ShardFormat::Megatron || (!format && has_index)) {
+    check(path == data || std::filesystem::exists(data), ErrorKind::Io, path.string(),
+          "is an index, and its tokens, ", data.filename().string(), ", do not lie beside it");
     MappedFile file(data);
     const MappedFile index_file(index);
     ShardLayout layout = parse_megatron(index_file.bytes(), file.bytes().size(), index.string());

@@ -207,6 +207,22 @@ TEST(TokenDataset, OpensFilesFoldersAndPatterns) {
   expect_error(ErrorKind::Argument, "no files were given", [&] { open({}); });
 }
 
+TEST(TokenDataset, ReadsMegatronsPairsOnce) {
+  const TemporaryDirectory dir;
+  write_megatron(dir, "a");
+  write_megatron(dir, "b");
+  const std::string a = (dir / "a").string(), b = (dir / "b").string();
+  const auto size = [](std::vector<std::string> paths) { return TokenDataset::open(paths).size(); };
+  EXPECT_EQ(size({(dir / "*").string()}), 12);
+  EXPECT_EQ(size({a + ".bin", a + ".idx", b + ".bin", b + ".idx"}), 12);  // as a shell writes it
+  EXPECT_EQ(size({(dir / "*.idx").string()}), 12);
+  EXPECT_EQ(size({a + ".idx"}), 6);
+  EXPECT_EQ(size({a + ".bin", a + ".bin"}), 12);  // twice, as asked for
+  std::filesystem::remove(b + ".bin");
+  expect_error(ErrorKind::Io, b + ".idx: is an index, and its tokens, b.bin, do not lie beside it",
+               [&] { TokenDataset::open((dir / "*").string()); });
+}
+
 TEST(TokenDataset, FindsDocumentsByTokenOrByIndex) {
   const TemporaryDirectory dir;
   write(dir / "a.bin", llmc16({1, 0, 2, 3}));
