@@ -148,6 +148,21 @@ TEST(Finetune, GoesOnWithTheSameBitsAfterASignal) {
   expect_one_line(here.finetune({"--resume"}), 2, "other training data");
 }
 
+TEST(Finetune, WritesOverNoModelOfAnEarlierRun) {
+  const FinetuneWorkplace here;
+  ASSERT_EQ(here.finetune({"train.steps=10"}).status, 0);
+  const auto model = [&] { return read_text_file(here / "run/model/model.safetensors"); };
+  const std::string first = model();
+  expect_one_line(here.finetune({"train.steps=10"}), 2, "run: holds the checkpoints of a run");
+  // What is left by who keeps no more than the model.
+  for (const auto& entry : std::filesystem::directory_iterator(here / "run"))
+    if (entry.path().filename() != "model") std::filesystem::remove_all(entry.path());
+  for (const char* more : {"run.seed=4", "--resume"})
+    expect_one_line(here.finetune({more}), 2, "run/model: is there already, and no checkpoint");
+  EXPECT_EQ(model(), first);
+  EXPECT_FALSE(std::filesystem::exists(here / "run/metrics.jsonl"));
+}
+
 TEST(Finetune, StopsWhenValidationFindsNothingBetter) {
   const FinetuneWorkplace here;
   const Outcome outcome = here.finetune({"optimizer.lr=0", "validation.patience=2"});

@@ -133,11 +133,24 @@ std::string text_of(const TaskEvaluation& found) {
   return text;
 }
 
+// Where a run leaves the weights that are to stay.
+fs::path model_of(const FinetuneConfig& config) {
+  return config.run.directory / "model";
+}
+
+// One without checkpoints may be all that is left of a run.
+void refuse_earlier_model(const fs::path& model) {
+  check(!fs::exists(model), ErrorKind::Config, model.string(),
+        "is there already, and no checkpoint beside it to go on from; a run does not write over "
+        "it: move it away, or take another run.directory");
+}
+
 TrainerHooks build_hooks(const FinetuneConfig& config, const ConfigSchema& schema,
                          FinetuneTask& task, const TaskData* validation, const Tell& tell,
                          distributed::ProcessGroup* group) {
   TrainerHooks hooks;
   hooks.start = [&](RunStart start) {
+    if (start != RunStart::Resumed) refuse_earlier_model(model_of(config));
     keep_config(config.run.directory, schema, start, changed_finetune_keys);
   };
   hooks.save = [&](CheckpointContents& contents) {
@@ -165,7 +178,7 @@ void keep_best(const FinetuneConfig& config, FinetuneTask& task, const TrainerHo
     if (fs::exists(checkpoint)) hooks.load(checkpoint);
   }
   nn::merge_lora(task.model());
-  result.model = config.run.directory / "model";
+  result.model = model_of(config);
   task.save(result.model);
   write_file_atomically(result.model / kTaskFile, task_file_text(config.task));
   if (validation) result.validation = evaluate_task(task, *validation, config.micro_batch());
