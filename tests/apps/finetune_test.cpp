@@ -163,6 +163,20 @@ TEST(Finetune, WritesOverNoModelOfAnEarlierRun) {
   EXPECT_FALSE(std::filesystem::exists(here / "run/metrics.jsonl"));
 }
 
+TEST(Finetune, TakesNoOtherWeightsForTheBestThatAreGone) {
+  const FinetuneWorkplace here;
+  ASSERT_EQ(here.finetune().status, 0);
+  const auto model = [&] { return read_text_file(here / "run/model/model.safetensors"); };
+  const std::string best = model();
+  ASSERT_NE(best, read_text_file(here / "run/step-000060/model.safetensors"));
+  for (const auto& entry : std::filesystem::directory_iterator(here / "run"))
+    if (entry.path().filename().string().starts_with("step-") &&
+        entry.path().filename() != "step-000060")
+      std::filesystem::remove_all(entry.path());
+  expect_one_line(here.finetune({"--resume"}), 1, "is gone, which had the best weights of the run");
+  EXPECT_EQ(model(), best);
+}
+
 TEST(Finetune, StopsWhenValidationFindsNothingBetter) {
   const FinetuneWorkplace here;
   const Outcome outcome = here.finetune({"optimizer.lr=0", "validation.patience=2"});

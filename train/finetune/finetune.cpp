@@ -175,7 +175,11 @@ void keep_best(const FinetuneConfig& config, FinetuneTask& task, const TrainerHo
                const TaskData* validation, FinetuneResult& result) {
   if (const auto best = result.training.best_step) {
     const fs::path checkpoint = config.run.directory / checkpoint_name(*best);
-    if (fs::exists(checkpoint)) hooks.load(checkpoint);
+    // Others in their place would write over a model of the best, where there is one.
+    check(fs::exists(checkpoint), ErrorKind::Io, checkpoint.string(),
+          "is gone, which had the best weights of the run; the newest checkpoint is a model "
+          "directory, too");
+    hooks.load(checkpoint);
   }
   nn::merge_lora(task.model());
   result.model = model_of(config);
