@@ -24,8 +24,10 @@ void keep_config(const fs::path& run, const ConfigSchema& now, RunStart start,
     const std::vector<std::string> others = changes(now, saved, true);
     if (others.empty()) return;
     if (start == RunStart::New)
-      refuse(saved, others,
-             "; a new run does not write over it: move it away, or take another run.directory");
+      refuse(
+          saved, others,
+          "; a new run does not write over it: move it away, take another run.directory, or begin "
+          "that run again, with what is now, by --resume");
   }
   write_file_atomically(saved, now.to_toml());
 }

@@ -264,6 +264,31 @@ TEST(BadInput, OccupiedOrFinishedRunDirectoryIsLeftAlone) {
   EXPECT_EQ(read_text_file(here / "run/metrics.csv"), metrics);
 }
 
+TEST(BadInput, RunThatDiedBeforeItsFirstRowIsBegunAgain) {
+  const Workplace here;
+  const auto die = [&] {
+    fs::remove(here / "run/metrics.csv");
+    PlinthProcess running(here.path(), Workplace::pretrain_arguments(
+                                           {"log.every=1000000", "train.steps=1000000",
+                                            "validation.every=0", "checkpoint.every=1000000"}));
+    EXPECT_TRUE(PlinthProcess::wait_until_written(here / "run/metrics.csv"));
+    running.signal(SIGKILL);
+    EXPECT_EQ(running.wait().errors, "");
+    EXPECT_EQ(fs::file_size(here / "run/metrics.jsonl"), 0u);
+  };
+  die();
+  die();  // anew, in the same directory
+  for (const Words& words :
+       {Words{"generate", "run"}, Words{"inspect", "run"}, Words{"eval", "run", "--data", "data"},
+        Words{"predict", "run", "a"}, Words{"convert", "run", "out"}})
+    expect_one_line(here.run(words), 1,
+                    "run: holds the config.toml of a run, but no checkpoint yet; --resume");
+  expect_one_line(here.pretrain(), 2, "begin that run again, with what is now, by --resume");
+  const Outcome again = here.pretrain({"--resume"});
+  EXPECT_EQ(again.status, 0) << again.errors;
+  EXPECT_EQ(here.run({"generate", "run", "--tokens", "2"}).status, 0);
+}
+
 TEST(BadInput, FullDiskEndsInOneLineAndTheCheckpointBeforeStays) {
   const Workplace here;
   // Metrics fit into 4000 bytes, weights do not.

@@ -53,7 +53,8 @@ TEST_F(KeptConfig, OfOtherValuesIsNotWrittenOverByANewRun) {
   schema_.set("log.every=5");
   expect_error(ErrorKind::Config,
                "config.toml: log.every was 1, now 5; a new run does not write over it: move it "
-               "away, or take another run.directory",
+               "away, take another run.directory, or begin that run again, with what is now, by "
+               "--resume",
                [&] { keep(RunStart::New); });
   EXPECT_EQ(text(), kOwn);
   keep(RunStart::Again);

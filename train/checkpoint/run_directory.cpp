@@ -98,6 +98,9 @@ fs::path resolve_model_directory(const fs::path& path,
   for (const fs::path& model : {path, path / "model"})
     if (fs::exists(model / "config.json")) return model;
   const auto latest = latest_checkpoint(path, warn);
+  const bool is_begun = fs::exists(path / "config.toml") && list_checkpoints(path).empty();
+  check(!is_begun, ErrorKind::Io, path.string(),
+        "holds the config.toml of a run, but no checkpoint yet; --resume begins that run again");
   check(latest.has_value(), ErrorKind::Io, path.string(),
         "holds neither a config.json nor a whole checkpoint step-NNNNNN");
   return latest->path;

@@ -36,7 +36,7 @@ std::optional<CheckpointPath> checkpoint_to_resume(
 
 // The model directory that a user means: the path itself if it holds a config.json, else `model/`
 // in it, which a finished fine-tuning leaves there, else the latest checkpoint in it. Throws
-// Error(Io) naming what was looked for.
+// Error(Io) naming what was looked for, or saying that a run has not come to a checkpoint.
 std::filesystem::path resolve_model_directory(const std::filesystem::path& path,
                                               const std::function<void(const std::string&)>& warn);
 
