@@ -127,6 +127,9 @@ std::vector<size_t> places_by_name(const std::vector<std::string>& columns, cons
     const auto found = std::ranges::find(header.fields, column);
     check(found != header.fields.end(), ErrorKind::Format, file, "has no column ",
           printable(column), ", the header has ", printable(names));
+    check(std::ranges::count(header.fields, column) == 1, ErrorKind::Format, file,
+          "has the column ", printable(column), " more than once, the header has ",
+          printable(names));
     places.push_back(static_cast<size_t>(found - header.fields.begin()));
   }
   return places;

@@ -92,6 +92,8 @@ TEST(Table, RefusesFilesThatAreNone) {
   };
   refused("a.csv", "", {{"text"}}, "is empty, takes a header");
   refused("a.csv", "x,y\n", {{"text"}}, "has no column 'text', the header has 'x, y'");
+  refused("a.csv", "text,x,text\n", {{"text"}},
+          "has the column 'text' more than once, the header has 'text, x, text'");
   refused("a.csv", "\"x\n", {{"text"}}, "the header has a quote that nothing closes");
   refused("a.tsv", "x\n", {.columns = {"text"}, .header = false}, "columns are 1, 2, ...");
   refused("a.xml", "x\n", {{"text"}}, "takes .csv, .tsv or .jsonl");
