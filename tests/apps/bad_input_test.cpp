@@ -115,6 +115,8 @@ TEST(BadInput, ConfigurationErrorsNameFileLineAndKey) {
   refused_override("train.micro_batch=3", 2, "takes a divisor of train.batch (8)");
   refused_override("schedule.warmup_steps=100", 2, "takes at most train.steps (12)");
   refused_override("model.heads=3", 2, "takes a multiple of heads (3)");
+  refused_override("run.directory=", 2, "run.directory: is empty, takes a string: where");
+  refused_override("sample.prompt=", 2, "sample.prompt: is empty, takes the start of a text");
   refused_override("model.vocab_size=64", 2, "64");
   refused_override("data.train=absent.bin", 1, "absent.bin");
   refused_override("data.tokenizer=absent", 1, "absent");

@@ -273,8 +273,12 @@ void ConfigSchema::refuse_unknown(std::string_view key, std::string_view place) 
 
 void ConfigSchema::finish() const {
   for (const ConfigField& field : fields_) {
-    check(field.is_set_ || !field.required_, ErrorKind::Config, field.key(), "is missing, takes ",
-          field.takes(), field.help_.empty() ? "" : ": ", field.help_);
+    if (!field.required_) continue;
+    const ConfigValue value = field.value();
+    const auto* const text = std::get_if<std::string>(&value);
+    check(field.is_set_ && !(text && text->empty()), ErrorKind::Config, field.key(),
+          field.is_set_ ? "is empty" : "is missing", ", takes ", field.takes(),
+          field.help_.empty() ? "" : ": ", field.help_);
   }
 }
 

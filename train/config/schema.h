@@ -32,7 +32,7 @@ namespace plinth {
 class ConfigField {
  public:
   ConfigField& help(std::string text);
-  // Must be given by a file or an override.
+  // Must be given by a file or an override; a string with at least a character.
   ConfigField& required();
   // Bounds of a number, or of each number of a list; the bounds themselves are allowed.
   ConfigField& range(double low, double high);
@@ -112,7 +112,8 @@ class ConfigSchema {
   void load_text(std::string_view toml, std::string_view source);
   // One override, "key=value". A string needs no quotes, a list no brackets.
   void set(std::string_view assignment);
-  // Throws if a required field was not given. Call after the last load or set.
+  // Throws if a required field was not given, or is an empty string. Call after the last load or
+  // set.
   void finish() const;
 
   // Every field with its value, as a TOML file that load() reads back to the same values.

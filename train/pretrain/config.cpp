@@ -259,6 +259,9 @@ void validate(const PretrainConfig& config) {
   check(config.model.vocab_size > 0 || !config.data.tokenizer.empty() ||
             !config.init_from.empty() || !config.model_config.empty(),
         ErrorKind::Config, "model.vocab_size", "is missing; set it, or data.tokenizer");
+  const bool samples = config.sample.every > 0 && !config.data.tokenizer.empty();
+  check(!samples || !config.sample.prompt.empty(), ErrorKind::Config, "sample.prompt",
+        "is empty, takes the start of a text, or sample.every=0");
 }
 
 std::vector<std::string> changed_keys(const ConfigSchema& now, const std::filesystem::path& saved,
