@@ -6,6 +6,7 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <filesystem>
 #include <iterator>
 #include <set>
@@ -17,13 +18,24 @@ namespace {
 
 namespace fs = std::filesystem;
 
+bool meets_closed_folder(const std::string& pattern) {
+  glob_t found{};
+  const auto ends = [](const char*, int reason) {
+    return reason == ENOENT || reason == ENOTDIR ? 0 : 1;
+  };
+  const int status = ::glob(pattern.c_str(), 0, ends, &found);
+  ::globfree(&found);
+  return status == GLOB_ABORTED;
+}
+
 // The matches of a pattern, sorted by name.
 std::vector<std::string> glob_files(const std::string& pattern) {
   glob_t found{};
   const int status = ::glob(pattern.c_str(), 0, nullptr, &found);
   std::vector<std::string> files(found.gl_pathv, found.gl_pathv + found.gl_pathc);
   ::globfree(&found);
-  check(status == 0, ErrorKind::Io, pattern, "no file matches");
+  check(status == 0, ErrorKind::Io, pattern, "no file matches",
+        meets_closed_folder(pattern) ? ", and a folder where some may lie cannot be read" : "");
   return files;
 }
 

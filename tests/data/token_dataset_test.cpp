@@ -207,6 +207,23 @@ TEST(TokenDataset, OpensFilesFoldersAndPatterns) {
   expect_error(ErrorKind::Argument, "no files were given", [&] { open({}); });
 }
 
+TEST(TokenDataset, TellsNoMatchFromAFolderThatCannotBeRead) {
+  const TemporaryDirectory dir;
+  const auto refusal = [&](const char* pattern) -> std::string {
+    try {
+      TokenDataset::open((dir / pattern).string());
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_EQ(refusal("a/*.bin"), (dir / "a/*.bin").string() + ": no file matches");
+  std::filesystem::create_directory_symlink("b", dir / "b");  // to itself: nobody can open it
+  EXPECT_EQ(refusal("b/*.bin"),
+            (dir / "b/*.bin").string() +
+                ": no file matches, and a folder where some may lie cannot be read");
+}
+
 TEST(TokenDataset, ReadsMegatronsPairsOnce) {
   const TemporaryDirectory dir;
   write_megatron(dir, "a");
