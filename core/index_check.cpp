@@ -35,11 +35,16 @@ kernels::IndexFault* new_slot() {
 }  // namespace
 
 bool IndexCheck::operator<(const IndexCheck& other) const {
-  return std::tie(op, argument, limit, ignored) <
-         std::tie(other.op, other.argument, other.limit, other.ignored);
+  return std::tie(op, argument, limit, ignored, is_length) <
+         std::tie(other.op, other.argument, other.limit, other.ignored, other.is_length);
 }
 
 Error IndexCheck::error(int64_t element, int64_t value) const {
+  if (is_length) {
+    return {ErrorKind::Argument, op,
+            detail::concat(argument, "[", element, "] is ", value, ", expected within [0, ",
+                           limit - 1, "]")};
+  }
   std::string message = detail::concat(argument, " ", value, " (element ", element, ") is ");
   message += ignored
                  ? detail::concat("neither a class in [0, ", limit, ") nor ignore_index ", *ignored)

@@ -20,6 +20,7 @@ struct IndexCheck {
   std::string op, argument;
   int64_t limit = 0;                    // indices lie in [0, limit)
   std::optional<int64_t> ignored = {};  // or are this one: the targets of a loss
+  bool is_length = false;               // what is checked are lengths, and said to be so
 
   Error error(int64_t element, int64_t value) const;
   bool operator<(const IndexCheck& other) const;

@@ -36,8 +36,11 @@ int64_t visible_pairs(const AttentionDesc& d, int64_t queries, int64_t keys, int
 }
 
 // Reports `per_pair` operations for each visible pair and element of a head.
-void count_flops(const AttentionDesc& d, int64_t per_pair) {
+void count_flops(const AttentionPlan& plan, int64_t per_pair) {
   if (!FlopCounter::counting()) return;
+  const AttentionDesc& d = plan.desc;
+  const Tensor lengths = plan.kv_lengths.defined() ? plan.kv_lengths.to(Device{}) : Tensor();
+  const auto* const unpadded = data_or_null<int64_t>(lengths);
   int64_t pairs = 0;
   if (d.cu_seqlens_q) {
     for (int64_t s = 0; s < d.sequences; ++s) {
@@ -46,7 +49,7 @@ void count_flops(const AttentionDesc& d, int64_t per_pair) {
     }
   } else {
     for (int64_t b = 0; b < d.batch; ++b) {
-      pairs += visible_pairs(d, d.q_len, d.kv_len, d.kv_lengths ? d.kv_lengths[b] : d.kv_len);
+      pairs += visible_pairs(d, d.q_len, d.kv_len, unpadded ? unpadded[b] : d.kv_len);
     }
   }
   FlopCounter::add(per_pair * pairs * d.heads * d.head_dim);
@@ -113,7 +116,7 @@ Tensors attention_backward(const BackwardContext& c, const Tensors& grads,
     desc.dbias = dbias.raw_data();
     desc.dbias_strides = bias_strides_of(dbias);
   }
-  count_flops(plan.desc, dbias.defined() ? 14 : 10);
+  count_flops(plan, dbias.defined() ? 14 : 10);
   run_backward(desc, {dout, q, k, v, out, lse, dq, dk, dv});
   Tensors inputs = grads, results;
   for (size_t i = 0; i < kInputs; ++i) inputs.push_back(c.saved(i));
@@ -139,7 +142,7 @@ Tensors run_attention(const Tensor& queries, const Tensor& keys, const Tensor& v
   AttentionDesc desc = placed.desc;
   desc.q = strides_of(from_q), desc.k = strides_of(from_k), desc.v = strides_of(from_v);
   desc.out = strides_of(out);
-  count_flops(plan.desc, 4);
+  count_flops(plan, 4);
   dispatch_floating(q.dtype(), op, [&]<class T>() {
     PLINTH_RUN_WITH(q, attention_forward_workspace<T>(desc), attention_forward, desc,
                     from_q.data<T>(), from_k.data<T>(), from_v.data<T>(), out.data<T>(),
@@ -204,7 +207,7 @@ AttentionGradients attention_gradients(const Tensor& dout, const Tensor& q, cons
               "that of q without its last size");
   const AttentionPlan placed = plan.beside(q);
   AttentionGradients gradients{room_like(q), room_like(k), room_like(v)};
-  count_flops(plan.desc, 10);
+  count_flops(plan, 10);
   run_backward(placed.desc, {adjacent(dout), adjacent(q), adjacent(k), adjacent(v), adjacent(out),
                              plain(lse), gradients.dq, gradients.dk, gradients.dv});
   return gradients;

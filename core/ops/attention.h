@@ -41,7 +41,9 @@ struct AttentionOptions {
   // [H], float32 (float64 for q of float64): a logit of each head that takes weight in the softmax
   // and has no value (gpt-oss, arXiv 2508.10925).
   Tensor sinks = {};
-  Tensor kv_lengths = {};  // int64 [B]: keys from kv_lengths[b] on are padding that no query sees
+  // int64 [B]: keys from kv_lengths[b] on are padding that no query sees. On q's GPU nobody waits
+  // for them, and an error is told as core/index_check.h says.
+  Tensor kv_lengths = {};
   // int64 [sequences + 1] each, from 0 to Tq and to Tk: with B = 1, sequences packed one after the
   // other that do not see each other.
   Tensor cu_seqlens_q = {}, cu_seqlens_k = {};

@@ -42,16 +42,17 @@ void check_options(const Tensor& q, const AttentionOptions& o, std::string_view 
         op, "dropout is ", o.dropout, ", expected within [0, 1) as float32");
 }
 
+// Those on a GPU stay there: kernels take what is out of range as the nearest length.
 Tensor checked_lengths(const Tensor& lengths, int64_t batch, int64_t keys, std::string_view op) {
   if (!lengths.defined()) return {};
-  check_int64(lengths, op, "kv_lengths");
-  check_shape(lengths, {batch}, op, "kv_lengths", "batch size of q");
-  const Tensor result = plain(lengths).to(Device{});
-  for (int64_t b = 0; b < batch; ++b) {
-    const int64_t length = result.data<int64_t>()[b];
-    check(length >= 0 && length <= keys, ErrorKind::Argument, op, "kv_lengths[", b, "] is ", length,
-          ", expected within [0, ", keys, "]");
-  }
+  constexpr std::string_view argument = "kv_lengths";
+  check_int64(lengths, op, argument);
+  check_shape(lengths, {batch}, op, argument, "batch size of q");
+  const Tensor result = plain(lengths);
+  check_indices(result, {.op = std::string(op),
+                         .argument = std::string(argument),
+                         .limit = keys + 1,
+                         .is_length = true});
   return result;
 }
 
@@ -219,7 +220,6 @@ AttentionPlan attention_plan(const Tensor& q, const Tensor& k, const AttentionOp
   d.causal = o.causal;
   d.window = std::min(o.window, d.q_len + d.kv_len);
   plan.kv_lengths = checked_lengths(o.kv_lengths, d.batch, d.kv_len, op);
-  if (plan.kv_lengths.defined()) d.kv_lengths = plan.kv_lengths.data<int64_t>();
   check(o.cu_seqlens_q.defined() == o.cu_seqlens_k.defined(), ErrorKind::Argument, op,
         "only one of cu_seqlens_q and cu_seqlens_k is given, expected both or none");
   if (o.cu_seqlens_q.defined()) {

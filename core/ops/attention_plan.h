@@ -10,9 +10,9 @@
 
 namespace plinth {
 
-// What attention must remember besides its operands: the lengths to which the description points,
-// on the CPU, where they are checked and counted; and what bends its scores, in the dtypes that
-// kernels take, undefined where it is not given.
+// What attention must remember besides its operands: lengths of keys, on the device on which they
+// were given, and those of packed sequences, on the CPU, where they are checked and counted; and
+// what bends its scores, in the dtypes that kernels take, undefined where it is not given.
 struct AttentionPlan {
   kernels::cpu::AttentionDesc desc;
   Tensor kv_lengths, cu_seqlens_q, cu_seqlens_k;

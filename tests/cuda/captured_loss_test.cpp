@@ -1,5 +1,5 @@
 // The losses of models that are trained on a GPU leave nothing to the host within a step, so that a
-// CUDA graph can be made of it: CLIP, a masked autoencoder, T5.
+// CUDA graph can be made of it: CLIP, a masked autoencoder, T5, BERT's classifiers.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -10,6 +10,7 @@
 #include "core/ops/factories.h"
 #include "core/random.h"
 #include "core/stream.h"
+#include "models/bert/classifier.h"
 #include "models/clip/clip.h"
 #include "models/encoder_decoder_registry.h"
 #include "models/vit_mae/vit_mae.h"
@@ -97,6 +98,31 @@ TEST_F(CapturedLoss, OfT5) {
   const TensorOptions there{DType::Int64, kDevice};
   const Tensor ids = full({1, 8}, 3, there), labels = full({1, 4}, 5, there);
   expect_captured(*model, [&] { return model->loss(ids, labels); });
+}
+
+TEST_F(CapturedLoss, OfT5WithPadding) {
+  const std::unique_ptr<EncoderDecoder> model = load_encoder_decoder(fixture("t5"));
+  model->eval();
+  const TensorOptions there{DType::Int64, kDevice};
+  const Tensor ids = full({2, 8}, 3, there), labels = full({2, 4}, 5, there);
+  const Tensor lengths = from_values<int64_t>({8, 3}, {2}).to(kDevice);
+  expect_captured(*model, [&] { return model->loss(ids, labels, lengths); });
+}
+
+TEST_F(CapturedLoss, OfAClassifierOfPaddedTexts) {
+  BertClassifierConfig config;
+  config.bert.vocab_size = 11;
+  config.bert.context = 8;
+  config.bert.dim = 16;
+  config.bert.layers = 1;
+  config.bert.heads = 2;
+  config.bert.ffn_dim = 32;
+  config.bert.hidden_dropout = config.bert.attention_dropout = config.dropout = 0;
+  BertClassifier model(config);
+  const Tensor ids = from_values<int64_t>({9, 1, 2, 10, 9, 3, 0, 0}, {2, 4}).to(kDevice);
+  const Tensor lengths = from_values<int64_t>({4, 2}, {2}).to(kDevice);
+  const Tensor targets = from_values<int64_t>({1, 0}, {2}).to(kDevice);
+  expect_captured(model, [&] { return model.loss(ids, {.lengths = lengths}, targets); });
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "core/autograd.h"
+#include "core/ops/attention.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
 #include "core/ops/index.h"
@@ -62,6 +63,11 @@ const std::pair<const char*, Call> kCalls[] = {
     {"gather",
      [](Device device) {
        return gather(ones({2, 3}).to(device), 1, ids({0, 3}, {2, 1}, device));
+     }},
+    {"attention",
+     [](Device device) {
+       const Tensor q = ones({2, 1, 3, 4}).to(device);
+       return attention(q, q, q, {.kv_lengths = ids({3, 4}, {2}, device)});
      }},
     {"rope",
      [](Device device) {
