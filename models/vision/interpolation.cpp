@@ -7,6 +7,7 @@
 
 #include "core/autocast.h"
 #include "core/error.h"
+#include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
 #include "core/ops/matmul.h"
 
@@ -44,17 +45,19 @@ std::vector<Taps<4>> cubic_taps(int64_t from, int64_t to) {
   return taps;
 }
 
-// [to, from]
-Tensor linear_weights(int64_t from, int64_t to) {
-  Tensor weights = zeros({to, from});
-  float* row = weights.data<float>();
-  for (int64_t i = 0; i < to; ++i, row += from) {
-    const float place = std::max(0.0F, place_of(i, from, to)), floor = std::floor(place);
-    const auto at = std::min(static_cast<int64_t>(floor), from - 1);
-    row[at] += 1 - (place - floor);
-    row[std::min(at + 1, from - 1)] += place - floor;
-  }
-  return weights;
+// [to, from], float32, made where they are used: a step that copied them from the host could be no
+// CUDA graph.
+Tensor linear_weights(int64_t from, int64_t to, Device device) {
+  const TensorOptions options{DType::Float32, device};
+  const double scale = static_cast<float>(from) / static_cast<float>(to);
+  const Tensor centers = arange(0, static_cast<double>(to), 1, options) + 0.5;
+  const Tensor place = clamp(centers * scale - 0.5, 0, static_cast<double>(from - 1));
+  const Tensor below = floor(place), share = place - below;
+  const Tensor columns = arange(0, static_cast<double>(from), 1, options);
+  const auto at = [&](const Tensor& rows) {
+    return eq(rows.unsqueeze(1), columns).to(DType::Float32);
+  };
+  return at(below) * (1 - share).unsqueeze(1) + at(below + 1) * share.unsqueeze(1);
 }
 
 }  // namespace
@@ -89,7 +92,7 @@ Tensor bilinear(const Tensor& x, Size2d to) {
   const AutocastGuard exact(DType::Float32);
   const Tensor wide = x.dtype() == DType::Float64 ? x : x.to(DType::Float32);
   const auto weights = [&](int64_t from, int64_t size) {
-    return linear_weights(from, size).to(wide.dtype()).to(wide.device());
+    return linear_weights(from, size, wide.device()).to(wide.dtype());
   };
   const Tensor across = matmul(wide, weights(x.size(-1), to.width).transpose(0, 1));
   return matmul(weights(x.size(-2), to.height), across);

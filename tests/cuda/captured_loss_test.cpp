@@ -1,5 +1,5 @@
 // The losses of models that are trained on a GPU leave nothing to the host within a step, so that a
-// CUDA graph can be made of it: CLIP, a masked autoencoder, T5, BERT's classifiers.
+// CUDA graph can be made of it: CLIP, a masked autoencoder, a segmenter, T5, BERT's classifiers.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -13,6 +13,7 @@
 #include "models/bert/classifier.h"
 #include "models/clip/clip.h"
 #include "models/encoder_decoder_registry.h"
+#include "models/segmenter/segmenter.h"
 #include "models/vit_mae/vit_mae.h"
 #include "tests/cuda/device.h"
 #include "tests/models/fixture.h"
@@ -123,6 +124,20 @@ TEST_F(CapturedLoss, OfAClassifierOfPaddedTexts) {
   const Tensor lengths = from_values<int64_t>({4, 2}, {2}).to(kDevice);
   const Tensor targets = from_values<int64_t>({1, 0}, {2}).to(kDevice);
   expect_captured(model, [&] { return model.loss(ids, {.lengths = lengths}, targets); });
+}
+
+TEST_F(CapturedLoss, OfASegmenter) {
+  SegmenterConfig config;
+  config.vit.image_size = 16;
+  config.vit.patch_size = 4;
+  config.vit.dim = 16;
+  config.vit.layers = 1;
+  config.vit.heads = 2;
+  config.vit.ffn_dim = 32;
+  config.vit.labels = {"ground", "sky"};
+  Segmenter model(config);
+  const Tensor pixels = images(), masks = full({2, 16, 16}, 1, {DType::Int64, kDevice});
+  expect_captured(model, [&] { return model.loss(pixels, masks); });
 }
 
 }  // namespace
