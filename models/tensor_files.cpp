@@ -29,6 +29,16 @@ nn::StateDict read_tensors(const std::filesystem::path& path) {
   return tensors;
 }
 
+void write_tensors(const std::filesystem::path& path, const nn::StateDict& tensors) {
+  const NoGradGuard no_grad;
+  nn::StateDict here;
+  for (const auto& [name, tensor] : tensors) {
+    check(tensor.defined(), ErrorKind::Argument, path.string(), name, " is undefined");
+    here.push_back({name, tensor.to(Device{}).contiguous()});
+  }
+  write_safetensors(path, entries_of(here), {{"format", "pt"}});
+}
+
 std::vector<TensorEntry> entries_of(const nn::StateDict& tensors) {
   std::vector<TensorEntry> entries;
   for (const auto& [name, tensor] : tensors) {
