@@ -279,8 +279,9 @@ Tensors Tensor::split(const std::vector<int64_t>& sizes, int64_t d) const {
   Tensors parts;
   int64_t start = 0;
   for (int64_t length : sizes) {
-    check(length >= 0 && length <= size(d) - start, ErrorKind::Shape, "split", "sizes leave ",
-          "dimension ", d, " of shape ", shape());
+    check(length >= 0 && length <= size(d) - start, ErrorKind::Shape, "split", "part ",
+          parts.size(), " has size ", length, ", expected within [0, ", size(d) - start,
+          "], what the parts before it leave of dimension ", d, " of shape ", shape());
     Shape part = shape();
     part[d] = length;
     const int64_t at = part.numel() == 0 ? offset() : offset() + start * strides()[d];

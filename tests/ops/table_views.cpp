@@ -309,7 +309,13 @@ Row split_row() {
           .errors = {{[] {
                         zeros({2, 5}).split({2, 2}, 1);
                       },
-                      ErrorKind::Shape, "split: sizes add up to 4, expected 5"}}};
+                      ErrorKind::Shape, "split: sizes add up to 4, expected 5"},
+                     {[] {
+                        zeros({2, 5}).split({2, 4}, 1);
+                      },
+                      ErrorKind::Shape,
+                      "split: part 1 has size 4, expected within [0, 3], what the parts before it "
+                      "leave of dimension 1 of shape [2, 5]"}}};
 }
 
 Row chunk_row() {
