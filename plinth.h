@@ -23,6 +23,7 @@
 #include "core/ops/reduce.h"
 #include "core/ops/rope.h"
 #include "core/ops/softmax.h"
+#include "core/ops/softplus.h"
 #include "core/ops/views.h"
 #include "core/random.h"
 #include "core/split_backward.h"

@@ -16,6 +16,7 @@
 #include "core/ops/on_device.h"
 #include "core/ops/product.h"
 #include "core/ops/reduce.h"
+#include "core/ops/softplus.h"
 #include "kernels/cross_entropy/cross_entropy.h"
 #include "kernels/cross_entropy/cross_entropy_cuda.h"
 #include "kernels/linear_cross_entropy/linear_cross_entropy.h"
@@ -328,14 +329,6 @@ Pair checked_pair(const Tensor& input, const Tensor& target, std::string_view op
   return {input.to(dtype), target.to(dtype)};
 }
 
-// log(1 + e) for e in [0, 1], also where 1 + e rounds: the error of the rounded sum cancels
-// (Higham, "Accuracy and stability of numerical algorithms", section 1.14.1).
-Tensor log1p(const Tensor& e) {
-  const Tensor u = e + 1.0;
-  const Tensor d = u - 1.0;
-  return where(eq(d, 0), e, log(u) * e / where(eq(d, 0), ones_like(d), d));
-}
-
 }  // namespace
 
 Tensor mse_loss(const Tensor& input, const Tensor& target, Reduction reduction) {
@@ -352,7 +345,7 @@ Tensor binary_cross_entropy_with_logits(const Tensor& logits, const Tensor& targ
   Tensor losses;
   {
     const NoGradGuard no_grad;
-    losses = maximum(x, scalar(0, x.options())) - x * t + log1p(exp(neg(abs(x))));
+    losses = maximum(x, scalar(0, x.options())) - x * t + softplus_excess(x);
   }
   const Tensor recorded = record(kOp, {x, t}, losses, {x, needs_grad({x}) ? t : Tensor()},
                                  [](const BackwardContext& c, const Tensor& dy) -> Tensors {

@@ -7,6 +7,7 @@
 #include "core/ops/dropout.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
+#include "core/ops/softplus.h"
 #include "core/random.h"
 #include "naive.h"
 #include "op_table.h"
@@ -22,6 +23,13 @@ double gelu_tanh_of(double x) {
 }
 double silu_of(double x) {
   return x / (1 + std::exp(-x));
+}
+
+double softplus_of(double x) {
+  return std::max(x, 0.0) + std::log1p(std::exp(-std::abs(x)));
+}
+double log_sigmoid_of(double x) {
+  return -softplus_of(-x);
 }
 
 double gelu_quick_of(double x) {
@@ -205,6 +213,8 @@ std::vector<Row> activation_rows() {
   return {
       row("relu", relu, [](double x) { return x > 0 ? x : 0; }),
       row("silu", silu, silu_of),
+      row("softplus", softplus, softplus_of),
+      row("log_sigmoid", log_sigmoid, log_sigmoid_of),
       gelu_row(),
       swiglu_row(),
       bias_gelu_row(),
