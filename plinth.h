@@ -13,6 +13,7 @@
 #include "core/ops/attention_custom.h"
 #include "core/ops/conv.h"
 #include "core/ops/dropout.h"
+#include "core/ops/einsum.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
 #include "core/ops/index.h"

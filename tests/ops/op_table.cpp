@@ -18,6 +18,7 @@ const std::vector<Family>& families() {
       {"Reductions", reduction_rows()},
       {"Indexing", index_rows()},
       {"Matmul", matmul_rows()},
+      {"Einsum", einsum_rows()},
       {"Convolutions", conv_rows()},
       {"Normalization", normalization_rows()},
       {"Activations", activation_rows()},

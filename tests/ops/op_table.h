@@ -83,6 +83,7 @@ std::vector<Row> copy_rows();
 std::vector<Row> reduction_rows();
 std::vector<Row> index_rows();
 std::vector<Row> matmul_rows();
+std::vector<Row> einsum_rows();
 std::vector<Row> conv_rows();
 std::vector<Row> normalization_rows();
 std::vector<Row> activation_rows();
