@@ -1,6 +1,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <regex>
+#include <sstream>
+
 #include "core/io/file.h"
 #include "tests/core/io/expect_error.h"
 #include "tests/core/io/temporary_directory.h"
@@ -44,6 +47,40 @@ TEST(PretrainConfig, ExamplesAreWhatItTakes) {
     schema.finish();
     EXPECT_NO_THROW(validate(config)) << file;
   }
+}
+
+// What follows "pretrain examples/" in a page's commands, those on several lines included: a file
+// there, and KEY=VALUE.
+std::vector<std::string> documented_runs(const std::filesystem::path& page) {
+  const std::string text =
+      std::regex_replace(read_text_file(page), std::regex("\\\\\n"), std::string(" "));
+  const std::regex command("\n    [^\n]*pretrain examples/([^\n]*)");
+  std::vector<std::string> runs;
+  for (std::sregex_iterator i(text.begin(), text.end(), command), end; i != end; ++i)
+    runs.push_back((*i)[1]);
+  return runs;
+}
+
+TEST(PretrainConfig, CommandsOfTheDocumentsAreWhatItTakes) {
+  const std::filesystem::path root = std::filesystem::path(PLINTH_FIXTURES) / ".." / "..";
+  size_t seen = 0;
+  for (const char* page : {"distributed.md", "pretraining.md"}) {
+    for (const std::string& run : documented_runs(root / "docs" / page)) {
+      SCOPED_TRACE(run);
+      std::istringstream words(run);
+      std::string word;
+      words >> word;
+      PretrainConfig config;
+      ConfigSchema schema = pretrain_schema(config);
+      schema.load(root / "examples" / word);
+      while (words >> word)
+        if (word.find('=') != std::string::npos) schema.set(word);
+      schema.finish();
+      EXPECT_NO_THROW(validate(config));
+      ++seen;
+    }
+  }
+  EXPECT_GE(seen, 3U);
 }
 
 TEST(PretrainConfig, EveryKeyIsExplained) {
