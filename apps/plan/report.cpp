@@ -57,7 +57,7 @@ ordered_json measurement_json(const std::vector<Measurement>& rows) {
 std::string plan_line(const Plan& plan, double bytes) {
   const plan::StepCost& cost = plan.cost;
   const plan::Strategy& s = plan.strategy;
-  return print("%-26s %-11s %4d %5lld  %-9s %9.3f %9.0f %6.1f %6.1f %7.1f %8s\n",
+  return print("%-26s %-11s %4d %5lld  %-9s %#9.4g %9.0f %6.1f %6.1f %7.1f %8s\n",
                s.mesh_text().c_str(), std::string(distributed::name(s.schedule)).c_str(),
                s.zero_stage, static_cast<long long>(s.micro_batch),
                std::string(plan::name(s.recompute)).c_str(), cost.seconds, cost.tokens_per_second,

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <regex>
 #include <sstream>
 
 #include "tests/apps/plinth_program.h"
@@ -101,6 +102,19 @@ TEST(Plan, OfARunHasTheMemoryOfItsDryRun) {
     nlohmann::json plan = json["plans"][i];
     plan["overrides"].push_back("model.layers=2");
     EXPECT_EQ(plan["dry_run"]["peak_bytes"], memory_of(here, plan, 4));
+  }
+}
+
+TEST(Plan, TellsStepsApartThatTakeLessThanAMillisecond) {
+  const Workplace here;
+  const Outcome plans = here.run({"plan", "run.toml", "--gpus", "2", "--top", "2"});
+  ASSERT_EQ(plans.status, 0) << plans.errors;
+  const std::regex seconds("(?:none|selective|alternate|full) +([0-9.e-]+)");
+  std::sregex_iterator row(plans.output.begin(), plans.output.end(), seconds);
+  ASSERT_GE(std::distance(row, {}), 2) << plans.output;
+  for (; row != std::sregex_iterator(); ++row) {
+    EXPECT_GT(std::stod((*row)[1]), 0);
+    EXPECT_LT(std::stod((*row)[1]), 1e-3);
   }
 }
 
