@@ -24,6 +24,20 @@ void copy(benchmark::State& state) {
   set_bytes(state, n * (sizeof(From) + sizeof(To)));
 }
 
+// The transpose of a matrix, in row-major order.
+void turn(benchmark::State& state) {
+  const int64_t rows = state.range(0), columns = state.range(1);
+  Loop<2> loop;
+  loop.dims = 2;
+  loop.size = {columns, rows};
+  loop.stride[0] = {rows, 1};
+  loop.stride[1] = {1, columns};
+  const auto x = sample_values<float>(rows * columns);
+  std::vector<float> out(rows * columns);
+  for (auto _ : state) cpu::copy(loop, x.data(), out.data());
+  set_bytes(state, 2 * rows * columns * sizeof(float));
+}
+
 template <class T>
 void exp(benchmark::State& state) {
   const int64_t n = state.range(0);
@@ -47,6 +61,12 @@ void sizes(benchmark::internal::Benchmark* row) {
   row->UseRealTime()->Unit(benchmark::kMicrosecond);
 }
 BENCHMARK(copy<float, float>)->Apply(sizes);
+BENCHMARK(turn)
+    ->ArgNames({"rows", "columns"})
+    ->Args({2048, 2048})
+    ->Args({1000, 3000})
+    ->UseRealTime()
+    ->Unit(benchmark::kMicrosecond);
 BENCHMARK(copy<float, BFloat16>)->Apply(sizes);
 BENCHMARK(copy<BFloat16, float>)->Apply(sizes);
 BENCHMARK(copy<float, Float16>)->Apply(sizes);

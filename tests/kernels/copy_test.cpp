@@ -54,6 +54,46 @@ TYPED_TEST(Cast, EveryPairKeepsSmallIntegers) {
   expect_small_integers_kept_by_all<TypeParam>(AllTypes{});
 }
 
+// The copy of x of shape `size`, row-major, that has its dimensions in another order.
+template <class From, class To>
+void expect_turned(std::array<int64_t, 3> size, std::array<int, 3> order) {
+  const std::array<int64_t, 3> of_x = {size[1] * size[2], size[2], 1};
+  Loop<2> loop;
+  loop.dims = 3;
+  int64_t count = 1;
+  for (int d = 2; d >= 0; --d) {
+    loop.size[d] = size[order[d]];
+    loop.stride[0][d] = count;
+    loop.stride[1][d] = of_x[order[d]];
+    count *= loop.size[d];
+  }
+  std::vector<From> x(count);
+  for (int64_t i = 0; i < count; ++i) x[i] = static_cast<From>(static_cast<float>(i % 251));
+  std::vector<To> out(count);
+  copy(loop, x.data(), out.data());
+  int64_t at = 0;
+  for (int64_t i = 0; i < loop.size[0]; ++i)
+    for (int64_t j = 0; j < loop.size[1]; ++j)
+      for (int64_t k = 0; k < loop.size[2]; ++k) {
+        const int64_t from = i * loop.stride[1][0] + j * loop.stride[1][1] + k * loop.stride[1][2];
+        ASSERT_EQ(static_cast<float>(out[at++]), static_cast<float>(x[from]))
+            << i << ", " << j << ", " << k;
+      }
+}
+
+TEST(Copy, TurnsDimensionsOfAnySize) {
+  for (const std::array<int64_t, 3> size :
+       {std::array<int64_t, 3>{3, 67, 45}, {1, 256, 64}, {33, 32, 65}, {40, 2, 31}, {0, 64, 64}}) {
+    for (const std::array<int, 3> order :
+         {std::array<int, 3>{0, 2, 1}, {2, 0, 1}, {2, 1, 0}, {1, 2, 0}, {1, 0, 2}}) {
+      expect_turned<float, float>(size, order);
+      expect_turned<BFloat16, float>(size, order);
+      expect_turned<float, BFloat16>(size, order);
+      expect_turned<double, int64_t>(size, order);
+    }
+  }
+}
+
 TEST(CastToNarrowFloat, RoundsToNearestEven) {
   EXPECT_EQ(cast_one<BFloat16>(1.00390625).bits, 0x3f80);  // a tie
   EXPECT_EQ(cast_one<BFloat16>(1.01171875f).bits, 0x3f82);
