@@ -76,6 +76,7 @@ TokenDataset TokenDataset::open(std::span<const std::string> paths) {
     std::ranges::copy(files_of(path), std::back_inserter(files));
   leave_out_indices(files);
   std::vector<TokenShard> shards;
+  shards.reserve(files.size());
   for (const std::string& file : files) shards.push_back(TokenShard::open(file));
   return TokenDataset(std::move(shards));
 }
