@@ -24,6 +24,13 @@ TEST(SplitDocuments, ByFileLineAndParagraph) {
   EXPECT_THAT(split_documents("", "line"), IsEmpty());
 }
 
+TEST(SplitDocuments, AtLineEndsOfWindowsAlike) {
+  const std::string_view text = "one\r\ntwo\r\n\r\nthree\r\n";
+  EXPECT_THAT(split_documents(text, "file"), ElementsAre(text));
+  EXPECT_THAT(split_documents(text, "line"), ElementsAre("one", "two", "three"));
+  EXPECT_THAT(split_documents(text, "paragraph"), ElementsAre("one\r\ntwo", "three\r\n"));
+}
+
 std::string decoded(const TemporaryDirectory& folder, const std::string& shards) {
   const Tokenizer tokenizer = Tokenizer::load(folder.path());
   const TokenDataset data = TokenDataset::open((folder / shards).string());

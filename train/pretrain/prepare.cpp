@@ -31,6 +31,26 @@ bool is_blank(std::string_view text) {
   return text.find_first_not_of(" \t\r\n") == std::string_view::npos;
 }
 
+// Between two documents.
+struct Break {
+  size_t begin, end;
+};
+
+// The first line end, or the first with an empty line behind it; "\r\n" is one, too.
+Break find_break(std::string_view text, bool ends_paragraph) {
+  for (size_t at = text.find('\n'); at != text.npos; at = text.find('\n', at + 1)) {
+    std::string_view behind = text.substr(at + 1);
+    if (ends_paragraph) {
+      if (behind.starts_with("\r\n")) behind.remove_prefix(1);
+      if (!behind.starts_with('\n')) continue;
+      behind.remove_prefix(1);
+    }
+    const bool is_windows = at > 0 && text[at - 1] == '\r';
+    return {is_windows ? at - 1 : at, text.size() - behind.size()};
+  }
+  return {text.size(), text.size()};
+}
+
 bool continues_character(char byte) {
   return (static_cast<uint8_t>(byte) & 0xC0) == 0x80;
 }
@@ -149,14 +169,12 @@ std::map<std::string, std::string> files_to_add(const PrepareOptions& options,
 
 Documents split_documents(std::string_view text, std::string_view documents) {
   if (documents == "file") return is_blank(text) ? Documents() : Documents{text};
-  const std::string_view separator = documents == "line" ? "\n" : "\n\n";
   Documents parts;
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t found = text.find(separator, begin);
-    const size_t end = std::min(found, text.size());
-    const std::string_view part = text.substr(begin, end - begin);
+  while (!text.empty()) {
+    const Break found = find_break(text, documents == "paragraph");
+    const std::string_view part = text.substr(0, found.begin);
     if (!is_blank(part)) parts.push_back(part);
-    begin = found == std::string_view::npos ? text.size() : end + separator.size();
+    text.remove_prefix(found.end);
   }
   return parts;
 }

@@ -33,7 +33,7 @@ struct PreparedCorpus {
 };
 
 // The documents of a text, in order, as "line" or "paragraph" (lines up to an empty one) or "file"
-// says. Those of white space alone are left out.
+// says; a line may end as on Windows. Those of white space alone are left out.
 std::vector<std::string_view> split_documents(std::string_view text, std::string_view documents);
 
 // Writes the tokenizer, train_NNNNN.bin and, if any documents are held out, validation_NNNNN.bin.
