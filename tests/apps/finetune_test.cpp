@@ -277,6 +277,8 @@ TEST(Finetune, RefusesWhatItCannotDo) {
   refused({"task.labels=x,y"}, "data.train: has no examples");
   refused({"data.validation=", "validation.patience=1"}, "validation.patience");
   refused({"schedule.warmup_steps=61"}, "schedule.warmup_steps: got 61");
+  refused({"train.steps=0", "train.epochs=1e300"},
+          "train.epochs got 1e+300, takes a float above 0");
   expect_one_line(here.run({"predict", "bert", "x"}), 2, "architectures is [");
   expect_one_line(here.run({"predict", "bert", "x", "--file", "run.toml"}), 2, "takes texts, or");
 }

@@ -84,7 +84,10 @@ void declare_speech(ConfigSchema& schema, FinetuneConfig& config) {
 void declare_training(ConfigSchema& schema, FinetuneConfig& config) {
   auto& train = config.train;
   schema.section("train", "the loop");
-  schema.field("train.epochs", &train.epochs).above(0).help("passes over the samples");
+  schema.field("train.epochs", &train.epochs)
+      .range(0, 1e6)
+      .above(0)
+      .help("passes over the samples");
   schema.field("train.steps", &train.steps).at_least(0).help("optimizer steps; 0: of train.epochs");
   schema.field("train.batch", &train.batch).range(1, 1 << 24).help("samples of a step");
   schema.field("train.micro_batch", &train.micro_batch)
