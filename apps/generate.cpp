@@ -11,6 +11,7 @@
 #include "apps/profile.h"
 #include "apps/sampling_options.h"
 #include "core/error.h"
+#include "models/config_json.h"
 #include "train/generation/generate.h"
 
 namespace plinth::apps {
@@ -30,6 +31,16 @@ struct GenerateArguments {
   ProfileOptions profile;
 };
 
+// The model's, which generation_config.json has before config.json, and the tokenizer's.
+std::vector<int64_t> end_tokens(const std::filesystem::path& directory,
+                                const LanguageModelInfo& info, const Tokenizer& tokenizer) {
+  std::vector<int64_t> ends = info.eos_tokens;
+  const std::filesystem::path settings = directory / "generation_config.json";
+  if (exists(settings)) ends = ConfigJson::read(settings).tokens("eos_token_id", ends);
+  if (const auto end = tokenizer.eos_id()) ends.push_back(*end);
+  return ends;
+}
+
 void print(const std::string& text) {
   std::fwrite(text.data(), 1, text.size(), stdout);
   std::fflush(stdout);  // a character is seen when it is there
@@ -45,7 +56,8 @@ void run(GenerateArguments& arguments) {
       tokens_to_read(tokenizer, arguments.prompt, !arguments.no_begin_token);
   check(!prompt.empty(), ErrorKind::Argument, "--prompt", "is empty, takes at least one character");
   arguments.options.use_cache = !arguments.no_cache;
-  if (!arguments.ignore_stop) arguments.options.stop_token = tokenizer.eos_id();
+  if (!arguments.ignore_stop)
+    arguments.options.stop_tokens = end_tokens(directory, model->info(), tokenizer);
   StreamDecoder decoder(tokenizer);
   ProfiledRun profiled(arguments.profile, "generate_token");
   print(arguments.prompt);

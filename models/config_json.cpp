@@ -139,14 +139,22 @@ std::string ConfigJson::known_word(std::string_view key, const std::string& valu
                   : "one of " + all + " (nearest: " + std::string(nearest(value, words)) + ")");
 }
 
-std::optional<int64_t> ConfigJson::token(std::string_view key) const {
+std::optional<int64_t> ConfigJson::token(std::string_view key,
+                                         std::optional<int64_t> otherwise) const {
+  return json_->contains(key) ? first_token(tokens(key)) : otherwise;
+}
+
+std::vector<int64_t> ConfigJson::tokens(std::string_view key,
+                                        std::vector<int64_t> otherwise) const {
   const Json* value = find(key);
-  if (value && value->is_array() && !value->empty()) value = &value->front();
-  if (!value) return std::nullopt;
-  if (!value->is_number_integer() || *value < -1 || *value > std::numeric_limits<int32_t>::max())
-    refuse(key, "the id of a token");
-  if (*value == -1) return std::nullopt;  // written for "none" by some tools
-  return value->get<int64_t>();
+  if (!value) return json_->contains(key) ? std::vector<int64_t>() : std::move(otherwise);
+  std::vector<int64_t> ids;
+  for (const Json& id : value->is_array() ? *value : Json::array({*value})) {
+    if (!id.is_number_integer() || id < -1 || id > std::numeric_limits<int32_t>::max())
+      refuse(key, "the id of a token, or a list of them");
+    if (id != -1) ids.push_back(id.get<int64_t>());  // written for "none" by some tools
+  }
+  return ids;
 }
 
 ConfigJson ConfigJson::object(std::string_view key) const {
@@ -160,11 +168,17 @@ void ConfigJson::expect(std::string_view key, bool value) const {
 }
 
 std::string finished_config(nlohmann::ordered_json settings, std::optional<int64_t> bos_token,
-                            std::optional<int64_t> eos_token, DType dtype) {
+                            const std::vector<int64_t>& eos_tokens, DType dtype) {
   // Left out, the two would take transformers' defaults, the ids of another vocabulary.
   settings["bos_token_id"] = bos_token ? nlohmann::ordered_json(*bos_token) : nullptr;
-  settings["eos_token_id"] = eos_token ? nlohmann::ordered_json(*eos_token) : nullptr;
+  settings["eos_token_id"] = eos_tokens;
+  if (eos_tokens.empty()) settings["eos_token_id"] = nullptr;
+  if (eos_tokens.size() == 1) settings["eos_token_id"] = eos_tokens.front();
   return finished_config(std::move(settings), dtype);
+}
+
+std::optional<int64_t> first_token(const std::vector<int64_t>& tokens) {
+  return tokens.empty() ? std::nullopt : std::optional(tokens.front());
 }
 
 std::string finished_config(nlohmann::ordered_json settings, DType dtype) {

@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/error.h"
 #include "kernels/dtype.h"
@@ -50,8 +51,11 @@ class ConfigJson {
   // The first word of a list, as word(); `otherwise` for an empty one.
   std::string first_word(std::string_view key, std::string_view otherwise,
                          std::span<const std::string_view> words) const;
-  // The id of a token; of a list the first, nothing if absent or null.
-  std::optional<int64_t> token(std::string_view key) const;
+  // The id of a token, of a list the first: nothing if null, `otherwise` if absent.
+  std::optional<int64_t> token(std::string_view key,
+                               std::optional<int64_t> otherwise = std::nullopt) const;
+  // One id or a list of them: none if null, `otherwise` if absent.
+  std::vector<int64_t> tokens(std::string_view key, std::vector<int64_t> otherwise = {}) const;
   // An object inside; an empty one if absent or null.
   ConfigJson object(std::string_view key) const;
 
@@ -73,9 +77,12 @@ class ConfigJson {
 };
 
 // The text of a config.json: `settings`, and what every family's ends with; of language models with
-// tokens.
+// tokens, of which several may end a text.
 std::string finished_config(nlohmann::ordered_json settings, DType dtype);
 std::string finished_config(nlohmann::ordered_json settings, std::optional<int64_t> bos_token,
-                            std::optional<int64_t> eos_token, DType dtype);
+                            const std::vector<int64_t>& eos_tokens, DType dtype);
+
+// The token that ends a text where one is written; a generated one ends at any of them.
+std::optional<int64_t> first_token(const std::vector<int64_t>& tokens);
 
 }  // namespace plinth

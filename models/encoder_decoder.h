@@ -24,10 +24,10 @@ struct EncoderDecoderInfo {
   int64_t dim = 0;
   int64_t heads = 0;  // of the decoder
   int64_t head_dim = 0;
-  bool tied = false;        // the output projection is the decoder's token embedding
-  int64_t start_token = 0;  // the first that the decoder reads
-  int64_t pad_token = 0;    // what it reads where a label is ignored
-  std::optional<int64_t> eos_token;
+  bool tied = false;                // the output projection is the decoder's token embedding
+  int64_t start_token = 0;          // the first that the decoder reads
+  int64_t pad_token = 0;            // what it reads where a label is ignored
+  std::vector<int64_t> eos_tokens;  // any of them ends a text
 };
 
 // What the decoder knows of the source.

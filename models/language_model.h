@@ -32,8 +32,8 @@ struct LanguageModelInfo {
   // A token sees itself and those before it, and predicts the next. Else it sees all, and what is
   // predicted are tokens that were masked.
   bool causal = true;
-  std::optional<int64_t> eos_token;
-  int64_t experts = 0;  // of each block; 0: an MLP in their place
+  std::vector<int64_t> eos_tokens;  // any of them ends a text
+  int64_t experts = 0;              // of each block; 0: an MLP in their place
   int64_t experts_per_token = 0;
   // What the load-balancing loss (nn/layers/mixture_of_experts.h) counts in training; 0: nothing.
   double balance_coefficient = 0;

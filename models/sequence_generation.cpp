@@ -100,16 +100,18 @@ double log_sum(std::span<const float> logits) {
 class Generation {
  public:
   Generation(EncoderDecoder& model, const SequenceGenerationOptions& options)
-      : options_(options), prompts_(options.prompts), stop_(options.stop_token) {
+      : options_(options), prompts_(options.prompts), stops_(options.stop_tokens) {
     const EncoderDecoderInfo& info = model.info();
     if (prompts_.empty())
       prompts_ = {options.prompt.empty() ? std::vector{info.start_token} : options.prompt};
-    if (!stop_) stop_ = info.eos_token;
+    if (stops_.empty()) stops_ = info.eos_tokens;
     check(options.max_tokens > 0 && options.max_tokens <= kMostTokens && options.beams > 0,
           ErrorKind::Argument, kName, "got max_tokens ", options.max_tokens, " and beams ",
           options.beams, ", takes at least 1 of each, and at most ", kMostTokens, " tokens");
-    check(options.beams <= info.vocab_size / 2, ErrorKind::Argument, kName, "beams is ",
-          options.beams, ", takes at most half of the vocabulary of ", info.vocab_size);
+    const int64_t most_beams = info.vocab_size / candidates_per_beam();
+    check(options.beams == 1 || options.beams <= most_beams, ErrorKind::Argument, kName,
+          "beams is ", options.beams, ", takes at most ", most_beams, ": each has ",
+          candidates_per_beam(), " ways to go on in a vocabulary of ", info.vocab_size);
     check(options.beams == 1 || !draws(), ErrorKind::Argument, kName, "beams is ", options.beams,
           ", takes 1 with a temperature or a repetition_penalty");
     check(std::isfinite(options.length_penalty), ErrorKind::Argument, kName,
@@ -134,6 +136,11 @@ class Generation {
   bool draws() const {
     return options_.sampling.temperature != 0 || options_.sampling.repetition_penalty != 1;
   }
+
+  bool is_stop(int64_t token) const { return std::ranges::find(stops_, token) != stops_.end(); }
+
+  // Each beam may end by every one of the stop tokens, and must have a way to go on.
+  int64_t candidates_per_beam() const { return std::max<int64_t>(2, 1 + std::ssize(stops_)); }
 
   // What is read for each source, one after the other.
   std::vector<int64_t> prompt_ids(int64_t sources) const {
@@ -181,7 +188,7 @@ class Generation {
         next.push_back(token);
         if (ended[row]) continue;
         found[row].score += score;
-        if (token == stop_) ended[row] = true;
+        if (is_stop(token)) ended[row] = true;
         if (!ended[row]) found[row].ids.push_back(token);
       }
       if (length == options_.max_tokens || std::ranges::all_of(ended, std::identity{}))
@@ -270,8 +277,7 @@ class Generation {
     return can_improve && can_go_on && !(is_full && options_.early_stopping == EarlyStopping::Yes);
   }
 
-  // The best ways to go on for each source, twice as many as beams: should all of the first end,
-  // there are beams still.
+  // The best ways to go on for each source: should all of the first end, there are beams still.
   std::vector<std::vector<Candidate>> candidates(const std::vector<Search>& searches,
                                                  const Tensor& log_probabilities,
                                                  int64_t length) const {
@@ -283,17 +289,18 @@ class Generation {
     }
     const Tensor scores =
         log_probabilities + from_values(before, {count * beams, 1}).to(log_probabilities.device());
-    const TopK best = topk(scores.reshape({count, beams * vocabulary}), 2 * beams);
+    const int64_t kept = candidates_per_beam() * beams;
+    const TopK best = topk(scores.reshape({count, beams * vocabulary}), kept);
     const std::vector<double> values = to_vector(best.values), places = to_vector(best.indices);
     std::vector<std::vector<Candidate>> all(searches.size());
     for (size_t i = 0; i < values.size(); ++i) {
       const auto place = static_cast<int64_t>(places[i]);
       const int64_t token = place % vocabulary;
-      all[i / static_cast<size_t>(2 * beams)].push_back(
+      all[i / static_cast<size_t>(kept)].push_back(
           {.score = static_cast<float>(values[i]),
            .beam = place / vocabulary,
            .token = token,
-           .ends = token == stop_ || length == options_.max_tokens});
+           .ends = is_stop(token) || length == options_.max_tokens});
     }
     return all;
   }
@@ -355,14 +362,14 @@ class Generation {
     for (const Search& search : searches) {
       const Beam& best = search.finished.front().beam;
       found.push_back({best.ids, best.score});
-      if (!best.ids.empty() && best.ids.back() == stop_) found.back().ids.pop_back();
+      if (!best.ids.empty() && is_stop(best.ids.back())) found.back().ids.pop_back();
     }
     return found;
   }
 
   SequenceGenerationOptions options_;
   std::vector<std::vector<int64_t>> prompts_;  // of each source, or one for all
-  std::optional<int64_t> stop_;
+  std::vector<int64_t> stops_;
 };
 
 }  // namespace

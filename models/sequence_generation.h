@@ -46,7 +46,7 @@ struct SequenceGenerationOptions {
   std::vector<int64_t> prompt = {};
   std::vector<std::vector<int64_t>> prompts = {};
   std::vector<std::shared_ptr<const TokenRule>> rules = {};  // in this order, before each choice
-  std::optional<int64_t> stop_token = {};  // ends a sequence; left out: the model's end token
+  std::vector<int64_t> stop_tokens = {};  // end a sequence; left out: the model's end tokens
 };
 
 struct GeneratedSequence {

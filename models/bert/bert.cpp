@@ -29,7 +29,7 @@ LanguageModelInfo info_of(const BertConfig& config) {
           .gated = false,
           .tied = config.tied,
           .causal = false,
-          .eos_token = config.eos_token};
+          .eos_tokens = config.eos_tokens};
 }
 
 nn::LinearOptions linear_options(const BertConfig& config) {

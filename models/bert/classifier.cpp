@@ -51,7 +51,7 @@ std::string BertClassifierConfig::to_json(DType dtype) const {
       write_bert_sizes(bert, std::string(kArchitectures[static_cast<size_t>(task)]));
   json["classifier_dropout"] = dropout;
   write_labels(labels, json);
-  return finished_config(std::move(json), bert.bos_token, bert.eos_token, dtype);
+  return finished_config(std::move(json), bert.bos_token, bert.eos_tokens, dtype);
 }
 
 BertClassifier::BertClassifier(BertClassifierConfig config) : config_(checked(std::move(config))) {

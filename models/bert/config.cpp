@@ -61,7 +61,7 @@ BertConfig read_bert_sizes(const ConfigJson& json) {
   config.tied = json.boolean("tie_word_embeddings", true);
   config.pad_token = json.token("pad_token_id");
   config.bos_token = json.token("bos_token_id");
-  config.eos_token = json.token("eos_token_id");
+  config.eos_tokens = json.tokens("eos_token_id");
   check(config.dim % config.heads == 0, ErrorKind::Format, json.subject(), "hidden_size is ",
         config.dim, ", takes a multiple of num_attention_heads ", config.heads);
   return config;
@@ -111,12 +111,12 @@ BertConfig BertConfig::from_size(const ModelSize& size) {
   config.hidden_dropout = config.attention_dropout = size.dropout;
   config.tied = size.tied;
   config.pad_token = std::nullopt;
-  config.eos_token = size.eos_token;
+  if (size.eos_token) config.eos_tokens = {*size.eos_token};
   return config;
 }
 
 std::string BertConfig::to_json(DType dtype) const {
-  return finished_config(write_bert_sizes(*this, parts.architecture()), bos_token, eos_token,
+  return finished_config(write_bert_sizes(*this, parts.architecture()), bos_token, eos_tokens,
                          dtype);
 }
 

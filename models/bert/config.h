@@ -43,7 +43,7 @@ struct BertConfig {
   bool tied = true;  // the output projection is the token embedding
   std::optional<int64_t> pad_token = 0;
   std::optional<int64_t> bos_token;
-  std::optional<int64_t> eos_token;
+  std::vector<int64_t> eos_tokens;  // any of them ends a text
   BertParts parts;
 
   // The parts are those of `weights` where they are given, else of the class that `architectures`

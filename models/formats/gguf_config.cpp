@@ -152,15 +152,17 @@ class FieldList {
     fields_.push_back({prefix_ + std::string(key), GgufValue::of(std::move(value))});
   }
   // The last of all.
-  std::vector<GgufField> with_tokens(std::optional<int64_t> bos, std::optional<int64_t> eos) {
-    if (bos)
-      fields_.push_back({std::string(kBosToken), GgufValue::of(static_cast<uint32_t>(*bos))});
-    if (eos)
-      fields_.push_back({std::string(kEosToken), GgufValue::of(static_cast<uint32_t>(*eos))});
+  std::vector<GgufField> with_tokens(std::optional<int64_t> bos, const std::vector<int64_t>& eos) {
+    add_token(kBosToken, bos);
+    add_token(kEosToken, first_token(eos));
     return std::move(fields_);
   }
 
  private:
+  void add_token(std::string_view key, std::optional<int64_t> id) {
+    if (id) fields_.push_back({std::string(key), GgufValue::of(static_cast<uint32_t>(*id))});
+  }
+
   std::string prefix_;
   std::vector<GgufField> fields_;
 };
@@ -187,7 +189,7 @@ std::vector<GgufField> gguf_fields(const Gpt2Config& config) {
   fields.integer("feed_forward_length", config.ffn_dim);
   fields.integer("attention.head_count", config.heads);
   fields.number("attention.layer_norm_epsilon", config.norm_eps);
-  return fields.with_tokens(config.bos_token, config.eos_token);
+  return fields.with_tokens(config.bos_token, config.eos_tokens);
 }
 
 std::vector<GgufField> gguf_fields(const LlamaConfig& config) {
@@ -214,7 +216,7 @@ std::vector<GgufField> gguf_fields(const LlamaConfig& config) {
     fields.integer(kGgufOriginalContext.substr(std::string_view("llama.").size()),
                    static_cast<int64_t>(scaling.original_positions));
   }
-  return fields.with_tokens(config.bos_token, config.eos_token);
+  return fields.with_tokens(config.bos_token, config.eos_tokens);
 }
 
 }  // namespace plinth

@@ -82,7 +82,10 @@ Gpt2Config LlmcHeader::config() const {
   config.heads = heads;
   config.ffn_dim = 4 * dim;
   config.norm_eps = kNormEps;
-  if (vocab_size == kGpt2Vocabulary) config.bos_token = config.eos_token = vocab_size - 1;
+  if (vocab_size == kGpt2Vocabulary) {
+    config.bos_token = vocab_size - 1;
+    config.eos_tokens = {vocab_size - 1};
+  }
   return config;
 }
 

@@ -31,7 +31,7 @@ Gpt2Config Gpt2Config::from_json(const ConfigJson& json) {
   config.initializer_range = json.number("initializer_range", 0.02);
   config.tied = json.boolean("tie_word_embeddings", true);
   config.bos_token = json.token("bos_token_id");
-  config.eos_token = json.token("eos_token_id");
+  config.eos_tokens = json.tokens("eos_token_id");
   check(config.dim % config.heads == 0, ErrorKind::Format, json.subject(), "n_embd is ", config.dim,
         ", takes a multiple of n_head ", config.heads);
   return config;
@@ -49,7 +49,8 @@ Gpt2Config Gpt2Config::from_size(const ModelSize& size) {
   config.ffn_dim = size.ffn_dim ? size.ffn_dim : 4 * size.dim;
   config.embedding_dropout = config.residual_dropout = config.attention_dropout = size.dropout;
   config.tied = size.tied;
-  config.bos_token = config.eos_token = size.eos_token;
+  config.bos_token = size.eos_token;
+  if (size.eos_token) config.eos_tokens = {*size.eos_token};
   config.validate();
   return config;
 }
@@ -76,7 +77,7 @@ std::string Gpt2Config::to_json(DType dtype) const {
   json["attn_pdrop"] = attention_dropout;
   json["initializer_range"] = initializer_range;
   json["tie_word_embeddings"] = tied;
-  return finished_config(std::move(json), bos_token, eos_token, dtype);
+  return finished_config(std::move(json), bos_token, eos_tokens, dtype);
 }
 
 }  // namespace plinth

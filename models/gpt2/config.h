@@ -29,7 +29,7 @@ struct Gpt2Config {
   double initializer_range = 0.02;
   bool tied = true;  // the output projection is the token embedding
   std::optional<int64_t> bos_token;
-  std::optional<int64_t> eos_token;
+  std::vector<int64_t> eos_tokens;  // any of them ends a text
 
   // Throws Error(Format) naming file and key for what is malformed, or what Plinth's GPT-2 does not
   // compute (cross-attention, scores scaled by layer).

@@ -20,7 +20,7 @@ LanguageModelInfo info_of(const Gpt2Config& config) {
           .ffn_dim = config.ffn_dim,
           .gated = false,
           .tied = config.tied,
-          .eos_token = config.eos_token};
+          .eos_tokens = config.eos_tokens};
 }
 
 PreNormBlockOptions block_options(const Gpt2Config& config) {

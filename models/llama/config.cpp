@@ -84,7 +84,7 @@ LlamaConfig LlamaConfig::from_json(const ConfigJson& json, const LlamaConfig& de
   config.initializer_range = json.number("initializer_range", defaults.initializer_range);
   config.tied = json.boolean("tie_word_embeddings", false);
   config.bos_token = json.token("bos_token_id");
-  config.eos_token = json.token("eos_token_id");
+  config.eos_tokens = json.tokens("eos_token_id");
   check(config.heads % config.kv_heads == 0, ErrorKind::Format, json.subject(),
         "num_attention_heads is ", config.heads, ", takes a multiple of num_key_value_heads ",
         config.kv_heads);
@@ -108,7 +108,8 @@ LlamaConfig LlamaConfig::from_size(const ModelSize& size) {
   config.rope_theta = size.rope_theta;
   config.attention_dropout = size.dropout;
   config.tied = size.tied;
-  config.bos_token = config.eos_token = size.eos_token;
+  config.bos_token = size.eos_token;
+  if (size.eos_token) config.eos_tokens = {*size.eos_token};
   config.validate();
   return config;
 }
@@ -151,7 +152,7 @@ std::string LlamaConfig::to_json(DType dtype) const {
     json["router_aux_loss_coef"] = experts->balance_coefficient;
     json["output_router_logits"] = experts->adds_balance_loss;
   }
-  return finished_config(std::move(json), bos_token, eos_token, dtype);
+  return finished_config(std::move(json), bos_token, eos_tokens, dtype);
 }
 
 }  // namespace plinth

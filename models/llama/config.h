@@ -37,7 +37,7 @@ struct LlamaConfig {
   double initializer_range = 0.02;
   bool tied = false;  // the output projection is the token embedding
   std::optional<int64_t> bos_token;
-  std::optional<int64_t> eos_token;
+  std::vector<int64_t> eos_tokens;      // any of them ends a text
   std::optional<LlamaExperts> experts;  // in place of the MLP: models/mixtral/config.h
 
   // Throws Error(Format) naming file and key for what is malformed, or what Plinth's Llama does not

@@ -23,7 +23,7 @@ LanguageModelInfo info_of(const LlamaConfig& config) {
           .ffn_dim = config.ffn_dim,
           .gated = true,
           .tied = config.tied,
-          .eos_token = config.eos_token,
+          .eos_tokens = config.eos_tokens,
           .experts = experts.count,
           .experts_per_token = experts.per_token,
           .balance_coefficient = balances ? experts.balance_coefficient : 0};

@@ -37,7 +37,7 @@ T5Config T5Config::from_json(const ConfigJson& json, const SafetensorsCheckpoint
   }
   config.pad_token = json.token("pad_token_id").value_or(0);
   config.start_token = json.token("decoder_start_token_id").value_or(config.pad_token);
-  config.eos_token = json.token("eos_token_id");
+  config.eos_tokens = json.tokens("eos_token_id");
   return config;
 }
 
@@ -55,7 +55,7 @@ T5Config T5Config::from_size(const ModelSize& size) {
   config.heads = size.heads;
   config.dropout = size.dropout;
   config.tied = config.scaled_head = size.tied;
-  if (size.eos_token) config.eos_token = size.eos_token;
+  if (size.eos_token) config.eos_tokens = {*size.eos_token};
   return config;
 }
 
@@ -81,7 +81,7 @@ std::string T5Config::to_json(DType dtype) const {
   json["scale_decoder_outputs"] = scaled_head;
   json["pad_token_id"] = pad_token;
   json["decoder_start_token_id"] = start_token;
-  return finished_config(std::move(json), std::nullopt, eos_token, dtype);
+  return finished_config(std::move(json), std::nullopt, eos_tokens, dtype);
 }
 
 }  // namespace plinth

@@ -31,8 +31,8 @@ struct T5Config {
   bool tied = true;         // the output projection is the token embedding
   bool scaled_head = true;  // what the output projection takes is multiplied by dim^-0.5
   int64_t pad_token = 0;
-  int64_t start_token = 0;  // decoder_start_token_id
-  std::optional<int64_t> eos_token = 1;
+  int64_t start_token = 0;                // decoder_start_token_id
+  std::vector<int64_t> eos_tokens = {1};  // any of them ends a text
 
   // tie_word_embeddings tells whether the head is tied and scaled. Files since transformers 5 say
   // by scale_decoder_outputs whether it is scaled; there it is tied unless `weights`, if given,

@@ -20,7 +20,7 @@ EncoderDecoderInfo info_of(const T5Config& config) {
           .tied = config.tied,
           .start_token = config.start_token,
           .pad_token = config.pad_token,
-          .eos_token = config.eos_token};
+          .eos_tokens = config.eos_tokens};
 }
 
 // The paper's scheme: a product of unit variance for inputs of unit variance, and for scores that

@@ -56,7 +56,7 @@ WhisperConfig WhisperConfig::from_json(const ConfigJson& json) {
   config.pad_token = json.token("pad_token_id").value_or(config.pad_token);
   config.start_token = json.token("decoder_start_token_id").value_or(config.start_token);
   config.bos_token = json.token("bos_token_id");
-  config.eos_token = json.token("eos_token_id");
+  config.eos_tokens = json.tokens("eos_token_id");
   check_heads(json, config.dim, config.decoder_heads, "decoder_attention_heads");
   return config;
 }
@@ -86,7 +86,7 @@ std::string WhisperConfig::to_json(DType dtype) const {
   json["tie_word_embeddings"] = tied;
   json["pad_token_id"] = pad_token;
   json["decoder_start_token_id"] = start_token;
-  return finished_config(std::move(json), bos_token, eos_token, dtype);
+  return finished_config(std::move(json), bos_token, eos_tokens, dtype);
 }
 
 }  // namespace plinth

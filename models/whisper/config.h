@@ -34,7 +34,7 @@ struct WhisperConfig {
   int64_t pad_token = 50256;
   int64_t start_token = 50257;  // decoder_start_token_id
   std::optional<int64_t> bos_token = 50256;
-  std::optional<int64_t> eos_token = 50256;
+  std::vector<int64_t> eos_tokens = {50256};  // any of them ends a text
 
   // Throws Error(Format) naming file and key for what is malformed, or what Plinth's Whisper does
   // not compute (scaled embeddings, layers dropped in training, masked features).

@@ -34,6 +34,10 @@ class Reader {
     return whole(json_[key], key, most);
   }
   std::optional<int64_t> token(const char* key) const { return number(key, vocabulary_ - 1); }
+  std::vector<int64_t> token_or_tokens(const char* key) const {
+    if (!has(key) || json_[key].is_array()) return tokens(key);
+    return {whole(json_[key], key, vocabulary_ - 1)};
+  }
   std::vector<int64_t> tokens(const char* key) const {
     std::vector<int64_t> tokens;
     if (!has(key)) return tokens;
@@ -73,7 +77,8 @@ Reader reader_of(const std::filesystem::path& path, const WhisperConfig& config)
 }
 
 void read_generation_config(const Reader& reader, WhisperTokens& tokens) {
-  tokens.end = reader.token("eos_token_id").value_or(tokens.end);
+  const std::vector<int64_t> ends = reader.token_or_tokens("eos_token_id");
+  if (!ends.empty()) tokens.ends = ends;
   tokens.start = reader.token("decoder_start_token_id").value_or(tokens.start);
   tokens.languages = reader.named_tokens("lang_to_id");
   const std::map<std::string, int64_t> tasks = reader.named_tokens("task_to_id");
@@ -90,8 +95,8 @@ void read_generation_config(const Reader& reader, WhisperTokens& tokens) {
 WhisperTokens read_whisper_tokens(
     const std::filesystem::path& directory, const WhisperConfig& config,
     const std::function<std::optional<int64_t>(std::string_view)>& find) {
-  WhisperTokens tokens{.start = config.start_token,
-                       .end = config.eos_token.value_or(config.pad_token)};
+  WhisperTokens tokens{.start = config.start_token, .ends = config.eos_tokens};
+  if (tokens.ends.empty()) tokens.ends = {config.pad_token};
   const bool has_file = exists(directory / kFile);
   const Reader reader =
       reader_of(directory / (has_file ? kFile : std::string_view("config.json")), config);

@@ -17,7 +17,8 @@
 namespace plinth {
 
 struct WhisperTokens {
-  int64_t start = 0, end = 0;
+  int64_t start = 0;
+  std::vector<int64_t> ends = {};                 // any of them ends a transcript; at least one
   std::map<std::string, int64_t> languages = {};  // "en"; none where the model knows one alone
   std::optional<int64_t> transcribe = {}, translate = {};
   // Says that there are no marks of time; these are the tokens behind it, the first the window's
@@ -27,6 +28,7 @@ struct WhisperTokens {
   std::vector<int64_t> never = {};           // are not generated
   std::vector<int64_t> not_at_first = {};    // as the first token
 
+  int64_t end() const { return ends.front(); }
   bool is_timestamp(int64_t token) const { return no_timestamps && token > *no_timestamps; }
   int64_t position_of(int64_t timestamp) const { return timestamp - *no_timestamps - 1; }
 };

@@ -130,7 +130,7 @@ class Transcription {
 
   SequenceGenerationOptions options_for(const std::vector<size_t>& left) const {
     SequenceGenerationOptions options{
-        .beams = options_.beams, .sampling = options_.sampling, .stop_token = tokens_.end};
+        .beams = options_.beams, .sampling = options_.sampling, .stop_tokens = tokens_.ends};
     for (const size_t i : left)
       options.prompts.push_back(transcript_prompt(tokens_, transcripts_[i].language,
                                                   options_.translate, options_.timestamps));
@@ -176,7 +176,7 @@ void TimestampRule::apply(std::span<const int64_t> ids, std::span<float> log_pro
   const bool after_pair = ids.size() < 2 || tokens_.is_timestamp(ids[ids.size() - 2]);
   if (after_time && after_pair) std::ranges::fill(times, kNever);
   if (after_time && !after_pair)
-    std::ranges::fill(text.first(std::min(first, static_cast<size_t>(tokens_.end))), kNever);
+    std::ranges::fill(text.first(std::min(first, static_cast<size_t>(tokens_.end()))), kNever);
   const auto last = std::ranges::find_if(ids.rbegin(), ids.rend(),
                                          [&](int64_t id) { return tokens_.is_timestamp(id); });
   if (last != ids.rend()) {

@@ -27,7 +27,7 @@ EncoderDecoderInfo info_of(const WhisperConfig& config) {
           .tied = config.tied,
           .start_token = config.start_token,
           .pad_token = config.pad_token,
-          .eos_token = config.eos_token};
+          .eos_tokens = config.eos_tokens};
 }
 
 nn::MultiHeadAttentionOptions attention_options(const WhisperConfig& config, int64_t heads,

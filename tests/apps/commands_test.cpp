@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "tests/apps/plinth_program.h"
 #include "tests/fixtures.h"
@@ -110,6 +111,14 @@ TEST(Plinth, ReadsTextsBehindTheTokenizersBeginning) {
   EXPECT_EQ(generated({"a dog", "--tokenizer", "begins", "--no-begin-token"}).output,
             generated({"a dog"}).output);
   EXPECT_EQ(generated({"", "--tokenizer", "begins"}).status, 0);
+  // Of several tokens that end a text, any does.
+  std::vector<int64_t> all(300);
+  std::iota(all.begin(), all.end(), 0);
+  const std::filesystem::path settings = here / "run/step-000002/generation_config.json";
+  write_file_atomically(settings, nlohmann::json{{"eos_token_id", all}}.dump());
+  EXPECT_EQ(generated({"a dog"}).output, "a dog\n");
+  EXPECT_NE(generated({"a dog", "--ignore-stop"}).output, "a dog\n");
+  std::filesystem::remove(settings);
   expect_one_line(generated({"", "--tokenizer", "begins", "--no-begin-token"}), 2,
                   "--prompt: is empty");
 }

@@ -36,7 +36,7 @@ TEST_P(GgufRoundTrip, KeepsEveryBitOfFloat32AndTheSettings) {
   expect_same_state(*again, *model);
   EXPECT_EQ(again->info().context, model->info().context);
   EXPECT_EQ(again->info().tied, model->info().tied);
-  EXPECT_EQ(again->info().eos_token, model->info().eos_token);
+  EXPECT_EQ(again->info().eos_tokens, model->info().eos_tokens);
   const NoGradGuard no_grad;
   again->eval();  // a GGUF says nothing of dropout
   const Tensor ids = value(read_tensors(fixture(GetParam()) / "expected.safetensors"), "input_ids");

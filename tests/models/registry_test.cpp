@@ -233,6 +233,39 @@ TEST(LoadPretrained, RefusesALlamaThatItWouldComputeDifferently) {
   refused("num_key_value_heads", 3, "takes a multiple of num_key_value_heads 3");
 }
 
+// What config.json's eos_token_id becomes in the model, and in what is written of it.
+void expect_end_tokens(const char* name, const std::function<void(nlohmann::json&)>& edit,
+                       const std::vector<int64_t>& expected, const nlohmann::json& written) {
+  const TemporaryDirectory folder, again;
+  copy_fixture(name, folder.path());
+  edit_config(folder.path(), edit);
+  const auto model = load_pretrained(folder.path());
+  EXPECT_EQ(model->info().eos_tokens, expected) << name;
+  save_pretrained(*model, again.path());
+  EXPECT_EQ(read_json(again.path() / "config.json")["eos_token_id"], written) << name;
+}
+
+TEST(LoadPretrained, KeepsEveryTokenThatEndsAText) {
+  for (const char* name : {"gpt2", "llama", "mixtral", "bert"}) {
+    const auto expect = [&](const nlohmann::json& given, const std::vector<int64_t>& expected,
+                            const nlohmann::json& written) {
+      expect_end_tokens(
+          name, [&](nlohmann::json& config) { config["eos_token_id"] = given; }, expected, written);
+    };
+    expect({3, 4}, {3, 4}, {3, 4});
+    expect({3}, {3}, 3);
+    expect(3, {3}, 3);
+    expect(nullptr, {}, nullptr);
+    expect(-1, {}, nullptr);
+  }
+  const TemporaryDirectory folder;
+  copy_fixture("llama", folder.path());
+  edit_config(folder.path(), [](nlohmann::json& config) { config["eos_token_id"] = {3, "4"}; });
+  expect_error(ErrorKind::Format,
+               "eos_token_id is [3,\"4\"], takes the id of a token, or a list of them",
+               [&] { load_pretrained(folder.path()); });
+}
+
 TEST(LoadPretrained, ReadsRopeAsTransformersBeforeFiveWroteIt) {
   const TemporaryDirectory folder;
   copy_fixture("llama_scaled", folder.path());

@@ -36,8 +36,10 @@ struct Case {
 SequenceGenerationOptions options_of(const nlohmann::json& json) {
   SequenceGenerationOptions options{.max_tokens = json["max_new_tokens"],
                                     .beams = json["num_beams"],
-                                    .length_penalty = json.value("length_penalty", 1.0),
-                                    .stop_token = json["eos_token_id"].get<int64_t>()};
+                                    .length_penalty = json.value("length_penalty", 1.0)};
+  const nlohmann::json& ends = json["eos_token_id"];
+  options.stop_tokens =
+      ends.is_array() ? ends.get<std::vector<int64_t>>() : std::vector{ends.get<int64_t>()};
   const nlohmann::json early = json.value("early_stopping", nlohmann::json(false));
   if (early.is_string()) options.early_stopping = EarlyStopping::Never;
   if (early.is_boolean() && early.get<bool>()) options.early_stopping = EarlyStopping::Yes;
@@ -49,7 +51,7 @@ class SequenceGeneration : public testing::TestWithParam<const char*> {};
 TEST_P(SequenceGeneration, FindsWhatTransformersFinds) {
   Case with(GetParam());
   const nlohmann::json searches = read_json(fixture(GetParam()) / "generated.json");
-  ASSERT_EQ(searches.size(), 6U);
+  ASSERT_EQ(searches.size(), 12U);
   for (const nlohmann::json& search : searches) {
     SCOPED_TRACE(search["options"].dump());
     const auto found =
@@ -67,7 +69,7 @@ TEST_P(SequenceGeneration, FindsWhatTransformersFinds) {
 // A row's sequence does not depend on the rows beside it.
 TEST_P(SequenceGeneration, RowsAreIndependent) {
   Case with(GetParam());
-  const SequenceGenerationOptions options{.max_tokens = 8, .beams = 3, .stop_token = 7};
+  const SequenceGenerationOptions options{.max_tokens = 8, .beams = 3, .stop_tokens = {7}};
   const auto together = generate_sequences(*with.model, with.ids, with.lengths, options);
   for (int64_t row = 0; row < 3; ++row) {
     const auto alone = generate_sequences(*with.model, with.ids.narrow(0, row, 1),
@@ -82,7 +84,7 @@ INSTANTIATE_TEST_SUITE_P(Fixtures, SequenceGeneration, testing::Values("t5", "t5
 // The greedy sequence goes on from a prompt as it would from its own first tokens.
 TEST(SequenceGenerations, GoOnFromAPrompt) {
   Case with("t5_gated");
-  SequenceGenerationOptions options{.max_tokens = 7, .stop_token = 1};
+  SequenceGenerationOptions options{.max_tokens = 7, .stop_tokens = {1}};
   const auto whole = generate_sequences(*with.model, with.ids.narrow(0, 0, 1),
                                         with.lengths.narrow(0, 0, 1), options);
   std::vector<int64_t> ids = whole.front().ids;
@@ -97,7 +99,7 @@ TEST(SequenceGenerations, GoOnFromAPrompt) {
 // A prompt for each source gives what each source gives alone.
 TEST(SequenceGenerations, TakeAPromptForEachSource) {
   Case with("t5_gated");
-  SequenceGenerationOptions options{.max_tokens = 5, .beams = 2, .stop_token = 1};
+  SequenceGenerationOptions options{.max_tokens = 5, .beams = 2, .stop_tokens = {1}};
   options.prompts = {{0, 4}, {0, 9}, {0, 17}};
   const auto together = generate_sequences(*with.model, with.ids, with.lengths, options);
   for (int64_t row = 0; row < 3; ++row) {
@@ -121,7 +123,7 @@ class NoRepetition final : public TokenRule {
 TEST(SequenceGenerations, KeepToRules) {
   Case with("t5");
   for (const int64_t beams : {1, 3}) {
-    SequenceGenerationOptions options{.max_tokens = 8, .beams = beams, .stop_token = 1};
+    SequenceGenerationOptions options{.max_tokens = 8, .beams = beams, .stop_tokens = {1}};
     options.rules = {std::make_shared<NoRepetition>()};
     for (const auto& found : generate_sequences(*with.model, with.ids, with.lengths, options)) {
       ASSERT_EQ(found.ids.size(), 8U);
@@ -161,7 +163,7 @@ TEST(SequenceGenerations, PenaliseRepetitionsAsTransformersDoes) {
       text.push_back(std::ranges::max_element(left) - left.begin());
       score += to_vector(log_softmax(logits, 0))[static_cast<size_t>(text.back())];
     }
-    SequenceGenerationOptions options{.max_tokens = 8, .prompt = prompt, .stop_token = 42};
+    SequenceGenerationOptions options{.max_tokens = 8, .prompt = prompt, .stop_tokens = {42}};
     options.sampling = {.temperature = 0, .repetition_penalty = penalty};
     const auto all = generate_sequences(*with.model, with.ids.narrow(0, 0, 1),
                                         with.lengths.narrow(0, 0, 1), options);
@@ -175,7 +177,7 @@ TEST(SequenceGenerations, PenaliseRepetitionsAsTransformersDoes) {
 
 TEST(SequenceGenerations, AreDrawnByTheSeedAlone) {
   Case with("t5");
-  SequenceGenerationOptions options{.max_tokens = 8, .stop_token = 1};
+  SequenceGenerationOptions options{.max_tokens = 8, .stop_tokens = {1}};
   options.sampling = {.temperature = 1.5, .seed = 5};
   const auto found = generate_sequences(*with.model, with.ids, with.lengths, options);
   for (int64_t row = 0; row < 3; ++row) {
@@ -188,8 +190,8 @@ TEST(SequenceGenerations, AreDrawnByTheSeedAlone) {
             found.front().ids);
   // Of one token alone the most likely is drawn.
   options.sampling.top_k = 1;
-  const auto likeliest =
-      generate_sequences(*with.model, with.ids, with.lengths, {.max_tokens = 8, .stop_token = 1});
+  const auto likeliest = generate_sequences(*with.model, with.ids, with.lengths,
+                                            {.max_tokens = 8, .stop_tokens = {1}});
   EXPECT_EQ(generate_sequences(*with.model, with.ids, with.lengths, options).front().ids,
             likeliest.front().ids);
 }
@@ -203,7 +205,9 @@ TEST(SequenceGenerations, RefuseOptionsOutOfRange) {
   refused({.max_tokens = 0}, "got max_tokens 0 and beams 1");
   refused({.beams = 0}, "takes at least 1 of each");
   refused({.max_tokens = INT64_MAX}, "at most 1048576 tokens");
-  refused({.beams = 22}, "beams is 22, takes at most half of the vocabulary of 43");
+  refused({.beams = 22},
+          "beams is 22, takes at most 21: each has 2 ways to go on in a vocabulary of 43");
+  refused({.beams = 15, .stop_tokens = {1, 2}}, "beams is 15, takes at most 14: each has 3 ways");
   refused({.length_penalty = NAN}, "length_penalty is not finite");
   refused({.prompt = {43}}, "43");
   refused({.prompts = {{0}, {0}}}, "got 2 prompts for 3 sources");

@@ -99,7 +99,7 @@ TEST(Transcription, WithoutTimestampsASoundIsOneSegment) {
 }
 
 std::vector<float> ruled(const std::vector<int64_t>& ids, std::vector<float> log_probabilities) {
-  WhisperTokens tokens{.end = kEnd};
+  WhisperTokens tokens{.ends = {kEnd}};
   tokens.no_timestamps = kNoTimestamps;
   tokens.most_initial = 4;
   TimestampRule(tokens).apply(ids, log_probabilities);
@@ -139,7 +139,7 @@ TEST(TimestampRules, LeaveWhatMayComeNext) {
 }
 
 TEST(TimestampRules, SplitAWindowIntoSegments) {
-  WhisperTokens tokens{.end = kEnd};
+  WhisperTokens tokens{.ends = {kEnd}};
   tokens.no_timestamps = kNoTimestamps;
   const auto split = [&](const std::vector<int64_t>& ids) {
     const WindowSegments found = segments_of(ids, tokens, 22);
@@ -163,7 +163,7 @@ TEST(TimestampRules, SplitAWindowIntoSegments) {
 
 TEST(WhisperTokensFile, IsReadOrRefused) {
   const TemporaryDirectory directory;
-  const WhisperConfig config{.vocab_size = 55, .start_token = 37, .eos_token = 36};
+  const WhisperConfig config{.vocab_size = 55, .start_token = 37, .eos_tokens = {36}};
   const auto read = [&](const char* json) {
     write_file_atomically(directory / "generation_config.json", json);
     return read_whisper_tokens(directory.path(), config, kNoTokens);
@@ -171,9 +171,11 @@ TEST(WhisperTokensFile, IsReadOrRefused) {
   const WhisperTokens tokens = read(R"({"lang_to_id": {"<|en|>": 38}, "eos_token_id": 35,
       "task_to_id": {"transcribe": 41}, "no_timestamps_token_id": 42, "suppress_tokens": [1]})");
   EXPECT_EQ(tokens.languages.at("en"), 38);
-  EXPECT_EQ(tokens.end, 35);
+  EXPECT_EQ(tokens.end(), 35);
   EXPECT_EQ(tokens.transcribe, 41);
   EXPECT_FALSE(tokens.translate);
+  EXPECT_THAT(read(R"({"eos_token_id": [35, 1]})").ends, ElementsAre(35, 1));
+  EXPECT_THAT(read("{}").ends, ElementsAre(36));
   EXPECT_THAT(transcript_prompt(tokens, 38, false, false), ElementsAre(37, 38, 41, 42));
   EXPECT_THAT(transcript_prompt(tokens, 38, false, true), ElementsAre(37, 38, 41));
   EXPECT_THAT(transcript_prompt(tokens, std::nullopt, false, false), ElementsAre(37, 42));
@@ -197,12 +199,12 @@ TEST(WhisperTokensFile, MayBeMissing) {
     const auto found = names.find(name);
     return found == names.end() ? std::nullopt : std::optional(found->second);
   };
-  const WhisperConfig config{.vocab_size = 55, .start_token = 37, .eos_token = 36};
+  const WhisperConfig config{.vocab_size = 55, .start_token = 37, .eos_tokens = {36}};
   const WhisperTokens tokens = read_whisper_tokens(directory.path(), config, find);
   EXPECT_EQ(tokens.languages, (std::map<std::string, int64_t>{{"es", 38}}));
   EXPECT_EQ(tokens.translate, 40);
   EXPECT_EQ(tokens.no_timestamps, 42);
-  EXPECT_EQ(tokens.end, 36);
+  EXPECT_EQ(tokens.end(), 36);
   EXPECT_THAT(tokens.not_at_first, ElementsAre(4));
 }
 

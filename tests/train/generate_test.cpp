@@ -58,7 +58,7 @@ TEST(Generate, KeepsNoMoreOfTheContextThanTheTextNeeds) {
   options.use_cache = false;
   EXPECT_EQ(generate(*model, kPrompt, options), cached);
   options.max_tokens = INT64_MAX;  // no room is made for what cannot be
-  options.stop_token = cached[9];
+  options.stop_tokens = {cached[9]};
   options.use_cache = true;
   EXPECT_LE(generate(*model, kPrompt, options).size(), 9u);
 }
@@ -76,8 +76,18 @@ TEST(Generate, EndsAtTheStopTokenWithoutGivingIt) {
   GenerateOptions options;
   options.max_tokens = 20;
   const std::vector<int32_t> all = generate(*model, kPrompt, options);
-  options.stop_token = all[6];
+  options.stop_tokens = {all[6]};
   const auto first = std::find(all.begin(), all.end(), all[6]);
+  EXPECT_EQ(generate(*model, kPrompt, options), std::vector<int32_t>(all.begin(), first));
+}
+
+TEST(Generate, EndsAtTheFirstOfSeveralStopTokens) {
+  const auto model = small_model("gpt2");
+  GenerateOptions options;
+  options.max_tokens = 20;
+  const std::vector<int32_t> all = generate(*model, kPrompt, options);
+  options.stop_tokens = {all[9], all[6]};
+  const auto first = std::ranges::find_first_of(all, options.stop_tokens);
   EXPECT_EQ(generate(*model, kPrompt, options), std::vector<int32_t>(all.begin(), first));
 }
 

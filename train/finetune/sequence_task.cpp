@@ -153,7 +153,7 @@ SequenceTask::SequenceTask(const TaskSettings& settings, std::unique_ptr<Encoder
   const EncoderDecoderInfo& info = model_->info();
   check(tokenizer_.vocab_size() <= info.vocab_size, ErrorKind::Config, "tokenizer", "has ",
         tokenizer_.vocab_size(), " tokens, the model takes ", info.vocab_size);
-  check(info.eos_token.has_value(), ErrorKind::Config, "model.directory",
+  check(!info.eos_tokens.empty(), ErrorKind::Config, "model.directory",
         "has no eos_token_id in config.json, takes one that ends a text");
   check(settings.class_weights.empty(), ErrorKind::Config, "task.class_weights", "got ",
         settings.class_weights.size(), " numbers, takes none for seq2seq");
@@ -188,7 +188,7 @@ std::vector<int64_t> SequenceTask::encode(const std::string& text, int64_t lengt
   const std::vector<int32_t> ids = tokenizer_.encode(text);
   const auto kept = std::min(std::ssize(ids), length - 1);
   std::vector<int64_t> encoded(ids.begin(), ids.begin() + kept);
-  encoded.push_back(*info().eos_token);
+  encoded.push_back(info().eos_tokens.front());
   return encoded;
 }
 

@@ -148,7 +148,7 @@ std::vector<int64_t> TranscriptionTask::labels_of(const std::string& text) const
   labels.erase(labels.begin());  // the start, which the decoder is given
   const std::vector<int32_t> ids = tokenizer_.encode(text);
   labels.insert(labels.end(), ids.begin(), ids.end());
-  labels.push_back(tokens_.end);
+  labels.push_back(tokens_.end());
   return labels;
 }
 

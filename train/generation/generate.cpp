@@ -75,7 +75,7 @@ std::vector<int32_t> generate(LanguageModel& model, std::span<const int32_t> pro
   for (int64_t i = 0; i < options.max_tokens; ++i) {
     const OpScope scope("generate_token", ScopeKind::Phase);
     const int32_t token = static_cast<int32_t>(sampler.next(reader.read(text), text));
-    if (token == options.stop_token) break;
+    if (std::ranges::find(options.stop_tokens, token) != options.stop_tokens.end()) break;
     text.push_back(token);
     if (on_token && !on_token(token)) break;
   }

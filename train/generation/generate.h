@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <optional>
 #include <span>
 #include <vector>
 
@@ -16,7 +15,7 @@ namespace plinth {
 struct GenerateOptions {
   SamplingOptions sampling;
   int64_t max_tokens = 128;
-  std::optional<int64_t> stop_token;  // ends the text, and is not given
+  std::vector<int64_t> stop_tokens;  // end the text, and are not given
   // Keeps the keys and values of earlier tokens. Without, each token reads the whole text again.
   bool use_cache = true;
 };

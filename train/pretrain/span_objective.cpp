@@ -56,7 +56,7 @@ class SpanObjective final : public Objective {
       : config_(config),
         tokenizer_(Tokenizer::load(config.data.tokenizer)),
         model_(t5_of(config, tokenizer_, tell)),
-        options_(span_options(config, tokenizer_, model_->info().eos_token)),
+        options_(span_options(config, tokenizer_, first_token(model_->info().eos_tokens))),
         train_(std::make_shared<const TokenDataset>(TokenDataset::open(config.data.train))) {
     if (!config.data.validation.empty())
       held_out_ = std::make_shared<const TokenDataset>(TokenDataset::open(config.data.validation));
