@@ -56,11 +56,26 @@ void add(benchmark::State& state) {
   set_bytes(state, 3 * n * sizeof(T));
 }
 
+// Each element twice, as repeat_interleave does: rows of two elements.
+void repeat(benchmark::State& state) {
+  const int64_t n = state.range(0), columns = 32;
+  Loop<2> loop;
+  loop.dims = 3;
+  loop.size = {n / columns, columns, 2};
+  loop.stride[0] = {2 * columns, 2, 1};
+  loop.stride[1] = {columns, 1, 0};
+  const auto x = sample_values<float>(n);
+  std::vector<float> out(2 * n);
+  for (auto _ : state) cpu::copy(loop, x.data(), out.data());
+  set_bytes(state, 3 * n * sizeof(float));
+}
+
 void sizes(benchmark::internal::Benchmark* row) {
   row->ArgName("n")->Arg(1 << 19)->Arg(1 << 21)->Arg(1 << 24);
   row->UseRealTime()->Unit(benchmark::kMicrosecond);
 }
 BENCHMARK(copy<float, float>)->Apply(sizes);
+BENCHMARK(repeat)->Apply(sizes);
 BENCHMARK(turn)
     ->ArgNames({"rows", "columns"})
     ->Args({2048, 2048})

@@ -7,6 +7,7 @@
 // lambda on vectors of them (kernels/vectors.h), where all types are one.
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <type_traits>
 
@@ -132,6 +133,34 @@ void map(int64_t n, const T* x, const T* y, T* out, F f) {
   });
 }
 
+// The offsets of one inner row after another, without the divisions of Loop::offsets(): where rows
+// are short they would take longer than the rows.
+template <int kOperands>
+class RowWalk {
+ public:
+  RowWalk(const Loop<kOperands>& loop, int64_t row) : loop_(loop), at_(loop.offsets(row)) {
+    for (int d = loop.dims - 2; d >= 0; --d) {
+      index_[d] = row % loop.size[d];
+      row /= loop.size[d];
+    }
+  }
+  const std::array<int64_t, kOperands>& offsets() const { return at_; }
+  void next() {
+    for (int d = loop_.dims - 2; d >= 0; --d) {
+      const bool wraps = ++index_[d] == loop_.size[d];
+      const int64_t steps = wraps ? 1 - loop_.size[d] : 1;
+      for (int k = 0; k < kOperands; ++k) at_[k] += steps * loop_.stride[k][d];
+      if (!wraps) return;
+      index_[d] = 0;
+    }
+  }
+
+ private:
+  const Loop<kOperands>& loop_;
+  std::array<int64_t, kOperands> at_;
+  std::array<int64_t, kMaxLoopDims> index_{};
+};
+
 // Calls row(offsets, length) for every inner row, or piece of one, from several threads.
 template <int kOperands, class Row>
 void for_each_row(const Loop<kOperands>& loop, Row&& row) {
@@ -147,7 +176,8 @@ void for_each_row(const Loop<kOperands>& loop, Row&& row) {
     return;
   }
   parallel_for(rows, grain_for(inner), [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) row(loop.offsets(r), inner);
+    RowWalk<kOperands> walk(loop, begin);
+    for (int64_t r = begin; r < end; ++r, walk.next()) row(walk.offsets(), inner);
   });
 }
 

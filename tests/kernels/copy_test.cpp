@@ -1,4 +1,7 @@
 #include "kernels/elementwise/elementwise.h"
+
+#include <numeric>
+
 #include "tests/kernels/fused_testing.h"
 
 namespace plinth::kernels::cpu {
@@ -91,6 +94,22 @@ TEST(Copy, TurnsDimensionsOfAnySize) {
       expect_turned<float, BFloat16>(size, order);
       expect_turned<double, int64_t>(size, order);
     }
+  }
+}
+
+TEST(Copy, ReadsShortRowsOfManyDimensionsAtTheirOffsets) {
+  Loop<2> loop;
+  loop.dims = 5;
+  loop.size = {7, 3, 1, 400, 2};
+  loop.stride[0] = {2400, 800, 800, 2, 1};
+  loop.stride[1] = {1, 7, 0, 21, 0};
+  std::vector<float> x(8400);
+  std::iota(x.begin(), x.end(), 0.F);
+  std::vector<float> out(16800);
+  copy(loop, x.data(), out.data());
+  for (int64_t row = 0; row < loop.rows(); ++row) {
+    const auto at = loop.offsets(row);
+    for (int64_t i = 0; i < 2; ++i) ASSERT_EQ(out[at[0] + i], x[at[1]]) << "row " << row;
   }
 }
 
