@@ -56,6 +56,18 @@ void add(benchmark::State& state) {
   set_bytes(state, 3 * n * sizeof(T));
 }
 
+// Of an exponent in tenths.
+void power(benchmark::State& state) {
+  const int64_t n = state.range(0);
+  const auto x = sample_values<float>(n);
+  const float exponent = static_cast<float>(state.range(1)) / 10;
+  Loop<3> loop = contiguous<3>(n);
+  loop.stride[2][0] = 0;
+  std::vector<float> out(n);
+  for (auto _ : state) cpu::binary(BinaryOp::Pow, loop, x.data(), &exponent, out.data());
+  set_bytes(state, 2 * n * sizeof(float));
+}
+
 // Each element twice, as repeat_interleave does: rows of two elements.
 void repeat(benchmark::State& state) {
   const int64_t n = state.range(0), columns = 32;
@@ -76,6 +88,11 @@ void sizes(benchmark::internal::Benchmark* row) {
 }
 BENCHMARK(copy<float, float>)->Apply(sizes);
 BENCHMARK(repeat)->Apply(sizes);
+BENCHMARK(power)
+    ->ArgNames({"n", "tenths"})
+    ->ArgsProduct({{1 << 19}, {5, 20, 30}})
+    ->UseRealTime()
+    ->Unit(benchmark::kMicrosecond);
 BENCHMARK(turn)
     ->ArgNames({"rows", "columns"})
     ->Args({2048, 2048})
