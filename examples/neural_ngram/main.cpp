@@ -86,7 +86,11 @@ int main(int argc, char** argv) {
     Trainer trainer(model, loss, optimizer, schedule, data, options);
     const TrainResult result = trainer.run();
     if (result.signal != 0) return 128 + result.signal;
-    std::printf("%.3f bits per byte\n", result.loss / std::log(2.0));
+    if (std::isnan(result.loss)) {
+      std::printf("all %lld steps were done before\n", static_cast<long long>(result.steps));
+    } else {
+      std::printf("%.3f bits per byte\n", result.loss / std::log(2.0));
+    }
   } catch (const std::exception& error) {
     std::fprintf(stderr, "neural_ngram: %s\n", error.what());
     return 1;
