@@ -152,15 +152,18 @@ class FieldList {
     fields_.push_back({prefix_ + std::string(key), GgufValue::of(std::move(value))});
   }
   // The last of all.
-  std::vector<GgufField> with_tokens(std::optional<int64_t> bos, const std::vector<int64_t>& eos) {
-    add_token(kBosToken, bos);
-    add_token(kEosToken, first_token(eos));
+  std::vector<GgufField> with_tokens(std::optional<int64_t> bos, const std::vector<int64_t>& eos,
+                                     int64_t vocab_size) {
+    add_token(kBosToken, bos, vocab_size);
+    add_token(kEosToken, first_token(eos), vocab_size);
     return std::move(fields_);
   }
 
  private:
-  void add_token(std::string_view key, std::optional<int64_t> id) {
-    if (id) fields_.push_back({std::string(key), GgufValue::of(static_cast<uint32_t>(*id))});
+  // Beyond the vocabulary is what a config.json that names no token takes for a small one.
+  void add_token(std::string_view key, std::optional<int64_t> id, int64_t vocab_size) {
+    if (id && *id < vocab_size)
+      fields_.push_back({std::string(key), GgufValue::of(static_cast<uint32_t>(*id))});
   }
 
   std::string prefix_;
@@ -189,7 +192,7 @@ std::vector<GgufField> gguf_fields(const Gpt2Config& config) {
   fields.integer("feed_forward_length", config.ffn_dim);
   fields.integer("attention.head_count", config.heads);
   fields.number("attention.layer_norm_epsilon", config.norm_eps);
-  return fields.with_tokens(config.bos_token, config.eos_tokens);
+  return fields.with_tokens(config.bos_token, config.eos_tokens, config.vocab_size);
 }
 
 std::vector<GgufField> gguf_fields(const LlamaConfig& config) {
@@ -216,7 +219,7 @@ std::vector<GgufField> gguf_fields(const LlamaConfig& config) {
     fields.integer(kGgufOriginalContext.substr(std::string_view("llama.").size()),
                    static_cast<int64_t>(scaling.original_positions));
   }
-  return fields.with_tokens(config.bos_token, config.eos_tokens);
+  return fields.with_tokens(config.bos_token, config.eos_tokens, config.vocab_size);
 }
 
 }  // namespace plinth

@@ -30,8 +30,8 @@ Gpt2Config Gpt2Config::from_json(const ConfigJson& json) {
   config.attention_dropout = json.number("attn_pdrop", 0.1);
   config.initializer_range = json.number("initializer_range", 0.02);
   config.tied = json.boolean("tie_word_embeddings", true);
-  config.bos_token = json.token("bos_token_id");
-  config.eos_tokens = json.tokens("eos_token_id");
+  config.bos_token = json.token("bos_token_id", 50256);
+  config.eos_tokens = json.tokens("eos_token_id", {50256});
   check(config.dim % config.heads == 0, ErrorKind::Format, json.subject(), "n_embd is ", config.dim,
         ", takes a multiple of n_head ", config.heads);
   return config;

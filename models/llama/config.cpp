@@ -83,8 +83,8 @@ LlamaConfig LlamaConfig::from_json(const ConfigJson& json, const LlamaConfig& de
   config.attention_dropout = json.number("attention_dropout", 0);
   config.initializer_range = json.number("initializer_range", defaults.initializer_range);
   config.tied = json.boolean("tie_word_embeddings", false);
-  config.bos_token = json.token("bos_token_id");
-  config.eos_tokens = json.tokens("eos_token_id");
+  config.bos_token = json.token("bos_token_id", 1);
+  config.eos_tokens = json.tokens("eos_token_id", {2});
   check(config.heads % config.kv_heads == 0, ErrorKind::Format, json.subject(),
         "num_attention_heads is ", config.heads, ", takes a multiple of num_key_value_heads ",
         config.kv_heads);

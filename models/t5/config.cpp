@@ -37,7 +37,7 @@ T5Config T5Config::from_json(const ConfigJson& json, const SafetensorsCheckpoint
   }
   config.pad_token = json.token("pad_token_id").value_or(0);
   config.start_token = json.token("decoder_start_token_id").value_or(config.pad_token);
-  config.eos_tokens = json.tokens("eos_token_id");
+  config.eos_tokens = json.tokens("eos_token_id", config.eos_tokens);
   return config;
 }
 

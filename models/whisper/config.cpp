@@ -55,8 +55,8 @@ WhisperConfig WhisperConfig::from_json(const ConfigJson& json) {
   config.tied = json.boolean("tie_word_embeddings", true);
   config.pad_token = json.token("pad_token_id").value_or(config.pad_token);
   config.start_token = json.token("decoder_start_token_id").value_or(config.start_token);
-  config.bos_token = json.token("bos_token_id");
-  config.eos_tokens = json.tokens("eos_token_id");
+  config.bos_token = json.token("bos_token_id", config.bos_token);
+  config.eos_tokens = json.tokens("eos_token_id", config.eos_tokens);
   check_heads(json, config.dim, config.decoder_heads, "decoder_attention_heads");
   return config;
 }

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "core/autograd.h"
+#include "models/formats/gguf_config.h"
 #include "models/formats/gguf_model.h"
 #include "models/formats/llmc_model.h"
 #include "models/formats/model_file.h"
@@ -235,6 +236,21 @@ TEST(LlmcModel, NamesWhatIsWrong) {
   refuses("bytes of tensors, its sizes take", 4, 3);
   expect_error(ErrorKind::Format, "has 100 bytes, the header takes 1024",
                [&] { LlmcFile::parse(bytes_of(good.substr(0, 100)), "m.bin"); });
+}
+
+// A small model's config.json that names none takes GPT-2's, which its vocabulary lacks.
+TEST(Gguf, HasNoTokenBeyondTheVocabulary) {
+  const auto written = [](int64_t token) {
+    Gpt2Config config;
+    config.vocab_size = 97;
+    config.bos_token = token;
+    config.eos_tokens = {token};
+    return std::ranges::count_if(gguf_fields(config), [](const GgufField& field) {
+      return field.key.starts_with("tokenizer.ggml.");
+    });
+  };
+  EXPECT_EQ(written(96), 2);
+  EXPECT_EQ(written(97), 0);
 }
 
 }  // namespace

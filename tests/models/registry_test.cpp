@@ -11,6 +11,8 @@
 #include "core/ops/elementwise.h"
 #include "models/gpt2/gpt2.h"
 #include "models/llama/llama.h"
+#include "models/t5/config.h"
+#include "models/whisper/config.h"
 #include "tests/core/io/expect_error.h"
 #include "tests/core/io/temporary_directory.h"
 #include "tests/models/fixture.h"
@@ -264,6 +266,30 @@ TEST(LoadPretrained, KeepsEveryTokenThatEndsAText) {
   expect_error(ErrorKind::Format,
                "eos_token_id is [3,\"4\"], takes the id of a token, or a list of them",
                [&] { load_pretrained(folder.path()); });
+}
+
+// As the classes of transformers have it.
+TEST(LoadPretrained, TakesTheFamilysEndTokenWhereNoneIsNamed) {
+  const auto erase = [](nlohmann::json& config) { config.erase("eos_token_id"); };
+  expect_end_tokens("gpt2", erase, {50256}, 50256);
+  expect_end_tokens("llama", erase, {2}, 2);
+  expect_end_tokens("mixtral", erase, {2}, 2);
+  expect_end_tokens("bert", erase, {}, nullptr);
+  const auto without = [&](const char* name, auto read) {
+    nlohmann::json config = read_json(fixture(name) / "config.json");
+    config.erase("eos_token_id");
+    config.erase("bos_token_id");
+    return read(ConfigJson::parse(config.dump(), "config.json"));
+  };
+  EXPECT_EQ(
+      without("t5", [](const auto& json) { return T5Config::from_json(json, nullptr).eos_tokens; }),
+      std::vector<int64_t>{1});
+  const WhisperConfig whisper = without("whisper", WhisperConfig::from_json);
+  EXPECT_EQ(whisper.eos_tokens, std::vector<int64_t>{50256});
+  EXPECT_EQ(whisper.bos_token, 50256);
+  EXPECT_EQ(without("gpt2", Gpt2Config::from_json).bos_token, 50256);
+  EXPECT_EQ(
+      without("llama", [](const auto& json) { return LlamaConfig::from_json(json).bos_token; }), 1);
 }
 
 TEST(LoadPretrained, ReadsRopeAsTransformersBeforeFiveWroteIt) {
