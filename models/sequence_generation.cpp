@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "core/autograd.h"
@@ -19,6 +20,8 @@ constexpr std::string_view kName = "generate_sequences";
 constexpr int64_t kMostTokens = 1 << 20;
 // Added to the score of what cannot be chosen; finite, so that such scores still have an order.
 constexpr float kImpossible = -1e9F;
+// Of a length to the power of the penalty: sums of log-probabilities over it stay in range.
+constexpr double kMostLogWeight = 500;
 
 struct Beam {
   std::vector<int64_t> ids = {};  // behind the prompt, with the end token
@@ -26,7 +29,8 @@ struct Beam {
 };
 
 struct Finished {
-  Beam beam = {};
+  std::vector<int64_t> ids = {};
+  double score = -std::numeric_limits<double>::infinity();
   bool is_whole = false;  // else it stands for a sequence that is yet to be found
 };
 
@@ -114,8 +118,11 @@ class Generation {
           candidates_per_beam(), " ways to go on in a vocabulary of ", info.vocab_size);
     check(options.beams == 1 || !draws(), ErrorKind::Argument, kName, "beams is ", options.beams,
           ", takes 1 with a temperature or a repetition_penalty");
-    check(std::isfinite(options.length_penalty), ErrorKind::Argument, kName,
-          "length_penalty is not finite");
+    const double most_penalty =
+        kMostLogWeight / std::log(std::max(2.0, static_cast<double>(options.max_tokens)));
+    check(std::abs(options.length_penalty) <= most_penalty, ErrorKind::Argument, kName,
+          "length_penalty is ", options.length_penalty, ", takes at most ", most_penalty,
+          " either way for max_tokens ", options.max_tokens);
     check(!model.is_training(), ErrorKind::Argument, kName,
           "the model is in training mode, and would drop activations; call eval()");
   }
@@ -316,11 +323,9 @@ class Generation {
       if (!candidate.ends) continue;
       Beam beam = search.running[static_cast<size_t>(candidate.beam)];
       beam.ids.push_back(candidate.token);
-      beam.score = candidate.score / weight(length);
-      search.finished.push_back({std::move(beam), true});
+      search.finished.push_back({std::move(beam.ids), scored(candidate.score, length), true});
     }
-    std::ranges::stable_sort(search.finished, std::greater{},
-                             [](const Finished& each) { return each.beam.score; });
+    std::ranges::stable_sort(search.finished, std::greater{}, &Finished::score);
     search.finished.resize(static_cast<size_t>(options_.beams));
   }
 
@@ -346,21 +351,19 @@ class Generation {
   bool may_improve(const Search& search, int64_t length) const {
     const bool grows =
         options_.early_stopping == EarlyStopping::Never && options_.length_penalty > 0;
-    const float best = search.running.front().score / weight(grows ? options_.max_tokens : length);
-    float worst = kImpossible;
-    if (std::ranges::all_of(search.finished, &Finished::is_whole))
-      worst = search.finished.back().beam.score;
-    return best > worst;
+    const double best = scored(search.running.front().score, grows ? options_.max_tokens : length);
+    return best > search.finished.back().score;
   }
 
-  float weight(int64_t length) const {
-    return static_cast<float>(std::pow(static_cast<double>(length), options_.length_penalty));
+  double scored(float sum, int64_t length) const {
+    return static_cast<double>(sum) /
+           std::pow(static_cast<double>(length), options_.length_penalty);
   }
 
   std::vector<GeneratedSequence> best_of(const std::vector<Search>& searches) const {
     std::vector<GeneratedSequence> found;
     for (const Search& search : searches) {
-      const Beam& best = search.finished.front().beam;
+      const Finished& best = search.finished.front();
       found.push_back({best.ids, best.score});
       if (!best.ids.empty() && is_stop(best.ids.back())) found.back().ids.pop_back();
     }

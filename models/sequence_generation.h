@@ -34,7 +34,8 @@ struct SequenceGenerationOptions {
   int64_t max_tokens = 128;  // of a sequence, the end token among them; at most 2^20
   int64_t beams = 1;         // 1: greedy, the most likely token each time
   // A finished sequence scores the sum of its tokens' log-probabilities, over its length (the end
-  // token counts) to this power: above 0, longer ones gain.
+  // token counts) to this power: above 0, longer ones gain. At most 500 / log(max_tokens), either
+  // way.
   double length_penalty = 1;
   EarlyStopping early_stopping = EarlyStopping::No;
   // With one beam, how the next token is drawn; a temperature of 0 takes the most likely one. The

@@ -81,6 +81,27 @@ TEST_P(SequenceGeneration, RowsAreIndependent) {
 INSTANTIATE_TEST_SUITE_P(Fixtures, SequenceGeneration, testing::Values("t5", "t5_gated"),
                          [](const auto& info) { return std::string(info.param); });
 
+// Whatever the penalty, the score is the sum over the length's power, and the best is found.
+TEST(SequenceGenerations, TakeLargePenaltiesOfEitherSign) {
+  Case with("t5");
+  SequenceGenerationOptions options{.max_tokens = 12, .beams = 3, .stop_tokens = {21}};
+  const auto found_with = [&](double penalty) {
+    options.length_penalty = penalty;
+    return generate_sequences(*with.model, with.ids, with.lengths, options);
+  };
+  for (const double penalty : {-200., -50., -10., 50., 200.}) {
+    for (const GeneratedSequence& found : found_with(penalty)) {
+      // Of the length's logarithm, of which the end token is a part unless there was no room.
+      const double length = std::min<double>(std::ssize(found.ids) + 1, options.max_tokens);
+      const double sum = found.score * std::pow(length, penalty);
+      EXPECT_LT(sum, 0) << penalty;
+      EXPECT_GT(sum, -60) << penalty;
+    }
+  }
+  for (size_t row = 0; row < 3; ++row)
+    EXPECT_LE(found_with(-200)[row].ids.size(), found_with(200)[row].ids.size());
+}
+
 // The greedy sequence goes on from a prompt as it would from its own first tokens.
 TEST(SequenceGenerations, GoOnFromAPrompt) {
   Case with("t5_gated");
@@ -208,7 +229,9 @@ TEST(SequenceGenerations, RefuseOptionsOutOfRange) {
   refused({.beams = 22},
           "beams is 22, takes at most 21: each has 2 ways to go on in a vocabulary of 43");
   refused({.beams = 15, .stop_tokens = {1, 2}}, "beams is 15, takes at most 14: each has 3 ways");
-  refused({.length_penalty = NAN}, "length_penalty is not finite");
+  refused({.length_penalty = NAN}, "length_penalty is nan, takes at most 103.05");
+  for (const double penalty : {-1000., 1000.})
+    refused({.length_penalty = penalty}, "either way for max_tokens 128");
   refused({.prompt = {43}}, "43");
   refused({.prompts = {{0}, {0}}}, "got 2 prompts for 3 sources");
   refused({.prompts = {{0}, {0, 1}, {0}}}, "got prompts of 1 and 2 tokens");
