@@ -1,7 +1,8 @@
 #include "apps/sampling_options.h"
-#include "apps/numbers.h"
 
 #include <CLI/CLI.hpp>
+
+#include "apps/numbers.h"
 
 namespace plinth::apps {
 

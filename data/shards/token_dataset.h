@@ -24,8 +24,8 @@ struct DocumentRule {
 class TokenDataset {
  public:
   // Each path is a file, a folder (its *.bin, by name), or a pattern such as "train_*.bin" (its
-  // matches, by name). A Megatron index whose NAME.bin is there, too, is no
-  // second file. Throws Error(Io) or Error(Format) naming what is missing or wrong.
+  // matches, by name). A Megatron index whose NAME.bin is there, too, is no second file. Throws
+  // Error(Io) or Error(Format) naming what is missing or wrong.
   static TokenDataset open(std::span<const std::string> paths);
   static TokenDataset open(const std::string& path) { return open(std::span(&path, 1)); }
 

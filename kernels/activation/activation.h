@@ -15,8 +15,8 @@
 // others the input x.
 // Accuracy (float): gelu within 1e-6 of the exact value (its negative tail, as in the usual formula
 // with erf, has no relative accuracy), the others a few ulp; of a large finite x, x or 0 and the
-// gradient 1 or 0. bfloat16 results below 2^-126 may
-// become zero, here and in the other fused kernels. Aliasing: y may be x; dx may be either input.
+// gradient 1 or 0. bfloat16 results below 2^-126 may become zero, here and in the other fused
+// kernels. Aliasing: y may be x; dx may be either input.
 // Bytes: forward reads and writes n elements; backward reads 2 n and writes n.
 
 #include <cstdint>
