@@ -29,17 +29,35 @@ print(content["commit"] if test["status"] == 0 else "")
 PYTHON
 }
 
+# The device headers that FOLDER's sources include, of its own and of other folders, and those that these include.
+headers_of() {
+  local files found=-1
+  mapfile -t files < <(git ls-files "$1/*.cu" "$1/*.cuh" "$1/*_cuda.h" "$1/*_cuda.cpp")
+  while [ ${#files[@]} -ne "$found" ]; do
+    found=${#files[@]}
+    mapfile -t files < <({
+      printf '%s\n' "${files[@]}"
+      grep -shoE '#include "kernels/[^"]+(\.cuh|_cuda\.h)"' "${files[@]}" | cut -d '"' -f 2
+    } | sort -u)
+  done
+  printf '%s\n' "${files[@]}"
+}
+
 # How FOLDER's source stands to COMMIT.
 since() {
-  local folder=$1 commit=${2%-dirty}
+  local folder=$1 commit=${2%-dirty} included
   if [ -z "$commit" ]; then
     echo never
   elif ! git cat-file -e "$commit^{commit}" 2> /dev/null; then
     echo "at $commit, which this repository does not have"
-  elif git diff --quiet "$commit" -- "$folder/*.cu" "$folder/*.cuh" "$folder/*_cuda.h" "$folder/*_cuda.cpp" "${shared[@]}"; then
-    echo "as it is"
   else
-    echo "changed since ${commit:0:12}"
+    mapfile -t included < <(headers_of "$folder")
+    if git diff --quiet "$commit" -- "$folder/*.cu" "$folder/*.cuh" "$folder/*_cuda.h" "$folder/*_cuda.cpp" \
+      "${included[@]}" "${shared[@]}"; then
+      echo "as it is"
+    else
+      echo "changed since ${commit:0:12}"
+    fi
   fi
 }
 

@@ -148,5 +148,41 @@ class Device(unittest.TestCase):
             self.assertEqual(device.commit(), "abc123")
 
 
+class Status(unittest.TestCase):
+    def test_a_kernel_changes_with_the_headers_of_other_folders_that_it_includes(self):
+        with tempfile.TemporaryDirectory() as folder:
+            root = Path(folder)
+
+            def write(path, text):
+                (root / path).parent.mkdir(parents=True, exist_ok=True)
+                (root / path).write_text(text)
+
+            def git(*words):
+                identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+                command = ["git", *identity, *words]
+                return subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout.strip()
+
+            def changed():
+                run = subprocess.run(["bash", "scripts/gpu_status.sh"], cwd=root, capture_output=True, text=True)
+                self.assertEqual(run.returncode, 0, run.stderr)
+                lines = [line.split() for line in run.stdout.splitlines()[1:]]
+                return [words[0] for words in lines if words[1] == "changed"]
+
+            write("scripts/gpu_status.sh", (ROOT / "scripts" / "gpu_status.sh").read_text())
+            write("kernels/outer/outer.cu", '#include "kernels/middle/middle.cuh"\n')
+            write("kernels/middle/middle.cuh", '#include "kernels/inner/inner.cuh"\n')
+            write("kernels/inner/inner.cu", '#include "kernels/inner/inner.cuh"\n')
+            write("kernels/inner/inner.cuh", "int a;\n")
+            write("kernels/other/other.cu", "int b;\n")
+            git("init", "-q")
+            git("add", "-A")
+            git("commit", "-qm", "all")
+            checks = {"commit": git("rev-parse", "HEAD"), "parts": {"test": {"status": 0}}}
+            write("bench/results/h200/checks.json", json.dumps(checks))
+            self.assertEqual(changed(), [])
+            write("kernels/inner/inner.cuh", "int c;\n")
+            self.assertEqual(changed(), ["inner", "outer"])
+
+
 if __name__ == "__main__":
     unittest.main()
