@@ -45,8 +45,7 @@ void ConfigJson::refuse(std::string_view key, std::string_view takes) const {
   const Json* value = find(key);
   std::string got = " is missing";
   if (value) {
-    const std::string quoted =
-        printable(value->dump(-1, ' ', false, Json::error_handler_t::replace));
+    const std::string quoted = printable(json_text(*value));
     got = " is " + quoted.substr(1, quoted.size() - 2);  // as JSON has it
   }
   throw Error(ErrorKind::Format, subject_, detail::concat(prefix_, key, got, ", takes ", takes));

@@ -50,10 +50,15 @@ nn::Residual PreNormStack::run(const nn::Handle<PreNormBlock>& block, const nn::
                     {x.sum()});
 }
 
-Tensor PreNormStack::forward(const Tensor& x) {
+Tensor PreNormStack::run_all(const Tensor& x, int64_t queries) const {
   nn::Residual y = x;
-  for (const nn::Handle<PreNormBlock>& block : blocks_) y = run(block, y);
+  for (const nn::Handle<PreNormBlock>& block : blocks_)
+    y = run(block, y, block == blocks_.back() ? queries : 0);
   return y.sum();
+}
+
+Tensor PreNormStack::forward(const Tensor& x) {
+  return run_all(x, 0);
 }
 
 Tensor PreNormStack::forward(const Tensor& x,
@@ -65,10 +70,7 @@ Tensor PreNormStack::forward(const Tensor& x,
 }
 
 Tensor PreNormStack::first_tokens(const Tensor& x, int64_t count) {
-  nn::Residual y = x;
-  for (const nn::Handle<PreNormBlock>& block : blocks_)
-    y = run(block, y, block == blocks_.back() ? count : 0);
-  return blocks_.empty() ? x.narrow(1, 0, count) : y.sum();
+  return blocks_.empty() ? x.narrow(1, 0, count) : run_all(x, count);
 }
 
 }  // namespace plinth

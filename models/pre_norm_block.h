@@ -58,6 +58,8 @@ class PreNormStack final : public nn::Layer {
  private:
   nn::Residual run(const nn::Handle<PreNormBlock>& block, const nn::Residual& x,
                    int64_t queries = 0) const;
+  // All of them, the last for its first `queries` tokens alone; 0: for all.
+  Tensor run_all(const Tensor& x, int64_t queries) const;
 
   std::vector<nn::Handle<PreNormBlock>> blocks_;
   bool checkpointing_ = false;

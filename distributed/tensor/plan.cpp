@@ -171,12 +171,9 @@ void LayerPlan::share(const nn::NamedModule& entry, Names& names) {
     share_experts(*experts, path, names);
   } else if (auto* table = dynamic_cast<nn::Embedding*>(module)) {
     share_embedding(*table, path, names);
-  } else if (auto* layer_norm = dynamic_cast<nn::LayerNorm*>(module)) {
-    layer_norm->share(terms());
+  } else if (auto* norm = dynamic_cast<nn::Norm*>(module)) {
+    norm->share(terms());
     know("weight"), know("bias");
-  } else if (auto* rms_norm = dynamic_cast<nn::RMSNorm*>(module)) {
-    rms_norm->share(terms());
-    know("weight");
   } else if (auto* linear = dynamic_cast<nn::Linear*>(module)) {
     // Those of layers above it are cut already.
     if (names.known.contains(joined(path, "weight"))) return;

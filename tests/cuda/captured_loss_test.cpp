@@ -51,6 +51,14 @@ void expect_captured(nn::Module& model, const std::function<Tensor()>& loss) {
   EXPECT_EQ(gradients(), expected);
 }
 
+// A block of sizes that an emulator takes; `part` is a tower or an encoder.
+void shrink(auto& part) {
+  part.dim = 16;
+  part.layers = 1;
+  part.heads = 2;
+  part.ffn_dim = 32;
+}
+
 Tensor images() {
   return uniform({2, 3, 16, 16}, -1, 1, {.seed = 4}).to(kDevice);
 }
@@ -63,12 +71,6 @@ TEST_F(CapturedLoss, OfClip) {
   config.vision.image_size = 16;
   config.vision.patch_size = 4;
   config.projection_dim = 8;
-  const auto shrink = [](auto& tower) {
-    tower.dim = 16;
-    tower.layers = 1;
-    tower.heads = 2;
-    tower.ffn_dim = 32;
-  };
   shrink(config.text);
   shrink(config.vision);
   Clip model(config);
@@ -81,10 +83,11 @@ TEST_F(CapturedLoss, OfAMaskedAutoencoder) {
   ViTMaeConfig config;
   config.vit.image_size = 16;
   config.vit.patch_size = 4;
-  config.vit.dim = config.decoder_dim = 16;
-  config.vit.layers = config.decoder_layers = 1;
-  config.vit.heads = config.decoder_heads = 2;
-  config.vit.ffn_dim = config.decoder_ffn_dim = 32;
+  shrink(config.vit);
+  config.decoder_dim = 16;
+  config.decoder_layers = 1;
+  config.decoder_heads = 2;
+  config.decoder_ffn_dim = 32;
   ViTMae model(config);
   const std::vector<int64_t> samples = {0, 1};
   const MaeMask drawn = mae_mask(mae_noise(1, 0, samples, 16), config.kept());
@@ -114,10 +117,7 @@ TEST_F(CapturedLoss, OfAClassifierOfPaddedTexts) {
   BertClassifierConfig config;
   config.bert.vocab_size = 11;
   config.bert.context = 8;
-  config.bert.dim = 16;
-  config.bert.layers = 1;
-  config.bert.heads = 2;
-  config.bert.ffn_dim = 32;
+  shrink(config.bert);
   config.bert.hidden_dropout = config.bert.attention_dropout = config.dropout = 0;
   BertClassifier model(config);
   const Tensor ids = from_values<int64_t>({9, 1, 2, 10, 9, 3, 0, 0}, {2, 4}).to(kDevice);
@@ -130,10 +130,7 @@ TEST_F(CapturedLoss, OfASegmenter) {
   SegmenterConfig config;
   config.vit.image_size = 16;
   config.vit.patch_size = 4;
-  config.vit.dim = 16;
-  config.vit.layers = 1;
-  config.vit.heads = 2;
-  config.vit.ffn_dim = 32;
+  shrink(config.vit);
   config.vit.labels = {"ground", "sky"};
   Segmenter model(config);
   const Tensor pixels = images(), masks = full({2, 16, 16}, 1, {DType::Int64, kDevice});

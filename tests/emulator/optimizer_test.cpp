@@ -8,6 +8,17 @@
 namespace plinth::kernels::cuda {
 namespace {
 
+// Of tensors that lie one behind the other, each of which may begin an element late: of one, and of
+// all.
+int64_t room(int64_t n) {
+  return (n + 15) / 8 * 8;
+}
+int64_t total_of(const std::vector<int64_t>& sizes) {
+  int64_t total = 8;
+  for (const int64_t n : sizes) total += room(n);
+  return total;
+}
+
 // A list of tensors with gradients and state, the same for every call with a seed; the arrays of
 // all tensors lie in one buffer each, one element apart where `misaligned`.
 template <class P, class G>
@@ -54,12 +65,6 @@ class Problem {
   Buffer<P>& parameters() { return parameters_; }
 
  private:
-  static int64_t room(int64_t n) { return (n + 15) / 8 * 8; }
-  static int64_t total_of(const std::vector<int64_t>& sizes) {
-    int64_t total = 8;
-    for (const int64_t n : sizes) total += room(n);
-    return total;
-  }
   // The first element whose bits differ, or -1.
   template <class T>
   int64_t differing(const Buffer<T>& a, const Buffer<T>& b) const {
@@ -278,9 +283,7 @@ template <class To>
 void check_copies(int64_t shift) {
   std::vector<int64_t> sizes = {1, 0, 7, 8, 300, 20000};
   sizes.resize(70, 13);
-  const auto room = [](int64_t n) { return (n + 15) / 8 * 8; };
-  int64_t total = 8;
-  for (const int64_t n : sizes) total += room(n);
+  const int64_t total = total_of(sizes);
   Buffer<float> parameters(total);
   Buffer<To> copies(total), expected(total);
   parameters.fill_random(3);

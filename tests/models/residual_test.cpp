@@ -6,24 +6,12 @@
 
 #include "core/autocast.h"
 #include "core/autograd.h"
-#include "core/op_scope.h"
 #include "core/ops/factories.h"
 #include "models/registry.h"
+#include "tests/core/additions.h"
 
 namespace plinth {
 namespace {
-
-// Counts the passes over memory that add two tensors, and nothing else.
-class Additions : public ScopeListener {
- public:
-  Additions() { set_scope_listener(this); }
-  ~Additions() override { set_scope_listener(nullptr); }
-  void enter(const char* name, ScopeKind kind) override {
-    count += kind == ScopeKind::Op && std::string_view(name) == "add";
-  }
-  void leave() override {}
-  int count = 0;
-};
 
 std::unique_ptr<LanguageModel> model_of(const std::string& type, int64_t layers) {
   ModelSize size;

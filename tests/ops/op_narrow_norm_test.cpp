@@ -7,13 +7,13 @@
 
 #include "core/autocast.h"
 #include "core/autograd.h"
-#include "core/cuda/runtime.h"
-#include "core/op_scope.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
 #include "core/ops/normalization.h"
 #include "core/ops/views.h"
+#include "each_device.h"
 #include "op_table.h"
+#include "tests/core/additions.h"
 
 namespace plinth::op_table {
 namespace {
@@ -23,12 +23,8 @@ struct Norm {
   DType out;
 };
 
-class NarrowNormalization : public testing::TestWithParam<Device> {
+class NarrowNormalization : public EachDevice {
  protected:
-  void SetUp() override {
-    if (GetParam().is_cuda() && cuda::device_count() == 0) GTEST_SKIP() << cuda::why_no_device();
-  }
-
   Tensor leaf(const Tensor& x, DType dtype = DType::Float32) const {
     return x.to(dtype).to(GetParam()).detach().set_requires_grad();
   }
@@ -132,18 +128,6 @@ TEST_P(NarrowNormalization, GivesTheGradientsThatAreWanted) {
     EXPECT_EQ(of_normed[0].dtype(), DType::BFloat16);
   }
 }
-
-// Counts the passes that add two tensors.
-class Additions : public ScopeListener {
- public:
-  Additions() { set_scope_listener(this); }
-  ~Additions() override { set_scope_listener(nullptr); }
-  void enter(const char* name, ScopeKind) override {
-    count += std::string_view(name) == "add_" || std::string_view(name) == "add";
-  }
-  void leave() override {}
-  int count = 0;
-};
 
 // Of a stream that goes past the norm too.
 TEST_P(NarrowNormalization, AddsWhatTheStreamWasGiven) {

@@ -8,13 +8,13 @@
 #include <cmath>
 
 #include "core/autograd.h"
-#include "core/cuda/runtime.h"
 #include "core/error.h"
 #include "core/flop_counter.h"
 #include "core/ops/attention.h"
 #include "core/ops/factories.h"
 #include "core/ops/views.h"
 #include "core/stream.h"
+#include "each_device.h"
 #include "naive.h"
 #include "op_table.h"
 
@@ -26,10 +26,11 @@ using testing::HasSubstr;
 constexpr int64_t kPages = 9, kPageSize = 3, kHeads = 4, kKvHeads = 2, kQueries = 2, kDim = 8;
 const std::vector<int64_t> kLengths = {7, 0, 9};
 
-class PagedAttention : public testing::TestWithParam<Device> {
+class PagedAttention : public EachDevice {
  protected:
   void SetUp() override {
-    if (GetParam().is_cuda() && cuda::device_count() == 0) GTEST_SKIP() << cuda::why_no_device();
+    EachDevice::SetUp();
+    if (IsSkipped()) return;
     Sampler sample;
     q = sample({3, kHeads, kQueries, kDim});
     k = sample({kPages, kPageSize, kKvHeads, kDim});

@@ -6,21 +6,16 @@
 #include <cmath>
 
 #include "core/autograd.h"
-#include "core/cuda/runtime.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
 #include "core/ops/loss.h"
+#include "each_device.h"
 #include "op_table.h"
 
 namespace plinth::op_table {
 namespace {
 
-class ScaledLoss : public testing::TestWithParam<Device> {
- protected:
-  void SetUp() override {
-    if (GetParam().is_cuda() && cuda::device_count() == 0) GTEST_SKIP() << cuda::why_no_device();
-  }
-};
+class ScaledLoss : public EachDevice {};
 
 // The gradients of x and weight, of the loss times `scale`, over `scale`.
 std::vector<std::vector<double>> head_gradients(const Tensor& x, const Tensor& weight,
