@@ -168,11 +168,12 @@ class Backward {
 
   Problem p_;
   int64_t kv_head_ = 0, head_ = 0;
-  QueryRows<C> queries_;  // of the query head
-  C *dq_, *dk_, *dv_;     // of the query head; of the key/value head
+  QueryRows<C> queries_;             // of the query head
+  C* dq_ = nullptr;                  // of the query head
+  C *dk_ = nullptr, *dv_ = nullptr;  // of the key/value head
   KeyTile<C> keys_;
-  C *weights_, *slopes_;    // [kQueryTile][kKeys]: p and dx
-  C* bias_sums_ = nullptr;  // of the query head
+  C *weights_ = nullptr, *slopes_ = nullptr;  // [kQueryTile][kKeys]: p and dx
+  C* bias_sums_ = nullptr;                    // of the query head
   int64_t bias_stride_ = 0;
 };
 

@@ -35,13 +35,13 @@ compute_t<T> delta_of(const AttentionDesc& d, const Problem& p, const T* out, in
 // Queries of one head: rows of q and dout, lse in units of log 2, delta.
 template <class C>
 struct QueryRows {
-  C *q, *dout, *lse, *delta;
+  C *q = nullptr, *dout = nullptr, *lse = nullptr, *delta = nullptr;
 };
 
 // A tile of kKeys keys and values, as rows and transposed.
 template <class C>
 struct KeyTile {
-  C *k, *v, *k_columns, *v_columns;
+  C *k = nullptr, *v = nullptr, *k_columns = nullptr, *v_columns = nullptr;
 };
 
 template <class T>
