@@ -3,11 +3,12 @@
 
     scripts/check_layers.py [ROOT]
 
-Three rules, each printed as file:line when broken (exit status 1):
+Four rules, each printed as file:line when broken (exit status 1):
   - a folder's CMakeLists.txt may name as DEPENDS only the folders that ARROWS allows;
   - a file includes only its own folder and the folders reached through those DEPENDS;
   - a header includes no heavy third-party header, and each such library stays in the folders that
-    wrap it.
+    wrap it;
+  - a file includes a header once.
 """
 
 import re
@@ -111,13 +112,16 @@ def check_file(path, root, declared):
     relative = path.relative_to(root)
     folder = relative.parts[0]
     allowed = closure(folder, declared)
-    violations = []
+    violations, seen = [], set()
     for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
         match = INCLUDE.match(line)
         if not match:
             continue
         kind, target = match.groups()
         where = f"{relative}:{number}"
+        if target in seen:
+            violations.append(f"{where}: {target} is included already")
+        seen.add(target)
         other = target.split("/")[0]
         if kind == '"' and target == "plinth.h":
             violations.append(f"{where}: {folder} may not include plinth.h, which includes every folder")

@@ -3,11 +3,15 @@
 
     scripts/clang_tidy.py BUILD_FOLDER [FILE...]      the files default to all of the program's
 
+Files of one folder that are compiled alike are read in batches, one behind the other as one file:
+most of clang-tidy's time goes into headers, which a batch shares. Where a batch has findings, its
+files are read again one by one, so that findings name lines of the files themselves.
+
 Tests and benchmarks are not among them: most of their time would go into the headers of GoogleTest.
 
-A file's key is a hash of clang-tidy's version, the .clang-tidy files, its compile command, the
-arguments added to it and every header of this repository that it includes. A key found in the cache
-was checked before and was clean.
+A batch's key is a hash of clang-tidy's version, the .clang-tidy files, the compile command, the
+arguments added to it, the files and every header of this repository that they include. A key found
+in the cache was checked before and was clean.
 The cache is BUILD_FOLDER/../lint, or $PLINTH_LINT_CACHE. Exit status 1 if there are findings.
 """
 
@@ -18,6 +22,7 @@ import os
 import shlex
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,6 +33,7 @@ EXTRA_ARGUMENTS = ["--extra-arg=-Wno-unknown-warning-option", "--extra-arg=-Wno-
 # The analyzer follows short paths only: in its deep mode it takes two thirds of clang-tidy's time.
 for word in ["-Xclang", "-analyzer-config", "-Xclang", "mode=shallow"]:
     EXTRA_ARGUMENTS.append(f"--extra-arg={word}")
+MOST_FILES = 12
 
 
 def read_commands(build):
@@ -50,11 +56,11 @@ def read_commands(build):
     return commands
 
 
-def without_output(arguments):
-    """The command without -c and -o."""
+def without_files(arguments, source):
+    """The command without -c, -o and the file itself."""
     command, skip = [], False
     for argument in arguments:
-        if skip or argument == "-c":
+        if skip or argument in ("-c", str(source)):
             skip = False
         elif argument == "-o":
             skip = True
@@ -63,19 +69,34 @@ def without_output(arguments):
     return command
 
 
-def headers_of(arguments, folder):
-    """The files that a translation unit reads, without those of the system."""
-    command = without_output(arguments) + ["-MM"]
-    text = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
-    names = text.replace("\\\n", " ").split(":", 1)[1].split()
-    return sorted((folder / name).resolve() for name in names)
+def batches_of(wanted, commands):
+    """[(files, their common command)]: files of one folder, at most MOST_FILES together."""
+    groups = {}
+    for source in wanted:
+        command = tuple(without_files(commands[source], source))
+        groups.setdefault((source.parent, command), []).append(source)
+    return [
+        (files[first : first + MOST_FILES], list(command))
+        for (_, command), files in groups.items()
+        for first in range(0, len(files), MOST_FILES)
+    ]
 
 
-def key_of(arguments, folder, common):
+def headers_of(command, text, folder):
+    """The files that a translation unit of this text includes, without those of the system."""
+    run = subprocess.run(
+        [*command, "-MM", "-x", "c++", "-"], input=text, cwd=folder, check=True, capture_output=True, text=True
+    )
+    names = run.stdout.replace("\\\n", " ").split(":", 1)[1].split()
+    return sorted((folder / name).resolve() for name in names if name != "-")
+
+
+def key_of(command, text, folder, common):
     """The hash of all that clang-tidy's answer depends on; the same in every clone."""
     digest = hashlib.sha256(common)
-    digest.update(" ".join(arguments + EXTRA_ARGUMENTS).replace(str(ROOT), ".").encode())
-    for header in headers_of(arguments, folder):
+    digest.update(" ".join([*command, *EXTRA_ARGUMENTS]).replace(str(ROOT), ".").encode())
+    digest.update(text.encode())
+    for header in headers_of(command, text, folder):
         name = header.relative_to(ROOT) if header.is_relative_to(ROOT) else header
         digest.update(f"\0{name}\0".encode())
         digest.update(header.read_bytes())
@@ -88,27 +109,37 @@ def configurations(source):
     return b"".join((folder / ".clang-tidy").read_bytes() for folder in folders if (folder / ".clang-tidy").exists())
 
 
-def check(source, arguments, build, cache, version):
-    """Findings of one file as text; empty if it is clean."""
-    common = version + configurations(source)
-    try:
-        mark = cache / key_of(arguments, build, common)
-    except subprocess.CalledProcessError as error:
-        return f"{source}: cannot be preprocessed\n{error.stderr}"
-    if mark.exists():
-        return ""
+def tidy(path, command, build):
+    """clang-tidy's exit status and findings."""
     run = subprocess.run(
         # Not by -p, which reads a file once for each of its commands.
-        ["clang-tidy", "--quiet", *EXTRA_ARGUMENTS, str(source), "--", *without_output(arguments)[1:]],
+        ["clang-tidy", "--quiet", *EXTRA_ARGUMENTS, str(path), "--", *command[1:]],
         cwd=build,
         capture_output=True,
         text=True,
         check=False,
     )
-    if run.returncode == 0:
-        mark.touch()
+    return run.returncode, run.stdout + run.stderr
+
+
+def check(files, command, build, cache, version):
+    """Findings of a batch as text; empty if it is clean."""
+    text = "".join(f'#line 1 "{source.relative_to(ROOT)}"\n{source.read_text()}\n' for source in files)
+    try:
+        key = key_of(command, text, build, version + configurations(files[0]))
+    except subprocess.CalledProcessError as error:
+        return f"{files[0]} and the rest of its batch: cannot be preprocessed\n{error.stderr}"
+    if (cache / key).exists():
         return ""
-    return run.stdout + run.stderr
+    with tempfile.NamedTemporaryFile("w", dir=build, prefix="tidy_", suffix=".cpp") as joined:
+        joined.write(text)
+        joined.flush()
+        status, findings = tidy(joined.name, command, build)
+    if status == 0:
+        (cache / key).touch()
+        return ""
+    alone = "".join(output for status, output in (tidy(source, command, build) for source in files) if status)
+    return alone or f"Together, as batches are compiled, though not alone:\n{findings}"
 
 
 def main():
@@ -124,14 +155,15 @@ def main():
     for source in wanted:
         if source not in commands:
             sys.exit(f"clang_tidy.py: {source} is not compiled in {build}")
+    batches = batches_of(wanted, commands)
     failures = 0
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        jobs = [pool.submit(check, source, commands[source], build, cache, version) for source in wanted]
+        jobs = [pool.submit(check, files, command, build, cache, version) for files, command in batches]
         for job in concurrent.futures.as_completed(jobs):
             if job.result():
                 failures += 1
                 print(job.result(), flush=True)
-    print(f"clang-tidy: {len(wanted)} files, {failures} with findings")
+    print(f"clang-tidy: {len(wanted)} files in {len(batches)} batches, {failures} with findings")
     return 1 if failures else 0
 
 

@@ -96,6 +96,13 @@ class CheckLayers(unittest.TestCase):
     def test_heavy_header_outside_its_folder(self):
         self.expect_one({"nn/linear.cpp": "#include <dnnl.hpp>\n"}, "belongs to kernels, not nn")
 
+    def test_header_included_twice(self):
+        self.expect_one(
+            {"nn/linear.cpp": '#include "core/tensor.h"\n#include <vector>\n#include "core/tensor.h"\n'},
+            "nn/linear.cpp:3:",
+            "core/tensor.h is included already",
+        )
+
 
 if __name__ == "__main__":
     unittest.main()
