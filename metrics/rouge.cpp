@@ -14,7 +14,7 @@ namespace {
 
 using Words = std::vector<std::string>;
 
-Words words_of(std::string_view text) {
+Words rouge_words(std::string_view text) {
   Words words;
   bool in_word = false;
   for (const char c : lower_case(text)) {
@@ -30,7 +30,7 @@ std::vector<Words> lines_of(std::string_view text) {
   std::vector<Words> lines;
   while (!text.empty()) {
     const size_t end = std::min(text.find('\n'), text.size());
-    if (end > 0) lines.push_back(words_of(text.substr(0, end)));
+    if (end > 0) lines.push_back(rouge_words(text.substr(0, end)));
     text.remove_prefix(std::min(end + 1, text.size()));
   }
   return lines;
@@ -98,7 +98,7 @@ F1 score_lines(const std::vector<Words>& summary, const std::vector<Words>& refe
 }  // namespace
 
 Rouge rouge(const std::string& summary, const std::string& reference) {
-  const Words own = words_of(summary), wanted = words_of(reference);
+  const Words own = rouge_words(summary), wanted = rouge_words(reference);
   return {
       score_ngrams(own, wanted, 1), score_ngrams(own, wanted, 2),
       Counts{common_lengths(wanted, own).back().back(), std::ssize(own), std::ssize(wanted)}.f1(),

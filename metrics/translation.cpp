@@ -167,7 +167,7 @@ struct Matches {
 };
 
 // A punctuation mark at a word's end, or else at its begin, is a word.
-std::vector<std::string> words_of(std::string_view text) {
+std::vector<std::string> chrf_words(std::string_view text) {
   std::vector<std::string> words;
   for (const std::string& word : split_words(text)) {
     const bool is_one = split_characters(word).size() == 1;
@@ -186,7 +186,7 @@ std::vector<std::string> words_of(std::string_view text) {
 }
 
 std::vector<Ngrams> chrf_ngrams(const std::string& text, const ChrfOptions& options) {
-  const std::vector<std::string> characters = without_blanks(text), words = words_of(text);
+  const std::vector<std::string> characters = without_blanks(text), words = chrf_words(text);
   std::vector<Ngrams> ngrams;
   for (int n = 1; n <= options.characters; ++n) ngrams.push_back(count_ngrams(characters, n));
   for (int n = 1; n <= options.words; ++n) ngrams.push_back(count_ngrams(words, n));
