@@ -29,6 +29,13 @@ bool boolean(const Json& object, std::string_view key, bool otherwise, std::stri
   return value.get<bool>();
 }
 
+const Json& array(const Json& object, std::string_view key, std::string_view name) {
+  const Json& value = at(object, key, name);
+  check(value.is_array(), ErrorKind::Format, name, key, " must be an array, got ",
+        value.type_name());
+  return value;
+}
+
 const std::string& string(const Json& object, std::string_view key, std::string_view name) {
   const Json& value = at(object, key, name);
   check(value.is_string(), ErrorKind::Format, name, key, " must be a string, got ",

@@ -20,6 +20,9 @@ const Json& get(const Json& object, std::string_view key, std::string_view name)
 // A boolean; `otherwise` if it is absent or null.
 bool boolean(const Json& object, std::string_view key, bool otherwise, std::string_view name);
 
+// A list.
+const Json& array(const Json& object, std::string_view key, std::string_view name);
+
 const std::string& string(const Json& object, std::string_view key, std::string_view name);
 
 // The object's "type"; "null" for null.

@@ -12,7 +12,7 @@
 namespace plinth {
 namespace {
 
-constexpr std::string_view kName = "log_mel";
+constexpr std::string_view kLogMel = "log_mel";
 
 constexpr double kLinearEnd = 1000;  // Hz
 constexpr double kHertzOfMel = 200.0 / 3;
@@ -76,13 +76,13 @@ std::vector<MelBand> mel_bands(const LogMelOptions& options) {
 LogMel::LogMel(const LogMelOptions& options) : options_(options) {
   check(options.bins > 0 && options.sample_rate > 0 && options.window > 0 && options.hop > 0 &&
             options.window % 2 == 0,
-        ErrorKind::Argument, kName, "got ", options.bins, " bins, sample_rate ",
+        ErrorKind::Argument, kLogMel, "got ", options.bins, " bins, sample_rate ",
         options.sample_rate, ", window ", options.window, ", hop ", options.hop,
         ", takes 1 or more of each and an even window");
-  check(options.seconds > 0 && options.seconds <= 3600, ErrorKind::Argument, kName, "seconds is ",
+  check(options.seconds > 0 && options.seconds <= 3600, ErrorKind::Argument, kLogMel, "seconds is ",
         options.seconds, ", takes a number above 0 and at most 3600");
   samples_ = std::llround(options.seconds * static_cast<double>(options.sample_rate));
-  check(samples_ > options.window && samples_ >= options.hop, ErrorKind::Argument, kName,
+  check(samples_ > options.window && samples_ >= options.hop, ErrorKind::Argument, kLogMel,
         options.seconds, " s are ", samples_, " samples, takes more than the window of ",
         options.window);
   for (int64_t i = 0; i < options.window; ++i)

@@ -8,7 +8,7 @@ namespace plinth {
 
 namespace {
 
-constexpr std::string_view kName = "spec_augment";
+constexpr std::string_view kSpecAugment = "spec_augment";
 
 // Zeros where one dimension has some of its places.
 void hide(Tensor& features, int64_t dim, int64_t masks, int64_t most, SampleRandom& random) {
@@ -24,13 +24,14 @@ void hide(Tensor& features, int64_t dim, int64_t masks, int64_t most, SampleRand
 
 Tensor spec_augment(const Tensor& features, const SampleKey& key,
                     const SpecAugmentOptions& options) {
-  check(features.dim() == 2, ErrorKind::Shape, kName, "features have shape ", features.shape(),
-        ", expected [bins, frames]");
-  check(features.dtype() == DType::Float32, ErrorKind::DType, kName, "features are ",
+  check(features.dim() == 2, ErrorKind::Shape, kSpecAugment, "features have shape ",
+        features.shape(), ", expected [bins, frames]");
+  check(features.dtype() == DType::Float32, ErrorKind::DType, kSpecAugment, "features are ",
         name(features.dtype()), ", takes float32");
   for (const int64_t option :
        {options.frequency_masks, options.frequency_width, options.time_masks, options.time_width})
-    check(option >= 0, ErrorKind::Argument, kName, "an option is ", option, ", takes 0 or more");
+    check(option >= 0, ErrorKind::Argument, kSpecAugment, "an option is ", option,
+          ", takes 0 or more");
   Tensor changed = features.clone();
   SampleRandom random(key, RandomPurpose::SpecAugment);
   hide(changed, 0, options.frequency_masks, options.frequency_width, random);

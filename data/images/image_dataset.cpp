@@ -15,7 +15,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::string_view kName = "ImageDataset";
+constexpr std::string_view kImageDataset = "ImageDataset";
 
 bool is_whole_number(const std::string& text) {
   constexpr size_t kDigits = 18;  // fit an int64
@@ -46,8 +46,8 @@ std::vector<std::string> classes_of(std::vector<std::string> labels) {
 ImageDataset::ImageDataset(std::vector<ImageSample> samples, std::vector<std::string> classes)
     : samples_(std::move(samples)), classes_(std::move(classes)) {
   for (const ImageSample& sample : samples_)
-    check(sample.label >= 0 && sample.label < std::ssize(classes_), ErrorKind::Argument, kName,
-          "label of ", sample.path.string(), " is ", sample.label, ", takes one of ",
+    check(sample.label >= 0 && sample.label < std::ssize(classes_), ErrorKind::Argument,
+          kImageDataset, "label of ", sample.path.string(), " is ", sample.label, ", takes one of ",
           classes_.size(), " classes");
 }
 
@@ -84,8 +84,8 @@ ImageDataset ImageDataset::from_csv(const fs::path& file) {
 }
 
 const ImageSample& ImageDataset::sample(int64_t i) const {
-  check(i >= 0 && i < size(), ErrorKind::Argument, kName, "got sample ", i, ", takes one of ",
-        size());
+  check(i >= 0 && i < size(), ErrorKind::Argument, kImageDataset, "got sample ", i,
+        ", takes one of ", size());
   return samples_[static_cast<size_t>(i)];
 }
 

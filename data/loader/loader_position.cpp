@@ -9,7 +9,7 @@
 namespace plinth {
 namespace {
 
-constexpr std::string_view kName = "loader position";
+constexpr std::string_view kLoaderPosition = "loader position";
 
 std::string hexadecimal(uint64_t value) {
   char digits[16];
@@ -20,21 +20,21 @@ std::string hexadecimal(uint64_t value) {
 uint64_t parse_hexadecimal(const std::string& text) {
   uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, 16);
-  check(error == std::errc() && end == text.data() + text.size(), ErrorKind::Format, kName,
-        "fingerprint must be a hexadecimal number");
+  check(error == std::errc() && end == text.data() + text.size(), ErrorKind::Format,
+        kLoaderPosition, "fingerprint must be a hexadecimal number");
   return value;
 }
 
 uint64_t whole_number(const nlohmann::json& json, std::string_view key, uint64_t most) {
-  const nlohmann::json& value = json_fields::at(json, key, kName);
-  check(value.is_number_unsigned() && value.get<uint64_t>() <= most, ErrorKind::Format, kName, key,
-        " must be a whole number of 0 to ", most);
+  const nlohmann::json& value = json_fields::at(json, key, kLoaderPosition);
+  check(value.is_number_unsigned() && value.get<uint64_t>() <= most, ErrorKind::Format,
+        kLoaderPosition, key, " must be a whole number of 0 to ", most);
   return value.get<uint64_t>();
 }
 
 bool flag(const nlohmann::json& json, std::string_view key) {
-  json_fields::at(json, key, kName);
-  return json_fields::boolean(json, key, false, kName);
+  json_fields::at(json, key, kLoaderPosition);
+  return json_fields::boolean(json, key, false, kLoaderPosition);
 }
 
 }  // namespace
@@ -57,25 +57,26 @@ std::string to_json(const LoaderPosition& position) {
 }
 
 LoaderPosition parse_loader_position(std::string_view text) {
-  const nlohmann::json json = parse_json(text, kName);
+  const nlohmann::json json = parse_json(text, kLoaderPosition);
   const auto count = [&](std::string_view key) {
     return static_cast<int64_t>(whole_number(json, key, INT64_MAX));
   };
   const auto count_if_there = [&](std::string_view key) {
     return json.contains(key) ? count(key) : 0;
   };
-  return {.epoch = count("epoch"),
-          .place = {.sample = count("sample"),
-                    .micro_batch = count("micro_batch"),
-                    .samples_per_step = count("samples_per_step"),
-                    .rows = count_if_there("rows"),
-                    .ranks = count_if_there("ranks"),
-                    .turns = count_if_there("turns")},
-          .seed = whole_number(json, "seed", UINT64_MAX),
-          .length = count("length"),
-          .shuffle = flag(json, "shuffle"),
-          .pack_documents = flag(json, "pack_documents"),
-          .fingerprint = parse_hexadecimal(json_fields::string(json, "fingerprint", kName))};
+  return {
+      .epoch = count("epoch"),
+      .place = {.sample = count("sample"),
+                .micro_batch = count("micro_batch"),
+                .samples_per_step = count("samples_per_step"),
+                .rows = count_if_there("rows"),
+                .ranks = count_if_there("ranks"),
+                .turns = count_if_there("turns")},
+      .seed = whole_number(json, "seed", UINT64_MAX),
+      .length = count("length"),
+      .shuffle = flag(json, "shuffle"),
+      .pack_documents = flag(json, "pack_documents"),
+      .fingerprint = parse_hexadecimal(json_fields::string(json, "fingerprint", kLoaderPosition))};
 }
 
 }  // namespace plinth

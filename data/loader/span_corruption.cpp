@@ -11,7 +11,7 @@
 namespace plinth {
 namespace {
 
-constexpr std::string_view kName = "span_corruption";
+constexpr std::string_view kSpanCorruption = "span_corruption";
 constexpr uint32_t kSpanOp = 0xFFFFFFFDu;  // no run has so many ops
 
 // The lengths of `parts` parts of `count` things, each of at least one: every way is as likely.
@@ -33,12 +33,12 @@ std::vector<int64_t> random_parts(int64_t count, int64_t parts, const kernels::P
 }  // namespace
 
 SpanCorruptor::SpanCorruptor(const SpanCorruptionOptions& options) : options_(options) {
-  check(options.density > 0 && options.density <= 0.99, ErrorKind::Argument, kName, "density is ",
-        options.density, ", takes a number above 0 and at most 0.99");
-  check(options.mean_span >= 1 && std::isfinite(options.mean_span), ErrorKind::Argument, kName,
-        "mean_span is ", options.mean_span, ", takes 1 or more");
+  check(options.density > 0 && options.density <= 0.99, ErrorKind::Argument, kSpanCorruption,
+        "density is ", options.density, ", takes a number above 0 and at most 0.99");
+  check(options.mean_span >= 1 && std::isfinite(options.mean_span), ErrorKind::Argument,
+        kSpanCorruption, "mean_span is ", options.mean_span, ", takes 1 or more");
   check(options.sentinels >= 2 && options.first_sentinel >= options.sentinels - 1,
-        ErrorKind::Argument, kName, "got ", options.sentinels, " sentinels from ",
+        ErrorKind::Argument, kSpanCorruption, "got ", options.sentinels, " sentinels from ",
         options.first_sentinel, " down, takes 2 or more, none of them below 0");
 }
 
@@ -65,8 +65,8 @@ int64_t SpanCorruptor::targets_length(int64_t tokens) const {
 
 int64_t SpanCorruptor::tokens_within(int64_t length) const {
   constexpr int64_t kMost = int64_t{1} << 31;
-  check(length >= ids_length(2) && length <= kMost, ErrorKind::Argument, kName, "length is ",
-        length, ", takes ", ids_length(2), " to ", kMost);
+  check(length >= ids_length(2) && length <= kMost, ErrorKind::Argument, kSpanCorruption,
+        "length is ", length, ", takes ", ids_length(2), " to ", kMost);
   // Longer texts never have fewer ids.
   int64_t fits = 2, above = 4;
   while (ids_length(above) <= length) above *= 2;
@@ -79,13 +79,14 @@ int64_t SpanCorruptor::tokens_within(int64_t length) const {
 
 SpanSample SpanCorruptor::corrupt(int64_t sample, std::span<const int64_t> tokens) const {
   const int64_t count = std::ssize(tokens);
-  check(count >= 2, ErrorKind::Argument, kName, "got ", count, " tokens, takes 2 or more");
+  check(count >= 2, ErrorKind::Argument, kSpanCorruption, "got ", count,
+        " tokens, takes 2 or more");
   const int64_t number = spans(count);
-  check(number < options_.sentinels, ErrorKind::Argument, kName, "a text of ", count,
+  check(number < options_.sentinels, ErrorKind::Argument, kSpanCorruption, "a text of ", count,
         " tokens has ", number, " spans, takes fewer than the ", options_.sentinels, " sentinels");
   const int64_t last = options_.first_sentinel - options_.sentinels;
   for (const int64_t token : tokens)
-    check(token <= last || token > options_.first_sentinel, ErrorKind::Argument, kName,
+    check(token <= last || token > options_.first_sentinel, ErrorKind::Argument, kSpanCorruption,
           "the text has token ", token, ", which is a sentinel");
 
   const kernels::PhiloxKey key{.seed = options_.seed, .step = options_.stream, .op = kSpanOp};

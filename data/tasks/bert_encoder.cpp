@@ -8,7 +8,7 @@
 namespace plinth {
 namespace {
 
-constexpr std::string_view kName = "BertEncoder";
+constexpr std::string_view kBertEncoder = "BertEncoder";
 
 int32_t special(const Tokenizer& tokenizer, std::string_view token) {
   const std::optional<int32_t> id = tokenizer.id(token);
@@ -40,7 +40,7 @@ BertEncoder::BertEncoder(const Tokenizer& tokenizer, int64_t length)
       padding_(tokenizer.id("[PAD]").value_or(0)) {
   check(!tokenizer.is_byte_level(), ErrorKind::Format, "tokenizer",
         "has byte pairs, takes BERT's word pieces");
-  check(length >= 5, ErrorKind::Argument, kName, "length got ", length,
+  check(length >= 5, ErrorKind::Argument, kBertEncoder, "length got ", length,
         ", takes 5 or more: two tokens and those around them");
 }
 
@@ -83,8 +83,8 @@ EncodedWords BertEncoder::encode_words(std::span<const std::string> words) const
 std::vector<EncodedWindow> BertEncoder::encode_windows(std::string_view question,
                                                        std::string_view context,
                                                        int64_t stride) const {
-  check(stride >= 0 && stride < length_ - 3, ErrorKind::Argument, kName, "stride got ", stride,
-        ", takes 0 to ", length_ - 4);
+  check(stride >= 0 && stride < length_ - 3, ErrorKind::Argument, kBertEncoder, "stride got ",
+        stride, ", takes 0 to ", length_ - 4);
   std::vector<int32_t> asked = tokenizer_->encode(question);
   asked.resize(std::min(asked.size(), static_cast<size_t>(length_ - 4 - stride)));
   const std::vector<TokenSpan> tokens = tokenizer_->encode_spans(context);

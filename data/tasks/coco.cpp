@@ -61,9 +61,7 @@ class CocoReader {
  private:
   template <class Add>
   void each(std::string_view key, std::string_view kind, Add&& add) {
-    const Json& list = json_fields::at(json_, key, file_.string());
-    check(list.is_array(), ErrorKind::Format, file_.string(), key, " must be an array, got ",
-          list.type_name());
+    const Json& list = json_fields::array(json_, key, file_.string());
     int64_t number = 0;
     for (const Json& entry : list) {
       const std::string name = detail::concat(kind, " ", ++number);

@@ -22,17 +22,10 @@ size_t byte_of(std::string_view text, uint64_t character) {
   return std::string_view::npos;
 }
 
-const Json& list(const Json& object, std::string_view key, std::string_view name) {
-  const Json& value = json_fields::at(object, key, name);
-  check(value.is_array(), ErrorKind::Format, name, key, " must be an array, got ",
-        value.type_name());
-  return value;
-}
-
 std::vector<SquadAnswer> read_answers(const Json& json, const std::string& context,
                                       std::string_view name) {
   std::vector<SquadAnswer> answers;
-  for (const Json& item : list(json, "answers", name)) {
+  for (const Json& item : json_fields::array(json, "answers", name)) {
     const std::string& text = json_fields::string(item, "text", name);
     const Json& start = json_fields::at(item, "answer_start", name);
     check(start.is_number_unsigned(), ErrorKind::Format, name,
@@ -65,11 +58,11 @@ std::vector<SquadQuestion> read_squad(const std::filesystem::path& file, BadLine
   const Json json = read_json(file);
   std::vector<SquadQuestion> questions;
   int64_t number = 0;
-  for (const Json& article : list(json, "data", name)) {
-    for (const Json& paragraph : list(article, "paragraphs", name)) {
+  for (const Json& article : json_fields::array(json, "data", name)) {
+    for (const Json& paragraph : json_fields::array(article, "paragraphs", name)) {
       const auto context =
           std::make_shared<const std::string>(json_fields::string(paragraph, "context", name));
-      for (const Json& item : list(paragraph, "qas", name)) {
+      for (const Json& item : json_fields::array(paragraph, "qas", name)) {
         ++number;
         try {
           questions.push_back(read_question(item, context));

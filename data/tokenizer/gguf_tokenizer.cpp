@@ -173,13 +173,13 @@ std::vector<Type> read_types(const GgufFile& file, size_t tokens) {
   return types;
 }
 
-struct Vocabulary {
+struct GgufVocabulary {
   std::vector<std::string> tokens;
   std::vector<Type> types;
 };
 
-Vocabulary read_vocabulary(const GgufFile& file) {
-  Vocabulary vocabulary{file.texts(kTokens), {}};
+GgufVocabulary read_vocabulary(const GgufFile& file) {
+  GgufVocabulary vocabulary{file.texts(kTokens), {}};
   refuse_unless(!vocabulary.tokens.empty() && std::cmp_less(vocabulary.tokens.size(), kMostTokens),
                 file, kTokens, "has ", vocabulary.tokens.size(), " elements, takes 1 to ",
                 kMostTokens - 1);
@@ -193,7 +193,7 @@ Vocabulary read_vocabulary(const GgufFile& file) {
   return vocabulary;
 }
 
-std::string vocabulary_json(const Vocabulary& vocabulary) {
+std::string vocabulary_json(const GgufVocabulary& vocabulary) {
   std::string out = "{";
   for (size_t id = 0; id < vocabulary.tokens.size(); ++id) {
     if (id > 0) out += ',';
@@ -204,7 +204,7 @@ std::string vocabulary_json(const Vocabulary& vocabulary) {
   return out + "}";
 }
 
-Json added_json(const Vocabulary& vocabulary) {
+Json added_json(const GgufVocabulary& vocabulary) {
   Json added = Json::array();
   for (size_t id = 0; id < vocabulary.tokens.size(); ++id) {
     const Type type = vocabulary.types[id];
@@ -263,7 +263,7 @@ std::string finished(Json steps, const std::string& model) {
   return text + ",\"model\":" + model + "}";
 }
 
-std::string byte_level_json(const GgufFile& file, const Vocabulary& vocabulary) {
+std::string byte_level_json(const GgufFile& file, const GgufVocabulary& vocabulary) {
   const std::string pre = file.text(kPre, std::string(kGpt2Pre));
   const bool is_llama3 = std::ranges::find(kLlama3Pres, pre) != kLlama3Pres.end();
   refuse_unless(is_llama3 || pre == kGpt2Pre, file, kPre, "is ", printable(pre),
@@ -304,7 +304,7 @@ struct Merge {
 };
 
 // All pairs of tokens that make a token, the best first.
-std::vector<Merge> merges_of_scores(const GgufFile& file, const Vocabulary& vocabulary,
+std::vector<Merge> merges_of_scores(const GgufFile& file, const GgufVocabulary& vocabulary,
                                     const std::vector<double>& scores) {
   std::unordered_map<std::string_view, size_t> ids;
   for (size_t id = 0; id < vocabulary.tokens.size(); ++id) ids.emplace(vocabulary.tokens[id], id);
@@ -334,7 +334,7 @@ std::vector<Merge> merges_of_scores(const GgufFile& file, const Vocabulary& voca
   return merges;
 }
 
-std::string pieces_json(const GgufFile& file, const Vocabulary& vocabulary) {
+std::string pieces_json(const GgufFile& file, const GgufVocabulary& vocabulary) {
   const std::vector<double>& scores = file.numbers(kScores);
   refuse_unless(scores.size() == file.texts(kTokens).size(), file, kScores, "has ", scores.size(),
                 " elements, takes one for each of ", file.texts(kTokens).size(), " tokens");
@@ -424,7 +424,7 @@ std::map<std::string, std::string> gguf_tokenizer_files(const GgufFile& file) {
   const std::string model = file.text(kModel);
   refuse_unless(model == "gpt2" || model == "llama", file, kModel, "is ", printable(model),
                 ", takes gpt2 or llama");
-  const Vocabulary vocabulary = read_vocabulary(file);
+  const GgufVocabulary vocabulary = read_vocabulary(file);
   std::string json =
       model == "gpt2" ? byte_level_json(file, vocabulary) : pieces_json(file, vocabulary);
   Tokenizer::parse(json, file.subject());  // throws where the fields do not fit together

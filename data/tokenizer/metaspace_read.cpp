@@ -19,13 +19,6 @@ namespace {
 using json_fields::Json;
 using json_fields::refuse;
 
-const Json& list(const Json& object, std::string_view key, std::string_view name) {
-  const Json& steps = json_fields::at(object, key, name);
-  check(steps.is_array(), ErrorKind::Format, name, key, " must be an array, got ",
-        steps.type_name());
-  return steps;
-}
-
 std::string decoded_base64(std::string_view text, std::string_view name) {
   std::string bytes;
   uint32_t bits = 0;
@@ -89,7 +82,7 @@ void read_normalizer(const Json& json, MetaspaceSpec& spec, std::string_view nam
   const std::string type = json_fields::type_of(json, name);
   if (type == "null") return;
   if (type == "Sequence") {
-    for (const Json& step : list(json, "normalizers", name)) {
+    for (const Json& step : json_fields::array(json, "normalizers", name)) {
       check(json_fields::type_of(step, name) != "Sequence", ErrorKind::Format, name,
             "normalizer has a Sequence in a Sequence, which is not supported");
       read_normalizer(step, spec, name);
@@ -134,7 +127,7 @@ void read_pre_tokenizer(const Json& json, MetaspaceSpec& spec, std::string_view 
   const std::string type = json_fields::type_of(json, name);
   if (type == "null") return;
   if (type == "Sequence") {
-    for (const Json& step : list(json, "pretokenizers", name)) {
+    for (const Json& step : json_fields::array(json, "pretokenizers", name)) {
       check(json_fields::type_of(step, name) != "Sequence", ErrorKind::Format, name,
             "pre_tokenizer has a Sequence in a Sequence, which is not supported");
       read_pre_tokenizer(step, spec, name);
@@ -165,7 +158,7 @@ void read_decoder(const Json& json, PieceDecoderSpec& spec, bool& has_bytes,
   Json one = Json::array({json});
   const bool is_sequence = json_fields::type_of(json, name) == "Sequence";
   bool marks = false, fused = false;
-  for (const Json& step : is_sequence ? list(json, "decoders", name) : one) {
+  for (const Json& step : is_sequence ? json_fields::array(json, "decoders", name) : one) {
     const std::string type = json_fields::type_of(step, name);
     if (type == "Metaspace" && !marks) {
       require_mark(step, name);
@@ -255,7 +248,7 @@ bool is_metaspace(const Json& json, std::string_view name) {
 }
 
 void read_unigram(const Json& model, TokenizerSpec& spec, std::string_view name) {
-  const Json& tokens = list(model, "vocab", name);
+  const Json& tokens = json_fields::array(model, "vocab", name);
   Vocabulary vocabulary(tokens.size(), name);
   UnigramSpec& unigram = spec.metaspace->unigram.emplace();
   check(std::ssize(tokens) < kMostTokens, ErrorKind::Format, name, "vocab has ", tokens.size(),

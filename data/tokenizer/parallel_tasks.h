@@ -2,11 +2,15 @@
 
 #include <omp.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <vector>
 
 namespace plinth {
+
+// Texts from here on are cut by all threads, one text at a time.
+inline constexpr size_t kLongText = size_t{1} << 20;
 
 // Calls body(i) for each i in [0, count), from several threads, in any order. If calls throw, the
 // exception of the lowest i is thrown on, whatever the number of threads.

@@ -99,3 +99,5 @@ Pattern::Match Pattern::find(std::string_view text, size_t from) const {
 }
 
 }  // namespace plinth
+
+#undef PCRE2_CODE_UNIT_WIDTH

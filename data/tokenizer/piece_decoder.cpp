@@ -8,8 +8,6 @@ namespace {
 
 using Leading = PieceDecoderSpec::Leading;
 
-constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
-
 void replace_marks(std::string& text, std::string_view by) {
   for (size_t at = text.find(kSpaceMark); at != std::string::npos;
        at = text.find(kSpaceMark, at + by.size()))
@@ -50,7 +48,7 @@ std::string PieceDecoder::repaired(const std::string& run) const {
     if (step.valid && !spec_.is_hugging_face) {
       text += std::string_view(run).substr(at, length);
     } else {
-      for (size_t i = 0; i < length; ++i) text += kReplacement;
+      for (size_t i = 0; i < length; ++i) text += kReplacementCharacter;
     }
     at += length;
   }

@@ -23,7 +23,6 @@
 namespace plinth {
 namespace {
 
-constexpr size_t kLongText = size_t{1} << 20;
 constexpr uint64_t kMostFileBytes = uint64_t{1} << 30;
 
 // Scratch of the threads that are encoding now, with their caches, handed from call to call.

@@ -7,8 +7,6 @@
 namespace plinth {
 namespace {
 
-constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
-
 // What may follow a lead byte (Unicode 16, table 3-7): the character's length, and the range of its
 // second byte. Later bytes are 80..BF.
 struct Lead {
@@ -97,7 +95,7 @@ RepairedText::RepairedText(std::string_view original) : original_(original), tex
     if (step.valid) {
       repaired_.append(original.substr(i, length));
     } else {
-      repaired_.append(kReplacement);
+      repaired_.append(kReplacementCharacter);
       shifts_.push_back({repaired_.size(), i + length});
     }
     i += length;

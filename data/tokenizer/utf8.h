@@ -11,6 +11,9 @@
 
 namespace plinth {
 
+// U+FFFD, which stands in for what is not well formed.
+inline constexpr std::string_view kReplacementCharacter = "\xEF\xBF\xBD";
+
 // One step through UTF-8 text. `length` is the number of bytes taken, at least 1 unless the text is
 // empty. Where they are not a well-formed character, `valid` is false and they are the longest
 // prefix of one (a "maximal subpart", Unicode 16 section 3.9), or a single byte; this is where

@@ -3,6 +3,7 @@
 #include <omp.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
+#undef XXH_INLINE_ALL
 
 #include <algorithm>
 #include <cstring>
@@ -12,9 +13,6 @@
 
 namespace plinth {
 namespace {
-
-// Texts from here on are cut by all threads, one text at a time.
-constexpr size_t kLongText = size_t{1} << 20;
 
 // Counts by word: an open-addressing table over one buffer of bytes.
 class Counts {

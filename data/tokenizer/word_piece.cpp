@@ -12,7 +12,7 @@
 namespace plinth {
 namespace {
 
-constexpr size_t kLongText = size_t{1} << 20, kPart = size_t{256} << 10;
+constexpr size_t kPart = size_t{256} << 10;
 
 bool begins_character(char byte) {
   return (static_cast<unsigned char>(byte) & 0xC0) != 0x80;
