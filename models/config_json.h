@@ -18,6 +18,11 @@
 
 namespace plinth {
 
+// How files spell the forms of GELU: "gelu" is the exact one, the others are the tanh
+// approximation.
+inline constexpr std::array<std::string_view, 3> kGeluNames = {"gelu", "gelu_new",
+                                                               "gelu_pytorch_tanh"};
+
 // A JSON object of settings. A key that is absent or null takes the default; a value of the wrong
 // type, or outside what the key takes, throws Error(Format, file).
 class ConfigJson {

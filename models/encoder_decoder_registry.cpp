@@ -20,21 +20,21 @@ struct Family {
                                                  const SafetensorsCheckpoint* weights);
 };
 
-constexpr std::array kFamilies = {
+constexpr std::array kEncoderDecoderFamilies = {
     Family{"t5", from_config<EncoderDecoder, T5, T5Config>},
     Family{"whisper", from_config<EncoderDecoder, Whisper, WhisperConfig>},
 };
 
 const Family* find_family(const ConfigJson& config) {
   const std::string type = config.text("model_type", "");
-  const auto* found = std::ranges::find(kFamilies, type, &Family::type);
-  return found == kFamilies.end() ? nullptr : found;
+  const auto* found = std::ranges::find(kEncoderDecoderFamilies, type, &Family::type);
+  return found == kEncoderDecoderFamilies.end() ? nullptr : found;
 }
 
-const Family& family_of(const ConfigJson& config) {
+const Family& encoder_decoder_family_of(const ConfigJson& config) {
   if (const Family* family = find_family(config)) return *family;
   std::string known;
-  for (const Family& each : kFamilies)
+  for (const Family& each : kEncoderDecoderFamilies)
     known += (known.empty() ? "" : ", ") + std::string(each.type);
   throw Error(
       ErrorKind::Format, config.subject(),
@@ -50,12 +50,12 @@ bool is_encoder_decoder(const ConfigJson& config) {
 std::unique_ptr<EncoderDecoder> make_encoder_decoder(const ConfigJson& config,
                                                      const SafetensorsCheckpoint* weights) {
   const nn::SkipInit skip;
-  return family_of(config).from_config(config, weights);
+  return encoder_decoder_family_of(config).from_config(config, weights);
 }
 
 std::unique_ptr<EncoderDecoder> load_encoder_decoder(const std::filesystem::path& directory,
                                                      DType dtype) {
-  return load_directory("load_encoder_decoder", directory, dtype, family_of);
+  return load_directory("load_encoder_decoder", directory, dtype, encoder_decoder_family_of);
 }
 
 void save_pretrained(const EncoderDecoder& model, const std::filesystem::path& directory,

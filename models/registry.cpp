@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 namespace {
 
 template <class Model, class Config>
-constexpr ModelFamily family(std::string_view type) {
+constexpr ModelFamily model_family(std::string_view type) {
   return {type,
           [](const ModelSize& size) -> std::unique_ptr<LanguageModel> {
             return std::make_unique<Model>(Config::from_size(size));
@@ -29,15 +29,15 @@ constexpr ModelFamily family(std::string_view type) {
           from_config<LanguageModel, Model, Config>};
 }
 
-constexpr std::array kFamilies = {
-    family<Gpt2, Gpt2Config>("gpt2"), family<Llama, LlamaConfig>("llama"),
-    family<Llama, MixtralConfig>("mixtral"), family<Bert, BertConfig>("bert")};
+constexpr std::array kModelFamilies = {
+    model_family<Gpt2, Gpt2Config>("gpt2"), model_family<Llama, LlamaConfig>("llama"),
+    model_family<Llama, MixtralConfig>("mixtral"), model_family<Bert, BertConfig>("bert")};
 
 const ModelFamily& find_family(std::string_view type, ErrorKind kind, std::string_view subject,
                                std::string_view key) {
   std::vector<std::string_view> types;
   std::string all;
-  for (const ModelFamily& known : kFamilies) {
+  for (const ModelFamily& known : kModelFamilies) {
     if (known.type == type) return known;
     types.push_back(known.type);
     all += (all.empty() ? "" : ", ") + std::string(known.type);
@@ -47,7 +47,7 @@ const ModelFamily& find_family(std::string_view type, ErrorKind kind, std::strin
                              " (nearest: ", nearest(type, types), ")"));
 }
 
-const ModelFamily& family_of(const ConfigJson& config) {
+const ModelFamily& model_family_of(const ConfigJson& config) {
   return find_family(config.text("model_type", ""), ErrorKind::Format, config.subject(),
                      "model_type");
 }
@@ -55,7 +55,7 @@ const ModelFamily& family_of(const ConfigJson& config) {
 }  // namespace
 
 std::span<const ModelFamily> model_families() {
-  return kFamilies;
+  return kModelFamilies;
 }
 
 std::unique_ptr<LanguageModel> make_model(const ModelSize& size, uint64_t seed) {
@@ -80,11 +80,11 @@ std::unique_ptr<LanguageModel> make_model(const ModelSize& size, uint64_t seed) 
 std::unique_ptr<LanguageModel> make_model(const ConfigJson& config,
                                           const SafetensorsCheckpoint* weights) {
   const nn::SkipInit skip;
-  return family_of(config).from_config(config, weights);
+  return model_family_of(config).from_config(config, weights);
 }
 
 std::unique_ptr<LanguageModel> load_pretrained(const fs::path& directory, DType dtype) {
-  return load_directory("load_pretrained", directory, dtype, family_of);
+  return load_directory("load_pretrained", directory, dtype, model_family_of);
 }
 
 void save_pretrained(const nn::Module& model, const std::vector<WeightSlice>& slices,

@@ -16,7 +16,7 @@ namespace plinth {
 
 namespace {
 
-constexpr std::string_view kName = "generate_sequences";
+constexpr std::string_view kGenerateSequences = "generate_sequences";
 constexpr int64_t kMostTokens = 1 << 20;
 // Added to the score of what cannot be chosen; finite, so that such scores still have an order.
 constexpr float kImpossible = -1e9F;
@@ -35,7 +35,7 @@ struct Finished {
 };
 
 // A way to go on: the beam of a source, and the token.
-struct Candidate {
+struct Continuation {
   float score = 0;
   int64_t beam = 0, token = 0;
   bool ends = false;
@@ -94,7 +94,7 @@ std::vector<float> host_values(const Tensor& values) {
 }
 
 // The logarithm of the sum of their exponentials.
-double log_sum(std::span<const float> logits) {
+double log_normalizer(std::span<const float> logits) {
   const double most = static_cast<double>(std::ranges::max(logits));
   double sum = 0;
   for (const float logit : logits) sum += std::exp(static_cast<double>(logit) - most);
@@ -110,20 +110,22 @@ class Generation {
       prompts_ = {options.prompt.empty() ? std::vector{info.start_token} : options.prompt};
     if (stops_.empty()) stops_ = info.eos_tokens;
     check(options.max_tokens > 0 && options.max_tokens <= kMostTokens && options.beams > 0,
-          ErrorKind::Argument, kName, "got max_tokens ", options.max_tokens, " and beams ",
-          options.beams, ", takes at least 1 of each, and at most ", kMostTokens, " tokens");
+          ErrorKind::Argument, kGenerateSequences, "got max_tokens ", options.max_tokens,
+          " and beams ", options.beams, ", takes at least 1 of each, and at most ", kMostTokens,
+          " tokens");
     const int64_t most_beams = info.vocab_size / candidates_per_beam();
-    check(options.beams == 1 || options.beams <= most_beams, ErrorKind::Argument, kName,
-          "beams is ", options.beams, ", takes at most ", most_beams, ": each has ",
-          candidates_per_beam(), " ways to go on in a vocabulary of ", info.vocab_size);
-    check(options.beams == 1 || !draws(), ErrorKind::Argument, kName, "beams is ", options.beams,
-          ", takes 1 with a temperature or a repetition_penalty");
+    check(options.beams == 1 || options.beams <= most_beams, ErrorKind::Argument,
+          kGenerateSequences, "beams is ", options.beams, ", takes at most ", most_beams,
+          ": each has ", candidates_per_beam(), " ways to go on in a vocabulary of ",
+          info.vocab_size);
+    check(options.beams == 1 || !draws(), ErrorKind::Argument, kGenerateSequences, "beams is ",
+          options.beams, ", takes 1 with a temperature or a repetition_penalty");
     const double most_penalty =
         kMostLogWeight / std::log(std::max(2.0, static_cast<double>(options.max_tokens)));
-    check(std::abs(options.length_penalty) <= most_penalty, ErrorKind::Argument, kName,
+    check(std::abs(options.length_penalty) <= most_penalty, ErrorKind::Argument, kGenerateSequences,
           "length_penalty is ", options.length_penalty, ", takes at most ", most_penalty,
           " either way for max_tokens ", options.max_tokens);
-    check(!model.is_training(), ErrorKind::Argument, kName,
+    check(!model.is_training(), ErrorKind::Argument, kGenerateSequences,
           "the model is in training mode, and would drop activations; call eval()");
   }
 
@@ -132,7 +134,7 @@ class Generation {
     const NoGradGuard no_grad;
     EncoderStates states = model.encode(source, lengths);
     const int64_t sources = states.states.size(0);
-    check(sources > 0, ErrorKind::Shape, kName, "got no source");
+    check(sources > 0, ErrorKind::Shape, kGenerateSequences, "got no source");
     const std::vector<int64_t> ids = prompt_ids(sources);
     Decoder decoder(model, std::move(states), std::ssize(ids) / sources + options_.max_tokens - 1);
     const Tensor first = decoder.read(ids, sources);
@@ -151,13 +153,13 @@ class Generation {
 
   // What is read for each source, one after the other.
   std::vector<int64_t> prompt_ids(int64_t sources) const {
-    check(prompts_.size() == 1 || std::ssize(prompts_) == sources, ErrorKind::Argument, kName,
-          "got ", prompts_.size(), " prompts for ", sources, " sources");
+    check(prompts_.size() == 1 || std::ssize(prompts_) == sources, ErrorKind::Argument,
+          kGenerateSequences, "got ", prompts_.size(), " prompts for ", sources, " sources");
     std::vector<int64_t> ids;
     for (int64_t row = 0; row < sources; ++row) {
       const std::vector<int64_t>& prompt = prompt_of(static_cast<size_t>(row));
-      check(!prompt.empty() && prompt.size() == prompts_.front().size(), ErrorKind::Argument, kName,
-            "got prompts of ", prompts_.front().size(), " and ", prompt.size(),
+      check(!prompt.empty() && prompt.size() == prompts_.front().size(), ErrorKind::Argument,
+            kGenerateSequences, "got prompts of ", prompts_.front().size(), " and ", prompt.size(),
             " tokens, takes at least one token, and as many for each source");
       ids.insert(ids.end(), prompt.begin(), prompt.end());
     }
@@ -238,7 +240,7 @@ class Generation {
       apply_rules(found[row].ids, of_row);
       const int64_t token = sampler.next(of_row, ids);
       choices.push_back(
-          {token, static_cast<double>(raw[static_cast<size_t>(token)]) - log_sum(raw)});
+          {token, static_cast<double>(raw[static_cast<size_t>(token)]) - log_normalizer(raw)});
     }
     return choices;
   }
@@ -270,7 +272,7 @@ class Generation {
       const auto beams = static_cast<size_t>(options_.beams);
       return std::span(searches[row / beams].running[row % beams].ids);
     });
-    const std::vector<std::vector<Candidate>> all = candidates(searches, left, length);
+    const std::vector<std::vector<Continuation>> all = candidates(searches, left, length);
     bool can_improve = false, is_full = true, can_go_on = false;
     for (size_t i = 0; i < searches.size(); ++i) {
       Search& search = searches[i];
@@ -279,15 +281,15 @@ class Generation {
       search.can_improve = search.can_improve && may_improve(search, length);
       can_improve = can_improve || search.can_improve;
       is_full = is_full && std::ranges::all_of(search.finished, &Finished::is_whole);
-      can_go_on = can_go_on || !std::ranges::all_of(all[i], &Candidate::ends);
+      can_go_on = can_go_on || !std::ranges::all_of(all[i], &Continuation::ends);
     }
     return can_improve && can_go_on && !(is_full && options_.early_stopping == EarlyStopping::Yes);
   }
 
   // The best ways to go on for each source: should all of the first end, there are beams still.
-  std::vector<std::vector<Candidate>> candidates(const std::vector<Search>& searches,
-                                                 const Tensor& log_probabilities,
-                                                 int64_t length) const {
+  std::vector<std::vector<Continuation>> candidates(const std::vector<Search>& searches,
+                                                    const Tensor& log_probabilities,
+                                                    int64_t length) const {
     const int64_t count = std::ssize(searches), beams = options_.beams,
                   vocabulary = log_probabilities.size(1);
     std::vector<float> before;
@@ -299,7 +301,7 @@ class Generation {
     const int64_t kept = candidates_per_beam() * beams;
     const TopK best = topk(scores.reshape({count, beams * vocabulary}), kept);
     const std::vector<double> values = to_vector(best.values), places = to_vector(best.indices);
-    std::vector<std::vector<Candidate>> all(searches.size());
+    std::vector<std::vector<Continuation>> all(searches.size());
     for (size_t i = 0; i < values.size(); ++i) {
       const auto place = static_cast<int64_t>(places[i]);
       const int64_t token = place % vocabulary;
@@ -313,13 +315,13 @@ class Generation {
   }
 
   // Keeps the best of what was finished and of what ends now among the first candidates.
-  void finish(Search& search, const std::vector<Candidate>& candidates, int64_t length) const {
+  void finish(Search& search, const std::vector<Continuation>& candidates, int64_t length) const {
     const bool is_full = std::ranges::all_of(search.finished, &Finished::is_whole);
     const bool is_closed =
         !search.can_improve || (is_full && options_.early_stopping == EarlyStopping::Yes);
     if (is_closed) return;
     for (int64_t i = 0; i < options_.beams; ++i) {
-      const Candidate& candidate = candidates[static_cast<size_t>(i)];
+      const Continuation& candidate = candidates[static_cast<size_t>(i)];
       if (!candidate.ends) continue;
       Beam beam = search.running[static_cast<size_t>(candidate.beam)];
       beam.ids.push_back(candidate.token);
@@ -330,14 +332,14 @@ class Generation {
   }
 
   // The best candidates that do not end are the beams from now on.
-  void go_on(Search& search, const std::vector<Candidate>& candidates, int64_t first_row,
+  void go_on(Search& search, const std::vector<Continuation>& candidates, int64_t first_row,
              std::vector<int64_t>& rows, std::vector<int64_t>& next) const {
-    std::vector<Candidate> order = candidates;
-    for (Candidate& candidate : order) candidate.score += candidate.ends ? kImpossible : 0;
-    std::ranges::stable_sort(order, std::greater{}, &Candidate::score);
+    std::vector<Continuation> order = candidates;
+    for (Continuation& candidate : order) candidate.score += candidate.ends ? kImpossible : 0;
+    std::ranges::stable_sort(order, std::greater{}, &Continuation::score);
     std::vector<Beam> running;
     for (int64_t i = 0; i < options_.beams; ++i) {
-      const Candidate& candidate = order[static_cast<size_t>(i)];
+      const Continuation& candidate = order[static_cast<size_t>(i)];
       Beam beam = search.running[static_cast<size_t>(candidate.beam)];
       beam.ids.push_back(candidate.token);
       beam.score = candidate.score;

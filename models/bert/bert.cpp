@@ -11,13 +11,10 @@ namespace plinth {
 
 namespace {
 
-constexpr std::string_view kName = "bert";
-
-using nn::init::normal;
-using nn::init::zeros;
+constexpr std::string_view kBert = "bert";
 
 LanguageModelInfo info_of(const BertConfig& config) {
-  return {.type = kName,
+  return {.type = kBert,
           .vocab_size = config.vocab_size,
           .context = config.context,
           .layers = config.layers,
@@ -33,22 +30,23 @@ LanguageModelInfo info_of(const BertConfig& config) {
 }
 
 nn::LinearOptions linear_options(const BertConfig& config) {
-  return {.weight_init = normal(0, config.initializer_range), .bias_init = zeros()};
+  return {.weight_init = nn::init::normal(0, config.initializer_range),
+          .bias_init = nn::init::zeros()};
 }
 
 void check_inputs(const Tensor& ids, const BertInputs& inputs) {
   if (inputs.segments.defined())
-    check(inputs.segments.shape() == ids.shape(), ErrorKind::Shape, kName, "segments have shape ",
+    check(inputs.segments.shape() == ids.shape(), ErrorKind::Shape, kBert, "segments have shape ",
           inputs.segments.shape(), ", expected that of ids, ", ids.shape());
   if (inputs.lengths.defined())
-    check(inputs.lengths.shape() == Shape{ids.size(0)}, ErrorKind::Shape, kName,
+    check(inputs.lengths.shape() == Shape{ids.size(0)}, ErrorKind::Shape, kBert,
           "lengths have shape ", inputs.lengths.shape(), ", expected [", ids.size(0), "]");
 }
 
 }  // namespace
 
 BertBlock::BertBlock(const BertConfig& config) {
-  const auto weight = normal(0, config.initializer_range);
+  const auto weight = nn::init::normal(0, config.initializer_range);
   const nn::LayerNormOptions norm{.eps = config.norm_eps};
   attention_ = make<nn::MultiHeadAttention>(
       "attention", nn::MultiHeadAttentionOptions{.dim = config.dim,
@@ -56,7 +54,7 @@ BertBlock::BertBlock(const BertConfig& config) {
                                                  .dropout = config.attention_dropout,
                                                  .qkv_init = weight,
                                                  .out_init = weight,
-                                                 .bias_init = zeros()});
+                                                 .bias_init = nn::init::zeros()});
   dropout_ = make<nn::Dropout>("dropout", config.hidden_dropout);
   attention_norm_ = make<nn::LayerNorm>("attention_norm", config.dim, norm);
   mlp_ = make<nn::MLP>("mlp", config.dim, config.ffn_dim,
@@ -64,7 +62,7 @@ BertBlock::BertBlock(const BertConfig& config) {
                                       .dropout = config.hidden_dropout,
                                       .up_init = weight,
                                       .down_init = weight,
-                                      .bias_init = zeros()});
+                                      .bias_init = nn::init::zeros()});
   mlp_norm_ = make<nn::LayerNorm>("mlp_norm", config.dim, norm);
 }
 
@@ -84,7 +82,7 @@ Tensor BertTransform::forward(const Tensor& x) {
 }
 
 Bert::Bert(const BertConfig& config) : config_(config), info_(info_of(config)) {
-  const auto weight = normal(0, config.initializer_range);
+  const auto weight = nn::init::normal(0, config.initializer_range);
   const auto embedding = [&](const std::string& name, int64_t count) {
     return make<nn::Embedding>(name, count, config.dim, weight);
   };
@@ -103,7 +101,7 @@ Bert::Bert(const BertConfig& config) : config_(config), info_(info_of(config)) {
     next_sentence_ = make<nn::Linear>("next_sentence", config.dim, 2, linear_options(config));
   if (parts.masked_lm) {
     transform_ = make<BertTransform>("transform", config);
-    head_bias_ = register_parameter("head_bias", {config.vocab_size}, zeros());
+    head_bias_ = register_parameter("head_bias", {config.vocab_size}, nn::init::zeros());
   }
   head_weight_ = config.tied || !parts.masked_lm
                      ? token_embedding_->weight()
@@ -116,14 +114,14 @@ Tensor Bert::embed_tokens(const Tensor& tokens, const Tensor& segments) {
 }
 
 Tensor Bert::embed_ids(const Tensor& ids, int64_t before) {
-  check(before == 0, ErrorKind::Argument, kName, "got ids that stand after ", before,
+  check(before == 0, ErrorKind::Argument, kBert, "got ids that stand after ", before,
         " others; takes whole sequences, whose tokens all see each other");
   return embed_tokens(token_embedding_(ids), segment_embedding_->rows({{0, 1}}));
 }
 
 nn::Residual Bert::forward_block(int64_t i, const nn::Residual& x, nn::KVCache* cache,
                                  Tensor* /*load*/) {
-  check(!cache, ErrorKind::Argument, kName,
+  check(!cache, ErrorKind::Argument, kBert,
         "got a cache, takes none: a token sees those behind it");
   return blocks_.at(static_cast<size_t>(i))(x.sum(), Tensor());
 }
@@ -149,12 +147,12 @@ Tensor Bert::encode(const Tensor& ids, const BertInputs& inputs) {
 }
 
 Tensor Bert::pool(const Tensor& x) {
-  check(pooler_ != nullptr, ErrorKind::Argument, kName, "has no pooler: its checkpoint held none");
+  check(pooler_ != nullptr, ErrorKind::Argument, kBert, "has no pooler: its checkpoint held none");
   return tanh(pooler_(x.select(1, 0)));
 }
 
 Tensor Bert::next_sentence(const Tensor& pooled) {
-  check(next_sentence_ != nullptr, ErrorKind::Argument, kName,
+  check(next_sentence_ != nullptr, ErrorKind::Argument, kBert,
         "has no next-sentence head: its checkpoint held none");
   return next_sentence_(pooled);
 }
@@ -166,7 +164,7 @@ Tensor Bert::pretraining_loss(const Tensor& ids, const BertInputs& inputs, const
 }
 
 Tensor Bert::finish(const Tensor& x) {
-  check(transform_ != nullptr, ErrorKind::Argument, kName,
+  check(transform_ != nullptr, ErrorKind::Argument, kBert,
         "has no masked-LM head: its checkpoint held none");
   return transform_(x);
 }

@@ -15,15 +15,15 @@ namespace plinth {
 
 namespace {
 
-constexpr std::string_view kName = "BertClassifier";
+constexpr std::string_view kBertClassifier = "BertClassifier";
 // By task.
-constexpr std::array<std::string_view, 3> kArchitectures = {
+constexpr std::array<std::string_view, 3> kClassifierArchitectures = {
     "BertForSequenceClassification", "BertForTokenClassification", "BertForQuestionAnswering"};
 
 BertClassifierConfig checked(BertClassifierConfig config) {
   const auto labels = std::ssize(config.labels);
   const bool is_span = config.task == BertTask::Span;
-  check(is_span ? labels == 2 : labels >= 2, ErrorKind::Argument, kName, "got ", labels,
+  check(is_span ? labels == 2 : labels >= 2, ErrorKind::Argument, kBertClassifier, "got ", labels,
         " labels, takes ", is_span ? "the 2 ends of a span" : "2 or more");
   config.bert.parts = {.masked_lm = false, .pooler = config.task == BertTask::Sequence};
   return config;
@@ -34,11 +34,11 @@ BertClassifierConfig checked(BertClassifierConfig config) {
 BertClassifierConfig BertClassifierConfig::from_json(const ConfigJson& json) {
   check(json.has("architectures"), ErrorKind::Format, json.subject(),
         "architectures is missing, takes the class of a classifier");
-  const std::string architecture = json.first_word("architectures", "", kArchitectures);
+  const std::string architecture = json.first_word("architectures", "", kClassifierArchitectures);
   BertClassifierConfig config;
   config.bert = read_bert_sizes(json);
-  config.task = static_cast<BertTask>(std::ranges::find(kArchitectures, architecture) -
-                                      kArchitectures.begin());
+  config.task = static_cast<BertTask>(std::ranges::find(kClassifierArchitectures, architecture) -
+                                      kClassifierArchitectures.begin());
   config.labels = read_labels(json);
   config.dropout = json.number("classifier_dropout", config.bert.hidden_dropout);
   check(config.task != BertTask::Span || config.labels.size() == 2, ErrorKind::Format,
@@ -48,7 +48,7 @@ BertClassifierConfig BertClassifierConfig::from_json(const ConfigJson& json) {
 
 std::string BertClassifierConfig::to_json(DType dtype) const {
   nlohmann::ordered_json json =
-      write_bert_sizes(bert, std::string(kArchitectures[static_cast<size_t>(task)]));
+      write_bert_sizes(bert, std::string(kClassifierArchitectures[static_cast<size_t>(task)]));
   json["classifier_dropout"] = dropout;
   write_labels(labels, json);
   return finished_config(std::move(json), bert.bos_token, bert.eos_tokens, dtype);
@@ -80,10 +80,10 @@ Tensor BertClassifier::loss_of(const Tensor& logits, const Tensor& targets,
   Shape expected = {logits.size(0)};
   if (is_span) expected = {logits.size(0), 2};
   if (config_.task == BertTask::Token) expected = {logits.size(0), logits.size(1)};
-  check(targets.shape() == expected, ErrorKind::Shape, kName, "targets have shape ",
+  check(targets.shape() == expected, ErrorKind::Shape, kBertClassifier, "targets have shape ",
         targets.shape(), ", expected ", expected);
-  check(!weights.defined() || (!is_span && weights.shape() == expected), ErrorKind::Shape, kName,
-        "weights have shape ", weights.defined() ? weights.shape() : Shape{},
+  check(!weights.defined() || (!is_span && weights.shape() == expected), ErrorKind::Shape,
+        kBertClassifier, "weights have shape ", weights.defined() ? weights.shape() : Shape{},
         is_span ? ", takes none for spans" : ", expected that of the targets");
   if (weights.defined())
     return sum(cross_entropy(logits, targets, {.reduction = Reduction::None}) * weights);
@@ -104,9 +104,9 @@ std::vector<WeightSlice> BertClassifier::weight_slices() const {
 std::optional<BertTask> bert_task_of(const ConfigJson& json) {
   if (json.text("model_type", "") != "bert" || !json.has("architectures")) return std::nullopt;
   const std::string architecture = json.first_text("architectures", "");
-  const auto found = std::ranges::find(kArchitectures, architecture);
-  if (found == kArchitectures.end()) return std::nullopt;
-  return static_cast<BertTask>(found - kArchitectures.begin());
+  const auto found = std::ranges::find(kClassifierArchitectures, architecture);
+  if (found == kClassifierArchitectures.end()) return std::nullopt;
+  return static_cast<BertTask>(found - kClassifierArchitectures.begin());
 }
 
 std::unique_ptr<BertClassifier> make_classifier(const Bert& pretrained, BertClassifierConfig config,

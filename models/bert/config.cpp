@@ -10,14 +10,13 @@ namespace plinth {
 
 namespace {
 
-constexpr std::array<std::string_view, 3> kActivations = {"gelu", "gelu_new", "gelu_pytorch_tanh"};
 constexpr std::array<std::string_view, 1> kPositions = {"absolute"};
-constexpr std::array<std::string_view, 3> kArchitectures = {"BertForMaskedLM", "BertForPreTraining",
-                                                            "BertModel"};
+constexpr std::array<std::string_view, 3> kBertArchitectures = {"BertForMaskedLM",
+                                                                "BertForPreTraining", "BertModel"};
 
 BertParts parts_of_architecture(const ConfigJson& json) {
   const std::string architecture =
-      json.first_word("architectures", "BertForMaskedLM", kArchitectures);
+      json.first_word("architectures", "BertForMaskedLM", kBertArchitectures);
   BertParts parts;
   parts.masked_lm = architecture != "BertModel";
   parts.next_sentence = architecture == "BertForPreTraining";
@@ -52,7 +51,7 @@ BertConfig read_bert_sizes(const ConfigJson& json) {
   config.layers = json.count("num_hidden_layers");
   config.heads = json.size("num_attention_heads");
   config.ffn_dim = json.size("intermediate_size");
-  const bool exact = json.word("hidden_act", "gelu", kActivations) == "gelu";
+  const bool exact = json.word("hidden_act", "gelu", kGeluNames) == "gelu";
   config.gelu = exact ? GeluForm::Exact : GeluForm::Tanh;
   config.norm_eps = json.number("layer_norm_eps", config.norm_eps);
   config.hidden_dropout = json.number("hidden_dropout_prob", config.hidden_dropout);

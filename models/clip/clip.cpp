@@ -16,7 +16,7 @@ namespace plinth {
 
 namespace {
 
-constexpr std::string_view kName = "clip";
+constexpr std::string_view kClip = "clip";
 
 using nn::init::normal;
 
@@ -90,7 +90,7 @@ ClipTextTower::ClipTextTower(const ClipTextConfig& config) : config_(config) {
 Tensor ClipTextTower::forward(const Tensor& ids) {
   check(ids.dim() == 2 && ids.dtype() == DType::Int64 && ids.size(1) > 0 &&
             ids.size(1) <= config_.context,
-        ErrorKind::Shape, kName, "ids are ", name(ids.dtype()), " ", ids.shape(),
+        ErrorKind::Shape, kClip, "ids are ", name(ids.dtype()), " ", ids.shape(),
         ", expected int64 [texts, 1 to ", config_.context, " tokens]");
   const int64_t texts = ids.size(0), time = ids.size(1);
   const Tensor x = token_embedding_(ids) + position_embedding_->rows({{0, time}});
@@ -154,7 +154,7 @@ Tensor Clip::forward(const Tensor& pixels, const Tensor& ids) {
 
 Tensor Clip::loss(const Tensor& pixels, const Tensor& ids) {
   check(pixels.dim() == 4 && ids.dim() == 2 && pixels.size(0) == ids.size(0), ErrorKind::Shape,
-        kName, "pixels have shape ", pixels.shape(), " and ids ", ids.shape(),
+        kClip, "pixels have shape ", pixels.shape(), " and ids ", ids.shape(),
         ", expected one text for each image");
   const Tensor logits = forward(pixels, ids);
   const Tensor pairs =
@@ -168,7 +168,7 @@ void Clip::limit_scale() {
 }
 
 Tensor Clip::zero_shot_classes(const Tensors& prompts) {
-  check(!prompts.empty(), ErrorKind::Argument, kName,
+  check(!prompts.empty(), ErrorKind::Argument, kClip,
         "got prompts of no class, takes at least one");
   Tensors classes;
   for (const Tensor& ids : prompts) classes.push_back(unit(mean(text_features(ids), {0})));

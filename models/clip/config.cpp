@@ -9,8 +9,8 @@ namespace plinth {
 
 namespace {
 
-constexpr std::array<std::string_view, 2> kActivations = {"quick_gelu", "gelu"};
-constexpr std::array<std::string_view, 1> kArchitectures = {"CLIPModel"};
+constexpr std::array<std::string_view, 2> kClipActivations = {"quick_gelu", "gelu"};
+constexpr std::array<std::string_view, 1> kClipArchitectures = {"CLIPModel"};
 
 // Older files have each tower's settings twice. transformers takes all of them, also those that are
 // left out, from text_config_dict and vision_config_dict where there are such.
@@ -23,7 +23,8 @@ void read_tower(const ConfigJson& json, std::string_view key, ClipTowerConfig& t
   tower.layers = json.count("num_hidden_layers", tower.layers);
   tower.heads = json.size("num_attention_heads", tower.heads);
   tower.ffn_dim = json.size("intermediate_size", tower.ffn_dim);
-  const bool quick = json.word("hidden_act", kActivations[0], kActivations) == kActivations[0];
+  const bool quick =
+      json.word("hidden_act", kClipActivations[0], kClipActivations) == kClipActivations[0];
   tower.gelu = quick ? GeluForm::Quick : GeluForm::Exact;
   tower.norm_eps = json.number("layer_norm_eps", tower.norm_eps);
   tower.attention_dropout = json.number("attention_dropout", tower.attention_dropout);
@@ -39,7 +40,7 @@ nlohmann::ordered_json write_tower(const ClipTowerConfig& tower, const char* mod
   json["num_hidden_layers"] = tower.layers;
   json["num_attention_heads"] = tower.heads;
   json["intermediate_size"] = tower.ffn_dim;
-  json["hidden_act"] = kActivations[tower.gelu == GeluForm::Quick ? 0 : 1];
+  json["hidden_act"] = kClipActivations[tower.gelu == GeluForm::Quick ? 0 : 1];
   json["layer_norm_eps"] = tower.norm_eps;
   json["attention_dropout"] = tower.attention_dropout;
   json["projection_dim"] = projection_dim;
@@ -54,7 +55,7 @@ int64_t or_none(std::optional<int64_t> token) {
 }  // namespace
 
 ClipConfig ClipConfig::from_json(const ConfigJson& json) {
-  json.first_word("architectures", kArchitectures[0], kArchitectures);
+  json.first_word("architectures", kClipArchitectures[0], kClipArchitectures);
   ClipConfig config;
   const ConfigJson text = tower_of(json, "text_config"), vision = tower_of(json, "vision_config");
   read_tower(text, "text_config", config.text);
@@ -79,7 +80,7 @@ ClipConfig ClipConfig::from_json(const ConfigJson& json) {
 
 std::string ClipConfig::to_json(DType dtype) const {
   nlohmann::ordered_json json;
-  json["architectures"] = {kArchitectures[0]};
+  json["architectures"] = {kClipArchitectures[0]};
   json["model_type"] = "clip";
   json["projection_dim"] = projection_dim;
   json["logit_scale_init_value"] = logit_scale;

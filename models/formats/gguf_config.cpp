@@ -10,7 +10,7 @@ namespace plinth {
 
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 constexpr std::string_view kArchitecture = "general.architecture",
                            kBosToken = "tokenizer.ggml.bos_token_id",
@@ -62,14 +62,14 @@ int64_t vocabulary_size(const GgufFile& file) {
   return embedding->shape[0];
 }
 
-Json token_of(const GgufFile& file, std::string_view key) {
+OrderedJson token_of(const GgufFile& file, std::string_view key) {
   const int64_t id = file.integer(key, -1);
-  return id >= 0 ? Json(id) : Json();
+  return id >= 0 ? OrderedJson(id) : OrderedJson();
 }
 
 // What both architectures have.
-Json common_settings(const GgufFile& file) {
-  Json json;
+OrderedJson common_settings(const GgufFile& file) {
+  OrderedJson json;
   json["vocab_size"] = vocabulary_size(file);
   json["tie_word_embeddings"] = file.find_tensor("output.weight") == nullptr;
   json["bos_token_id"] = token_of(file, kBosToken);
@@ -77,8 +77,8 @@ Json common_settings(const GgufFile& file) {
   return json;
 }
 
-Json gpt2_settings(const GgufFile& file, const Fields& fields) {
-  Json json = common_settings(file);
+OrderedJson gpt2_settings(const GgufFile& file, const Fields& fields) {
+  OrderedJson json = common_settings(file);
   json["model_type"] = "gpt2";
   json["n_positions"] = fields.integer("context_length");
   json["n_embd"] = fields.integer("embedding_length");
@@ -89,8 +89,9 @@ Json gpt2_settings(const GgufFile& file, const Fields& fields) {
   return json;
 }
 
-Json rope_settings(const Fields& fields, const std::optional<RopeScaling>& scaling) {
-  Json rope = {{"rope_theta", fields.number("rope.freq_base", 10000)}, {"rope_type", "default"}};
+OrderedJson rope_settings(const Fields& fields, const std::optional<RopeScaling>& scaling) {
+  OrderedJson rope = {{"rope_theta", fields.number("rope.freq_base", 10000)},
+                      {"rope_type", "default"}};
   const std::string type = fields.text("rope.scaling.type", "none");
   fields.require(type == "none" || type == "linear", "rope.scaling.type", printable(type),
                  ", takes none or linear");
@@ -110,9 +111,9 @@ Json rope_settings(const Fields& fields, const std::optional<RopeScaling>& scali
   return rope;
 }
 
-Json llama_settings(const GgufFile& file, const Fields& fields,
-                    const std::optional<RopeScaling>& scaling) {
-  Json json = common_settings(file);
+OrderedJson llama_settings(const GgufFile& file, const Fields& fields,
+                           const std::optional<RopeScaling>& scaling) {
+  OrderedJson json = common_settings(file);
   json["model_type"] = "llama";
   json["max_position_embeddings"] = fields.integer("context_length");
   const int64_t dim = fields.integer("embedding_length");
@@ -177,7 +178,7 @@ std::string config_of_gguf(const GgufFile& file, const std::optional<RopeScaling
   check(architecture == "gpt2" || architecture == "llama", ErrorKind::Format, file.subject(),
         "field ", kArchitecture, " is ", printable(architecture), ", takes gpt2 or llama");
   const Fields fields(file, architecture);
-  const Json settings =
+  const OrderedJson settings =
       architecture == "gpt2" ? gpt2_settings(file, fields) : llama_settings(file, fields, scaling);
   return settings.dump();
 }

@@ -8,7 +8,8 @@
 namespace plinth {
 
 namespace {
-constexpr std::array<std::string_view, 3> kActivations = {"gelu_new", "gelu_pytorch_tanh", "gelu"};
+constexpr std::array<std::string_view, 3> kGpt2Activations = {"gelu_new", "gelu_pytorch_tanh",
+                                                              "gelu"};
 }
 
 Gpt2Config Gpt2Config::from_json(const ConfigJson& json) {
@@ -22,7 +23,7 @@ Gpt2Config Gpt2Config::from_json(const ConfigJson& json) {
   config.layers = json.count("n_layer");
   config.heads = json.size("n_head");
   config.ffn_dim = json.size("n_inner", 4 * config.dim);
-  const bool exact = json.word("activation_function", "gelu_new", kActivations) == "gelu";
+  const bool exact = json.word("activation_function", "gelu_new", kGpt2Activations) == "gelu";
   config.gelu = exact ? GeluForm::Exact : GeluForm::Tanh;
   config.norm_eps = json.number("layer_norm_epsilon", 1e-5);
   config.embedding_dropout = json.number("embd_pdrop", 0.1);

@@ -10,7 +10,7 @@ namespace plinth {
 namespace {
 
 constexpr std::array<std::string_view, 3> kRopeTypes = {"default", "linear", "llama3"};
-constexpr std::array<std::string_view, 1> kActivations = {"silu"};
+constexpr std::array<std::string_view, 1> kLlamaActivations = {"silu"};
 
 // transformers 5's rope_parameters, or rope_scaling, their name before, which counts first if it
 // says anything, as it does there.
@@ -65,7 +65,7 @@ LlamaConfig LlamaConfig::from_json(const ConfigJson& json) {
 LlamaConfig LlamaConfig::from_json(const ConfigJson& json, const LlamaConfig& defaults) {
   json.expect("attention_bias", false);
   json.expect("mlp_bias", false);
-  json.word("hidden_act", "silu", kActivations);
+  json.word("hidden_act", "silu", kLlamaActivations);
   LlamaConfig config = defaults;
   config.vocab_size = json.size("vocab_size");
   config.context = json.size("max_position_embeddings", defaults.context);

@@ -10,12 +10,12 @@ namespace plinth {
 
 namespace {
 
-constexpr std::array<std::string_view, 1> kArchitectures = {"ViTForSemanticSegmentation"};
+constexpr std::array<std::string_view, 1> kSegmenterArchitectures = {"ViTForSemanticSegmentation"};
 
 }  // namespace
 
 SegmenterConfig SegmenterConfig::from_json(const ConfigJson& json) {
-  json.first_word("architectures", kArchitectures[0], kArchitectures);
+  json.first_word("architectures", kSegmenterArchitectures[0], kSegmenterArchitectures);
   SegmenterConfig config{.vit = read_vit_sizes(json)};
   config.vit.labels = read_labels(json);
   check(std::ssize(config.vit.labels) <= kIgnoredPixel, ErrorKind::Format, json.subject(),
@@ -28,7 +28,7 @@ SegmenterConfig SegmenterConfig::from_json(const ConfigJson& json) {
 
 std::string SegmenterConfig::to_json(DType dtype) const {
   nlohmann::ordered_json json =
-      write_vit_sizes(vit, std::string(kArchitectures[0]), "vit_segmenter");
+      write_vit_sizes(vit, std::string(kSegmenterArchitectures[0]), "vit_segmenter");
   write_labels(vit.labels, json);
   return finished_config(std::move(json), dtype);
 }

@@ -8,15 +8,15 @@ namespace plinth {
 
 namespace {
 
-constexpr std::string_view kName = "vit_segmenter";
+constexpr std::string_view kSegmenter = "vit_segmenter";
 
 }  // namespace
 
 Segmenter::Segmenter(const SegmenterConfig& config) : config_(config) {
   const ViTConfig& vit = config.vit;
-  check(vit.labels.size() >= 2, ErrorKind::Argument, kName, "got ", vit.labels.size(),
+  check(vit.labels.size() >= 2, ErrorKind::Argument, kSegmenter, "got ", vit.labels.size(),
         " labels, takes 2 or more");
-  check(vit.image_size % vit.patch_size == 0, ErrorKind::Argument, kName, "image_size is ",
+  check(vit.image_size % vit.patch_size == 0, ErrorKind::Argument, kSegmenter, "image_size is ",
         vit.image_size, ", takes a multiple of patch_size ", vit.patch_size);
   const auto weight = nn::init::trunc_normal(0, vit.initializer_range, -2, 2);
   encoder_ = make<ViTEncoder>("encoder", vit,
@@ -41,7 +41,7 @@ Tensor Segmenter::loss(const Tensor& pixels, const Tensor& masks) {
 
 Tensor Segmenter::loss_of(const Tensor& logits, const Tensor& masks) const {
   const int64_t size = config_.vit.image_size;
-  check(masks.shape() == Shape({logits.size(0), size, size}), ErrorKind::Shape, kName,
+  check(masks.shape() == Shape({logits.size(0), size, size}), ErrorKind::Shape, kSegmenter,
         "masks have shape ", masks.shape(), ", expected [", logits.size(0), ", ", size, ", ", size,
         "]");
   const Tensor pixels = bilinear(logits, size).permute({0, 2, 3, 1});

@@ -11,16 +11,16 @@ namespace plinth {
 
 namespace {
 
-constexpr std::string_view kName = "ImageEmbedding";
+constexpr std::string_view kImageEmbedding = "ImageEmbedding";
 
 }  // namespace
 
 ImageEmbedding::ImageEmbedding(const ImageEmbeddingOptions& options) : options_(options) {
   const auto [height, width] = options.image_size;
   check(options.patch_size > 0 && std::min(height, width) >= options.patch_size,
-        ErrorKind::Argument, kName, "image_size is ", height, " x ", width, " and patch_size ",
-        options.patch_size, ", expected at least one patch");
-  check(options.more_tokens >= 0, ErrorKind::Argument, kName, "more_tokens is ",
+        ErrorKind::Argument, kImageEmbedding, "image_size is ", height, " x ", width,
+        " and patch_size ", options.patch_size, ", expected at least one patch");
+  check(options.more_tokens >= 0, ErrorKind::Argument, kImageEmbedding, "more_tokens is ",
         options.more_tokens, ", takes 0 or more");
   grid_ = {height / options.patch_size, width / options.patch_size};
   patches_ = make<nn::Conv2d>("patches", options.channels, options.dim, Size2d(options.patch_size),
@@ -40,12 +40,13 @@ ImageEmbedding::ImageEmbedding(const ImageEmbeddingOptions& options) : options_(
 void ImageEmbedding::check_pixels(const Tensor& pixels, bool interpolate) const {
   check(pixels.dim() == 4 && pixels.size(1) == options_.channels &&
             pixels.size(2) >= options_.patch_size && pixels.size(3) >= options_.patch_size,
-        ErrorKind::Shape, kName, "pixels have shape ", pixels.shape(), ", expected [batch, ",
-        options_.channels, ", height, width] of at least ", options_.patch_size, " pixels a side");
+        ErrorKind::Shape, kImageEmbedding, "pixels have shape ", pixels.shape(),
+        ", expected [batch, ", options_.channels, ", height, width] of at least ",
+        options_.patch_size, " pixels a side");
   const auto [height, width] = options_.image_size;
   check(interpolate || (pixels.size(2) == height && pixels.size(3) == width), ErrorKind::Shape,
-        kName, "pixels have shape ", pixels.shape(), ", expected images of ", height, " x ", width,
-        " where positions are not interpolated");
+        kImageEmbedding, "pixels have shape ", pixels.shape(), ", expected images of ", height,
+        " x ", width, " where positions are not interpolated");
 }
 
 Tensor ImageEmbedding::positions(int64_t rows, int64_t columns) const {

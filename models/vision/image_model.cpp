@@ -17,42 +17,43 @@ namespace fs = std::filesystem;
 namespace {
 
 template <class Model, class Config>
-constexpr ImageModelFamily family(std::string_view type) {
+constexpr ImageModelFamily image_model_family(std::string_view type) {
   return {type, from_config<ImageModel, Model, Config>};
 }
 
-constexpr std::array kFamilies = {
-    family<ViT, ViTConfig>("vit"), family<ViTMae, ViTMaeConfig>("vit_mae"),
-    family<Yolos, YolosConfig>("yolos"), family<Segmenter, SegmenterConfig>("vit_segmenter"),
-    family<Clip, ClipConfig>("clip")};
+constexpr std::array kImageModelFamilies = {
+    image_model_family<ViT, ViTConfig>("vit"), image_model_family<ViTMae, ViTMaeConfig>("vit_mae"),
+    image_model_family<Yolos, YolosConfig>("yolos"),
+    image_model_family<Segmenter, SegmenterConfig>("vit_segmenter"),
+    image_model_family<Clip, ClipConfig>("clip")};
 
-const ImageModelFamily& family_of(const ConfigJson& config) {
+const ImageModelFamily& image_model_family_of(const ConfigJson& config) {
   std::vector<std::string_view> types;
-  types.reserve(kFamilies.size());
-  for (const ImageModelFamily& known : kFamilies) types.push_back(known.type);
+  types.reserve(kImageModelFamilies.size());
+  for (const ImageModelFamily& known : kImageModelFamilies) types.push_back(known.type);
   const std::string type = config.word("model_type", "", types);
-  return *std::ranges::find(kFamilies, type, &ImageModelFamily::type);
+  return *std::ranges::find(kImageModelFamilies, type, &ImageModelFamily::type);
 }
 
 }  // namespace
 
 std::span<const ImageModelFamily> image_model_families() {
-  return kFamilies;
+  return kImageModelFamilies;
 }
 
 bool is_image_model(const ConfigJson& config) {
-  return std::ranges::find(kFamilies, config.text("model_type", ""), &ImageModelFamily::type) !=
-         std::end(kFamilies);
+  return std::ranges::find(kImageModelFamilies, config.text("model_type", ""),
+                           &ImageModelFamily::type) != std::end(kImageModelFamilies);
 }
 
 std::unique_ptr<ImageModel> make_image_model(const ConfigJson& config,
                                              const SafetensorsCheckpoint* weights) {
   const nn::SkipInit skip;
-  return family_of(config).from_config(config, weights);
+  return image_model_family_of(config).from_config(config, weights);
 }
 
 std::unique_ptr<ImageModel> load_image_model(const fs::path& directory, DType dtype) {
-  return load_directory("load_image_model", directory, dtype, family_of);
+  return load_directory("load_image_model", directory, dtype, image_model_family_of);
 }
 
 void save_image_model(const ImageModel& model, const fs::path& directory,

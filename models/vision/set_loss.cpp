@@ -18,7 +18,7 @@ namespace plinth {
 
 namespace {
 
-constexpr std::string_view kName = "set_loss";
+constexpr std::string_view kSetLoss = "set_loss";
 constexpr int64_t kNoObject = -1;
 
 struct Corners {
@@ -45,22 +45,22 @@ void check_shapes(const SetPrediction& prediction, const SetTargets& targets) {
   const Tensor& logits = prediction.logits;
   check(logits.dim() == 3 && logits.size(2) >= 2 &&
             prediction.boxes.shape() == Shape({logits.size(0), logits.size(1), 4}),
-        ErrorKind::Shape, kName, "predictions have logits ", logits.shape(), " and boxes ",
+        ErrorKind::Shape, kSetLoss, "predictions have logits ", logits.shape(), " and boxes ",
         prediction.boxes.shape(),
         ", expected [images, predictions, labels + 1] and [images, predictions, 4]");
   const Tensor& labels = targets.labels;
   check(labels.dim() == 2 && labels.size(0) == logits.size(0) && labels.dtype() == DType::Int64 &&
             targets.boxes.shape() == Shape({labels.size(0), labels.size(1), 4}),
-        ErrorKind::Shape, kName, "targets have labels ", name(labels.dtype()), " ", labels.shape(),
-        " and boxes ", targets.boxes.shape(), ", expected int64 [", logits.size(0), ", most] and [",
-        logits.size(0), ", most, 4]");
+        ErrorKind::Shape, kSetLoss, "targets have labels ", name(labels.dtype()), " ",
+        labels.shape(), " and boxes ", targets.boxes.shape(), ", expected int64 [", logits.size(0),
+        ", most] and [", logits.size(0), ", most, 4]");
 }
 
 std::vector<int64_t> labels_of(const SetTargets& targets, int64_t labels) {
   std::vector<int64_t> all;
   for (const double label : to_vector(targets.labels)) all.push_back(static_cast<int64_t>(label));
   for (const int64_t label : all)
-    check(label >= kNoObject && label < labels, ErrorKind::Argument, kName, "label got ", label,
+    check(label >= kNoObject && label < labels, ErrorKind::Argument, kSetLoss, "label got ", label,
           ", takes 0 to ", labels - 1, ", or -1 for none");
   return all;
 }

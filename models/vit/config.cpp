@@ -10,10 +10,9 @@ namespace plinth {
 
 namespace {
 
-constexpr std::array<std::string_view, 3> kActivations = {"gelu", "gelu_new", "gelu_pytorch_tanh"};
 constexpr std::array<std::string_view, 1> kPoolers = {"tanh"};
-constexpr std::array<std::string_view, 2> kArchitectures = {"ViTForImageClassification",
-                                                            "ViTModel"};
+constexpr std::array<std::string_view, 2> kViTArchitectures = {"ViTForImageClassification",
+                                                               "ViTModel"};
 
 }  // namespace
 
@@ -25,7 +24,7 @@ ViTConfig read_vit_layers(const ConfigJson& json) {
   config.layers = json.count("num_hidden_layers", config.layers);
   config.heads = json.size("num_attention_heads", config.heads);
   config.ffn_dim = json.size("intermediate_size", config.ffn_dim);
-  const bool exact = json.word("hidden_act", "gelu", kActivations) == "gelu";
+  const bool exact = json.word("hidden_act", "gelu", kGeluNames) == "gelu";
   config.gelu = exact ? GeluForm::Exact : GeluForm::Tanh;
   config.qkv_bias = json.boolean("qkv_bias", true);
   config.norm_eps = json.number("layer_norm_eps", config.norm_eps);
@@ -70,8 +69,8 @@ ViTConfig ViTConfig::from_json(const ConfigJson& json, const SafetensorsCheckpoi
   ViTConfig config = read_vit_sizes(json);
   json.word("pooler_act", kPoolers[0], kPoolers);
   config.pooler_dim = json.size("pooler_output_size", config.dim);
-  const std::string architecture = json.first_word("architectures", "ViTModel", kArchitectures);
-  if (architecture == kArchitectures[0]) {
+  const std::string architecture = json.first_word("architectures", "ViTModel", kViTArchitectures);
+  if (architecture == kViTArchitectures[0]) {
     config.labels = read_labels(json);
   } else {
     config.pooler = !weights || weights->find("pooler.dense.weight") != nullptr;
@@ -80,7 +79,8 @@ ViTConfig ViTConfig::from_json(const ConfigJson& json, const SafetensorsCheckpoi
 }
 
 std::string ViTConfig::to_json(DType dtype) const {
-  const std::string_view architecture = labels.empty() ? kArchitectures[1] : kArchitectures[0];
+  const std::string_view architecture =
+      labels.empty() ? kViTArchitectures[1] : kViTArchitectures[0];
   nlohmann::ordered_json json = write_vit_sizes(*this, std::string(architecture), "vit");
   json["encoder_stride"] = patch_size;  // of a head that is not here: what transformers goes by
   json["pooler_output_size"] = pooler_dim;

@@ -8,7 +8,7 @@ namespace plinth {
 
 namespace {
 
-constexpr std::string_view kName = "vit";
+constexpr std::string_view kViT = "vit";
 
 // As transformers and the original draw weights: normal, cut off at two.
 nn::Initializer truncated_normal(double stddev) {
@@ -62,7 +62,7 @@ Tensor ViTEncoder::class_token(const Tensor& pixels, bool interpolate) {
 }
 
 ViT::ViT(const ViTConfig& config) : config_(config) {
-  check(config.labels.size() != 1, ErrorKind::Argument, kName,
+  check(config.labels.size() != 1, ErrorKind::Argument, kViT,
         "got 1 label, takes none or 2 or more");
   const nn::LinearOptions linear{.weight_init = truncated_normal(config.initializer_range),
                                  .bias_init = nn::init::zeros()};
@@ -82,18 +82,17 @@ Tensor ViT::encode(const Tensor& pixels, bool interpolate) {
 }
 
 Tensor ViT::pool(const Tensor& x) {
-  check(pooler_ != nullptr, ErrorKind::Argument, kName, "has no pooler: its checkpoint held none");
+  check(pooler_ != nullptr, ErrorKind::Argument, kViT, "has no pooler: its checkpoint held none");
   return tanh(pooler_(x.select(1, 0)));
 }
 
 Tensor ViT::forward(const Tensor& pixels, bool interpolate) {
-  check(head_ != nullptr, ErrorKind::Argument, kName,
-        "has no classifier: its config.json has none");
+  check(head_ != nullptr, ErrorKind::Argument, kViT, "has no classifier: its config.json has none");
   return head_(encoder_->class_token(pixels, interpolate));
 }
 
 Tensor ViT::loss(const Tensor& pixels, const Tensor& targets, bool interpolate) {
-  check(pixels.dim() == 4 && targets.shape() == Shape{pixels.size(0)}, ErrorKind::Shape, kName,
+  check(pixels.dim() == 4 && targets.shape() == Shape{pixels.size(0)}, ErrorKind::Shape, kViT,
         "targets have shape ", targets.shape(), ", expected one for each image of pixels, ",
         pixels.shape());
   return cross_entropy(forward(pixels, interpolate), targets);
@@ -174,7 +173,7 @@ void load_encoder(nn::Module& model, nn::StateDict pretrained) {
 
 std::unique_ptr<ViT> make_classifier(const nn::Module& pretrained, ViTConfig config,
                                      std::vector<std::string> labels, uint64_t seed) {
-  check(labels.size() >= 2, ErrorKind::Argument, kName, "got ", labels.size(),
+  check(labels.size() >= 2, ErrorKind::Argument, kViT, "got ", labels.size(),
         " labels, takes 2 or more");
   config.labels = std::move(labels);
   config.pooler = false;

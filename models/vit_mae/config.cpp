@@ -9,7 +9,7 @@ namespace plinth {
 
 namespace {
 
-constexpr std::array<std::string_view, 1> kArchitectures = {"ViTMAEForPreTraining"};
+constexpr std::array<std::string_view, 1> kViTMaeArchitectures = {"ViTMAEForPreTraining"};
 
 }  // namespace
 
@@ -19,7 +19,7 @@ int64_t ViTMaeConfig::kept() const {
 }
 
 ViTMaeConfig ViTMaeConfig::from_json(const ConfigJson& json) {
-  json.first_word("architectures", kArchitectures[0], kArchitectures);
+  json.first_word("architectures", kViTMaeArchitectures[0], kViTMaeArchitectures);
   ViTMaeConfig config;
   config.vit = read_vit_sizes(json);
   config.decoder_dim = json.size("decoder_hidden_size", config.decoder_dim);
@@ -45,7 +45,8 @@ ViTMaeConfig ViTMaeConfig::from_json(const ConfigJson& json) {
 }
 
 std::string ViTMaeConfig::to_json(DType dtype) const {
-  nlohmann::ordered_json json = write_vit_sizes(vit, std::string(kArchitectures[0]), "vit_mae");
+  nlohmann::ordered_json json =
+      write_vit_sizes(vit, std::string(kViTMaeArchitectures[0]), "vit_mae");
   json["decoder_hidden_size"] = decoder_dim;
   json["decoder_num_hidden_layers"] = decoder_layers;
   json["decoder_num_attention_heads"] = decoder_heads;

@@ -13,7 +13,7 @@ namespace plinth {
 
 namespace {
 
-constexpr std::string_view kName = "vit_mae";
+constexpr std::string_view kViTMae = "vit_mae";
 
 // A ViT of the decoder's sizes.
 ViTConfig decoder_config(const ViTMaeConfig& config) {
@@ -54,7 +54,7 @@ void check_mask(const ViTMaeConfig& config, const Tensor& pixels, const MaeMask&
   const Shape kept{pixels.size(0), config.kept()}, restored{pixels.size(0), config.patches()};
   check(mask.kept.defined() && mask.restored.defined() && mask.kept.shape() == kept &&
             mask.restored.shape() == restored,
-        ErrorKind::Shape, kName, "mask is not of ", pixels.size(0), " images of which ",
+        ErrorKind::Shape, kViTMae, "mask is not of ", pixels.size(0), " images of which ",
         config.kept(), " of ", config.patches(), " patches are kept");
 }
 

@@ -1,6 +1,5 @@
 #include "models/whisper/config.h"
 
-#include <array>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
@@ -8,8 +7,6 @@
 namespace plinth {
 
 namespace {
-
-constexpr std::array<std::string_view, 3> kActivations = {"gelu", "gelu_new", "gelu_pytorch_tanh"};
 
 void check_heads(const ConfigJson& json, int64_t dim, int64_t heads, const char* key) {
   check(dim % heads == 0, ErrorKind::Format, json.subject(), "d_model is ", dim,
@@ -30,7 +27,7 @@ WhisperConfig WhisperConfig::encoder_from_json(const ConfigJson& json) {
   config.encoder_layers = json.count("encoder_layers");
   config.encoder_heads = json.size("encoder_attention_heads");
   config.encoder_ffn_dim = json.size("encoder_ffn_dim");
-  const bool exact = json.word("activation_function", "gelu", kActivations) == "gelu";
+  const bool exact = json.word("activation_function", "gelu", kGeluNames) == "gelu";
   config.gelu = exact ? GeluForm::Exact : GeluForm::Tanh;
   config.dropout = json.number("dropout", config.dropout);
   config.attention_dropout = json.number("attention_dropout", config.attention_dropout);

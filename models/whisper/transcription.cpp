@@ -13,7 +13,7 @@
 namespace plinth {
 namespace {
 
-constexpr std::string_view kName = "transcribe";
+constexpr std::string_view kTranscribe = "transcribe";
 constexpr float kNever = -std::numeric_limits<float>::infinity();
 constexpr int64_t kFramesAPosition = 2;  // the encoder's second convolution halves the rate
 
@@ -34,7 +34,7 @@ class SuppressionRule final : public TokenRule {
 };
 
 // The logarithm of the sum of their exponentials.
-double log_sum(std::span<const float> values) {
+double log_total_probability(std::span<const float> values) {
   const float most = std::ranges::max(values);
   if (most == kNever) return static_cast<double>(kNever);
   double sum = 0;
@@ -83,16 +83,16 @@ class Transcription {
         frames_(kFramesAPosition * model.config().source_positions),
         transcripts_(sounds.size()),
         seek_(sounds.size()) {
-    check(!options.timestamps || tokens.no_timestamps, ErrorKind::Argument, kName,
+    check(!options.timestamps || tokens.no_timestamps, ErrorKind::Argument, kTranscribe,
           "timestamps: the model has no tokens for them");
-    check(!options.translate || tokens.translate, ErrorKind::Argument, kName,
+    check(!options.translate || tokens.translate, ErrorKind::Argument, kTranscribe,
           "translate: the model has no token for it");
-    check(options.language.empty() || !tokens.languages.empty(), ErrorKind::Argument, kName,
+    check(options.language.empty() || !tokens.languages.empty(), ErrorKind::Argument, kTranscribe,
           "language is ", options.language, ", the model has no tokens for languages");
     for (const SoundFeatures& sound : sounds)
       check(sound.features.dim() == 2 && sound.features.size(1) >= frames_ && sound.frames >= 0 &&
                 sound.frames <= sound.features.size(1),
-            ErrorKind::Shape, kName, "features have shape ", sound.features.shape(), " and ",
+            ErrorKind::Shape, kTranscribe, "features have shape ", sound.features.shape(), " and ",
             sound.frames, " frames of sound, takes [mel_bins, at least ", frames_, "]");
   }
 
@@ -189,7 +189,7 @@ void TimestampRule::apply(std::span<const int64_t> ids, std::span<float> log_pro
     if (tokens_.most_initial && static_cast<size_t>(*tokens_.most_initial) + 1 < times.size())
       std::ranges::fill(times.subspan(static_cast<size_t>(*tokens_.most_initial) + 1), kNever);
   }
-  if (!times.empty() && log_sum(times) > static_cast<double>(std::ranges::max(text)))
+  if (!times.empty() && log_total_probability(times) > static_cast<double>(std::ranges::max(text)))
     std::ranges::fill(text, kNever);
 }
 
@@ -236,7 +236,7 @@ int64_t language_token(const WhisperTokens& tokens, const std::string& language)
   if (found != tokens.languages.end()) return found->second;
   std::string known;
   for (const auto& [name, token] : tokens.languages) known += (known.empty() ? "" : " ") + name;
-  throw Error(ErrorKind::Argument, kName,
+  throw Error(ErrorKind::Argument, kTranscribe,
               detail::concat("language is ", language, ", takes one of ", known));
 }
 

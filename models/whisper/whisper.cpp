@@ -10,13 +10,10 @@ namespace plinth {
 
 namespace {
 
-constexpr std::string_view kName = "whisper";
-
-using nn::init::normal;
-using nn::init::zeros;
+constexpr std::string_view kWhisper = "whisper";
 
 EncoderDecoderInfo info_of(const WhisperConfig& config) {
-  return {.type = kName,
+  return {.type = kWhisper,
           .vocab_size = config.vocab_size,
           .context = config.target_positions,
           .encoder_layers = config.encoder_layers,
@@ -32,7 +29,7 @@ EncoderDecoderInfo info_of(const WhisperConfig& config) {
 
 nn::MultiHeadAttentionOptions attention_options(const WhisperConfig& config, int64_t heads,
                                                 bool causal) {
-  const auto weight = normal(0, config.init_std);
+  const auto weight = nn::init::normal(0, config.init_std);
   return {.dim = config.dim,
           .heads = heads,
           .fused_qkv = false,
@@ -41,17 +38,17 @@ nn::MultiHeadAttentionOptions attention_options(const WhisperConfig& config, int
           .dropout = config.attention_dropout,
           .qkv_init = weight,
           .out_init = weight,
-          .bias_init = zeros()};
+          .bias_init = nn::init::zeros()};
 }
 
 EncoderDecoderBlockOptions block_options(const WhisperConfig& config, bool decoder) {
-  const auto weight = normal(0, config.init_std);
+  const auto weight = nn::init::normal(0, config.init_std);
   const nn::MLPOptions mlp{.gelu = config.gelu,
                            .dropout = config.dropout,
                            .hidden_dropout = config.activation_dropout,
                            .up_init = weight,
                            .down_init = weight,
-                           .bias_init = zeros()};
+                           .bias_init = nn::init::zeros()};
   const int64_t heads = decoder ? config.decoder_heads : config.encoder_heads;
   const int64_t dim = config.dim, ffn = decoder ? config.decoder_ffn_dim : config.encoder_ffn_dim;
   EncoderDecoderBlockOptions options{
@@ -81,7 +78,8 @@ Tensor sinusoids(int64_t positions, int64_t dim) {
 }  // namespace
 
 WhisperEncoder::WhisperEncoder(const WhisperConfig& config) : gelu_(config.gelu) {
-  const nn::ConvParameters conv{.weight_init = normal(0, config.init_std), .bias_init = zeros()};
+  const nn::ConvParameters conv{.weight_init = nn::init::normal(0, config.init_std),
+                                .bias_init = nn::init::zeros()};
   conv1_ =
       make<nn::Conv1d>("conv1", config.mel_bins, config.dim, 3, Conv1dOptions{.padding = 1}, conv);
   conv2_ = make<nn::Conv1d>("conv2", config.dim, config.dim, 3,
@@ -111,7 +109,7 @@ void check_whisper_features(const Tensor& features, const WhisperConfig& config,
 }
 
 WhisperDecoder::WhisperDecoder(const WhisperConfig& config) : pad_token_(config.pad_token) {
-  const auto weight = normal(0, config.init_std);
+  const auto weight = nn::init::normal(0, config.init_std);
   token_embedding_ = make<nn::Embedding>("token_embedding", config.vocab_size, config.dim, weight);
   position_embedding_ =
       make<nn::Embedding>("position_embedding", config.target_positions, config.dim, weight);
@@ -135,13 +133,13 @@ Whisper::Whisper(const WhisperConfig& config) : config_(config), info_(info_of(c
   decoder_ = make<WhisperDecoder>("decoder", config);
   head_weight_ = config.tied ? decoder_->token_weight()
                              : register_parameter("head", {config.vocab_size, config.dim},
-                                                  normal(0, config.init_std));
+                                                  nn::init::normal(0, config.init_std));
 }
 
 EncoderStates Whisper::encode(const Tensor& features, const Tensor& lengths) {
-  check(!lengths.defined(), ErrorKind::Argument, kName,
+  check(!lengths.defined(), ErrorKind::Argument, kWhisper,
         "takes no lengths: what is behind a shorter sound is silence");
-  check_whisper_features(features, config_, kName);
+  check_whisper_features(features, config_, kWhisper);
   return {encoder_(features.to(head_weight_.dtype()), activation_checkpointing())};
 }
 

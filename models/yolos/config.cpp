@@ -12,7 +12,7 @@ namespace plinth {
 
 namespace {
 
-constexpr std::array<std::string_view, 1> kArchitectures = {"YolosForObjectDetection"};
+constexpr std::array<std::string_view, 1> kYolosArchitectures = {"YolosForObjectDetection"};
 
 // transformers takes these as whole numbers only.
 nlohmann::ordered_json weight(double value) {
@@ -24,7 +24,7 @@ nlohmann::ordered_json weight(double value) {
 }  // namespace
 
 YolosConfig YolosConfig::from_json(const ConfigJson& json) {
-  json.first_word("architectures", kArchitectures[0], kArchitectures);
+  json.first_word("architectures", kYolosArchitectures[0], kYolosArchitectures);
   json.expect("auxiliary_loss", false);
   YolosConfig config;
   config.vit = read_vit_layers(json);
@@ -48,7 +48,7 @@ YolosConfig YolosConfig::from_json(const ConfigJson& json) {
 }
 
 std::string YolosConfig::to_json(DType dtype) const {
-  nlohmann::ordered_json json = write_vit_sizes(vit, std::string(kArchitectures[0]), "yolos");
+  nlohmann::ordered_json json = write_vit_sizes(vit, std::string(kYolosArchitectures[0]), "yolos");
   json["image_size"] = {image_size.height, image_size.width};
   json["num_detection_tokens"] = detection_tokens;
   json["use_mid_position_embeddings"] = mid_positions;

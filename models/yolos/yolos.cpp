@@ -12,7 +12,7 @@ namespace plinth {
 
 namespace {
 
-constexpr std::string_view kName = "yolos";
+constexpr std::string_view kYolos = "yolos";
 constexpr const char* kPosition = "encoder.embedding.position";
 
 // Positions [..., 1 + patches + tokens, dim] for a grid of patches of another size.
@@ -70,7 +70,7 @@ Tensor YolosHead::forward(const Tensor& x) {
 }
 
 Yolos::Yolos(const YolosConfig& config) : config_(config) {
-  check(!config.vit.labels.empty(), ErrorKind::Argument, kName, "got no label, takes 1 or more");
+  check(!config.vit.labels.empty(), ErrorKind::Argument, kYolos, "got no label, takes 1 or more");
   encoder_ = make<YolosEncoder>("encoder", config);
   classes_ = make<YolosHead>("classes", config.vit.dim, std::ssize(config.vit.labels) + 1);
   boxes_ = make<YolosHead>("boxes", config.vit.dim, 4);
