@@ -19,13 +19,13 @@ const Tokenizer& tokenizer() {
   return one;
 }
 
-const json& cases(const char* kind) {
+const json& encodings(const char* kind) {
   static const json all = json::parse(testing::read_fixture("tasks/encodings.json"));
   return all[kind];
 }
 
 TEST(BertEncoder, CutsTextsAndPairsAsTransformers) {
-  for (const json& one : cases("texts")) {
+  for (const json& one : encodings("texts")) {
     SCOPED_TRACE(one.dump());
     const BertEncoder encoder(tokenizer(), one["length"]);
     const auto first = one["first"].get<std::string>();
@@ -38,7 +38,7 @@ TEST(BertEncoder, CutsTextsAndPairsAsTransformers) {
 }
 
 TEST(BertEncoder, FindsTheFirstTokenOfEachWordAsTransformers) {
-  for (const json& one : cases("words")) {
+  for (const json& one : encodings("words")) {
     const EncodedWords words = BertEncoder(tokenizer(), one["length"])
                                    .encode_words(one["words"].get<std::vector<std::string>>());
     EXPECT_EQ(words.ids, one["ids"].get<Ids>());
@@ -48,7 +48,7 @@ TEST(BertEncoder, FindsTheFirstTokenOfEachWordAsTransformers) {
 
 TEST(BertEncoder, CutsContextsIntoWindowsAsTransformers) {
   size_t most = 0;
-  for (const json& one : cases("windows")) {
+  for (const json& one : encodings("windows")) {
     SCOPED_TRACE(one.dump());
     const auto windows = BertEncoder(tokenizer(), one["length"])
                              .encode_windows(one["question"].get<std::string>(),

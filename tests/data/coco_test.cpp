@@ -15,8 +15,8 @@ namespace plinth {
 namespace {
 
 using json = nlohmann::json;
-using testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 json good() {
   return json::parse(R"({"info": {"year": 2014},
@@ -94,7 +94,7 @@ TEST(Coco, LeavesOutAndNamesDamagedEntries) {
       {"categories", "id", nullptr, "has no field 'id'"},
   };
   for (const Case& one : cases) {
-    SCOPED_TRACE(testing::Message() << one.list << "." << one.key << " = " << one.value.dump());
+    SCOPED_TRACE(::testing::Message() << one.list << "." << one.key << " = " << one.value.dump());
     json content = good();
     json& entry = content[one.list][0];
     if (one.value == absent) {

@@ -36,7 +36,7 @@ void expect_same(const Tokenizer& one, const Tokenizer& other, const std::string
   }
 }
 
-GgufFile fixture(const std::string& name) {
+GgufFile gguf_fixture(const std::string& name) {
   return GgufFile::open(std::string(PLINTH_FIXTURES "/gguf/") + name);
 }
 
@@ -58,7 +58,7 @@ TEST(GgufTokenizer, ReadsVocabulariesOfTheReferenceImplementation) {
   for (const char* name : {"gpt2", "llama3", "pieces"}) {
     const std::string source = name == std::string("pieces") ? "pieces/bpe" : name;
     const Tokenizer expected = Tokenizer::parse(read_fixture("tokenizer/" + source + ".json"));
-    const Tokenizer tokenizer = from_gguf(fixture(std::string(name) + ".gguf"));
+    const Tokenizer tokenizer = from_gguf(gguf_fixture(std::string(name) + ".gguf"));
     expect_same(tokenizer, expected, name);
     EXPECT_EQ(tokenizer.vocab_size(), expected.vocab_size()) << name;
   }
@@ -87,7 +87,7 @@ TEST(GgufTokenizer, WritesTheNamesThatLlamaCppKnows) {
   EXPECT_EQ(file.text("tokenizer.ggml.model"), "gpt2");
   EXPECT_EQ(file.text("tokenizer.ggml.pre"), "llama-bpe");
   EXPECT_TRUE(file.boolean("tokenizer.ggml.add_bos_token", false));
-  const GgufFile expected = fixture("llama3.gguf");
+  const GgufFile expected = gguf_fixture("llama3.gguf");
   for (const char* list : {"tokenizer.ggml.tokens", "tokenizer.ggml.merges"})
     EXPECT_EQ(file.texts(list), expected.texts(list)) << list;
   EXPECT_EQ(file.numbers("tokenizer.ggml.token_type"),

@@ -21,7 +21,7 @@ std::vector<bool> continues() {
 }
 
 // Tokens 0, 1, ..., so that a text tells its place.
-std::shared_ptr<const TokenDataset> counting(int32_t count) {
+std::shared_ptr<const TokenDataset> counting_text(int32_t count) {
   const TemporaryDirectory directory;
   ShardWriter writer(directory / "train.bin", 3000);
   std::vector<int32_t> tokens;
@@ -44,7 +44,7 @@ bool follow(std::span<const int64_t> tokens) {
 }
 
 TEST(SentencePairs, AreHalfOfTextsThatFollow) {
-  const SentencePairs pairs(counting(3000), {.continues = continues(), .seed = 5});
+  const SentencePairs pairs(counting_text(3000), {.continues = continues(), .seed = 5});
   std::map<int64_t, int> lengths;
   int even = 0;
   for (int64_t sample = 0; sample < 1000; ++sample) {
@@ -69,7 +69,7 @@ TEST(SentencePairs, AreHalfOfTextsThatFollow) {
 }
 
 TEST(SentencePairs, DependOnSeedStreamAndSampleAlone) {
-  const auto data = counting(3000);
+  const auto data = counting_text(3000);
   const SentencePairs pairs(data, {.seed = 5}), seed(data, {.seed = 6}),
       stream(data, {.seed = 5, .stream = 1});
   const std::vector<int64_t> text = chunk(100, 200);
@@ -80,7 +80,7 @@ TEST(SentencePairs, DependOnSeedStreamAndSampleAlone) {
 }
 
 TEST(SentencePairs, TakeTheSmallestData) {
-  const SentencePairs pairs(counting(3), {.continues = continues(), .seed = 5});
+  const SentencePairs pairs(counting_text(3), {.continues = continues(), .seed = 5});
   for (int64_t sample = 0; sample < 20; ++sample) {
     const SentencePair pair = pairs.pair(sample, chunk(0, 2));
     EXPECT_EQ(pair.first_length, 1);

@@ -21,7 +21,7 @@ using nlohmann::json;
 using testing::read_fixture;
 using Ids = std::vector<int32_t>;
 
-const json& cases() {
+const json& piece_cases() {
   static const json made = json::parse(read_fixture("tokenizer/pieces/cases.json"));
   return made;
 }
@@ -44,14 +44,14 @@ void expect_guesses(const Tokenizer& tokenizer, const json& rows) {
 }
 
 TEST(SentencePiece, EncodesAndDecodesAsThePackage) {
-  for (const auto& [kind, expected] : cases()["models"].items()) {
+  for (const auto& [kind, expected] : piece_cases()["models"].items()) {
     const TemporaryDirectory copy;
     Tokenizer::load(folder_of(kind)).save(copy.path());
     for (const auto& folder : {folder_of(kind), copy.path()}) {
       const Tokenizer tokenizer = Tokenizer::load(folder);
-      for (size_t i = 0; i < cases()["texts"].size(); ++i) {
+      for (size_t i = 0; i < piece_cases()["texts"].size(); ++i) {
         const json& row = expected["rows"][i];
-        const auto text = cases()["texts"][i].get<std::string>();
+        const auto text = piece_cases()["texts"][i].get<std::string>();
         EXPECT_EQ(tokenizer.encode(text), row[0].get<Ids>()) << kind << ": " << text;
         EXPECT_EQ(tokenizer.decode(row[0].get<Ids>()), row[1].get<std::string>()) << kind;
       }
@@ -61,16 +61,16 @@ TEST(SentencePiece, EncodesAndDecodesAsThePackage) {
 }
 
 TEST(SentencePiece, EncodesAndDecodesConvertedFilesAsTokenizers) {
-  for (const auto& [name, expected] : cases()["files"].items()) {
+  for (const auto& [name, expected] : piece_cases()["files"].items()) {
     json file = json::parse(
         read_fixture("tokenizer/pieces/" + expected["base"].get<std::string>() + ".json"));
     file.update(expected["changes"]);
     const Tokenizer tokenizer = Tokenizer::parse(file.dump());
     const Tokenizer saved_and_read = Tokenizer::parse(tokenizer.to_json());
     for (const Tokenizer* each : {&tokenizer, &saved_and_read}) {
-      for (size_t i = 0; i < cases()["texts"].size(); ++i) {
+      for (size_t i = 0; i < piece_cases()["texts"].size(); ++i) {
         const json& row = expected["rows"][i];
-        const auto text = cases()["texts"][i].get<std::string>();
+        const auto text = piece_cases()["texts"][i].get<std::string>();
         const Ids ids = each->encode(text, {.allow_special = true, .add_special = true});
         EXPECT_EQ(ids, row[0].get<Ids>()) << name << ": " << text;
         EXPECT_EQ(each->decode(ids), row[1].get<std::string>()) << name;
@@ -132,7 +132,7 @@ TEST(SentencePiece, PutsEndOrBeginningAroundATextAsTheFamiliesDo) {
 Tokenizer trained(TokenizerKind kind, int64_t sentinels = 0) {
   std::vector<std::string> texts;
   for (int i = 0; i < 40; ++i) {
-    for (const json& text : cases()["texts"]) texts.push_back(text.get<std::string>());
+    for (const json& text : piece_cases()["texts"]) texts.push_back(text.get<std::string>());
   }
   const int64_t size = kind == TokenizerKind::Unigram ? 300 : 700;
   return Tokenizer::train(testing::views_of(texts),

@@ -29,7 +29,7 @@ std::shared_ptr<const TokenDataset> dataset_of(const std::vector<std::vector<int
 }
 
 // Tokens 0, 1, 2, ...: a token is its place.
-std::shared_ptr<const TokenDataset> counting(int32_t size) {
+std::shared_ptr<const TokenDataset> counting_dataset(int32_t size) {
   std::vector<int32_t> tokens(static_cast<size_t>(size));
   std::iota(tokens.begin(), tokens.end(), 0);
   const auto half = tokens.begin() + size / 3;
@@ -45,7 +45,7 @@ void expect_equal(const TokenBatch& a, const TokenBatch& b) {
 }
 
 TEST(TokenLoader, TargetsAreTheNextTokens) {
-  TokenLoader loader(counting(1000), {.samples = {.length = 7, .seed = 3}, .rows = 4});
+  TokenLoader loader(counting_dataset(1000), {.samples = {.length = 7, .seed = 3}, .rows = 4});
   for (int i = 0; i < 100; ++i) {
     const TokenBatch batch = loader.next();
     ASSERT_EQ(batch.rows, 4);
@@ -66,7 +66,8 @@ TEST(TokenLoader, TargetsAreTheNextTokens) {
 
 TEST(TokenLoader, AnEpochHoldsEachChunkOnceAndShufflesAnew) {
   // 1 + 16 * 61 + 5: a remainder of five tokens is left out.
-  const TokenLoader loader(counting(982), {.samples = {.length = 16, .seed = 9}, .rows = 61});
+  const TokenLoader loader(counting_dataset(982),
+                           {.samples = {.length = 16, .seed = 9}, .rows = 61});
   ASSERT_EQ(loader.samples_per_epoch(), 61);
   std::vector<std::vector<int64_t>> orders;
   for (int64_t epoch = 0; epoch < 3; ++epoch) {
@@ -84,14 +85,15 @@ TEST(TokenLoader, AnEpochHoldsEachChunkOnceAndShufflesAnew) {
 }
 
 TEST(TokenLoader, WithoutShuffleGivesTheDataInOrder) {
-  TokenLoader loader(counting(41), {.samples = {.length = 10, .shuffle = false}, .rows = 3});
+  TokenLoader loader(counting_dataset(41),
+                     {.samples = {.length = 10, .shuffle = false}, .rows = 3});
   EXPECT_THAT(std::vector<int64_t>(
                   {loader.next().inputs[0], loader.next().inputs[0], loader.next().inputs[0]}),
               ElementsAre(0, 30, 20));
 }
 
 TEST(TokenLoader, ASampleDependsOnSeedAndItsNumberOnly) {
-  const auto data = counting(5000);
+  const auto data = counting_dataset(5000);
   const LoaderOptions options{.samples = {.length = 8, .seed = 1}, .rows = 4};
   TokenLoader loader(data, options);
   TokenLoader other(data, {.samples = {.length = 8, .seed = 1}, .rows = 12, .prefetch = 0});
@@ -110,7 +112,7 @@ TEST(TokenLoader, ASampleDependsOnSeedAndItsNumberOnly) {
 
 // Every way to share a step of 8 batches among ranks gives the same 8 batches.
 TEST(TokenLoader, RanksShareTheBatchesOfAStep) {
-  const auto data = counting(3000);
+  const auto data = counting_dataset(3000);
   TokenLoader alone(data, {.samples = {.length = 8}, .rows = 2, .micro_batches = 8});
   std::map<int64_t, TokenBatch> expected;
   for (int i = 0; i < 24; ++i) {
@@ -139,7 +141,7 @@ TEST(TokenLoader, RanksShareTheBatchesOfAStep) {
 
 // Of two runs of four batches, two ranks each take every other one.
 TEST(TokenLoader, RanksTakeTurns) {
-  const auto data = counting(3000);
+  const auto data = counting_dataset(3000);
   const std::vector<std::vector<int64_t>> firsts = {{0, 4}, {2, 6}, {8, 12}, {10, 14}};
   for (int64_t rank = 0; rank < 4; ++rank) {
     TokenLoader loader(data, {.samples = {.length = 8},
@@ -156,7 +158,7 @@ TEST(TokenLoader, RanksTakeTurns) {
 }
 
 TEST(TokenLoader, RestoresTheExactNextBatch) {
-  const auto data = counting(700);
+  const auto data = counting_dataset(700);
   for (const bool pack : {false, true}) {
     for (const int64_t prefetch : {0, 1, 5}) {
       const LoaderOptions options{
@@ -181,7 +183,7 @@ TEST(TokenLoader, RestoresTheExactNextBatch) {
 }
 
 TEST(TokenLoader, RestoresOnOtherRanksBetweenSteps) {
-  const auto data = counting(3000);
+  const auto data = counting_dataset(3000);
   TokenLoader alone(data, {.samples = {.length = 8}, .rows = 2, .micro_batches = 4});
   for (int i = 0; i < 12; ++i) alone.next();
   TokenLoader half(
@@ -201,7 +203,7 @@ TEST(TokenLoader, RestoresOnOtherRanksBetweenSteps) {
 // Within a step the batches that were taken are no others' only if the step is shared out as it
 // was.
 TEST(TokenLoader, RefusesAnotherShareWithinAStep) {
-  const auto data = counting(3000);
+  const auto data = counting_dataset(3000);
   TokenLoader alone(data, {.samples = {.length = 8}, .rows = 2, .micro_batches = 4});
   alone.next();
   const auto refuses = [&](const LoaderOptions& options, const char* message) {
@@ -224,7 +226,7 @@ TEST(TokenLoader, RefusesAnotherShareWithinAStep) {
 }
 
 TEST(TokenLoader, RefusesAPositionOfOtherDataOrOptions) {
-  const auto data = counting(700);
+  const auto data = counting_dataset(700);
   const LoaderOptions options{.samples = {.length = 8, .seed = 4}, .rows = 3};
   TokenLoader loader(data, options);
   const LoaderPosition saved = loader.position();
@@ -255,7 +257,7 @@ TEST(TokenLoader, RefusesAPositionOfOtherDataOrOptions) {
   position = saved;
   position.place.sample = -3;
   refuses("saved behind 0 batches", position);
-  TokenLoader other(counting(701), options);
+  TokenLoader other(counting_dataset(701), options);
   expect_error(ErrorKind::Config, "another data set", [&] { other.restore(saved); });
   const SampleOptions packed{
       .length = 8, .seed = 4, .pack_documents = true, .documents = {.eos = 100}};
@@ -360,7 +362,7 @@ TEST(TokenLoader, PackedEpochsHoldEachDocumentOnce) {
 }
 
 TEST(TokenLoader, RefusesOptionsThatMakeNoSense) {
-  const auto data = counting(100);
+  const auto data = counting_dataset(100);
   const std::pair<LoaderOptions, std::string> cases[] = {
       {{.samples = {.length = 0}}, "length is 0"},
       {{.samples = {.length = 100}},
@@ -384,7 +386,7 @@ TEST(TokenLoader, RefusesOptionsThatMakeNoSense) {
 }
 
 TEST(ValidationLoader, GivesEachSampleOnceInOrder) {
-  const ValidationLoader loader(counting(101), {.length = 10, .seed = 8}, 4);
+  const ValidationLoader loader(counting_dataset(101), {.length = 10, .seed = 8}, 4);
   ASSERT_EQ(loader.batches(), 3);
   int64_t next = 0;
   for (int64_t i = 0; i < 3; ++i) {
@@ -395,7 +397,7 @@ TEST(ValidationLoader, GivesEachSampleOnceInOrder) {
   EXPECT_EQ(next, 100);
   expect_error(ErrorKind::Argument, "asked for batch 3 of 3", [&] { loader.batch(3); });
   expect_error(ErrorKind::Argument, "rows is 0",
-               [] { ValidationLoader(counting(101), {.length = 10}, 0); });
+               [] { ValidationLoader(counting_dataset(101), {.length = 10}, 0); });
 }
 
 TEST(Prefetcher, GivesItemsInOrderAndStopsAnywhere) {

@@ -16,7 +16,7 @@ using testing::read_fixture;
 using testing::tokenizer_text;
 using testing::views_of;
 
-Tokenizer fixture(const std::string& name) {
+Tokenizer tokenizer_fixture(const std::string& name) {
   return Tokenizer::parse(read_fixture("tokenizer/" + name + ".json"));
 }
 
@@ -40,7 +40,7 @@ TEST(TokenizerParity, GeneratorGivesTheFixturesText) {
 class TokenizerParity : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(TokenizerParity, EncodesEveryBlockAlike) {
-  const Tokenizer tokenizer = fixture(GetParam());
+  const Tokenizer tokenizer = tokenizer_fixture(GetParam());
   const auto encoded = tokenizer.encode_batch(views_of(tokenizer_text()), {.allow_special = true});
   const nlohmann::json& blocks = expected()[GetParam()];
   ASSERT_EQ(encoded.size(), blocks.size());

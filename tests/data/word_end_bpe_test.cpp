@@ -17,17 +17,17 @@ namespace {
 using nlohmann::json;
 using Ids = std::vector<int32_t>;
 
-json base() {
+json word_end_json() {
   return json::parse(testing::read_fixture("tokenizer/word_end.json"));
 }
 
-json cases() {
+json word_end_cases() {
   return json::parse(testing::read_fixture("tokenizer/word_end_cases.json"));
 }
 
 TEST(WordEnds, EncodesEveryBlockAsHuggingFace) {
-  const json blocks = cases()["blocks"];
-  const Tokenizer tokenizer = Tokenizer::parse(base().dump());
+  const json blocks = word_end_cases()["blocks"];
+  const Tokenizer tokenizer = Tokenizer::parse(word_end_json().dump());
   const auto encoded = tokenizer.encode_batch(testing::views_of(testing::tokenizer_text()));
   ASSERT_EQ(encoded.size(), blocks.size());
   for (size_t i = 0; i < encoded.size(); ++i) {
@@ -37,9 +37,9 @@ TEST(WordEnds, EncodesEveryBlockAsHuggingFace) {
 }
 
 TEST(WordEnds, EncodesAndDecodesAsHuggingFace) {
-  const Tokenizer tokenizer = Tokenizer::parse(base().dump());
+  const Tokenizer tokenizer = Tokenizer::parse(word_end_json().dump());
   const Tokenizer saved_and_read = Tokenizer::parse(tokenizer.to_json());
-  const json rows = cases()["rows"];
+  const json rows = word_end_cases()["rows"];
   for (const json& row : rows) {
     SCOPED_TRACE(row[0].dump());
     const auto text = row[0].get<std::string>();
@@ -56,7 +56,7 @@ TEST(WordEnds, EncodesAndDecodesAsHuggingFace) {
 
 TEST(WordEnds, RefusesWhatItWouldDoDifferently) {
   const auto refused = [](const char* pointer, const json& value, const char* message) {
-    json file = base();
+    json file = word_end_json();
     file[json::json_pointer(pointer)] = value;
     expect_error(ErrorKind::Format, message, [&] { Tokenizer::parse(file.dump()); });
   };

@@ -18,17 +18,17 @@ namespace {
 using nlohmann::json;
 using Ids = std::vector<int32_t>;
 
-json base() {
+json word_piece_json() {
   return json::parse(testing::read_fixture("tokenizer/word_piece.json"));
 }
 
-const json& cases() {
+const json& word_piece_cases() {
   static const json parsed = json::parse(testing::read_fixture("tokenizer/word_piece_cases.json"));
   return parsed;
 }
 
 Tokenizer variant(const json& one) {
-  json file = base();
+  json file = word_piece_json();
   file["normalizer"].update(one["normalizer"]);
   return Tokenizer::parse(file.dump());
 }
@@ -46,7 +46,7 @@ TEST(WordPiece, TellsWhichTokensGoOnWithAWord) {
 }
 
 TEST(WordPiece, EncodesEveryBlockAsHuggingFace) {
-  for (const json& one : cases()) {
+  for (const json& one : word_piece_cases()) {
     SCOPED_TRACE(one["name"].get<std::string>());
     const auto encoded = variant(one).encode_batch(testing::views_of(testing::tokenizer_text()));
     ASSERT_EQ(encoded.size(), one["blocks"].size());
@@ -58,16 +58,16 @@ TEST(WordPiece, EncodesEveryBlockAsHuggingFace) {
 }
 
 TEST(WordPiece, PassesOverLengthsThatAFileCutsAndFillsTextsTo) {
-  json file = base();
+  json file = word_piece_json();
   file["truncation"] = {{"max_length", 3}, {"strategy", "LongestFirst"}, {"stride", 0}};
   file["padding"] = {{"strategy", {{"Fixed", 128}}}, {"pad_id", 0}};
   const std::string text = "the house by the river";
   EXPECT_EQ(Tokenizer::parse(file.dump()).encode(text),
-            Tokenizer::parse(base().dump()).encode(text));
+            Tokenizer::parse(word_piece_json().dump()).encode(text));
 }
 
 TEST(WordPiece, EncodesAndDecodesEachVariantAsHuggingFace) {
-  for (const json& one : cases()) {
+  for (const json& one : word_piece_cases()) {
     const Tokenizer tokenizer = variant(one);
     const Tokenizer saved_and_read = Tokenizer::parse(tokenizer.to_json());
     for (const json& row : one["rows"]) {
@@ -84,7 +84,7 @@ TEST(WordPiece, EncodesAndDecodesEachVariantAsHuggingFace) {
 }
 
 TEST(WordPiece, AStreamDecodesToTheSameText) {
-  const Tokenizer tokenizer = Tokenizer::parse(base().dump());
+  const Tokenizer tokenizer = Tokenizer::parse(word_piece_json().dump());
   const Ids ids = tokenizer.encode("Hello, wonderful world!");
   StreamDecoder decoder(tokenizer);
   std::string text;
@@ -95,7 +95,7 @@ TEST(WordPiece, AStreamDecodesToTheSameText) {
 
 // All threads encode parts of a long text, which end between words.
 TEST(WordPiece, ALongTextIsEncodedAsItsParts) {
-  const Tokenizer tokenizer = Tokenizer::parse(base().dump());
+  const Tokenizer tokenizer = Tokenizer::parse(word_piece_json().dump());
   std::string text;
   Ids expected;
   for (const std::string& block : testing::tokenizer_text()) {
@@ -109,7 +109,7 @@ TEST(WordPiece, ALongTextIsEncodedAsItsParts) {
 
 // vocab.txt, as it lies beside BERT's checkpoints, with a token a line.
 void write_vocabulary(const std::filesystem::path& folder, const std::string& config = "") {
-  const json file = base();
+  const json file = word_piece_json();
   std::vector<std::string> tokens(file["model"]["vocab"].size());
   for (const auto& [token, id] : file["model"]["vocab"].items()) tokens[id.get<size_t>()] = token;
   std::string text;
@@ -123,7 +123,7 @@ TEST(WordPiece, ReadsAVocabularyOfLines) {
     const TemporaryDirectory folder;
     write_vocabulary(folder.path(), config);
     const Tokenizer tokenizer = Tokenizer::load(folder.path());
-    for (const json& row : cases()[index]["rows"]) {
+    for (const json& row : word_piece_cases()[index]["rows"]) {
       const auto text = row[0].get<std::string>();
       EXPECT_EQ(tokenizer.encode(text, {.allow_special = true, .add_special = true}),
                 row[1].get<Ids>())
@@ -152,7 +152,7 @@ TEST(WordPiece, SavesWhatOthersRead) {
 
 TEST(WordPiece, RefusesByNameWhatItWouldDoDifferently) {
   const auto refused = [](const std::function<void(json&)>& edit, const char* message) {
-    json file = base();
+    json file = word_piece_json();
     edit(file);
     expect_error(ErrorKind::Format, message, [&] { Tokenizer::parse(file.dump(), "t.json"); });
   };

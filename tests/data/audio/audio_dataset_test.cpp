@@ -110,7 +110,7 @@ TEST(AudioFile, SurvivesTruncatedFiles) {
       try {
         EXPECT_LE(read_audio(folder / name).size(), 8000U);
       } catch (const Error& error) {
-        EXPECT_THAT(error.what(), testing::HasSubstr(name));
+        EXPECT_THAT(error.what(), ::testing::HasSubstr(name));
       }
     }
   }
@@ -140,13 +140,13 @@ TEST(AudioDataset, SkipsBadFilesAndNamesThem) {
       EXPECT_NEAR(static_cast<double>(sample->sound.size()), 8000, 2);
     }
   }
-  EXPECT_THAT(texts, testing::ElementsAre("zwei ü", "one", "zwei ü", "one"));
+  EXPECT_THAT(texts, ::testing::ElementsAre("zwei ü", "one", "zwei ü", "one"));
   const std::vector<SkippedAudio> skipped = dataset.skipped();
   ASSERT_EQ(skipped.size(), 2U);
   EXPECT_EQ(skipped[0].file, folder / "clips/bad.wav");
-  EXPECT_THAT(skipped[0].reason, testing::HasSubstr("is no sound"));
+  EXPECT_THAT(skipped[0].reason, ::testing::HasSubstr("is no sound"));
   EXPECT_EQ(skipped[1].file, folder / "clips/absent.wav");
-  EXPECT_THAT(skipped[1].reason, testing::HasSubstr("no such file"));
+  EXPECT_THAT(skipped[1].reason, ::testing::HasSubstr("no such file"));
   expect_error(ErrorKind::Argument, "there is no entry 4, it has 4", [&] { dataset.sample(4); });
 }
 

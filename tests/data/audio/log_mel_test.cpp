@@ -28,7 +28,7 @@ std::vector<float> expected(const std::string& name) {
   return values;
 }
 
-class LogMelParity : public testing::TestWithParam<int64_t> {};
+class LogMelParity : public ::testing::TestWithParam<int64_t> {};
 
 TEST_P(LogMelParity, FeaturesAreThoseOfTransformers) {
   const std::string bins = std::to_string(GetParam());
@@ -62,7 +62,7 @@ TEST_P(LogMelParity, BandsAreThoseOfTransformers) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Bins, LogMelParity, testing::Values(80, 128));
+INSTANTIATE_TEST_SUITE_P(Bins, LogMelParity, ::testing::Values(80, 128));
 
 // The tone's band is the loudest.
 TEST(LogMel, HearsATone) {

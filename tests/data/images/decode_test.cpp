@@ -13,21 +13,21 @@
 namespace plinth {
 namespace {
 
-class Png : public testing::TestWithParam<const char*> {};
+class Png : public ::testing::TestWithParam<const char*> {};
 TEST_P(Png, IsAsPillowDecodesIt) {
   EXPECT_EQ(distance(read_image(image_fixture(GetParam())), expected_image(GetParam())), 0);
 }
 INSTANTIATE_TEST_SUITE_P(Files, Png,
-                         testing::Values("colour.png", "alpha.png", "grey.png", "grey_alpha.png",
-                                         "palette.png", "palette_clear.png", "bits.png"));
+                         ::testing::Values("colour.png", "alpha.png", "grey.png", "grey_alpha.png",
+                                           "palette.png", "palette_clear.png", "bits.png"));
 
-class Jpeg : public testing::TestWithParam<const char*> {};
+class Jpeg : public ::testing::TestWithParam<const char*> {};
 TEST_P(Jpeg, IsAsPillowDecodesItWithinALevel) {
   EXPECT_LE(distance(read_image(image_fixture(GetParam())), expected_image(GetParam())), 1);
 }
 INSTANTIATE_TEST_SUITE_P(Files, Jpeg,
-                         testing::Values("colour.jpg", "halved.jpg", "progressive.jpeg",
-                                         "grey.jpg"));
+                         ::testing::Values("colour.jpg", "halved.jpg", "progressive.jpeg",
+                                           "grey.jpg"));
 
 // Every way in which a file can end too early is an error that names it.
 TEST(ReadImage, RefusesTruncatedFiles) {

@@ -32,7 +32,7 @@ Mask expected_mask(const std::string& name) {
   return mask;
 }
 
-class MaskFiles : public testing::TestWithParam<const char*> {};
+class MaskFiles : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(MaskFiles, AreReadAndResizedAsByPillow) {
   const std::string name = GetParam();
@@ -57,7 +57,7 @@ TEST_P(MaskFiles, AreWrittenWithAPalette) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Fixtures, MaskFiles,
-                         testing::Values("palette", "palette_2_bits", "grey", "grey_1_bit"),
+                         ::testing::Values("palette", "palette_2_bits", "grey", "grey_1_bit"),
                          [](const auto& info) { return std::string(info.param); });
 
 TEST(Mask, RefusesWhatIsNone) {
