@@ -28,8 +28,8 @@ std::unique_ptr<Bert> load_bert(const fs::path& directory, DType dtype = DType::
 }
 
 // A fixture's inputs and values: rows of two segments, some of them padded.
-struct Expected {
-  explicit Expected(const std::string& name)
+struct BertExpected {
+  explicit BertExpected(const std::string& name)
       : values(read_tensors(fixture(name) / "expected.safetensors")),
         ids(value(values, "input_ids")),
         targets(value(values, "targets")),
@@ -40,7 +40,7 @@ struct Expected {
   BertInputs inputs;
 };
 
-Tensor loss_of(Bert& model, const Expected& expected) {
+Tensor loss_of(Bert& model, const BertExpected& expected) {
   const Tensor labels = nn::find(expected.values, "labels");
   if (labels.defined())
     return model.pretraining_loss(expected.ids, expected.inputs, expected.targets, labels);
@@ -51,7 +51,7 @@ Tensor loss_of(Bert& model, const Expected& expected) {
 class BertParity : public testing::TestWithParam<const char*> {
  protected:
   std::unique_ptr<Bert> model_ = load_bert(fixture(GetParam()));
-  Expected expected_{GetParam()};
+  BertExpected expected_{GetParam()};
 };
 
 TEST_P(BertParity, LogitsAndLossAreThoseOfTransformers) {
@@ -111,7 +111,7 @@ INSTANTIATE_TEST_SUITE_P(Fixtures, BertParity, testing::Values("bert", "bert_unt
 // What the rest of the program calls: ids alone.
 TEST(Bert, IsALanguageModelOfOneSegment) {
   const auto model = load_bert(fixture("bert"));
-  const Expected expected("bert");
+  const BertExpected expected("bert");
   model->eval();
   const Tensor x = model->finish(model->encode(expected.ids));
   EXPECT_EQ(to_vector(model->forward(expected.ids)), to_vector(model->head(x)));
@@ -162,7 +162,7 @@ TEST(Bert, TheEncoderAloneLoadsAndSaves) {
   const TemporaryDirectory folder, copy;
   write_encoder(folder.path());
   const auto model = load_bert(folder.path()), whole = load_bert(fixture("bert"));
-  const Expected expected("bert");
+  const BertExpected expected("bert");
   model->eval(), whole->eval();
   const Tensor x = model->encode(expected.ids, expected.inputs);
   EXPECT_EQ(to_vector(model->pool(x)),
@@ -180,7 +180,7 @@ TEST(Bert, TrainedPartsAreThoseOfTheMaskedLoss) {
   const auto trained = model->trained_parts();
   ASSERT_NE(trained, nullptr);
   EXPECT_EQ(trained->trained_parts(), nullptr);
-  const Expected expected("bert");
+  const BertExpected expected("bert");
   model->eval(), trained->eval();
   const Tensor loss = trained->loss(expected.ids, expected.targets);
   EXPECT_EQ(loss.item(), model->loss(expected.ids, expected.targets).item());
@@ -191,7 +191,7 @@ TEST(Bert, TrainedPartsAreThoseOfTheMaskedLoss) {
 
 TEST(Bert, RefusesWhatItDoesNotCompute) {
   const auto model = load_bert(fixture("bert_untied"));
-  const Expected expected("bert_untied");
+  const BertExpected expected("bert_untied");
   expect_error(ErrorKind::Argument, "has no caches: it fills in masked tokens",
                [&] { model->make_caches(1, 8); });
   expect_error(ErrorKind::Argument, "takes whole sequences",
@@ -225,7 +225,7 @@ class BertClassifiers : public testing::TestWithParam<const char*> {};
 
 TEST_P(BertClassifiers, LogitsLossAndGradientsAreThoseOfTransformers) {
   const auto model = load_classifier(fixture(GetParam()));
-  const Expected expected(GetParam());
+  const BertExpected expected(GetParam());
   model->eval();
   EXPECT_LT(
       relative_distance((*model)(expected.ids, expected.inputs), value(expected.values, "logits")),
@@ -255,7 +255,7 @@ INSTANTIATE_TEST_SUITE_P(Fixtures, BertClassifiers,
 TEST(Bert, SentenceEmbeddingsAreMeansOverTokens) {
   const auto model = load_bert(fixture("bert"));
   model->eval();
-  const Expected expected("bert");
+  const BertExpected expected("bert");
   const std::vector<double> x = to_vector(model->encode(expected.ids, expected.inputs));
   const std::vector<double> lengths = to_vector(expected.inputs.lengths);
   const Tensor raw = sentence_embeddings(*model, expected.ids, expected.inputs, false);
@@ -288,7 +288,7 @@ TEST(Bert, SentenceEmbeddingsAreMeansOverTokens) {
 TEST(BertClassifier, WeighsTargets) {
   const auto model = load_classifier(fixture("bert_sequence"));
   model->eval();
-  const Expected expected("bert_sequence");
+  const BertExpected expected("bert_sequence");
   const Tensor logits = (*model)(expected.ids, expected.inputs);
   const std::vector<double> losses =
       to_vector(cross_entropy(logits, expected.targets, {.reduction = Reduction::None}));
@@ -302,7 +302,7 @@ TEST(BertClassifier, WeighsTargets) {
 
 TEST(BertClassifier, BeginsWithAPretrainedEncoder) {
   const auto pretrained = load_bert(fixture("bert"));
-  const Expected expected("bert");
+  const BertExpected expected("bert");
   const auto make = [&](uint64_t seed) {
     auto model = make_classifier(*pretrained, {.bert = {}, .labels = {"no", "yes", "maybe"}}, seed);
     model->eval();
@@ -320,7 +320,7 @@ TEST(BertClassifier, BeginsWithAPretrainedEncoder) {
 
 TEST(BertClassifier, RefusesWhatItDoesNotTake) {
   const auto model = load_classifier(fixture("bert_span"));
-  const Expected expected("bert_span");
+  const BertExpected expected("bert_span");
   expect_error(ErrorKind::Shape, "targets have shape [3], expected [3, 2]",
                [&] { model->loss(expected.ids, expected.inputs, expected.inputs.lengths); });
   expect_error(ErrorKind::Argument, "got 1 labels, takes 2 or more",

@@ -35,6 +35,11 @@ inline double relative_distance(const Tensor& a, const Tensor& b) {
   return scale > 0 ? distance / scale : distance;
 }
 
+// What a fixture's inputs and values are, by their names in its file.
+inline nn::StateDict expected_of(const std::string& name) {
+  return read_tensors(fixture(name) / "expected.safetensors");
+}
+
 // The tensor of a fixture's file; a missing one fails the test.
 inline Tensor value(const nn::StateDict& values, const std::string& name) {
   Tensor tensor = nn::find(values, name);

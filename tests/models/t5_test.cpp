@@ -23,8 +23,8 @@ std::unique_ptr<T5> load_t5(const std::filesystem::path& directory, DType dtype 
 }
 
 // A fixture's inputs and values: of three sources the last two are padded.
-struct Expected {
-  explicit Expected(const std::string& name)
+struct T5Expected {
+  explicit T5Expected(const std::string& name)
       : values(read_tensors(fixture(name) / "expected.safetensors")),
         ids(value(values, "input_ids")),
         lengths(value(values, "lengths")),
@@ -42,7 +42,7 @@ class T5Parity : public testing::TestWithParam<const char*> {
   }
 
   std::unique_ptr<T5> model_ = load_t5(fixture(GetParam()));
-  Expected expected_{GetParam()};
+  T5Expected expected_{GetParam()};
 };
 
 TEST_P(T5Parity, LogitsAndLossAreThoseOfTransformers) {
@@ -133,7 +133,7 @@ TEST(T5, BucketsAreThoseOfTransformers) {
 
 TEST(T5, TrainsWithDropout) {
   const auto model = load_t5(fixture("t5"));
-  const Expected expected("t5");
+  const T5Expected expected("t5");
   const auto loss = [&] { return model->loss(expected.ids, expected.labels).item(); };
   EXPECT_NE(loss(), loss());
   model->eval();
@@ -174,7 +174,7 @@ TEST(T5, ReadsEarlyCheckpoints) {
 
 TEST(T5, RefusesWhatItDoesNotTake) {
   const auto model = load_t5(fixture("t5"));
-  const Expected expected("t5");
+  const T5Expected expected("t5");
   expect_error(ErrorKind::Shape, "ids have shape [3], expected [batch, time]",
                [&] { model->encode(expected.lengths); });
   expect_error(ErrorKind::Shape, "lengths have shape [3, 17], expected [3]",

@@ -25,10 +25,6 @@ std::unique_ptr<ViT> load_vit(const std::filesystem::path& directory,
   return load_image_model_as<ViT>(directory, dtype);
 }
 
-nn::StateDict expected_of(const std::string& name) {
-  return read_tensors(fixture(name) / "expected.safetensors");
-}
-
 class ViTParity : public testing::TestWithParam<const char*> {
  protected:
   std::unique_ptr<ViT> model_ = load_vit(fixture(GetParam()));

@@ -20,10 +20,6 @@ std::unique_ptr<Yolos> load_yolos(const std::filesystem::path& directory,
   return load_image_model_as<Yolos>(directory, dtype);
 }
 
-nn::StateDict expected_of(const std::string& name) {
-  return read_tensors(fixture(name) / "expected.safetensors");
-}
-
 class YolosParity : public testing::TestWithParam<const char*> {
  protected:
   Tensor of(const std::string& name) const { return value(values_, name); }
