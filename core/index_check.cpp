@@ -14,15 +14,15 @@ namespace {
 
 // The slots of all devices, and the checks that a slot's number stands for. A captured graph keeps
 // both for as long as it lives: nothing is ever taken away.
-struct Deferred {
+struct KnownChecks {
   std::mutex mutex;
   std::map<int, kernels::IndexFault*> slots;
   std::map<IndexCheck, uint32_t> numbers;
   std::vector<IndexCheck> checks;
 };
 
-Deferred& all() {
-  static auto* const deferred = new Deferred;
+KnownChecks& known_checks() {
+  static auto* const deferred = new KnownChecks;
   return *deferred;
 }
 
@@ -53,7 +53,7 @@ Error IndexCheck::error(int64_t element, int64_t value) const {
 }
 
 DeferredCheck deferred(const IndexCheck& check, Device device) {
-  Deferred& known = all();
+  KnownChecks& known = known_checks();
   const std::lock_guard lock(known.mutex);
   kernels::IndexFault*& slot = known.slots[device.index];
   if (!slot) slot = new_slot();
@@ -64,7 +64,7 @@ DeferredCheck deferred(const IndexCheck& check, Device device) {
 }
 
 void raise_index_fault(Device device) {
-  Deferred& known = all();
+  KnownChecks& known = known_checks();
   const std::lock_guard lock(known.mutex);
   const auto found = known.slots.find(device.index);
   if (found == known.slots.end()) return;

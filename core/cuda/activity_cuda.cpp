@@ -68,6 +68,7 @@ struct Cupti {
     library.find("cuptiGetResultString", result_name);
   }
 };
+#undef PLINTH_CUPTI_NAME
 
 const Cupti& cupti() {
   static const auto* const loaded = new Cupti;
@@ -229,7 +230,7 @@ void leave_activity_scope() {
 }
 
 std::vector<Activity> stop_activities() {
-  for (int i = 0; i < device_count(); ++i) synchronize(Device{DeviceType::CUDA, i});
+  for (int i = 0; i < device_count(); ++i) cuda::synchronize(Device{DeviceType::CUDA, i});
   disable_all();
   cupti().flush_all(0);
   Recording& all = recording();

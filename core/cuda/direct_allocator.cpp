@@ -37,7 +37,7 @@ void DirectAllocator::deallocate(void* block, size_t, Stream stream) noexcept {
   if (found == blocks_.end()) return;
   unmark_block(block, stream);
   try {
-    synchronize(device_);
+    cuda::synchronize(device_);
   } catch (const std::exception&) {
     // A device that fails does so for good; whoever waits for its work is told.
   }

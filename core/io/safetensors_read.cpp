@@ -35,9 +35,9 @@ std::optional<DType> dtype_named(std::string_view text) {
 }
 
 // Reads the entries of one header, with the file's name for the messages.
-class HeaderReader {
+class EntryReader {
  public:
-  explicit HeaderReader(std::string_view subject) : subject_(subject) {}
+  explicit EntryReader(std::string_view subject) : subject_(subject) {}
 
   std::map<std::string, std::string> metadata(const json& value) const {
     require(value.is_object(), "__metadata__ is not an object");
@@ -161,7 +161,7 @@ SafetensorsFile SafetensorsFile::parse(std::span<const std::byte> bytes, std::st
 void SafetensorsFile::parse_file(std::span<const std::byte> bytes) {
   const std::string_view text = header_text(bytes, subject_);
   const json header = parse_json(text, subject_, {kMaxSafetensorsHeader, kMaxDepth});
-  const HeaderReader reader(subject_);
+  const EntryReader reader(subject_);
   for (const auto& [name, value] : header.items()) {
     if (name == "__metadata__") {
       metadata_ = reader.metadata(value);

@@ -68,7 +68,7 @@ Tensor gelu_slope_of(GeluForm form, const Tensor& x) {
 
 // Runs a kernel (x, n, inputs..., out).
 template <class Kernel, class... In>
-Tensor run(std::string_view op, Kernel kernel, const Tensor& x, const In&... more) {
+Tensor run_pointwise(std::string_view op, Kernel kernel, const Tensor& x, const In&... more) {
   Tensor out = Tensor::empty(x.shape(), x.options());
   dispatch_floating(x.dtype(), op, [&]<class T>() {
     kernel.template operator()<T>(x, x.numel(), x.data<T>(), more.template data<T>()...,
@@ -82,11 +82,11 @@ template <class Forward, class Backward>
 Tensor activation(std::string_view name, const Tensor& x, Forward forward, Backward backward,
                   Tensor (*slope)(const Tensor&)) {
   check_floating(x, name, "x");
-  return record(name, {x}, run(name, forward, plain(x)), {x},
+  return record(name, {x}, run_pointwise(name, forward, plain(x)), {x},
                 [=](const BackwardContext& c, const Tensor& dy) -> Tensors {
                   const Tensor& x = c.saved(0);
                   if (grad_enabled()) return {dy * slope(x)};
-                  return {run("activation_backward", backward, plain(dy), plain(x))};
+                  return {run_pointwise("activation_backward", backward, plain(dy), plain(x))};
                 });
 }
 

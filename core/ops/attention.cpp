@@ -71,10 +71,10 @@ Tensors room_for_gradients(const Tensor& q, const Tensor& k, const Tensor& v) {
 }
 
 // What the forward pass saves, its inputs first.
-enum Saved : size_t { kQ, kK, kV, kBias, kSinks, kInputs, kOut = kInputs, kLse, kSlopes };
+enum AttentionSaved : size_t { kQ, kK, kV, kBias, kSinks, kInputs, kOut = kInputs, kLse, kSlopes };
 
 // The gradient of input `number`, to be written, where it is asked for.
-Tensor wanted(const BackwardContext& c, Saved number) {
+Tensor wanted(const BackwardContext& c, AttentionSaved number) {
   if (!c.saved(number).defined() || !c.needs(number)) return {};
   const NoGradGuard no_grad;
   return Tensor::empty(c.saved(number).shape(), c.saved(number).options());

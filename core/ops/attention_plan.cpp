@@ -43,7 +43,7 @@ void check_options(const Tensor& q, const AttentionOptions& o, std::string_view 
 }
 
 // Those on a GPU stay there: kernels take what is out of range as the nearest length.
-Tensor checked_lengths(const Tensor& lengths, int64_t batch, int64_t keys, std::string_view op) {
+Tensor checked_kv_lengths(const Tensor& lengths, int64_t batch, int64_t keys, std::string_view op) {
   if (!lengths.defined()) return {};
   constexpr std::string_view argument = "kv_lengths";
   check_int64(lengths, op, argument);
@@ -219,7 +219,7 @@ AttentionPlan attention_plan(const Tensor& q, const Tensor& k, const AttentionOp
   d.scale = o.scale != 0 ? o.scale : 1 / std::sqrt(static_cast<double>(d.head_dim));
   d.causal = o.causal;
   d.window = std::min(o.window, d.q_len + d.kv_len);
-  plan.kv_lengths = checked_lengths(o.kv_lengths, d.batch, d.kv_len, op);
+  plan.kv_lengths = checked_kv_lengths(o.kv_lengths, d.batch, d.kv_len, op);
   check(o.cu_seqlens_q.defined() == o.cu_seqlens_k.defined(), ErrorKind::Argument, op,
         "only one of cu_seqlens_q and cu_seqlens_k is given, expected both or none");
   if (o.cu_seqlens_q.defined()) {

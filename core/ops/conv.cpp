@@ -22,7 +22,7 @@ using kernels::cpu::ConvDesc;
 using kernels::cuda::ConvPass;
 #endif
 
-std::atomic<bool> tf32_allowed = false;
+std::atomic<bool> tf32_in_conv = false;
 
 // ---- checks ----
 
@@ -163,10 +163,10 @@ Tensor convolve(const Tensor& x, const Tensor& weight, const Tensor& bias,
 }  // namespace
 
 void allow_conv_tf32(bool allow) {
-  tf32_allowed = allow;
+  tf32_in_conv = allow;
 }
 bool conv_tf32_allowed() {
-  return tf32_allowed;
+  return tf32_in_conv;
 }
 
 Tensor conv1d(const Tensor& input, const Tensor& kernel, const Tensor& added,

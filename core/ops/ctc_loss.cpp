@@ -17,23 +17,23 @@
 namespace plinth {
 namespace {
 
-constexpr std::string_view kOp = "ctc_loss";
+constexpr std::string_view kCtcLoss = "ctc_loss";
 
 using kernels::cpu::CtcLossDesc;
 
 // int64 [batch], within [0, limit].
 Tensor checked_lengths(const Tensor& lengths, int64_t batch, int64_t limit,
                        std::string_view argument) {
-  check_int64(lengths, kOp, argument);
-  check_shape(lengths, {batch}, kOp, argument, "the batch of log_probs");
+  check_int64(lengths, kCtcLoss, argument);
+  check_shape(lengths, {batch}, kCtcLoss, argument, "the batch of log_probs");
   const Tensor values = plain(lengths);
   if (values.device().is_cuda()) {
-    check_indices(values, {std::string(kOp), std::string(argument), limit + 1});
+    check_indices(values, {std::string(kCtcLoss), std::string(argument), limit + 1});
     return values;
   }
   for (int64_t i = 0; i < batch; ++i) {
     const int64_t length = values.data<int64_t>()[i];
-    check(length >= 0 && length <= limit, ErrorKind::Argument, kOp, argument, " ", length,
+    check(length >= 0 && length <= limit, ErrorKind::Argument, kCtcLoss, argument, " ", length,
           " (sample ", i, ") is not within [0, ", limit, "]");
   }
   return values;
@@ -41,7 +41,7 @@ Tensor checked_lengths(const Tensor& lengths, int64_t batch, int64_t limit,
 
 void report_bad_labels(const Tensor& targets, const Tensor& lengths, const CtcLossDesc& desc) {
 #ifdef PLINTH_CUDA_BACKEND
-  const IndexCheck check{.op = std::string(kOp), .argument = "target", .limit = desc.classes};
+  const IndexCheck check{.op = std::string(kCtcLoss), .argument = "target", .limit = desc.classes};
   const auto [number, slot] = deferred(check, targets.device());
   kernels::cuda::report_bad_labels(stream_of(targets), desc,
                                    {targets.data<int64_t>(), nullptr, lengths.data<int64_t>()},
@@ -60,23 +60,23 @@ Tensor checked_targets(const Tensor& targets, const Tensor& lengths, const CtcLo
   for (int64_t i = 0; i < desc.batch; ++i) {
     const int64_t* row = values.data<int64_t>() + i * desc.most;
     for (int64_t s = 0; s < lengths.data<int64_t>()[i]; ++s)
-      check(row[s] >= 0 && row[s] < desc.classes && row[s] != desc.blank, ErrorKind::Argument, kOp,
-            "target ", row[s], " (sample ", i, ", label ", s, ") is no class in [0, ", desc.classes,
-            ") other than blank ", desc.blank);
+      check(row[s] >= 0 && row[s] < desc.classes && row[s] != desc.blank, ErrorKind::Argument,
+            kCtcLoss, "target ", row[s], " (sample ", i, ", label ", s, ") is no class in [0, ",
+            desc.classes, ") other than blank ", desc.blank);
   }
   return values;
 }
 
 CtcLossDesc described(const Tensor& log_probs, const Tensor& targets,
                       const CtcLossOptions& options) {
-  check_floating(log_probs, kOp, "log_probs");
-  check(log_probs.dim() == 3, ErrorKind::Shape, kOp, "log_probs has shape ", log_probs.shape(),
+  check_floating(log_probs, kCtcLoss, "log_probs");
+  check(log_probs.dim() == 3, ErrorKind::Shape, kCtcLoss, "log_probs has shape ", log_probs.shape(),
         ", expected [time, batch, classes]");
-  check_int64(targets, kOp, "targets");
-  check(targets.dim() == 2 && targets.size(0) == log_probs.size(1), ErrorKind::Shape, kOp,
+  check_int64(targets, kCtcLoss, "targets");
+  check(targets.dim() == 2 && targets.size(0) == log_probs.size(1), ErrorKind::Shape, kCtcLoss,
         "targets has shape ", targets.shape(), ", expected [", log_probs.size(1),
         ", labels] (batch of log_probs)");
-  check(options.blank >= 0 && options.blank < log_probs.size(2), ErrorKind::Argument, kOp,
+  check(options.blank >= 0 && options.blank < log_probs.size(2), ErrorKind::Argument, kCtcLoss,
         "blank is ", options.blank, ", expected a class in [0, ", log_probs.size(2), ")");
   return {.time = log_probs.size(0),
           .batch = log_probs.size(1),
@@ -94,7 +94,7 @@ kernels::cpu::CtcTargets pointers(const Tensor& targets, const Tensor& input_len
 Tensor backward(const BackwardContext& c, const Tensor& dy, const CtcLossDesc& desc) {
   const Tensor x = plain(c.saved(0)), dloss = plain(dy);
   const Tensor dx = Tensor::empty(x.shape(), x.options());
-  dispatch_floating(x.dtype(), kOp, [&]<class T>() {
+  dispatch_floating(x.dtype(), kCtcLoss, [&]<class T>() {
     PLINTH_RUN_WITH(x, ctc_loss_backward_workspace(desc), ctc_loss_backward<T>, desc,
                     dloss.data<compute_t<T>>(), x.data<T>(),
                     pointers(c.saved(1), c.saved(2), c.saved(3)), dx.data<T>());
@@ -117,14 +117,14 @@ Tensor ctc_loss(const Tensor& log_probs, const Tensor& targets, const Tensor& in
                 const Tensor& target_lengths, CtcLossOptions options) {
   const OpScope scope(__func__);
   const CtcLossDesc desc = described(log_probs, targets, options);
-  check_same_device(kOp, {&log_probs, &targets, &input_lengths, &target_lengths});
+  check_same_device(kCtcLoss, {&log_probs, &targets, &input_lengths, &target_lengths});
   const Tensor steps = checked_lengths(input_lengths, desc.batch, desc.time, "input_length");
   const Tensor lengths = checked_lengths(target_lengths, desc.batch, desc.most, "target_length");
   const Tensor labels = checked_targets(targets, lengths, desc);
   const Tensor x = plain(log_probs);
   const DType wide = compute_dtype(x.dtype());
   const Tensor losses = Tensor::empty({desc.batch}, {wide, x.device()});
-  dispatch_floating(x.dtype(), kOp, [&]<class T>() {
+  dispatch_floating(x.dtype(), kCtcLoss, [&]<class T>() {
     PLINTH_RUN_WITH(x, ctc_loss_forward_workspace(desc), ctc_loss_forward<T>, desc, x.data<T>(),
                     pointers(labels, steps, lengths), losses.data<compute_t<T>>());
   });

@@ -15,7 +15,7 @@
 namespace plinth {
 namespace {
 
-constexpr std::string_view kOp = "einsum";
+constexpr std::string_view kEinsum = "einsum";
 
 bool has(std::string_view labels, char label) {
   return labels.find(label) != std::string_view::npos;
@@ -28,11 +28,11 @@ struct Equation {
 
 void check_labels(std::string_view labels, std::string_view equation) {
   for (size_t i = 0; i < labels.size(); ++i) {
-    check(std::isalpha(static_cast<unsigned char>(labels[i])) != 0, ErrorKind::Argument, kOp,
+    check(std::isalpha(static_cast<unsigned char>(labels[i])) != 0, ErrorKind::Argument, kEinsum,
           "equation \"", equation, "\" has '", labels[i],
           "', takes letters, commas and one \"->\", as in \"ij,jk->ik\"");
-    check(!has(labels.substr(0, i), labels[i]), ErrorKind::Argument, kOp, "equation \"", equation,
-          "\" has '", labels[i], "' twice in \"", labels, "\", takes it once");
+    check(!has(labels.substr(0, i), labels[i]), ErrorKind::Argument, kEinsum, "equation \"",
+          equation, "\" has '", labels[i], "' twice in \"", labels, "\", takes it once");
   }
 }
 
@@ -40,7 +40,7 @@ Equation parsed(std::string_view equation) {
   std::string text(equation);
   std::erase(text, ' ');
   const size_t arrow = text.find("->");
-  check(arrow != std::string::npos, ErrorKind::Argument, kOp, "equation \"", equation,
+  check(arrow != std::string::npos, ErrorKind::Argument, kEinsum, "equation \"", equation,
         "\" has no \"->\", takes one before the result's labels");
   Equation parts{.operands = {""}, .result = text.substr(arrow + 2)};
   for (const char c : text.substr(0, arrow)) {
@@ -54,28 +54,29 @@ Equation parsed(std::string_view equation) {
   check_labels(parts.result, equation);
   for (const char label : parts.result) {
     const auto in = [&](const std::string& labels) { return has(labels, label); };
-    check(std::ranges::any_of(parts.operands, in), ErrorKind::Argument, kOp, "equation \"",
+    check(std::ranges::any_of(parts.operands, in), ErrorKind::Argument, kEinsum, "equation \"",
           equation, "\" has '", label, "' in its result, but in no operand");
   }
   return parts;
 }
 
 void check_operands(const Equation& equation, const Tensors& operands) {
-  check(operands.size() == equation.operands.size(), ErrorKind::Argument, kOp, "got ",
+  check(operands.size() == equation.operands.size(), ErrorKind::Argument, kEinsum, "got ",
         operands.size(), " operands, the equation has ", equation.operands.size());
   std::map<char, int64_t> sizes;
   for (size_t i = 0; i < operands.size(); ++i) {
     const std::string& labels = equation.operands[i];
     const std::string name = detail::concat("operand ", i);
-    check_floating(operands[i], kOp, name);
-    check_like(operands[i], operands[0], kOp, name, "operand 0");
-    check(operands[i].dim() == std::ssize(labels), ErrorKind::Shape, kOp, name, " has shape ",
+    check_floating(operands[i], kEinsum, name);
+    check_like(operands[i], operands[0], kEinsum, name, "operand 0");
+    check(operands[i].dim() == std::ssize(labels), ErrorKind::Shape, kEinsum, name, " has shape ",
           operands[i].shape(), ", expected ", labels.size(), " dimensions (\"", labels, "\")");
     for (size_t d = 0; d < labels.size(); ++d) {
       const int64_t size = operands[i].size(static_cast<int64_t>(d));
       const auto [known, is_new] = sizes.emplace(labels[d], size);
-      check(known->second == size, ErrorKind::Shape, kOp, name, " has shape ", operands[i].shape(),
-            ", expected ", known->second, " for '", labels[d], "' (that of an operand before it)");
+      check(known->second == size, ErrorKind::Shape, kEinsum, name, " has shape ",
+            operands[i].shape(), ", expected ", known->second, " for '", labels[d],
+            "' (that of an operand before it)");
     }
   }
 }

@@ -15,7 +15,7 @@
 namespace plinth {
 namespace {
 
-constexpr std::string_view kOp = "linear_float8";
+constexpr std::string_view kLinearFloat8 = "linear_float8";
 constexpr int64_t kMultiple = 16;
 constexpr int64_t kMaxHistory = 1024;
 
@@ -58,7 +58,7 @@ Float8Matrix quantised(const Tensor& x, DType dtype, const Tensor& history, doub
   Float8Matrix m{Tensor::empty({rows_there, cols}, narrow),
                  copies ? Tensor::empty({cols, rows_there}, narrow) : Tensor(),
                  Tensor::empty({2}, wide)};
-  dispatch_floating(x.dtype(), kOp, [&]<class T>() {
+  dispatch_floating(x.dtype(), kLinearFloat8, [&]<class T>() {
     if (history.defined()) {
       set_scales(m.scales, history, dtype, margin);
     } else {
@@ -85,7 +85,8 @@ Float8Matrix quantised(const Tensor& x, DType dtype, const Tensor& history, doub
 Tensor product(const Tensor& a, const Tensor& a_scales, const Tensor& b, const Tensor& b_scales,
                const Tensor& bias, int64_t rows, DType dtype) {
   const Tensor c = Tensor::empty({a.size(0), b.size(0)}, {dtype, a.device()});
-  multiply_float8(a, a_scales, b, b_scales, bias.defined() ? bias.to(dtype) : bias, c, kOp);
+  multiply_float8(a, a_scales, b, b_scales, bias.defined() ? bias.to(dtype) : bias, c,
+                  kLinearFloat8);
   return c.narrow(0, 0, rows);
 }
 
@@ -98,7 +99,7 @@ struct Saved {
 
 // Saved are x and the weight, transposed, each with its scales.
 Tensors gradients(const BackwardContext& c, const Tensor& dy, const Saved& saved) {
-  check(!grad_enabled(), ErrorKind::Argument, kOp, "has no second derivative");
+  check(!grad_enabled(), ErrorKind::Argument, kLinearFloat8, "has no second derivative");
   const Tensor &x = c.saved(0), &x_scales = c.saved(1), &weight = c.saved(2);
   const Tensor dy_rows = plain(dy.reshape({saved.rows, dy.size(-1)}));
   const Float8Matrix g = quantised(dy_rows, DType::Float8_e5m2, saved.gradient_history,
@@ -123,28 +124,30 @@ void check_history(const Tensor& history, const Tensor& x, std::string_view name
   if (!history.defined()) return;
   check(history.dtype() == DType::Float32 && history.device() == x.device() && history.dim() == 1 &&
             history.numel() >= 1 && history.numel() <= kMaxHistory && history.is_contiguous(),
-        ErrorKind::Argument, kOp, name, " is ", plinth::name(history.dtype()), " ", history.shape(),
-        " on ", history.device(), ", expected float32 [1 to ", kMaxHistory, "] on ", x.device());
+        ErrorKind::Argument, kLinearFloat8, name, " is ", plinth::name(history.dtype()), " ",
+        history.shape(), " on ", history.device(), ", expected float32 [1 to ", kMaxHistory,
+        "] on ", x.device());
 }
 
 void check_operands(const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  check_floating(x, kOp, "x");
-  check_floating(weight, kOp, "weight");
-  check_same_device(kOp, {&x, &weight});
+  check_floating(x, kLinearFloat8, "x");
+  check_floating(weight, kLinearFloat8, "weight");
+  check_same_device(kLinearFloat8, {&x, &weight});
   check(weight.dim() == 2 && weight.size(0) % kMultiple == 0 && weight.size(1) % kMultiple == 0,
-        ErrorKind::Shape, kOp, "weight has shape ", weight.shape(),
+        ErrorKind::Shape, kLinearFloat8, "weight has shape ", weight.shape(),
         ", expected [out, in] of multiples of ", kMultiple);
-  check(x.dim() >= 1 && x.size(-1) == weight.size(1), ErrorKind::Shape, kOp, "x has shape ",
-        x.shape(), ", expected [..., ", weight.size(1), "] (weight is ", weight.shape(), ")");
+  check(x.dim() >= 1 && x.size(-1) == weight.size(1), ErrorKind::Shape, kLinearFloat8,
+        "x has shape ", x.shape(), ", expected [..., ", weight.size(1), "] (weight is ",
+        weight.shape(), ")");
   if (!bias.defined()) return;
-  check_floating(bias, kOp, "bias");
-  check_same_device(kOp, {&x, &bias});
-  check_shape(bias, {weight.size(0)}, kOp, "bias", "the weight's rows");
+  check_floating(bias, kLinearFloat8, "bias");
+  check_same_device(kLinearFloat8, {&x, &bias});
+  check_shape(bias, {weight.size(0)}, kLinearFloat8, "bias", "the weight's rows");
 }
 
 void check_scaling(const Float8Scaling& scaling, const Tensor& x) {
-  check(scaling.margin >= 1 && scaling.margin <= 65536, ErrorKind::Argument, kOp, "margin is ",
-        scaling.margin, ", expected 1 to 65536");
+  check(scaling.margin >= 1 && scaling.margin <= 65536, ErrorKind::Argument, kLinearFloat8,
+        "margin is ", scaling.margin, ", expected 1 to 65536");
   check_history(scaling.x_history, x, "x_history");
   check_history(scaling.weight_history, x, "weight_history");
   check_history(scaling.gradient_history, x, "gradient_history");
@@ -160,7 +163,7 @@ Tensor linear_float8(const Tensor& input, const Tensor& weight, const Tensor& bi
   check_scaling(scaling, x);
   const bool to_x = needs_grad({x}), to_weight = needs_grad({weight});
   const bool records = to_x || to_weight || needs_grad({bias});
-  const int64_t rows = rows_of(x, kOp).rows;
+  const int64_t rows = rows_of(x, kLinearFloat8).rows;
   Shape shape = x.shape();
   shape[shape.dim() - 1] = weight.size(0);
   Float8Matrix left, right;
@@ -177,7 +180,8 @@ Tensor linear_float8(const Tensor& input, const Tensor& weight, const Tensor& bi
   const Saved saved{rows, weight.dtype(), bias.defined() ? bias.dtype() : x.dtype(),
                     scaling.gradient_history, scaling.margin};
   return record(
-      kOp, {x, weight, bias}, y, {left.transposed, left.scales, right.transposed, right.scales},
+      kLinearFloat8, {x, weight, bias}, y,
+      {left.transposed, left.scales, right.transposed, right.scales},
       [saved](const BackwardContext& c, const Tensor& dy) { return gradients(c, dy, saved); });
 }
 

@@ -19,12 +19,12 @@ namespace {
 constexpr int64_t kLogits = int64_t{1} << 24;  // of a chunk
 
 // x as rows, and the weight, as products take them that give logits of the wide dtype.
-struct Operands {
+struct HeadOperands {
   Tensor rows, weight, target;
   DType wide;
 
-  Operands(const Tensor& x, const Tensor& w, const Tensor& classes, const VocabularyPart& part,
-           std::string_view op)
+  HeadOperands(const Tensor& x, const Tensor& w, const Tensor& classes, const VocabularyPart& part,
+               std::string_view op)
       : wide(compute_dtype(x.dtype())) {
     check_floating(x, op, "x");
     check_like(w, x, op, "weight", "x");
@@ -82,7 +82,7 @@ HeadPart head_part(const Tensor& x, const Tensor& weight, const Tensor& target,
                    const VocabularyPart& part) {
   const OpScope scope(__func__);
   const NoGradGuard no_grad;
-  const Operands in(x, weight, target, part, "head_part");
+  const HeadOperands in(x, weight, target, part, "head_part");
   const TensorOptions options{in.wide, x.device()};
   const Tensor lse = Tensor::empty({in.rows.size(0)}, options);
   const Tensor target_logit = Tensor::empty({in.rows.size(0)}, options);
@@ -102,7 +102,7 @@ HeadPartGradients head_part_gradients(const Tensor& x, const Tensor& weight, con
   const OpScope scope(__func__);
   constexpr std::string_view kOp = "head_part_gradients";
   const NoGradGuard no_grad;
-  const Operands in(x, weight, target, part, kOp);
+  const HeadOperands in(x, weight, target, part, kOp);
   check_shape(lse, target.shape(), kOp, "lse", "that of target");
   const Tensor all = lse.reshape({-1, 1});
   const Tensor dx = Tensor::empty(in.rows.shape(), in.rows.options());

@@ -109,15 +109,15 @@ Tensors linear_gradients(const BackwardContext& c, const Tensor& dy) {
   return {dx, dw, db};
 }
 
-std::atomic<bool> tf32_allowed = false;
+std::atomic<bool> tf32_in_matmul = false;
 
 }  // namespace
 
 void set_allow_tf32(bool allow) {
-  tf32_allowed = allow;
+  tf32_in_matmul = allow;
 }
 bool allow_tf32() {
-  return tf32_allowed;
+  return tf32_in_matmul;
 }
 
 Tensor matmul(const Tensor& a, const Tensor& b) {

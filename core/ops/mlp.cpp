@@ -11,7 +11,7 @@
 namespace plinth {
 namespace {
 
-constexpr std::string_view kOp = "gelu_mlp";
+constexpr std::string_view kGeluMlp = "gelu_mlp";
 
 Tensor in_parts(const Tensor& x, const Tensor& up, const Tensor& up_bias, const Tensor& down,
                 const Tensor& down_bias, GeluForm form) {
@@ -52,18 +52,18 @@ Tensors fused_gradients(const BackwardContext& c, const Tensor& dy) {
   multiply_gelu_gradient(g, plain(down), before, dbefore, dup_bias);
   if (c.needs(1)) {
     dup = room_for_gradient(c, 1, up.shape(), dy);
-    multiply(one(dbefore).transpose(1, 2), one(x), {}, one(dup), kOp);
+    multiply(one(dbefore).transpose(1, 2), one(x), {}, one(dup), kGeluMlp);
   }
   if (c.needs(0)) {
     dx = Tensor::empty(c.saved(0).shape(), dy.options());
-    multiply(one(dbefore), one(up), {}, dx.reshape({1, x.size(0), x.size(1)}), kOp);
+    multiply(one(dbefore), one(up), {}, dx.reshape({1, x.size(0), x.size(1)}), kGeluMlp);
   }
   return {dx, dup, c.needs(2) ? dup_bias : Tensor(), ddown, ddown_bias};
 }
 
 Tensor fused(const Tensor& x, const Tensor& up, const Tensor& up_bias, const Tensor& down,
              const Tensor& down_bias) {
-  const int64_t rows = rows_of(x, kOp).rows;
+  const int64_t rows = rows_of(x, kGeluMlp).rows;
   Shape shape = x.shape();
   shape[shape.dim() - 1] = down.size(0);
   Tensor before, hidden, y;
@@ -75,13 +75,13 @@ Tensor fused(const Tensor& x, const Tensor& up, const Tensor& up_bias, const Ten
     const Tensor x_rows = x.detach().reshape({rows, up.size(1)});
     multiply_gelu(x_rows, up.detach(), plain(up_bias), before, hidden);
     multiply(one(hidden), one(down.detach()).transpose(1, 2), plain(down_bias),
-             y.reshape({1, rows, down.size(0)}), kOp);
+             y.reshape({1, rows, down.size(0)}), kGeluMlp);
   }
-  return record(kOp, {x, up, up_bias, down, down_bias}, y, {x, before, hidden, up, up_bias, down},
-                [down_bias](const BackwardContext& c, const Tensor& dy) {
-                  return grad_enabled() ? recorded_gradients(c, dy, down_bias)
-                                        : fused_gradients(c, dy);
-                });
+  return record(
+      kGeluMlp, {x, up, up_bias, down, down_bias}, y, {x, before, hidden, up, up_bias, down},
+      [down_bias](const BackwardContext& c, const Tensor& dy) {
+        return grad_enabled() ? recorded_gradients(c, dy, down_bias) : fused_gradients(c, dy);
+      });
 }
 
 }  // namespace
@@ -91,14 +91,15 @@ Tensor gelu_mlp(const Tensor& input, const Tensor& up_matrix, const Tensor& up_a
   const OpScope scope(__func__);
   const Tensor x = autocast(input), up = autocast(up_matrix), down = autocast(down_matrix);
   const Tensor up_bias = autocast(up_added), down_bias = autocast(down_added);
-  check(up_bias.defined(), ErrorKind::Argument, kOp, "up_bias is undefined");
-  check_linear(x, up, up_bias, kOp);
-  check(down.dim() == 2 && down.size(1) == up.size(0), ErrorKind::Shape, kOp, "down has shape ",
-        down.shape(), ", expected [out, ", up.size(0), "] (up is ", up.shape(), ")");
-  check_like(down, up, kOp, "down", "up");
+  check(up_bias.defined(), ErrorKind::Argument, kGeluMlp, "up_bias is undefined");
+  check_linear(x, up, up_bias, kGeluMlp);
+  check(down.dim() == 2 && down.size(1) == up.size(0), ErrorKind::Shape, kGeluMlp,
+        "down has shape ", down.shape(), ", expected [out, ", up.size(0), "] (up is ", up.shape(),
+        ")");
+  check_like(down, up, kGeluMlp, "down", "up");
   if (down_bias.defined()) {
-    check_shape(down_bias, {down.size(0)}, kOp, "down_bias", "the rows of down");
-    check_like(down_bias, up, kOp, "down_bias", "up");
+    check_shape(down_bias, {down.size(0)}, kGeluMlp, "down_bias", "the rows of down");
+    check_like(down_bias, up, kGeluMlp, "down_bias", "up");
   }
   if (form != GeluForm::Tanh) return in_parts(x, up, up_bias, down, down_bias, form);
   return fused(x, up, up_bias, down, down_bias);

@@ -95,7 +95,7 @@ Tensor room_if(bool wanted, const Tensor& like) {
 }
 
 // What the norms save for backward, in this order; layer norm has a mean as well.
-enum Saved : size_t { kX, kWeight, kRstd, kMean };
+enum NormSaved : size_t { kX, kWeight, kRstd, kMean };
 
 // Which gradients are asked for: that of the normalised rows, the same in the dtype of dy, those of
 // weight and bias, which are inputs number `weight` and the next.

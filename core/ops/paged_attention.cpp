@@ -25,7 +25,7 @@ using kernels::cpu::PagedAttentionDesc;
 
 constexpr std::string_view kName = "paged_attention";
 
-void check_operands(const Tensor& q, const Tensor& k, const Tensor& v) {
+void check_queries_and_pages(const Tensor& q, const Tensor& k, const Tensor& v) {
   check_floating(q, kName, "q");
   check(q.dim() == 4 && q.size(3) > 0, ErrorKind::Shape, kName, "q has shape ", q.shape(),
         ", expected [batch, heads, queries, head_dim]");
@@ -157,7 +157,7 @@ Tensor paged_attention(const Tensor& queries, const Tensor& k_pages, const Tenso
                        const Tensor& block_table, const Tensor& kv_lengths,
                        const PagedAttentionOptions& options) {
   const OpScope scope(__func__);
-  check_operands(queries, k_pages, v_pages);
+  check_queries_and_pages(queries, k_pages, v_pages);
   const NoGradGuard no_grad;
   const Tensor q = adjacent(queries);
   check_places(q, k_pages, block_table, kv_lengths);

@@ -28,7 +28,7 @@ Tensor packed(const Tensor& x) {
   return row_major || column_major ? x : x.contiguous();
 }
 
-std::array<int64_t, 3> strides_of(const Tensor& x) {
+std::array<int64_t, 3> matrix_strides(const Tensor& x) {
   return {x.size(0) > 1 ? x.strides()[0] : 0, x.strides()[1], x.strides()[2]};
 }
 
@@ -37,9 +37,9 @@ MatmulDesc describe(const Tensor& a, const Tensor& b, const Tensor& c, bool accu
           .m = c.size(1),
           .n = c.size(2),
           .k = a.size(2),
-          .a = strides_of(a),
-          .b = strides_of(b),
-          .c = strides_of(c),
+          .a = matrix_strides(a),
+          .b = matrix_strides(b),
+          .c = matrix_strides(c),
           .accumulate = accumulate};
 }
 

@@ -24,7 +24,7 @@ struct Rotation {
   bool inverse = false;
 };
 
-RopeStrides strides_of(const Tensor& x) {
+RopeStrides rope_strides(const Tensor& x) {
   return {.batch = x.strides()[0], .seq = x.strides()[1], .head = x.strides()[2]};
 }
 
@@ -38,8 +38,8 @@ Tensor rotate(const Tensor& x, const Rotation& by) {
                       .heads = x.size(2),
                       .head_dim = x.size(3),
                       .rotary_dim = 2 * by.table.cos.size(1),
-                      .in = strides_of(from),
-                      .out = strides_of(y),
+                      .in = rope_strides(from),
+                      .out = rope_strides(y),
                       .interleaved = by.interleaved,
                       .inverse = by.inverse,
                       .offset = by.offset,

@@ -17,7 +17,7 @@ namespace {
 
 // Runs a kernel (x, rows, cols, inputs..., out) on the last dimension.
 template <class Kernel, class... In>
-Tensor run(std::string_view op, Kernel kernel, const Tensor& x, const In&... more) {
+Tensor run_on_rows(std::string_view op, Kernel kernel, const Tensor& x, const In&... more) {
   const auto [rows, cols] = rows_of(x, op);
   Tensor out = Tensor::empty(x.shape(), x.options());
   dispatch_floating(x.dtype(), op, [&, rows = rows, cols = cols]<class T>() {
@@ -28,7 +28,7 @@ Tensor run(std::string_view op, Kernel kernel, const Tensor& x, const In&... mor
 }
 
 Tensor softmax_last(const Tensor& x) {
-  const Tensor y = run(
+  const Tensor y = run_on_rows(
       "softmax",
       []<class T>(const Tensor& x, auto... arguments) {
         PLINTH_RUN(x, softmax_forward<T>, arguments...);
@@ -37,7 +37,7 @@ Tensor softmax_last(const Tensor& x) {
   return record("softmax", {x}, y, {y}, [](const BackwardContext& c, const Tensor& dy) -> Tensors {
     const Tensor& y = c.saved(0);
     if (grad_enabled()) return {y * (dy - sum(dy * y, {-1}, true))};
-    return {run(
+    return {run_on_rows(
         "softmax_backward",
         []<class T>(const Tensor& x, auto... arguments) {
           PLINTH_RUN(x, softmax_backward<T>, arguments...);
@@ -47,7 +47,7 @@ Tensor softmax_last(const Tensor& x) {
 }
 
 Tensor log_softmax_last(const Tensor& x) {
-  const Tensor y = run(
+  const Tensor y = run_on_rows(
       "log_softmax",
       []<class T>(const Tensor& x, auto... arguments) {
         PLINTH_RUN(x, log_softmax_forward<T>, arguments...);
@@ -57,7 +57,7 @@ Tensor log_softmax_last(const Tensor& x) {
                 [](const BackwardContext& c, const Tensor& dy) -> Tensors {
                   const Tensor& y = c.saved(0);
                   if (grad_enabled()) return {dy - exp(y) * sum(dy, {-1}, true)};
-                  return {run(
+                  return {run_on_rows(
                       "log_softmax_backward",
                       []<class T>(const Tensor& x, auto... arguments) {
                         PLINTH_RUN(x, log_softmax_backward<T>, arguments...);

@@ -74,7 +74,7 @@ void leave_activity_scope() {
 }
 
 std::vector<Activity> stop_activities() {
-  synchronize(Device{DeviceType::CUDA, 0});
+  cuda::synchronize(Device{DeviceType::CUDA, 0});
   emulate::set_activity_listener(nullptr);
   return recorder().take();
 }
