@@ -8,11 +8,6 @@
 namespace plinth::nn {
 namespace {
 
-std::string_view last_part(std::string_view path) {
-  const size_t dot = path.rfind('.');
-  return dot == std::string_view::npos ? path : path.substr(dot + 1);
-}
-
 // While it lives, this thread draws from the seed.
 class SeededGenerator {
  public:
@@ -34,7 +29,7 @@ std::vector<std::string> add_lora(Module& module, const LoraOptions& options,
   std::vector<std::pair<Linear*, LinearLora>> adapted;
   for (const NamedModule& entry : module.named_modules()) {
     auto* const layer = dynamic_cast<Linear*>(entry.module);
-    const std::string_view name = last_part(entry.path);
+    const std::string_view name = entry.name();
     if (!layer || std::ranges::find(targets, name) == targets.end()) continue;
     adapted.emplace_back(layer, layer->new_lora(options));
     paths.push_back(entry.path);

@@ -42,6 +42,9 @@ struct NewParameter {
 struct NamedModule {
   std::string path;  // "" for the module itself, "blocks.0.attention" below it
   Module* module;
+
+  // The last part of the path: "attention".
+  std::string_view name() const { return std::string_view(path).substr(path.rfind('.') + 1); }
 };
 
 inline const Tensor& observed(const Tensor& output) {

@@ -65,7 +65,7 @@ LoadReport load(const StateDict& target, const StateDict& saved, bool strict,
       copies.emplace_back(tensor, &source);
     } else {
       mismatched.push_back(
-          detail::concat(name, " has ", source.shape(), ", expected ", tensor.shape()));
+          plinth::detail::concat(name, " has ", source.shape(), ", expected ", tensor.shape()));
     }
     sources.erase(at);
   }

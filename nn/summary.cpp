@@ -100,7 +100,7 @@ Line line_of(const SummaryRow& row) {
   const int64_t depth = row.path.empty() ? 0 : 1 + std::ranges::count(row.path, '.');
   std::string path = row.path.empty() ? "(model)" : row.path.substr(row.path.rfind('.') + 1);
   path.insert(0, static_cast<size_t>(2 * depth), ' ');
-  return {std::move(path), row.type, row.output ? detail::concat(*row.output) : "-",
+  return {std::move(path), row.type, row.output ? plinth::detail::concat(*row.output) : "-",
           grouped(row.parameters), row.calls > 0 ? operations(row.flops) : "-"};
 }
 
@@ -162,7 +162,7 @@ std::string to_string(const Summary& summary, int64_t depth) {
     if (depth < 0 || level <= depth) lines.push_back(line_of(row));
   }
   std::string text = table(lines);
-  text += detail::concat(
+  text += plinth::detail::concat(
       "\nsample       ", summary.sample, "\nparameters   ", grouped(summary.parameters), " (",
       grouped(summary.trainable), " trainable), ", memory(summary.parameter_bytes),
       "\ngradients    ", memory(summary.gradient_bytes), "\nactivations  ",

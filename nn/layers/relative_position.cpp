@@ -12,7 +12,7 @@
 namespace plinth::nn {
 namespace {
 
-constexpr std::string_view kName = "RelativePositionBias";
+constexpr std::string_view kRelativePositionBias = "RelativePositionBias";
 
 // Of each direction.
 int64_t buckets_of(const RelativePositionOptions& options) {
@@ -37,10 +37,10 @@ int64_t relative_position_bucket(int64_t distance, const RelativePositionOptions
 RelativePositionBias::RelativePositionBias(const RelativePositionOptions& options)
     : options_(options) {
   const int64_t exact = buckets_of(options) / 2;
-  check(options.heads > 0 && exact > 0 && options.max_distance > exact, ErrorKind::Argument, kName,
-        "got ", options.heads, " heads, ", options.buckets, " buckets and a max_distance of ",
-        options.max_distance, ", takes at least 1 head, ", options.bidirectional ? 4 : 2,
-        " buckets and a max_distance above ", exact);
+  check(options.heads > 0 && exact > 0 && options.max_distance > exact, ErrorKind::Argument,
+        kRelativePositionBias, "got ", options.heads, " heads, ", options.buckets,
+        " buckets and a max_distance of ", options.max_distance, ", takes at least 1 head, ",
+        options.bidirectional ? 4 : 2, " buckets and a max_distance above ", exact);
   weight_ =
       register_parameter("weight", {options.buckets, options.heads}, options.init, options.options);
   std::vector<int64_t> buckets;
@@ -50,8 +50,8 @@ RelativePositionBias::RelativePositionBias(const RelativePositionOptions& option
 }
 
 Tensor RelativePositionBias::forward(int64_t queries, int64_t keys, int64_t first) const {
-  check(queries > 0 && keys > 0 && first >= 0, ErrorKind::Argument, kName, "got ", queries,
-        " queries from ", first, " on and ", keys, " keys, takes at least 1 of each");
+  check(queries > 0 && keys > 0 && first >= 0, ErrorKind::Argument, kRelativePositionBias, "got ",
+        queries, " queries from ", first, " on and ", keys, " keys, takes at least 1 of each");
   const auto positions = [&](int64_t from, int64_t count) {
     return arange(static_cast<double>(from), static_cast<double>(from + count), 1,
                   {DType::Int64, weight_.device()});

@@ -11,11 +11,6 @@
 namespace plinth::nn {
 namespace {
 
-std::string_view last_part(std::string_view path) {
-  const size_t dot = path.rfind('.');
-  return dot == std::string_view::npos ? path : path.substr(dot + 1);
-}
-
 std::vector<NamedTensor> trainable(const Module& module) {
   std::vector<NamedTensor> parameters = module.named_parameters();
   std::erase_if(parameters, [](const NamedTensor& entry) { return !entry.tensor.requires_grad(); });
@@ -60,8 +55,7 @@ std::vector<ParameterGroup> decay_layers(
 MuonGroups muon_groups(const Module& module, const std::vector<std::string>& output_heads) {
   std::unordered_set<const TensorImpl*> excluded;
   for (const NamedModule& entry : module.named_modules()) {
-    const bool is_head =
-        std::ranges::find(output_heads, last_part(entry.path)) != output_heads.end();
+    const bool is_head = std::ranges::find(output_heads, entry.name()) != output_heads.end();
     if (!is_head && !dynamic_cast<const Embedding*>(entry.module)) continue;
     for (const Tensor& parameter : entry.module->parameters()) excluded.insert(parameter.impl());
   }
