@@ -10,13 +10,14 @@
 #include "core/gradcheck.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
+#include "tests/core/io/expect_error.h"
 
 namespace plinth {
 namespace {
 
 constexpr TensorOptions kFloat64 = {DType::Float64, {}};
 
-Tensor sample(const Shape& shape, uint32_t number) {
+Tensor operand(const Shape& shape, uint32_t number) {
   return uniform(shape, -1, 1, {.seed = 6, .op = number}, kFloat64);
 }
 
@@ -47,12 +48,12 @@ TEST(CustomAttention, AMaskIsABiasOfMinusInfinity) {
         for (int64_t j = 0; j < 5; ++j, ++element)
           if (!Diagonals{}.visible({.batch = b, .head = h, .query = i, .key = j}))
             *element = -std::numeric_limits<double>::infinity();
-  Tensors in = {sample({2, 2, 7, 4}, 0), sample({2, 1, 5, 4}, 1), sample({2, 1, 5, 4}, 2)};
+  Tensors in = {operand({2, 2, 7, 4}, 0), operand({2, 1, 5, 4}, 1), operand({2, 1, 5, 4}, 2)};
   for (Tensor& x : in) x.set_requires_grad();
   const auto custom = custom_attention(Diagonals{}, in[0], in[1]);
   const Tensor masked = attention(in[0], in[1], in[2], {.custom = custom});
   const Tensor biased = attention(in[0], in[1], in[2], {.bias = bias});
-  const Tensor dy = sample(masked.shape(), 3);
+  const Tensor dy = operand(masked.shape(), 3);
   const Tensors got = grad({masked}, in, {dy}), expected = grad({biased}, in, {dy});
   const auto near = [](const Tensor& x) {
     return testing::Pointwise(testing::DoubleNear(1e-13), to_vector(x));
@@ -62,9 +63,9 @@ TEST(CustomAttention, AMaskIsABiasOfMinusInfinity) {
 }
 
 TEST(CustomAttention, AChangeOfScoresHasItsGradient) {
-  const Tensors in = {sample({1, 2, 3, 4}, 0).set_requires_grad(),
-                      sample({1, 2, 5, 4}, 1).set_requires_grad(),
-                      sample({1, 2, 5, 4}, 2).set_requires_grad()};
+  const Tensors in = {operand({1, 2, 3, 4}, 0).set_requires_grad(),
+                      operand({1, 2, 5, 4}, 1).set_requires_grad(),
+                      operand({1, 2, 5, 4}, 2).set_requires_grad()};
   const AttentionOptions options{.soft_cap = 2, .custom = custom_attention(Bent{}, in[0], in[1])};
   EXPECT_EQ(
       gradcheck([&](const Tensors& x) { return Tensors{attention(x[0], x[1], x[2], options)}; },
@@ -72,17 +73,8 @@ TEST(CustomAttention, AChangeOfScoresHasItsGradient) {
       "");
 }
 
-std::string message_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
-}
-
 TEST(CustomAttention, BadArgumentsAreNamed) {
-  const Tensor q = sample({2, 4, 3, 4}, 0), k = sample({2, 2, 5, 4}, 1);
+  const Tensor q = operand({2, 4, 3, 4}, 0), k = operand({2, 2, 5, 4}, 1);
   EXPECT_EQ(message_of([&] { custom_attention(Bent{}, q.select(0, 0), k); }),
             "custom_attention: q has shape [4, 3, 4], expected [batch, heads, queries, head_dim]");
   const auto custom = custom_attention(Bent{}, q, k.narrow(2, 0, 4));
@@ -97,7 +89,7 @@ TEST(CustomAttention, AMapIsOfItsOwnOffsets) {
   const auto packed = [&](int64_t q, int64_t k) {
     return AttentionOptions{.cu_seqlens_q = offsets(q), .cu_seqlens_k = offsets(k)};
   };
-  const Tensor x = sample({1, 2, 7, 4}, 0), both = sample({2, 2, 7, 4}, 0);
+  const Tensor x = operand({1, 2, 7, 4}, 0), both = operand({2, 2, 7, 4}, 0);
   const auto call = [&](const Tensor& q, AttentionOptions options, const auto& custom) {
     options.custom = custom;
     return message_of([&] { attention(q, q, q, options); });

@@ -15,6 +15,7 @@
 #include "core/ops/reduce.h"
 #include "core/ops/views.h"
 #include "core/random.h"
+#include "tests/core/io/expect_error.h"
 
 namespace plinth {
 namespace {
@@ -24,17 +25,6 @@ using testing::HasSubstr;
 
 Tensor leaf(std::initializer_list<double> values) {
   return from_values<double>(values, {static_cast<int64_t>(values.size())}).set_requires_grad();
-}
-
-// The message of the Error that f throws.
-template <class F>
-std::string message_of(F f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 TEST(Autograd, GeluOfHugeValuesHasSlopeOneOrZeroAndNoCurvature) {

@@ -6,6 +6,7 @@
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
 #include "core/ops/reduce.h"
+#include "tests/core/io/expect_error.h"
 
 namespace plinth {
 namespace {
@@ -33,16 +34,6 @@ TEST(SetData, GradientsAreOfTheNewGeometry) {
   sum(leaf * 3.0).backward();
   EXPECT_EQ(leaf.grad().dtype(), DType::Float64);
   EXPECT_THAT(to_vector(leaf.grad()), ElementsAre(3, 3, 3));
-}
-
-template <class F>
-std::string message_of(F f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 TEST(SetData, OnlyLeavesOfFloatingPointTakeIt) {

@@ -16,6 +16,7 @@
 #include "core/ops/factories.h"
 #include "core/ops/reduce.h"
 #include "core/ops/views.h"
+#include "tests/core/io/expect_error.h"
 
 namespace plinth {
 namespace {
@@ -25,16 +26,6 @@ using testing::ElementsAreArray;
 using testing::HasSubstr;
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
-template <class F>
-std::string message_of(F f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 // 0, 1, 2, ... in float32.
 Tensor counted(const Shape& shape) {

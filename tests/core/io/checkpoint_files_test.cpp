@@ -10,9 +10,9 @@ namespace {
 
 using testing::HasSubstr;
 
-// Tensors a, b, c, d of 10, 20, 30 and 40 bytes, filled with their letter.
-struct Tensors {
-  Tensors() {
+// FourTensors a, b, c, d of 10, 20, 30 and 40 bytes, filled with their letter.
+struct FourTensors {
+  FourTensors() {
     for (int i = 1; i <= 4; ++i) {
       const char letter = static_cast<char>('a' + i - 1);
       data.emplace_back(static_cast<size_t>(i) * 10, static_cast<std::byte>(letter));
@@ -27,7 +27,7 @@ struct Tensors {
   std::vector<TensorEntry> entries;
 };
 
-void expect_holds_all(const SafetensorsCheckpoint& checkpoint, const Tensors& tensors) {
+void expect_holds_all(const SafetensorsCheckpoint& checkpoint, const FourTensors& tensors) {
   ASSERT_EQ(checkpoint.records().size(), tensors.entries.size());
   for (const TensorEntry& entry : tensors.entries) {
     EXPECT_EQ(text_of(checkpoint.data(entry.name)), text_of(entry.data));
@@ -52,7 +52,7 @@ TEST(CheckpointFiles, WritesShardsOfAtMostTheSizeAndReadsThem) {
         "model-00003-of-00004.safetensors", "model-00004-of-00004.safetensors",
         "model.safetensors.index.json"}},
   };
-  const Tensors tensors;
+  const FourTensors tensors;
   for (const auto& c : cases) {
     const TemporaryDirectory dir;
     write_checkpoint_files(dir.path(), tensors.entries, c.max_bytes, {{"format", "pt"}});
@@ -65,7 +65,7 @@ TEST(CheckpointFiles, WritesShardsOfAtMostTheSizeAndReadsThem) {
 }
 
 TEST(CheckpointFiles, AnEarlierSaveInTheOtherFormIsNotTakenForTheWeights) {
-  const Tensors tensors;
+  const FourTensors tensors;
   const TemporaryDirectory dir;
   const std::span<const TensorEntry> all(tensors.entries);
   write_checkpoint_files(dir.path(), all.first(2), 1000);
@@ -77,7 +77,7 @@ TEST(CheckpointFiles, AnEarlierSaveInTheOtherFormIsNotTakenForTheWeights) {
 
 TEST(CheckpointFiles, IndexIsHuggingFaces) {
   const TemporaryDirectory dir;
-  write_checkpoint_files(dir.path(), Tensors().entries, 60, {}, "optimizer");
+  write_checkpoint_files(dir.path(), FourTensors().entries, 60, {}, "optimizer");
   EXPECT_EQ(read_text_file(dir / "optimizer.safetensors.index.json"),
             R"({
   "metadata": {
@@ -122,7 +122,7 @@ TEST(CheckpointFiles, NamesWhatIsMissing) {
   const TemporaryDirectory dir;
   expect_error(ErrorKind::Io, "has neither model.safetensors nor model.safetensors.index.json",
                [&] { SafetensorsCheckpoint::open(dir.path()); });
-  write_checkpoint_files(dir.path(), Tensors().entries, 60);
+  write_checkpoint_files(dir.path(), FourTensors().entries, 60);
   expect_error(ErrorKind::Format, dir.path().string() + ": has no tensor 'e'",
                [&] { SafetensorsCheckpoint::open(dir.path()).data("e"); });
   EXPECT_EQ(SafetensorsCheckpoint::open(dir.path()).find("e"), nullptr);
@@ -137,7 +137,7 @@ TEST(CheckpointFiles, NamesWhatIsMissing) {
 
 TEST(CheckpointFiles, RefusesATensorThatIsInTwoShards) {
   const TemporaryDirectory dir;
-  Tensors tensors;
+  FourTensors tensors;
   tensors.entries[3].name = tensors.entries[0].name;
   expect_error(ErrorKind::Argument, "tensor 'a' is there twice",
                [&] { write_checkpoint_files(dir.path(), tensors.entries, 50); });

@@ -9,6 +9,17 @@
 
 namespace plinth {
 
+// The message of the Error that f throws.
+template <class F>
+std::string message_of(F f) {
+  try {
+    f();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
 // Runs the work and expects an Error of that kind whose message contains the text.
 template <class Work>
 void expect_error(ErrorKind kind, const std::string& text, Work&& work) {

@@ -99,14 +99,14 @@ std::string written(const TemporaryDirectory& folder) {
   return read_text_file(folder / "m.gguf");
 }
 
-GgufFile parse(const std::string& bytes) {
+GgufFile parse_gguf(const std::string& bytes) {
   return GgufFile::parse(bytes_of(bytes), "m.gguf");
 }
 
 TEST(Gguf, ReadsWhatItWrote) {
   const TemporaryDirectory folder;
   const std::string bytes = written(folder);
-  const GgufFile file = parse(bytes);
+  const GgufFile file = parse_gguf(bytes);
   EXPECT_EQ(file.text("text"), "é");
   EXPECT_TRUE(file.boolean("flag", false));
   EXPECT_EQ(file.integer("size"), 7);
@@ -123,10 +123,11 @@ TEST(Gguf, RefusesEveryFileThatIsCutShort) {
   const TemporaryDirectory folder;
   const std::string bytes = written(folder);
   const size_t data_end = 68 + kGgufAlignment;  // of the last tensor, whose padding may be missing
-  const size_t header = parse(bytes).tensors().empty() ? 0 : bytes.size() - 96 - kGgufAlignment;
+  const size_t header =
+      parse_gguf(bytes).tensors().empty() ? 0 : bytes.size() - 96 - kGgufAlignment;
   for (size_t size = 0; size < header + data_end; ++size)
-    EXPECT_THROW(parse(bytes.substr(0, size)), Error) << size << " bytes";
-  EXPECT_NO_THROW(parse(bytes.substr(0, header + data_end)));
+    EXPECT_THROW(parse_gguf(bytes.substr(0, size)), Error) << size << " bytes";
+  EXPECT_NO_THROW(parse_gguf(bytes.substr(0, header + data_end)));
 }
 
 std::string with_number(std::string bytes, size_t at, uint64_t value, size_t size) {
@@ -138,7 +139,7 @@ TEST(Gguf, NamesWhatIsWrong) {
   const TemporaryDirectory folder;
   const std::string bytes = written(folder);
   const auto refuses = [](const std::string& text, const std::string& file) {
-    expect_error(ErrorKind::Format, text, [&] { parse(file); });
+    expect_error(ErrorKind::Format, text, [&] { parse_gguf(file); });
   };
   refuses("m.gguf: begins with 'GGML', expected 'GGUF'", "GGML" + bytes.substr(4));
   refuses("has version 1, takes 2 or 3", with_number(bytes, 4, 1, 4));
