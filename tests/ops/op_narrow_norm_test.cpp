@@ -18,7 +18,7 @@
 namespace plinth::op_table {
 namespace {
 
-struct Norm {
+struct NarrowNorm {
   bool layer, residual;
   DType out;
 };
@@ -37,7 +37,7 @@ class NarrowNormalization : public EachDevice {
   }
 };
 
-Tensors call(const Norm& norm, const Tensors& in, std::optional<DType> out) {
+Tensors call(const NarrowNorm& norm, const Tensors& in, std::optional<DType> out) {
   if (norm.residual) {
     const AddNorm both = norm.layer ? add_layer_norm(in[0], in[1], in[2], in[3], 1e-5, out)
                                     : add_rms_norm(in[0], in[1], in[2], 1e-5, out);
@@ -48,7 +48,7 @@ Tensors call(const Norm& norm, const Tensors& in, std::optional<DType> out) {
 }
 
 // Results of call(), then the gradients of the inputs that it takes, for slopes of its results.
-Tensors with_gradients(const Norm& norm, const Tensors& in, const Tensors& outputs) {
+Tensors with_gradients(const NarrowNorm& norm, const Tensors& in, const Tensors& outputs) {
   Tensors taken = {in[0], in[2]};
   if (norm.residual) taken.push_back(in[1]);
   if (norm.layer) taken.push_back(in[3]);
@@ -76,15 +76,15 @@ void expect_same(const Tensors& actual, const Tensors& expected) {
   }
 }
 
-const Norm kNorms[] = {
+const NarrowNorm kNorms[] = {
     {false, false, DType::BFloat16}, {true, false, DType::BFloat16}, {true, false, DType::Float16},
     {false, true, DType::BFloat16},  {true, true, DType::BFloat16},  {false, true, DType::Float16},
 };
-const Shape kShapes[] = {{3, 5}, {2, 4, 64}, {0, 4}, {70, 129}, {3, 1032}};
+const Shape kNormShapes[] = {{3, 5}, {2, 4, 64}, {0, 4}, {70, 129}, {3, 1032}};
 
 TEST_P(NarrowNormalization, IsANormAndConversions) {
-  for (const Norm& norm : kNorms) {
-    for (const Shape& shape : kShapes) {
+  for (const NarrowNorm& norm : kNorms) {
+    for (const Shape& shape : kNormShapes) {
       SCOPED_TRACE(testing::Message() << norm.layer << norm.residual << shape);
       const Tensors in = inputs(shape, norm.residual ? norm.out : DType::Float32);
       const Tensors actual = with_gradients(norm, in, call(norm, in, norm.out));
@@ -99,7 +99,7 @@ TEST_P(NarrowNormalization, IsANormAndConversions) {
 
 TEST_P(NarrowNormalization, DoesNotRoundAWideBranch) {
   for (const bool layer : {false, true}) {
-    const Norm norm{layer, true, DType::BFloat16};
+    const NarrowNorm norm{layer, true, DType::BFloat16};
     const Tensors in = inputs({4, 33}, DType::Float32);
     Tensors outputs = call(norm, in, {});
     outputs.back() = outputs.back().to(norm.out);
@@ -110,7 +110,7 @@ TEST_P(NarrowNormalization, DoesNotRoundAWideBranch) {
 
 TEST_P(NarrowNormalization, GivesTheGradientsThatAreWanted) {
   for (const bool layer : {false, true}) {
-    const Norm norm{layer, true, DType::BFloat16};
+    const NarrowNorm norm{layer, true, DType::BFloat16};
     const Tensors in = inputs({4, 33}, DType::BFloat16);
     const Tensors outputs = call(norm, in, norm.out);
     const Tensors slopes = {ones_like(outputs[0]), ones_like(outputs[1])};
@@ -133,7 +133,7 @@ TEST_P(NarrowNormalization, GivesTheGradientsThatAreWanted) {
 TEST_P(NarrowNormalization, AddsWhatTheStreamWasGiven) {
   for (const bool layer : {false, true}) {
     for (const DType out : {DType::Float32, DType::BFloat16}) {
-      const Norm norm{layer, false, out};
+      const NarrowNorm norm{layer, false, out};
       Tensors in = inputs({70, 129}, DType::Float32);
       const Tensor x = in[0];
       in[0] = x * 1.0;  // no leaf
@@ -156,7 +156,7 @@ TEST_P(NarrowNormalization, AddsWhatTheStreamWasGiven) {
 
 TEST_P(NarrowNormalization, UnderAutocastTakesTheBranchAsItIs) {
   for (const bool layer : {false, true}) {
-    const Norm norm{layer, true, DType::BFloat16};
+    const NarrowNorm norm{layer, true, DType::BFloat16};
     const Tensors in = inputs({4, 33}, DType::BFloat16);
     const Tensors expected = with_gradients(norm, in, call(norm, in, norm.out));
     const AutocastGuard guard(DType::BFloat16);
@@ -165,7 +165,7 @@ TEST_P(NarrowNormalization, UnderAutocastTakesTheBranchAsItIs) {
 }
 
 TEST_P(NarrowNormalization, RefusesASecondDerivative) {
-  for (const Norm& norm : kNorms) {
+  for (const NarrowNorm& norm : kNorms) {
     const Tensors in = inputs({3, 8}, norm.residual ? norm.out : DType::Float32);
     const Tensors outputs = call(norm, in, norm.out);
     const Tensor slope = ones_like(outputs.back());

@@ -75,6 +75,9 @@ struct Family {
   std::vector<Row> rows;
 };
 
+// Of functions of one tensor: a scalar, nothing, and remainders of every vector width.
+inline const Shape kPointwiseShapes[] = {{}, {0, 3}, {7}, {3, 5}, {2, 3, 4}};
+
 std::vector<Row> unary_rows();
 std::vector<Row> binary_rows();
 std::vector<Row> choice_rows();

@@ -45,8 +45,6 @@ constexpr NamedForm kGeluForms[] = {{GeluForm::Exact, "", gelu_of},
                                     {GeluForm::Tanh, ", tanh", gelu_tanh_of},
                                     {GeluForm::Quick, ", quick", gelu_quick_of}};
 
-const Shape kShapes[] = {{}, {0, 3}, {7}, {3, 5}, {2, 3, 4}};
-
 template <class Op>
 std::vector<Case> cases_of(Sampler& sample, Op op, double (*formula)(double)) {
   const Function call = [op](const Tensors& in) { return Tensors{op(in[0])}; };
@@ -54,7 +52,7 @@ std::vector<Case> cases_of(Sampler& sample, Op op, double (*formula)(double)) {
     return Tensors{naive::map(in[0], formula)};
   };
   std::vector<Case> cases;
-  for (const Shape& shape : kShapes)
+  for (const Shape& shape : kPointwiseShapes)
     cases.push_back({detail::concat(shape), {sample(shape, -4, 4)}, call, reference});
   cases.push_back({"large", {sample({130, 257}, -4, 4)}, call, reference, /*gradcheck=*/false});
   return cases;
@@ -72,7 +70,8 @@ std::vector<ErrorCase> errors_of(const std::string& name, Op op) {
 // float64's exact GELU cancels in 1 + erf.
 constexpr Tolerance kTolerance{.units = 8, .gradient_units = 12};
 
-Row row(const std::string& name, Tensor (*op)(const Tensor&), double (*formula)(double)) {
+Row activation_row(const std::string& name, Tensor (*op)(const Tensor&),
+                   double (*formula)(double)) {
   return {.name = name,
           .cases = [=](Sampler& sample) { return cases_of(sample, op, formula); },
           .errors = errors_of(name, op),
@@ -211,10 +210,10 @@ Row dropout_row() {
 
 std::vector<Row> activation_rows() {
   return {
-      row("relu", relu, [](double x) { return x > 0 ? x : 0; }),
-      row("silu", silu, silu_of),
-      row("softplus", softplus, softplus_of),
-      row("log_sigmoid", log_sigmoid, log_sigmoid_of),
+      activation_row("relu", relu, [](double x) { return x > 0 ? x : 0; }),
+      activation_row("silu", silu, silu_of),
+      activation_row("softplus", softplus, softplus_of),
+      activation_row("log_sigmoid", log_sigmoid, log_sigmoid_of),
       gelu_row(),
       swiglu_row(),
       bias_gelu_row(),

@@ -15,13 +15,13 @@ struct Range {
 };
 
 // Equal shapes, each way of broadcasting, nothing, and enough for several threads.
-const std::pair<Shape, Shape> kShapes[] = {
+const std::pair<Shape, Shape> kShapePairs[] = {
     {{}, {}},        {{3, 5}, {3, 5}},    {{3, 5}, {5}}, {{5}, {3, 5}},    {{3, 1}, {1, 5}},
     {{2, 3, 4}, {}}, {{2, 1, 3}, {4, 1}}, {{0, 3}, {3}}, {{3, 1}, {3, 0}},
 };
 
 template <class Op, class Formula>
-Row row(const std::string& name, Op op, Formula formula, Range a, Range b) {
+Row binary_row(const std::string& name, Op op, Formula formula, Range a, Range b) {
   return {
       .name = name,
       .cases =
@@ -31,7 +31,7 @@ Row row(const std::string& name, Op op, Formula formula, Range a, Range b) {
               return Tensors{naive::map(in[0], in[1], formula)};
             };
             std::vector<Case> cases;
-            for (const auto& [left, right] : kShapes) {
+            for (const auto& [left, right] : kShapePairs) {
               cases.push_back({detail::concat(left, " and ", right),
                                {sample(left, a.low, a.high), sample(right, b.low, b.high)},
                                call,
@@ -82,7 +82,7 @@ Row with_numbers(Row row, std::function<std::vector<Case>(Sampler&)> more) {
 
 Row add_row() {
   return with_numbers(
-      row(
+      binary_row(
           "add", [](const Tensor& a, const Tensor& b) { return add(a, b); },
           [](double a, double b) { return a + b; }, {-2, 2}, {-2, 2}),
       [](Sampler& sample) -> std::vector<Case> {
@@ -93,7 +93,7 @@ Row add_row() {
 
 Row sub_row() {
   return with_numbers(
-      row("sub", sub, [](double a, double b) { return a - b; }, {-2, 2}, {-2, 2}),
+      binary_row("sub", sub, [](double a, double b) { return a - b; }, {-2, 2}, {-2, 2}),
       [](Sampler& sample) -> std::vector<Case> {
         const auto op = [](const Tensor& x) { return 1.5 - x; };
         return {scalar_case("1.5 - x", sample({3, 5}), op, [](double x) { return 1.5 - x; }),
@@ -105,7 +105,7 @@ Row sub_row() {
 
 Row mul_row() {
   return with_numbers(
-      row(
+      binary_row(
           "mul", [](const Tensor& a, const Tensor& b) { return mul(a, b); },
           [](double a, double b) { return a * b; }, {-2, 2}, {-2, 2}),
       [](Sampler& sample) -> std::vector<Case> {
@@ -119,7 +119,7 @@ Row mul_row() {
 }
 
 Row div_row() {
-  return with_numbers(row(
+  return with_numbers(binary_row(
                           "div", [](const Tensor& a, const Tensor& b) { return div(a, b); },
                           [](double a, double b) { return a / b; }, {-2, 2}, {0.5, 2}),
                       [](Sampler& sample) -> std::vector<Case> {
@@ -134,7 +134,7 @@ Row div_row() {
 
 Row pow_row() {
   return with_numbers(
-      row(
+      binary_row(
           "pow", [](const Tensor& a, const Tensor& b) { return pow(a, b); },
           [](double a, double b) { return std::pow(a, b); }, {0.3, 2}, {-1.5, 2}),
       [](Sampler& sample) -> std::vector<Case> {
@@ -152,8 +152,10 @@ std::vector<Row> binary_rows() {
       mul_row(),
       div_row(),
       pow_row(),
-      row("maximum", maximum, [](double a, double b) { return std::fmax(a, b); }, {-2, 2}, {-2, 2}),
-      row("minimum", minimum, [](double a, double b) { return std::fmin(a, b); }, {-2, 2}, {-2, 2}),
+      binary_row("maximum", maximum, [](double a, double b) { return std::fmax(a, b); }, {-2, 2},
+                 {-2, 2}),
+      binary_row("minimum", minimum, [](double a, double b) { return std::fmin(a, b); }, {-2, 2},
+                 {-2, 2}),
   };
 }
 

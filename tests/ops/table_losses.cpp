@@ -76,7 +76,7 @@ Case cross_entropy_case(Sampler& sample, const Shape& shape, int64_t classes,
           gradcheck};
 }
 
-Tensor product(const Tensor& x, const Tensor& weight) {
+Tensor logits_of(const Tensor& x, const Tensor& weight) {
   Shape shape = x.shape();
   shape[shape.dim() - 1] = weight.size(0);
   return naive::build(shape, [&](naive::Index i) {
@@ -100,7 +100,7 @@ Case head_case(Sampler& sample, const Shape& shape, int64_t dim, int64_t vocab,
             return Tensors{linear_cross_entropy(in[0], in[1], in[2], options)};
           },
           [options](const Tensors& in) {
-            return Tensors{cross_entropy_reference(product(in[0], in[1]), in[2], options)};
+            return Tensors{cross_entropy_reference(logits_of(in[0], in[1]), in[2], options)};
           },
           gradcheck};
 }

@@ -20,7 +20,7 @@ struct ReduceShape {
   bool keepdim = false;
 };
 
-const ReduceShape kShapes[] = {
+const ReduceShape kReduceShapes[] = {
     {{3, 5}, {}}, {{3, 5}, {1}}, {{3, 5}, {0}, true}, {{2, 3, 4}, {0, -1}}, {{2, 3, 4}, {1}, true},
     {{}, {}},     {{7}, {0}},    {{0, 3}, {1}},       {{3, 1, 2}, {1}},
 };
@@ -35,17 +35,17 @@ Case reduce_case(const ReduceShape& shape, const Tensor& x, const ReduceFn& op,
           }};
 }
 
-struct Range {
+struct InputRange {
   double low = -2, high = 2;
 };
 
-Row row(const std::string& name, ReduceFn op, Formula formula, Range range = {},
-        Tolerance tolerance = {.units = 2, .gradient_units = 6}) {
+Row reduction_row(const std::string& name, ReduceFn op, Formula formula, InputRange range = {},
+                  Tolerance tolerance = {.units = 2, .gradient_units = 6}) {
   return {.name = name,
           .cases =
               [=](Sampler& sample) {
                 std::vector<Case> cases;
-                for (const ReduceShape& shape : kShapes) {
+                for (const ReduceShape& shape : kReduceShapes) {
                   cases.push_back(
                       reduce_case(shape, sample(shape.x, range.low, range.high), op, formula));
                 }
@@ -93,7 +93,7 @@ Row with_large(Row row, ReduceFn op, Formula formula, double of_nothing) {
   return row;
 }
 
-double product(const Values& v) {
+double product_of(const Values& v) {
   double result = 1;
   for (double x : v) result *= x;
   return result;
@@ -120,13 +120,13 @@ double euclidean(const Values& v) {
 
 Row sum_row() {
   const ReduceFn op = [](const Tensor& x, const Shape& d, bool keep) { return sum(x, d, keep); };
-  return with_large(row("sum", op, naive::sum), op, naive::sum, 0);
+  return with_large(reduction_row("sum", op, naive::sum), op, naive::sum, 0);
 }
 
 Row mean_row() {
   const Formula formula = [](const Values& v) { return naive::sum(v) / double(v.size()); };
   const ReduceFn op = [](const Tensor& x, const Shape& d, bool keep) { return mean(x, d, keep); };
-  Row result = with_large(row("mean", op, formula), op, formula, NAN);
+  Row result = with_large(reduction_row("mean", op, formula), op, formula, NAN);
   result.errors.push_back({[] {
                              mean(zeros({2}, {DType::Int64, {}}));
                            },
@@ -135,7 +135,7 @@ Row mean_row() {
 }
 
 Row var_row() {
-  Row result = row(
+  Row result = reduction_row(
       "var", [](const Tensor& x, const Shape& d, bool keep) { return var(x, d, 0, keep); },
       [](const Values& v) { return variance(v, double(v.size())); }, {},
       {.units = 6, .gradient_units = 16});
@@ -167,13 +167,14 @@ Row var_row() {
 }
 
 Row prod_row() {
-  return row("prod", [](const Tensor& x, const Shape& d, bool keep) { return prod(x, d, keep); },
-             product, {0.5, 1.6}, {.units = 16, .gradient_units = 32});
+  return reduction_row("prod",
+                       [](const Tensor& x, const Shape& d, bool keep) { return prod(x, d, keep); },
+                       product_of, {0.5, 1.6}, {.units = 16, .gradient_units = 32});
 }
 
 Row extremum_row(const std::string& name, Tensor (*op)(const Tensor&, const Shape&, bool),
                  double (*pick)(const Values&)) {
-  Row result = row(name, op, pick);
+  Row result = reduction_row(name, op, pick);
   result.errors.push_back({[op] {
                              op(zeros({2, 0}), {1}, false);
                            },
@@ -254,11 +255,13 @@ std::vector<Row> reduction_rows() {
       prod_row(),
       extremum_row("amax", amax, [](const Values& v) { return std::ranges::max(v); }),
       extremum_row("amin", amin, [](const Values& v) { return std::ranges::min(v); }),
-      row("logsumexp",
+      reduction_row(
+          "logsumexp",
           [](const Tensor& x, const Shape& d, bool keep) { return logsumexp(x, d, keep); },
           log_sum_exp, {}, {.units = 4, .gradient_units = 12}),
-      row("norm", [](const Tensor& x, const Shape& d, bool keep) { return norm(x, d, keep); },
-          euclidean, {}, {.units = 4, .gradient_units = 12}),
+      reduction_row("norm",
+                    [](const Tensor& x, const Shape& d, bool keep) { return norm(x, d, keep); },
+                    euclidean, {}, {.units = 4, .gradient_units = 12}),
       cumsum_row(),
       topk_row(),
   };

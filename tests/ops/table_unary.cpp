@@ -10,11 +10,8 @@
 namespace plinth::op_table {
 namespace {
 
-// A scalar, nothing, remainders of every vector width, and enough for several threads.
-const Shape kShapes[] = {{}, {0, 3}, {7}, {3, 5}, {2, 3, 4}};
-
 template <class Op, class Formula>
-Row row(const std::string& name, Op op, Formula formula, double low, double high) {
+Row unary_row(const std::string& name, Op op, Formula formula, double low, double high) {
   return {
       .name = name,
       .cases =
@@ -24,7 +21,7 @@ Row row(const std::string& name, Op op, Formula formula, double low, double high
               return Tensors{naive::map(in[0], formula)};
             };
             std::vector<Case> cases;
-            for (const Shape& shape : kShapes) {
+            for (const Shape& shape : kPointwiseShapes) {
               cases.push_back({detail::concat(shape), {sample(shape, low, high)}, call, reference});
             }
             cases.push_back(
@@ -39,13 +36,13 @@ Row row(const std::string& name, Op op, Formula formula, double low, double high
 }
 
 Row step_row(const std::string& name, Tensor (*op)(const Tensor&), double (*formula)(double)) {
-  Row result = row(name, op, formula, -3, 3);
+  Row result = unary_row(name, op, formula, -3, 3);
   result.second = Second::Zero;
   return result;
 }
 
 Row clamp_row() {
-  Row result = row(
+  Row result = unary_row(
       "clamp", [](const Tensor& x) { return clamp(x, -0.5, 1); },
       [](double x) { return std::fmin(std::fmax(x, -0.5), 1); }, -2, 2);
   result.errors = {{[] { clamp(zeros({2}), 1, 0); }, ErrorKind::Argument,
@@ -59,23 +56,23 @@ std::vector<Row> unary_rows() {
   using F = Tensor (*)(const Tensor&);
   const auto d = [](double (*f)(double)) { return f; };
   std::vector<Row> rows = {
-      row(
+      unary_row(
           "neg", F(neg), [](double x) { return -x; }, -3, 3),
-      row("abs", F(abs), d(std::fabs), -3, 3),
-      row("exp", F(exp), d(std::exp), -3, 3),
-      row("log", F(log), d(std::log), 0.2, 4),
-      row("sqrt", F(sqrt), d(std::sqrt), 0.2, 4),
-      row(
+      unary_row("abs", F(abs), d(std::fabs), -3, 3),
+      unary_row("exp", F(exp), d(std::exp), -3, 3),
+      unary_row("log", F(log), d(std::log), 0.2, 4),
+      unary_row("sqrt", F(sqrt), d(std::sqrt), 0.2, 4),
+      unary_row(
           "rsqrt", F(rsqrt), [](double x) { return 1 / std::sqrt(x); }, 0.2, 4),
-      row(
+      unary_row(
           "reciprocal", F(reciprocal), [](double x) { return 1 / x; }, 0.4, 3),
-      row("sin", F(sin), d(std::sin), -4, 4),
-      row("cos", F(cos), d(std::cos), -4, 4),
-      row("tanh", F(tanh), d(std::tanh), -4, 4),
-      row(
+      unary_row("sin", F(sin), d(std::sin), -4, 4),
+      unary_row("cos", F(cos), d(std::cos), -4, 4),
+      unary_row("tanh", F(tanh), d(std::tanh), -4, 4),
+      unary_row(
           "sigmoid", F(sigmoid), [](double x) { return 1 / (1 + std::exp(-x)); }, -6, 6),
-      row("erf", F(erf), d(std::erf), -3, 3),
-      row(
+      unary_row("erf", F(erf), d(std::erf), -3, 3),
+      unary_row(
           "square", F(square), [](double x) { return x * x; }, -3, 3),
       step_row("sign", sign, [](double x) { return double(x > 0) - double(x < 0); }),
       step_row("floor", floor, std::floor),
