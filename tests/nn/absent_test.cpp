@@ -21,9 +21,9 @@ namespace {
 constexpr uint64_t kSeed = 7;
 
 // Two layers, whose weight is also the second one's.
-class Tied : public Layer {
+class SharedWeight : public Layer {
  public:
-  Tied() : first_(make<Linear>("first", 64, 64)) {
+  SharedWeight() : first_(make<Linear>("first", 64, 64)) {
     register_parameter("second", first_->weight());
     gain_ = register_parameter("gain", {64}, init::ones());
   }
@@ -45,17 +45,17 @@ ParameterValues drawn(const AbsentParameters& absent, const Module& module) {
 TEST(AbsentParameters, TakeNoMemoryUntilTheyAreFilled) {
   const auto allocated = [] { return allocator(Device{}).stats().allocated; };
   const int64_t before = allocated();
-  std::unique_ptr<Tied> module;
+  std::unique_ptr<SharedWeight> module;
   ParameterValues values;
   {
     const AbsentParameters absent;
-    module = std::make_unique<Tied>();
+    module = std::make_unique<SharedWeight>();
     module->reset_parameters(kSeed);
     values = drawn(absent, *module);
   }
   EXPECT_LT(allocated() - before, 64 * 64 * 4);
   EXPECT_EQ(AbsentParameters::active(), nullptr);
-  Tied expected;
+  SharedWeight expected;
   expected.reset_parameters(kSeed);
   const auto names = module->named_parameters();
   ASSERT_EQ(names.size(), 3);

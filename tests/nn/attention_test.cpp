@@ -27,10 +27,6 @@ Options small(Options options = {}) {
   return options;
 }
 
-Tensor parameter(const Module& module, const std::string& name) {
-  return find(module.named_parameters(), name);
-}
-
 // |i + keys - queries - j|
 Tensor distances(int64_t queries, int64_t keys) {
   std::vector<double> values;

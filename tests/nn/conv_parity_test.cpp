@@ -1,6 +1,5 @@
 // Convolutions and their gradients, against PyTorch's (tests/fixtures/make_conv_fixtures.py).
 
-#include <cstring>
 #include <functional>
 
 #include "core/autograd.h"
@@ -12,23 +11,23 @@
 namespace plinth::nn {
 namespace {
 
-struct Case {
+struct ConvCase {
   std::string name;
   std::function<Tensor(const Tensor& x, const Tensor& weight, const Tensor& bias)> convolve;
 };
 
-Case conv1d_case(const std::string& name, const Conv1dOptions& options) {
+ConvCase conv1d_case(const std::string& name, const Conv1dOptions& options) {
   return {name, [=](const Tensor& x, const Tensor& weight, const Tensor& bias) {
             return conv1d(x, weight, bias, options);
           }};
 }
-Case conv2d_case(const std::string& name, const Conv2dOptions& options) {
+ConvCase conv2d_case(const std::string& name, const Conv2dOptions& options) {
   return {name, [=](const Tensor& x, const Tensor& weight, const Tensor& bias) {
             return conv2d(x, weight, bias, options);
           }};
 }
 
-const Case kCases[] = {
+const ConvCase kConvCases[] = {
     conv2d_case("patches", {.stride = 4}),
     conv2d_case("padded", {.padding = 1}),
     conv2d_case("grouped", {.stride = {2, 1}, .padding = {1, 2}, .dilation = {2, 3}, .groups = 2}),
@@ -37,15 +36,7 @@ const Case kCases[] = {
     conv1d_case("dilated", {.padding = 2, .dilation = 2, .groups = 2}),
 };
 
-Tensor read(const SafetensorsFile& file, const std::string& name) {
-  const TensorRecord& record = file.record(name);
-  const Tensor tensor = Tensor::empty(Shape(std::span(record.shape)), {record.dtype, {}});
-  const auto bytes = file.data(name);
-  std::memcpy(tensor.raw_data(), bytes.data(), bytes.size());
-  return tensor;
-}
-
-class ConvParity : public testing::TestWithParam<Case> {};
+class ConvParity : public testing::TestWithParam<ConvCase> {};
 
 TEST_P(ConvParity, AgreesWithPyTorch) {
   const SafetensorsFile file =
@@ -61,7 +52,7 @@ TEST_P(ConvParity, AgreesWithPyTorch) {
   expect_close(bias.grad(), value("dbias"), 1e-13, "dbias");
 }
 
-INSTANTIATE_TEST_SUITE_P(Cases, ConvParity, testing::ValuesIn(kCases),
+INSTANTIATE_TEST_SUITE_P(Cases, ConvParity, testing::ValuesIn(kConvCases),
                          [](const auto& info) { return info.param.name; });
 
 }  // namespace

@@ -7,13 +7,10 @@
 #include "core/ops/factories.h"
 #include "nn/layers.h"
 #include "tests/core/io/expect_error.h"
+#include "tests/nn/nn_testing.h"
 
 namespace plinth::nn {
 namespace {
-
-Tensor parameter(const Module& module, const std::string& name) {
-  return find(module.state_dict(), name);
-}
 
 Tensor times(const Tensor& x, const Module& module, const std::string& layer) {
   Linear linear(parameter(module, layer + ".weight"));

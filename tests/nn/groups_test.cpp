@@ -9,9 +9,9 @@ namespace {
 
 using testing::ElementsAre;
 
-class Model : public Module {
+class GroupedModel : public Module {
  public:
-  Model()
+  GroupedModel()
       : embedding_(make<Embedding>("embedding", 7, 4)),
         norm_(make<LayerNorm>("norm", 4)),
         mlp_(make<Linear>("mlp", 4, 4)),
@@ -35,7 +35,7 @@ std::vector<std::string> names(const ParameterGroup& group) {
 }
 
 TEST(ParameterGroups, FrozenParametersAreLeftOut) {
-  const auto groups = all_parameters(Model());
+  const auto groups = all_parameters(GroupedModel());
   ASSERT_EQ(groups.size(), 1u);
   EXPECT_THAT(names(groups[0]),
               ElementsAre("kernel", "embedding.weight", "norm.weight", "norm.bias", "mlp.weight",
@@ -44,7 +44,7 @@ TEST(ParameterGroups, FrozenParametersAreLeftOut) {
 }
 
 TEST(ParameterGroups, OnlyMatricesDecay) {
-  const auto groups = decay_matrices(Model(), 0.1);
+  const auto groups = decay_matrices(GroupedModel(), 0.1);
   ASSERT_EQ(groups.size(), 2u);
   EXPECT_THAT(names(groups[0]),
               ElementsAre("kernel", "embedding.weight", "mlp.weight", "lm_head.weight"));
@@ -59,7 +59,7 @@ TEST(ParameterGroups, RatesDecayByLayers) {
     if (name.starts_with("embedding") || name.starts_with("kernel")) return 0;
     return name.starts_with("lm_head") ? 2 : 1;
   };
-  const auto groups = decay_layers(Model(), 0.1, 0.5, 3, depth_of);
+  const auto groups = decay_layers(GroupedModel(), 0.1, 0.5, 3, depth_of);
   ASSERT_EQ(groups.size(), 5u);  // no vector lies at depth 0
   EXPECT_THAT(names(groups[0]), ElementsAre("kernel", "embedding.weight"));
   EXPECT_THAT(names(groups[1]), ElementsAre("mlp.weight"));
@@ -73,13 +73,13 @@ TEST(ParameterGroups, RatesDecayByLayers) {
   EXPECT_THAT(rates, ElementsAre(0.25, 0.5, 0.5, 1, 1));
   EXPECT_THAT(decays, ElementsAre(0.1, 0.1, 0, 0.1, 0));
   expect_error(ErrorKind::Argument, "decay got 0, takes above 0",
-               [&] { decay_layers(Model(), 0.1, 0, 3, depth_of); });
+               [&] { decay_layers(GroupedModel(), 0.1, 0, 3, depth_of); });
   expect_error(ErrorKind::Argument, "depth of lm_head.weight got 2, takes 0 to 1",
-               [&] { decay_layers(Model(), 0.1, 0.5, 2, depth_of); });
+               [&] { decay_layers(GroupedModel(), 0.1, 0.5, 2, depth_of); });
 }
 
 TEST(ParameterGroups, MuonTakesHiddenMatrices) {
-  const MuonGroups groups = muon_groups(Model());
+  const MuonGroups groups = muon_groups(GroupedModel());
   ASSERT_EQ(groups.matrices.size(), 1u);
   ASSERT_EQ(groups.others.size(), 2u);
   EXPECT_THAT(names(groups.matrices[0]), ElementsAre("mlp.weight"));
@@ -87,7 +87,8 @@ TEST(ParameterGroups, MuonTakesHiddenMatrices) {
   EXPECT_THAT(names(groups.others[1]),
               ElementsAre("norm.weight", "norm.bias", "mlp.bias", "lm_head.bias"));
   EXPECT_EQ(groups.others[1].weight_decay, 0.0);
-  EXPECT_THAT(names(muon_groups(Model(), {"mlp"}).matrices[0]), ElementsAre("lm_head.weight"));
+  EXPECT_THAT(names(muon_groups(GroupedModel(), {"mlp"}).matrices[0]),
+              ElementsAre("lm_head.weight"));
 }
 
 }  // namespace

@@ -18,9 +18,9 @@ namespace {
 
 using testing::ElementsAre;
 
-class Pair : public ModuleOf<Pair> {
+class TwoLayers : public ModuleOf<TwoLayers> {
  public:
-  Pair() : up_(make<Linear>("up", 6, 5)), down_(make<Linear>("down", 5, 3)) {}
+  TwoLayers() : up_(make<Linear>("up", 6, 5)), down_(make<Linear>("down", 5, 3)) {}
   Tensor forward(const Tensor& x) { return down_(tanh(up_(x))); }
   Linear& up() { return *up_; }
   Linear& down() { return *down_; }
@@ -30,7 +30,7 @@ class Pair : public ModuleOf<Pair> {
 };
 
 TEST(Lora, BeginsAsTheLayerWasAndTrainsItsMatricesAlone) {
-  Pair model;
+  TwoLayers model;
   const Tensor x = randn({4, 6});
   const std::vector<double> before = to_vector(model(x));
   EXPECT_THAT(add_lora(model, {.rank = 2, .alpha = 8}, {"up"}, 1), ElementsAre("up"));
@@ -43,7 +43,7 @@ TEST(Lora, BeginsAsTheLayerWasAndTrainsItsMatricesAlone) {
 }
 
 TEST(Lora, AddsTheScaledProductAndMergesIt) {
-  Pair model;
+  TwoLayers model;
   add_lora(model, {.rank = 2, .alpha = 8}, {"up", "down"}, 1);
   const Tensor x = randn({4, 6});
   {
@@ -64,7 +64,7 @@ TEST(Lora, AddsTheScaledProductAndMergesIt) {
 }
 
 TEST(Lora, DropsItsInputInTrainingOnly) {
-  Pair model;
+  TwoLayers model;
   add_lora(model, {.rank = 2, .alpha = 2, .dropout = 0.5}, {"down"}, 1);
   {
     const NoGradGuard no_grad;
@@ -78,7 +78,7 @@ TEST(Lora, DropsItsInputInTrainingOnly) {
 }
 
 TEST(Lora, DropsNothingInAModelThatIsEvaluated) {
-  Pair model;
+  TwoLayers model;
   model.eval();
   add_lora(model, {.rank = 2, .alpha = 2, .dropout = 0.5}, {"down"}, 1);
   const std::vector<NamedModule> all = model.named_modules();
@@ -87,7 +87,7 @@ TEST(Lora, DropsNothingInAModelThatIsEvaluated) {
 }
 
 TEST(Lora, RefusesWhatItDoesNotTake) {
-  Pair model;
+  TwoLayers model;
   expect_error(ErrorKind::Argument, "targets got left, which is no linear layer's name",
                [&] { add_lora(model, {}, {"left"}, 1); });
   expect_error(ErrorKind::Argument, "rank of LoRA got 0, takes 1 or more",
@@ -100,7 +100,7 @@ TEST(Lora, RefusesWhatItDoesNotTake) {
 }
 
 // What a model has, and which of it takes gradients.
-std::vector<std::string> trained_names(Pair& model) {
+std::vector<std::string> trained_names(TwoLayers& model) {
   std::vector<std::string> names;
   for (const auto& [name, parameter] : model.named_parameters())
     names.push_back(name + (parameter.requires_grad() ? "" : " frozen"));
@@ -110,14 +110,14 @@ std::vector<std::string> trained_names(Pair& model) {
 TEST(Lora, LeavesEverythingAsItWasWhereOneLayerCannotBeAdapted) {
   const LoraOptions options = {.rank = 2};
   const std::vector<std::string> both = {"up", "down"};
-  const auto expect_unchanged = [](Pair& model, const std::string& message, auto&& adapt) {
+  const auto expect_unchanged = [](TwoLayers& model, const std::string& message, auto&& adapt) {
     const std::vector<std::string> before = trained_names(model);
     manual_seed(5);
     expect_error(ErrorKind::Argument, message, adapt);
     EXPECT_EQ(trained_names(model), before);
     EXPECT_EQ(generator().state().seed, 5);
   };
-  Pair missing, bad_dropout, adapted;
+  TwoLayers missing, bad_dropout, adapted;
   expect_unchanged(missing, "targets got left", [&] {
     add_lora(missing, options, {"up", "left"}, 1);
   });
@@ -128,7 +128,7 @@ TEST(Lora, LeavesEverythingAsItWasWhereOneLayerCannotBeAdapted) {
 }
 
 TEST(Lora, LeavesEverythingAsItWasWhereMemoryEnds) {
-  Pair model;
+  TwoLayers model;
   const std::vector<std::string> before = trained_names(model);
   // lora_a has 2^60 elements in the first layer alone.
   EXPECT_THROW(add_lora(model, {.rank = int64_t{1} << 57}, {"down", "up"}, 1), Error);

@@ -15,11 +15,11 @@
 namespace plinth::nn {
 namespace {
 
-constexpr int64_t kDim = 4, kHidden = 3;
+constexpr int64_t kTokenDim = 4, kHidden = 3;
 
 MixtureOfExperts mixture_of(int64_t experts, int64_t each, uint64_t seed = 1) {
   manual_seed(seed);
-  return MixtureOfExperts(kDim, kHidden,
+  return MixtureOfExperts(kTokenDim, kHidden,
                           {.experts = experts, .experts_per_token = each, .options = kFloat64});
 }
 
@@ -41,7 +41,7 @@ Tensor by_all_experts(const MixtureOfExperts& layer, const Tensor& x, int64_t ea
 TEST(MixtureOfExperts, IsTheWeightedSumOfEachTokensExperts) {
   for (const auto& [experts, each] : {std::pair{5, 2}, {3, 3}, {4, 1}, {1, 1}}) {
     MixtureOfExperts layer = mixture_of(experts, each);
-    const Tensor x = randn({2, 7, kDim}, kFloat64);
+    const Tensor x = randn({2, 7, kTokenDim}, kFloat64);
     const Tensor y = layer(x), expected = by_all_experts(layer, x, each);
     EXPECT_EQ(y.shape(), x.shape());
     EXPECT_LT(norm(y - expected).item(), 1e-12) << experts << " experts, " << each << " a token";
@@ -51,7 +51,7 @@ TEST(MixtureOfExperts, IsTheWeightedSumOfEachTokensExperts) {
 TEST(MixtureOfExperts, HasTheGradientsOfFiniteDifferences) {
   MixtureOfExperts layer = mixture_of(4, 2);
   Tensors inputs = layer.parameters();
-  inputs.push_back(randn({5, kDim}, kFloat64).set_requires_grad());
+  inputs.push_back(randn({5, kTokenDim}, kFloat64).set_requires_grad());
   const auto both = [&](const Tensors& all) -> Tensors {
     Tensor load;
     const Tensor y = layer(all.back(), &load);
@@ -62,7 +62,7 @@ TEST(MixtureOfExperts, HasTheGradientsOfFiniteDifferences) {
 
 TEST(MixtureOfExperts, RunsExpertsWhereItIsTold) {
   MixtureOfExperts layer = mixture_of(4, 2);
-  const Tensor x = randn({6, kDim}, kFloat64);
+  const Tensor x = randn({6, kTokenDim}, kFloat64);
   const Tensor expected = layer(x);
   std::vector<int64_t> seen;
   layer.set_run_experts([&](const Tensor& rows, const std::vector<int64_t>& counts) {
@@ -81,12 +81,12 @@ TEST(MixtureOfExperts, RunsExpertsWhereItIsTold) {
 // Experts without tokens get no gradient, and the layer takes no tokens at all.
 TEST(MixtureOfExperts, TakesExpertsWithoutTokens) {
   MixtureOfExperts layer = mixture_of(8, 1);
-  const Tensor x = randn({1, kDim}, kFloat64).set_requires_grad();
+  const Tensor x = randn({1, kTokenDim}, kFloat64).set_requires_grad();
   sum(layer(x)).backward();
   int64_t trained = 0;
   for (int64_t e = 0; e < 8; ++e) trained += layer.expert(e).parameters()[0].grad().defined();
   EXPECT_EQ(trained, 1);
-  EXPECT_EQ(layer(zeros({0, kDim}, kFloat64)).shape(), (Shape{0, kDim}));
+  EXPECT_EQ(layer(zeros({0, kTokenDim}, kFloat64)).shape(), (Shape{0, kTokenDim}));
 }
 
 TEST(LoadBalancingLoss, IsExpertsPerTokenWhereAllAreUsedAlike) {
@@ -99,9 +99,9 @@ TEST(LoadBalancingLoss, IsExpertsPerTokenWhereAllAreUsedAlike) {
 TEST(MixtureOfExperts, RefusesExpertsThatThereAreNot) {
   expect_error(ErrorKind::Argument, "experts_per_token is 3, takes 1 to the 2 experts",
                [] { mixture_of(2, 3); });
-  const auto layer = std::make_unique<MixtureOfExperts>(kDim, kHidden);
+  const auto layer = std::make_unique<MixtureOfExperts>(kTokenDim, kHidden);
   expect_error(ErrorKind::Argument, "got counts of experts 7 to 9, has 8", [&] {
-    layer->run_experts(zeros({2, kDim}), {1, 1}, 7);
+    layer->run_experts(zeros({2, kTokenDim}), {1, 1}, 7);
   });
   expect_error(ErrorKind::Argument, "got no loads", [] { load_balancing_loss({}); });
 }

@@ -6,27 +6,34 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
+#include <span>
 #include <string>
 #include <vector>
 
-#include "core/error.h"
+#include "core/io/safetensors.h"
 #include "core/ops/factories.h"
 #include "core/tensor.h"
+#include "nn/module.h"
+#include "nn/state_dict.h"
+#include "tests/core/io/expect_error.h"
 
 namespace plinth::nn {
 
-// The message of the Error that f throws.
-template <class F>
-std::string message_of(F f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
+inline constexpr TensorOptions kFloat64 = {DType::Float64, {}};
+
+inline Tensor parameter(const Module& module, const std::string& name) {
+  return find(module.named_parameters(), name);
 }
 
-inline constexpr TensorOptions kFloat64 = {DType::Float64, {}};
+// A tensor of a fixture's file.
+inline Tensor read(const SafetensorsFile& file, const std::string& name) {
+  const TensorRecord& record = file.record(name);
+  const Tensor tensor = Tensor::empty(Shape(std::span(record.shape)), {record.dtype, {}});
+  const auto bytes = file.data(name);
+  std::memcpy(tensor.raw_data(), bytes.data(), bytes.size());
+  return tensor;
+}
 
 // Irregular values around zero, the same for the same shape and number.
 inline Tensor values(const Shape& shape, uint32_t number = 0, TensorOptions options = kFloat64) {

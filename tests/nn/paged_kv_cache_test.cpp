@@ -13,7 +13,7 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-PagedKVCacheOptions small() {
+PagedKVCacheOptions small_cache() {
   return {.sequences = 3, .kv_heads = 2, .head_dim = 4, .pages = 6, .page_size = 2};
 }
 
@@ -24,7 +24,7 @@ std::vector<int64_t> lengths_of(const PagedKVCache& cache) {
 
 // Sequences that begin and end at different times, each against attention over its own tokens.
 TEST(PagedKVCache, GivesEachSequenceItsOwnTokens) {
-  PagedKVCache cache(small());
+  PagedKVCache cache(small_cache());
   const Tensor k = values({3, 2, 9, 4}).to(DType::Float32);
   const Tensor v = values({3, 2, 9, 4}, 1).to(DType::Float32);
   const Tensor q = values({3, 4, 1, 4}, 2).to(DType::Float32);
@@ -67,7 +67,7 @@ TEST(PagedKVCache, GivesEachSequenceItsOwnTokens) {
 }
 
 TEST(PagedKVCache, RefusesWhatDoesNotFitAndStaysAsItWas) {
-  PagedKVCacheOptions options = small();
+  PagedKVCacheOptions options = small_cache();
   options.max_length = 7;
   PagedKVCache cache(options);
   const auto append = [&](int64_t rows, int64_t tokens) {

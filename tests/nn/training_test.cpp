@@ -51,9 +51,9 @@ class Block : public Layer {
   Handle<MLP> mlp_;
 };
 
-class Model : public ModuleOf<Model> {
+class Decoder : public ModuleOf<Decoder> {
  public:
-  Model()
+  Decoder()
       : embedding_(make<Embedding>("embedding", kVocab, kDim, init::normal(0, 0.2))),
         blocks_(make<Sequential>("blocks")),
         norm_(make<RMSNorm>("norm", kDim)) {
@@ -105,7 +105,7 @@ std::unique_ptr<Optimizer> adamw(const Module& model) {
 // The loss of each step.
 std::vector<double> train(const MakeOptimizer& make_optimizer, const Run& run) {
   manual_seed(5);
-  Model model;
+  Decoder model;
   model.to(run.parameters);
   const auto optimizer = make_optimizer(model);
   const double peak = optimizer->lr();

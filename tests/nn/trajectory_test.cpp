@@ -1,6 +1,5 @@
 // Ten steps of each optimizer, against PyTorch's (tests/fixtures/make_optimizer_fixtures.py).
 
-#include <cstring>
 #include <functional>
 #include <memory>
 
@@ -17,15 +16,7 @@ namespace {
 
 using Groups = std::vector<ParameterGroup>;
 
-Tensor read(const SafetensorsFile& file, const std::string& name) {
-  const TensorRecord& record = file.record(name);
-  const Tensor tensor = Tensor::empty(Shape(std::span(record.shape)), {record.dtype, {}});
-  const auto bytes = file.data(name);
-  std::memcpy(tensor.raw_data(), bytes.data(), bytes.size());
-  return tensor;
-}
-
-struct Run {
+struct RecordedRun {
   std::string name;
   std::function<std::unique_ptr<Optimizer>(const Groups&, DType)> make;
 };
@@ -35,7 +26,7 @@ std::unique_ptr<Optimizer> muon(const Groups& groups, DType dtype, MuonOptions o
   return std::make_unique<Muon>(groups, Groups{}, options);
 }
 
-const Run kRuns[] = {
+const RecordedRun kRuns[] = {
     {"sgd",
      [](const Groups& groups, DType) {
        return std::make_unique<Sgd>(groups, SgdOptions{.lr = 0.1, .weight_decay = 0.1});
@@ -78,7 +69,7 @@ const Run kRuns[] = {
 };
 
 // float64 shows that the arithmetic is PyTorch's, float32 that its rounding is about PyTorch's.
-void expect_trajectory(const Run& run, DType dtype, double tolerance) {
+void expect_trajectory(const RecordedRun& run, DType dtype, double tolerance) {
   const SafetensorsFile file =
       SafetensorsFile::open(std::string(PLINTH_FIXTURES) + "/optimizers/trajectories.safetensors");
   const std::string prefix = run.name + "." + std::string(name(dtype)) + ".";
@@ -102,7 +93,7 @@ void expect_trajectory(const Run& run, DType dtype, double tolerance) {
   }
 }
 
-class Trajectory : public testing::TestWithParam<Run> {};
+class Trajectory : public testing::TestWithParam<RecordedRun> {};
 
 TEST_P(Trajectory, Float64AgreesWithPyTorch) {
   expect_trajectory(GetParam(), DType::Float64, 1e-12);
