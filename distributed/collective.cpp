@@ -61,6 +61,10 @@ std::string Collective::signature() const {
   return kind == CollectiveKind::AllToAll ? beginning(*this) : describe();
 }
 
+bool is_message(const Collective& call) {
+  return call.kind == CollectiveKind::Send || call.kind == CollectiveKind::Recv;
+}
+
 std::string mismatch(const std::vector<const Collective*>& calls) {
   for (size_t r = 1; r < calls.size(); ++r)
     if (calls[r]->signature() != calls[0]->signature())

@@ -52,6 +52,9 @@ struct Collective {
   std::string signature() const;
 };
 
+// Of two ranks of a group, not of all: send and recv.
+bool is_message(const Collective& call);
+
 // Why these calls of all ranks, in order of ranks, are no collective: it names the call of one and
 // of another. Empty if they are one.
 std::string mismatch(const std::vector<const Collective*>& calls);

@@ -12,8 +12,6 @@
 namespace plinth::distributed {
 namespace {
 
-constexpr std::string_view kSteps = "steps";
-
 Tensor to_host(const Tensor& x) {
   return x.detach().to(Device{}).contiguous();
 }
@@ -119,7 +117,7 @@ nn::StateDict Placement::gather_state(const nn::Optimizer& optimizer, const nn::
         "updates a matrix as a whole, so that its state cannot be gathered; AdamW, Lion and Sgd "
         "can be");
   const NoGradGuard no_grad;
-  const Tensor own_steps = nn::find(own, kSteps);
+  const Tensor own_steps = nn::find(own, nn::Optimizer::kSteps);
   std::vector<int64_t> steps(order.size());
   const auto& given = optimizer.whole_parameters();
   for (size_t i = 0; i < given.size(); ++i) {
@@ -141,13 +139,13 @@ nn::StateDict Placement::gather_state(const nn::Optimizer& optimizer, const nn::
       if (value.defined()) whole.push_back({name, value});
     }
   }
-  if (world_->rank() == 0) whole.push_back({std::string(kSteps), taken});
+  if (world_->rank() == 0) whole.push_back({nn::Optimizer::kSteps, taken});
   return whole;
 }
 
 nn::StateDict Placement::own_state(const nn::Optimizer& optimizer, const nn::StateDict& whole,
                                    const std::vector<std::string>& order) const {
-  const Tensor steps = nn::find(whole, kSteps);
+  const Tensor steps = nn::find(whole, nn::Optimizer::kSteps);
   const auto count = static_cast<int64_t>(order.size());
   check(steps.defined() && steps.dtype() == DType::Int64 && steps.shape() == Shape{count},
         ErrorKind::Shape, optimizer.name(), "the state's \"steps\" takes int64 [", count,
@@ -164,7 +162,7 @@ nn::StateDict Placement::own_state(const nn::Optimizer& optimizer, const nn::Sta
     }
   }
   own.push_back(
-      {std::string(kSteps), from_values(own_steps, {static_cast<int64_t>(own_steps.size())})});
+      {nn::Optimizer::kSteps, from_values(own_steps, {static_cast<int64_t>(own_steps.size())})});
   return own;
 }
 

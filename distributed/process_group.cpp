@@ -50,8 +50,7 @@ Work ProcessGroup::begin(Collective collective, Tensors held) {
           " and ", plinth::name(tensor.dtype()), " on ", tensor.device(), ", takes one of both");
   }
   if (!held.empty()) collective.dtype = held[0].dtype();
-  const bool of_two = collective.kind == Kind::Send || collective.kind == Kind::Recv;
-  if (!of_two) collective.number = ++collectives_;
+  if (!is_message(collective)) collective.number = ++collectives_;
   return start(std::move(collective), std::move(held));
 }
 

@@ -12,8 +12,6 @@
 namespace plinth::distributed {
 namespace {
 
-using Kind = LayoutKind;
-
 // Ranks' parts of a dimension.
 class Parts {
  public:
@@ -30,7 +28,7 @@ class Parts {
 
 // The layout with dim in [0, dims), and the whole size.
 Layout completed(Layout layout, const Tensor& x, const ProcessGroup& group, bool is_whole) {
-  if (layout.kind != Kind::Shard) return layout;
+  if (layout.kind != LayoutKind::Shard) return layout;
   const int64_t given = layout.dim;
   if (layout.dim < 0) layout.dim += x.dim();
   check(layout.dim >= 0 && layout.dim < x.dim(), ErrorKind::Argument, "redistribute",
@@ -75,7 +73,7 @@ Tensor slice(const Tensor& whole, const ProcessGroup& group, const Layout& to) {
   return whole.narrow(to.dim, own.begin, own.count).clone();
 }
 
-Tensor sum(const Tensor& local, ProcessGroup& group) {
+Tensor sum_of_terms(const Tensor& local, ProcessGroup& group) {
   const Tensor total = local.clone();
   group.all_reduce(total).wait();
   return total;
@@ -124,7 +122,8 @@ Tensor exchange(const Tensor& local, ProcessGroup& group, const Layout& from, co
 
 // A term of a sum that is the tensor: the whole on rank 0, or this rank's part in its place.
 Tensor as_term(const Tensor& local, const ProcessGroup& group, const Layout& from) {
-  if (from.kind == Kind::Replicate) return group.rank() == 0 ? local.clone() : zeros_like(local);
+  if (from.kind == LayoutKind::Replicate)
+    return group.rank() == 0 ? local.clone() : zeros_like(local);
   Shape shape = local.shape();
   shape[from.dim] = from.size;
   Tensor term = zeros(shape, local.options());
@@ -134,21 +133,23 @@ Tensor as_term(const Tensor& local, const ProcessGroup& group, const Layout& fro
 }
 
 Tensor transfer(const Tensor& local, ProcessGroup& group, const Layout& from, const Layout& to) {
-  const bool same = from.kind == to.kind && (from.kind != Kind::Shard || from.dim == to.dim);
+  const bool same = from.kind == to.kind && (from.kind != LayoutKind::Shard || from.dim == to.dim);
   if (same) return local.clone();
-  if (to.kind == Kind::Partial) return as_term(local, group, from);
+  if (to.kind == LayoutKind::Partial) return as_term(local, group, from);
   switch (from.kind) {
-    case Kind::Replicate: return slice(local, group, to);
-    case Kind::Shard:
-      return to.kind == Kind::Shard ? exchange(local, group, from, to) : gather(local, group, from);
-    case Kind::Partial:
-      return to.kind == Kind::Shard ? sum_and_slice(local, group, to) : sum(local, group);
+    case LayoutKind::Replicate: return slice(local, group, to);
+    case LayoutKind::Shard:
+      return to.kind == LayoutKind::Shard ? exchange(local, group, from, to)
+                                          : gather(local, group, from);
+    case LayoutKind::Partial:
+      return to.kind == LayoutKind::Shard ? sum_and_slice(local, group, to)
+                                          : sum_of_terms(local, group);
   }
   return {};
 }
 
 Layout gradient_of(const Layout& layout) {
-  return layout.kind == Kind::Partial ? Replicate : layout;
+  return layout.kind == LayoutKind::Partial ? Replicate : layout;
 }
 
 }  // namespace
@@ -165,10 +166,10 @@ Tensor redistribute(const Tensor& local, const std::shared_ptr<ProcessGroup>& gr
   const Layout source = completed(from, local, *group, false);
   Layout target = to;
   // Where a dimension was cut before and still is, its size is known.
-  if (target.kind == Kind::Shard && target.size < 0 && source.kind == Kind::Shard &&
+  if (target.kind == LayoutKind::Shard && target.size < 0 && source.kind == LayoutKind::Shard &&
       (target.dim == source.dim || target.dim + local.dim() == source.dim))
     target.size = source.size;
-  const bool keeps_shard = source.kind == Kind::Shard && target.kind == Kind::Shard &&
+  const bool keeps_shard = source.kind == LayoutKind::Shard && target.kind == LayoutKind::Shard &&
                            (target.dim < 0 ? target.dim + local.dim() : target.dim) == source.dim;
   target = completed(target, local, *group, !keeps_shard);
   Tensor result;

@@ -220,7 +220,8 @@ double ShardedTraining::parameter_norm() const {
 
 nn::StateDict ShardedTraining::optimizer_state() const {
   nn::StateDict state = optimizer_.state_dict();
-  std::erase_if(state, [](const nn::NamedTensor& entry) { return entry.name == "steps"; });
+  std::erase_if(state,
+                [](const nn::NamedTensor& entry) { return entry.name == nn::Optimizer::kSteps; });
   return state;
 }
 
@@ -240,7 +241,7 @@ void ShardedTraining::load_optimizer_state(const Reader& state, int64_t steps) {
       }
     }
   }
-  own.push_back({"steps", from_values(own_steps, {std::ssize(own_steps)})});
+  own.push_back({nn::Optimizer::kSteps, from_values(own_steps, {std::ssize(own_steps)})});
   optimizer_.load_state_dict(own);
   steps_ = steps;
 }

@@ -132,12 +132,6 @@ void ShardedUpdate::gather(const Share& share, const Tensors& buffers) {
 
 // ---- state ----
 
-namespace {
-
-constexpr const char* kSteps = "steps";
-
-}  // namespace
-
 // Of each buffer, the state of that name in the places of its parameters.
 Tensors ShardedUpdate::gather_state(const nn::StateDict& own, const std::string& name,
                                     size_t s) const {
@@ -168,7 +162,8 @@ std::string ShardedUpdate::state_name(const std::string& name, size_t index,
 // Those of any rank that has a piece: all parameters are stepped together.
 int64_t ShardedUpdate::steps_of(const nn::StateDict& own) const {
   double most = 0;
-  for (const double steps : to_vector(nn::find(own, kSteps))) most = std::max(most, steps);
+  for (const double steps : to_vector(nn::find(own, nn::Optimizer::kSteps)))
+    most = std::max(most, steps);
   for (const Share& share : shares_) {
     if (share.parameters.empty()) continue;
     const Device device = share.parameters[0].device();
@@ -202,13 +197,13 @@ nn::StateDict ShardedUpdate::state_dict() const {
     }
   }
   const std::vector<int64_t> all_steps(order_.size(), steps);
-  whole.push_back({kSteps, from_values(all_steps, {std::ssize(all_steps)})});
+  whole.push_back({nn::Optimizer::kSteps, from_values(all_steps, {std::ssize(all_steps)})});
   return whole;
 }
 
 void ShardedUpdate::load_state_dict(const nn::StateDict& whole) {
   const NoGradGuard no_grad;
-  const Tensor steps = nn::find(whole, kSteps);
+  const Tensor steps = nn::find(whole, nn::Optimizer::kSteps);
   check(steps.defined() && steps.numel() == std::ssize(order_), ErrorKind::Shape, "ShardedUpdate",
         "the state's \"steps\" has shape ", steps.defined() ? steps.shape() : Shape{},
         ", expected [", order_.size(), "], the number of parameters");
@@ -230,7 +225,7 @@ void ShardedUpdate::load_state_dict(const nn::StateDict& whole) {
       }
     }
   }
-  own.push_back({kSteps, from_values(own_steps, {std::ssize(own_steps)})});
+  own.push_back({nn::Optimizer::kSteps, from_values(own_steps, {std::ssize(own_steps)})});
   optimizer_.load_state_dict(own);
 }
 

@@ -11,23 +11,24 @@
 namespace plinth::distributed {
 namespace {
 
-constexpr std::string_view kOp = "context_attention";
+constexpr std::string_view kContextAttention = "context_attention";
 
 void check_call(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options,
                 ContextAlgorithm algorithm) {
   check(q.dim() == 4 && k.dim() == 4 && k.size(2) == q.size(2) && v.shape() == k.shape(),
-        ErrorKind::Shape, kOp, "q has shape ", q.shape(), ", k ", k.shape(), " and v ", v.shape(),
-        ", expected [batch, heads, tokens, head_dim] with the same tokens");
-  check(q.size(2) % 2 == 0 && q.size(2) > 0, ErrorKind::Shape, kOp, "q has ", q.size(2),
-        " tokens, expected two chunks of equal size");
-  check(options.causal, ErrorKind::Argument, kOp, "causal is false, takes true");
+        ErrorKind::Shape, kContextAttention, "q has shape ", q.shape(), ", k ", k.shape(),
+        " and v ", v.shape(), ", expected [batch, heads, tokens, head_dim] with the same tokens");
+  check(q.size(2) % 2 == 0 && q.size(2) > 0, ErrorKind::Shape, kContextAttention, "q has ",
+        q.size(2), " tokens, expected two chunks of equal size");
+  check(options.causal, ErrorKind::Argument, kContextAttention, "causal is false, takes true");
   check(!options.bias.defined() && !options.kv_lengths.defined() &&
             !options.cu_seqlens_q.defined() && !options.cu_seqlens_k.defined() && !options.custom,
-        ErrorKind::Argument, kOp, "takes no bias, kv_lengths, cu_seqlens or custom functor");
+        ErrorKind::Argument, kContextAttention,
+        "takes no bias, kv_lengths, cu_seqlens or custom functor");
   if (algorithm == ContextAlgorithm::Gather) return;
   check(options.window == 0 && !options.alibi_slopes.defined() && !options.sinks.defined(),
-        ErrorKind::Argument, kOp, "by a ring takes no window, alibi_slopes or sinks");
-  check(options.dropout == 0 || q.size(2) % 8 == 0, ErrorKind::Argument, kOp,
+        ErrorKind::Argument, kContextAttention, "by a ring takes no window, alibi_slopes or sinks");
+  check(options.dropout == 0 || q.size(2) % 8 == 0, ErrorKind::Argument, kContextAttention,
         "by a ring with dropout got chunks of ", q.size(2) / 2,
         " tokens, takes a multiple of 4: the weights of four keys are drawn together");
 }

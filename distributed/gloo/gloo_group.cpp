@@ -270,7 +270,7 @@ class GlooGroup : public ProcessGroup {
 
   // What a call and those that belong to it on other ranks have in common.
   std::string name_of(const Collective& call) {
-    if (call.kind != Kind::Send && call.kind != Kind::Recv) return call.signature();
+    if (!is_message(call)) return call.signature();
     auto& messages = call.kind == Kind::Send ? sent_ : received_;
     return detail::concat("message #", ++messages[call.peer], " of ", plinth::name(call.dtype));
   }

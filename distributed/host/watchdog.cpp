@@ -11,10 +11,6 @@
 namespace plinth::distributed {
 namespace {
 
-bool is_message(const Collective& call) {
-  return call.kind == CollectiveKind::Send || call.kind == CollectiveKind::Recv;
-}
-
 // A rank is silent that does not tell of itself for so many intervals.
 constexpr int kBeatsMissed = 4;
 

@@ -15,10 +15,6 @@ namespace {
 
 using Kind = CollectiveKind;
 
-bool is_message(const Collective& call) {
-  return call.kind == Kind::Send || call.kind == Kind::Recv;
-}
-
 // The elements of an all_reduce that a rank sums for all.
 struct Slice {
   int64_t begin = 0, count = 0;

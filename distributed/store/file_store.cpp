@@ -61,7 +61,7 @@ std::optional<std::string> read_if_there(const fs::path& path) {
   }
 }
 
-FileLock lock(const fs::path& directory, std::string_view subject) {
+FileLock lock_directory(const fs::path& directory, std::string_view subject) {
   auto held = FileLock::acquire(directory / ".lock", kLockTimeout);
   check(held.has_value(), ErrorKind::Io, subject, "another process holds the lock ",
         (directory / ".lock").string(), "; waited ", seconds(kLockTimeout), " for it");
@@ -84,7 +84,7 @@ FileStore::FileStore(fs::path directory)
 void FileStore::set(std::string_view key, std::string_view value) {
   check_key("set", key);
   check_value("set", key, value);
-  const FileLock held = lock(directory_, subject_);
+  const FileLock held = lock_directory(directory_, subject_);
   write(path_of(directory_, key), value);
 }
 
@@ -109,7 +109,7 @@ std::optional<std::string> FileStore::try_get(std::string_view key) {
 int64_t FileStore::add(std::string_view key, int64_t amount) {
   check_key("add", key);
   const fs::path path = path_of(directory_, key);
-  const FileLock held = lock(directory_, subject_);
+  const FileLock held = lock_directory(directory_, subject_);
   const std::optional<int64_t> result = sum(read_if_there(path), amount);
   if (!result) throw_no_number(subject_, key, amount);
   write(path, std::to_string(*result));
@@ -118,7 +118,7 @@ int64_t FileStore::add(std::string_view key, int64_t amount) {
 
 bool FileStore::remove(std::string_view key) {
   check_key("remove", key);
-  const FileLock held = lock(directory_, subject_);
+  const FileLock held = lock_directory(directory_, subject_);
   std::error_code error;
   const bool removed = fs::remove(path_of(directory_, key), error);
   check(!error, ErrorKind::Io, subject_, "cannot remove a key: ", error.message());

@@ -13,7 +13,7 @@
 namespace plinth::distributed {
 namespace {
 
-constexpr std::string_view kOp = "vocabulary_cross_entropy";
+constexpr std::string_view kVocabularyCrossEntropy = "vocabulary_cross_entropy";
 
 // The logarithm of the sum of all ranks' exponentials.
 Tensor lse_of_all(const Tensor& own, ProcessGroup& group) {
@@ -29,9 +29,9 @@ Tensor vocabulary_cross_entropy(const Tensor& x, const Tensor& weight, const Ten
                                 int64_t vocabulary, const std::shared_ptr<ProcessGroup>& group) {
   const OpScope scope(__func__);
   const ShardRange rows = shard_range(vocabulary, group->size(), group->rank());
-  check(weight.dim() == 2 && weight.size(0) == rows.count, ErrorKind::Shape, kOp,
-        "weight has shape ", weight.shape(), ", expected [", rows.count, ", dim] on rank ",
-        group->rank(), " of ", group->size());
+  check(weight.dim() == 2 && weight.size(0) == rows.count, ErrorKind::Shape,
+        kVocabularyCrossEntropy, "weight has shape ", weight.shape(), ", expected [", rows.count,
+        ", dim] on rank ", group->rank(), " of ", group->size());
   const VocabularyPart part{.first = rows.begin, .vocabulary = vocabulary};
   Tensor in, head, lse, loss;
   {
@@ -46,7 +46,8 @@ Tensor vocabulary_cross_entropy(const Tensor& x, const Tensor& weight, const Ten
   }
   return record("vocabulary_cross_entropy", {x, weight}, loss, {in, head, targets, lse},
                 [part, dtype = x.dtype()](const BackwardContext& c, const Tensor& dy) -> Tensors {
-                  check(!grad_enabled(), ErrorKind::Argument, kOp, "has no second derivative");
+                  check(!grad_enabled(), ErrorKind::Argument, kVocabularyCrossEntropy,
+                        "has no second derivative");
                   const HeadPartGradients gradients =
                       head_part_gradients(c.saved(0), c.saved(1), c.saved(2), part, c.saved(3), dy);
                   return {gradients.dx.to(dtype), gradients.dw};

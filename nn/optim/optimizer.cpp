@@ -13,8 +13,6 @@
 namespace plinth::nn {
 namespace {
 
-constexpr std::string_view kSteps = "steps";
-
 bool is_narrow(DType dtype) {
   return compute_dtype(dtype) != dtype;
 }
@@ -262,7 +260,7 @@ StateDict Optimizer::state_of(const std::vector<Slot>& slots, const Optimizer& o
     }
     if (slot.master.defined()) result.push_back({state_name("master", slot.name), slot.master});
   }
-  result.push_back({std::string(kSteps), from_values(steps, {static_cast<int64_t>(steps.size())})});
+  result.push_back({kSteps, from_values(steps, {static_cast<int64_t>(steps.size())})});
   return result;
 }
 

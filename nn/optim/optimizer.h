@@ -48,6 +48,7 @@ class Optimizer {
   // Everything that a checkpoint needs to go on with the same bits: `exp_avg.NAME`, ... of each
   // parameter that has taken a step, `master.NAME` where kept, and `steps` [parameters] int64.
   StateDict state_dict() const;
+  static constexpr const char* kSteps = "steps";  // the name of the last
   // Replaces the state; on Error(Shape), which lists the names that do not fit, nothing is changed.
   void load_state_dict(const StateDict& saved);
 
