@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "core/ops/factories.h"
+#include "data/loader/sample_source.h"
 #include "train/finetune/block_number.h"
 
 namespace plinth {
@@ -21,10 +22,6 @@ const TaskSettings& checked(const TaskSettings& settings, BertClassifier& model)
   for (const double weight : settings.class_weights)
     check(weight > 0, ErrorKind::Config, "task.class_weights", "got ", weight, ", takes above 0");
   return settings;
-}
-
-int64_t round_up(int64_t value, int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
 }
 
 }  // namespace
@@ -86,7 +83,7 @@ Batch BertTaskData::batch(std::span<const int64_t> samples, int64_t width) const
   const auto rows = static_cast<int64_t>(samples.size());
   if (width == 0) {
     for (const int64_t i : samples) width = std::max(width, std::ssize(sample(i).ids));
-    width = std::min(round_up(width, 8), task_.width());
+    width = std::min(batch_width(width), task_.width());
   }
   std::vector<int64_t> ids(static_cast<size_t>(rows * width), task_.encoder().padding());
   std::vector<int64_t> segments(ids.size(), 0), lengths;
@@ -105,12 +102,11 @@ Batch BertTaskData::batch(std::span<const int64_t> samples, int64_t width) const
 
 void BertTaskData::add_targets(std::span<const int64_t> samples, int64_t width,
                                Batch& batch) const {
-  constexpr int64_t kIgnored = -100;
   const auto rows = static_cast<int64_t>(samples.size());
   const auto& sizes = task_.settings().class_weights;
   const bool are_tokens = task_.kind() == BertTask::Token;
   const int64_t columns = are_tokens ? width : std::ssize(sample(samples[0]).targets);
-  std::vector<int64_t> targets(static_cast<size_t>(rows * columns), kIgnored);
+  std::vector<int64_t> targets(static_cast<size_t>(rows * columns), kIgnoredTarget);
   for (int64_t row = 0; row < rows; ++row)
     std::ranges::copy(sample(samples[static_cast<size_t>(row)]).targets,
                       targets.begin() + row * columns);

@@ -26,9 +26,10 @@ Words words_of(const std::string& text) {
   return {std::istream_iterator<std::string>(in), {}};
 }
 
-class TokenData final : public BertTaskData {
+class TokenLabelData final : public BertTaskData {
  public:
-  TokenData(const BertFinetuneTask& task, const std::vector<fs::path>& files) : BertTaskData(task) {
+  TokenLabelData(const BertFinetuneTask& task, const std::vector<fs::path>& files)
+      : BertTaskData(task) {
     BadLines bad(task.settings().max_bad_lines);
     for (const fs::path& file : files) {
       for (TaggedSentence& sentence : read_conll(file, conll_options(task.settings()), bad)) {
@@ -45,7 +46,8 @@ class TokenData final : public BertTaskData {
     }
     set_faults(bad.summary());
   }
-  TokenData(const BertFinetuneTask& task, std::span<const TaskInput> inputs) : BertTaskData(task) {
+  TokenLabelData(const BertFinetuneTask& task, std::span<const TaskInput> inputs)
+      : BertTaskData(task) {
     for (const TaskInput& input : inputs) {
       check(input.second.empty(), ErrorKind::Argument, "token-classification",
             "got a second text, takes one text or its words");
@@ -135,10 +137,10 @@ class TokenTask final : public BertFinetuneTask {
     return {"f1", "precision", "recall", "macro_f1", "accuracy"};
   }
   std::unique_ptr<TaskData> read(const std::vector<fs::path>& files) const override {
-    return std::make_unique<TokenData>(*this, files);
+    return std::make_unique<TokenLabelData>(*this, files);
   }
   std::unique_ptr<TaskData> inputs(std::span<const TaskInput> inputs) const override {
-    return std::make_unique<TokenData>(*this, inputs);
+    return std::make_unique<TokenLabelData>(*this, inputs);
   }
 };
 

@@ -127,7 +127,7 @@ void declare_outputs(ConfigSchema& schema, FinetuneConfig& config) {
 }
 
 // Validation chooses the best weights and when to stop, so it is a part of the run.
-bool may_change(const std::string& key) {
+bool may_change_in_finetuning(const std::string& key) {
   for (const char* section : {"checkpoint.", "log.", "run.directory", "parallel."}) {
     if (key.starts_with(section)) return key != "parallel.reduction";
   }
@@ -199,7 +199,7 @@ std::vector<std::string> changed_finetune_keys(const ConfigSchema& now,
   FinetuneConfig before;
   ConfigSchema schema = finetune_schema(before);
   schema.load(saved);
-  return changed_values(schema, now, all ? is_run_directory : may_change);
+  return changed_values(schema, now, all ? is_run_directory : may_change_in_finetuning);
 }
 
 }  // namespace plinth

@@ -81,9 +81,9 @@ std::unique_ptr<Yolos> new_model(YolosConfig config, std::vector<std::string> la
 }
 
 // A detector of these labels: as it is, if the directory's has them all, else with new heads.
-std::unique_ptr<Yolos> model_for(const fs::path& directory, const TaskSettings& settings,
-                                 const std::vector<std::string>& labels, uint64_t seed,
-                                 const Tell& tell) {
+std::unique_ptr<Yolos> detector_for(const fs::path& directory, const TaskSettings& settings,
+                                    const std::vector<std::string>& labels, uint64_t seed,
+                                    const Tell& tell) {
   const ConfigJson json = ConfigJson::read(directory / "config.json");
   const std::string type = json.text("model_type", "");
   check(type == "yolos" || type == "vit" || type == "vit_mae", ErrorKind::Config, "model.directory",
@@ -121,7 +121,7 @@ std::unique_ptr<FinetuneTask> make_detection_task(const TaskSettings& settings,
                                                   const Tell& tell) {
   const std::vector<std::string> labels =
       settings.labels.empty() ? categories_of(train) : settings.labels;
-  std::unique_ptr<Yolos> model = model_for(directory, settings, labels, seed, tell);
+  std::unique_ptr<Yolos> model = detector_for(directory, settings, labels, seed, tell);
   return std::make_unique<DetectionTask>(settings, std::move(model), directory);
 }
 

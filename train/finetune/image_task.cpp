@@ -84,8 +84,8 @@ std::unique_ptr<ViT> new_model(const ConfigJson& json, std::vector<std::string> 
 }
 
 // A classifier of these labels: as it is, if the directory's has them all, else with a new head.
-std::unique_ptr<ViT> model_for(const fs::path& directory, std::vector<std::string> labels,
-                               uint64_t seed, const Tell& tell) {
+std::unique_ptr<ViT> classifier_for(const fs::path& directory, std::vector<std::string> labels,
+                                    uint64_t seed, const Tell& tell) {
   const ConfigJson json = ConfigJson::read(directory / "config.json");
   check(is_image_model(json), ErrorKind::Config, "model.directory", directory.string(), " holds a ",
         json.text("model_type", ""), ", takes a vit or vit_mae");
@@ -125,7 +125,7 @@ std::unique_ptr<FinetuneTask> make_image_task(const TaskSettings& settings,
       settings.labels.empty() ? image_labels(train) : settings.labels;
   check(labels.size() >= 2, ErrorKind::Config, "task.labels", "got ", labels.size(),
         settings.labels.empty() ? " in the training data" : "", ", takes 2 or more");
-  std::unique_ptr<ViT> model = model_for(directory, labels, seed, tell);
+  std::unique_ptr<ViT> model = classifier_for(directory, labels, seed, tell);
   return std::make_unique<ImageTask>(settings, std::move(model), directory);
 }
 

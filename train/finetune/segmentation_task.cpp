@@ -62,8 +62,8 @@ class SegmentationData final : public TaskData {
   std::string faults_;
 };
 
-VisionTask::Sizes sizes_of(const ViTConfig& config) {
-  return {config.layers, config.channels, config.image_size};
+VisionTask::Sizes sizes_of(const SegmenterConfig& config) {
+  return {config.vit.layers, config.vit.channels, config.vit.image_size};
 }
 
 class SegmentationTask final : public VisionTask {
@@ -71,7 +71,7 @@ class SegmentationTask final : public VisionTask {
   SegmentationTask(const TaskSettings& settings, std::unique_ptr<Segmenter> model,
                    const fs::path& directory)
       // Braces: the sizes are read before the model is handed on.
-      : VisionTask{settings, kSegmentationTask, sizes_of(model->config().vit), std::move(model),
+      : VisionTask{settings, kSegmentationTask, sizes_of(model->config()), std::move(model),
                    directory},
         labels_(segmenter().config().vit.labels, "id2label") {}
 
@@ -247,9 +247,9 @@ std::vector<std::string> labels_of(const std::vector<fs::path>& files) {
 }
 
 // One of these labels: as it is, if the directory's has them, else with a new head.
-std::unique_ptr<Segmenter> model_for(const fs::path& directory, const TaskSettings& settings,
-                                     std::vector<std::string> labels, uint64_t seed,
-                                     const Tell& tell) {
+std::unique_ptr<Segmenter> segmenter_for(const fs::path& directory, const TaskSettings& settings,
+                                         std::vector<std::string> labels, uint64_t seed,
+                                         const Tell& tell) {
   const ConfigJson json = ConfigJson::read(directory / "config.json");
   const std::string type = json.text("model_type", "");
   check(type == "vit_segmenter" || type == "vit" || type == "vit_mae", ErrorKind::Config,
@@ -292,7 +292,7 @@ std::unique_ptr<FinetuneTask> make_segmentation_task(const TaskSettings& setting
   check(labels.size() >= 2 && labels.size() <= kIgnoredPixel, ErrorKind::Config, "task.labels",
         "got ", labels.size(), settings.labels.empty() ? " in the training data" : "",
         ", takes 2 to ", kIgnoredPixel);
-  std::unique_ptr<Segmenter> model = model_for(directory, settings, labels, seed, tell);
+  std::unique_ptr<Segmenter> model = segmenter_for(directory, settings, labels, seed, tell);
   return std::make_unique<SegmentationTask>(settings, std::move(model), directory);
 }
 

@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/io/json.h"
 #include "core/ops/factories.h"
+#include "data/loader/sample_source.h"
 #include "data/tasks/table.h"
 #include "data/tokenizer/tokenizer.h"
 #include "metrics/rouge.h"
@@ -21,12 +22,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kIgnored = -100;  // a label that does not count
-constexpr int64_t kNoToken = -1;    // behind the end of a generated sequence
-
-int64_t round_up(int64_t value, int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
+constexpr int64_t kNoToken = -1;  // behind the end of a generated sequence
 
 class SequenceTask final : public FinetuneTask {
  public:
@@ -108,7 +104,7 @@ Tensor SequenceData::rows(const Sequences& sequences, std::span<const int64_t> s
   };
   if (width == 0) {
     for (const int64_t sample : samples) width = std::max(width, std::ssize(row(sample)));
-    width = round_up(width, 8);
+    width = batch_width(width);
   }
   std::vector<int64_t> ids(samples.size() * static_cast<size_t>(width), padding);
   for (size_t i = 0; i < samples.size(); ++i)
@@ -123,7 +119,7 @@ Batch SequenceData::batch(std::span<const int64_t> samples, int64_t width) const
   Batch batch = {rows(sources_, samples, width, task_.info().pad_token),
                  from_values(lengths, {std::ssize(samples)})};
   const int64_t target_width = width == 0 ? 0 : task_.settings().target_length;
-  if (!targets_.empty()) batch.push_back(rows(targets_, samples, target_width, kIgnored));
+  if (!targets_.empty()) batch.push_back(rows(targets_, samples, target_width, kIgnoredTarget));
   return batch;
 }
 

@@ -29,6 +29,11 @@ struct TaskScore {
   bool less_is_better = false;  // else the larger, the better
 };
 
+// The width of a batch of texts, of which the longest has so many tokens: a multiple of 8.
+inline int64_t batch_width(int64_t longest) {
+  return (longest + 7) / 8 * 8;
+}
+
 // Examples, as samples that the model is given: one an example, or, of long texts, several.
 class TaskData {
  public:

@@ -10,6 +10,7 @@
 #include "data/audio/feature_settings.h"
 #include "data/audio/log_mel.h"
 #include "data/images/preprocessing.h"
+#include "data/loader/sample_source.h"
 #include "data/tokenizer/tokenizer.h"
 #include "metrics/errors.h"
 #include "models/encoder_decoder_registry.h"
@@ -24,7 +25,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kIgnored = -100;     // a label that does not count
 constexpr int64_t kNoNumber = -1;      // behind the end of an output; no language
 constexpr double kMostSeconds = 3600;  // of a sound
 constexpr const char* kGenerationFile = "generation_config.json";
@@ -292,7 +292,7 @@ Batch TranscriptionData::read(std::span<const int64_t> samples, int64_t width,
   if (!has_texts_) return batch;
   std::vector<std::vector<int64_t>> labels;
   for (const int64_t sample : samples) labels.push_back(labels_[static_cast<size_t>(sample)]);
-  batch.push_back(filled(labels, width > 0 ? longest_ : 0, kIgnored));
+  batch.push_back(filled(labels, width > 0 ? longest_ : 0, kIgnoredTarget));
   return batch;
 }
 

@@ -198,7 +198,7 @@ void declare_outputs(ConfigSchema& schema, PretrainConfig& config) {
   declare_log(schema, config.log);
 }
 
-bool may_change(const std::string& key) {
+bool may_change_in_pretraining(const std::string& key) {
   for (const char* section : {"validation.", "checkpoint.", "sample.", "log.", "run.directory"}) {
     if (key.starts_with(section)) return true;
   }
@@ -269,7 +269,7 @@ std::vector<std::string> changed_keys(const ConfigSchema& now, const std::filesy
   PretrainConfig before;
   ConfigSchema schema = pretrain_schema(before);
   schema.load(saved);
-  return changed_values(schema, now, all ? is_run_directory : may_change);
+  return changed_values(schema, now, all ? is_run_directory : may_change_in_pretraining);
 }
 
 }  // namespace plinth
