@@ -57,15 +57,15 @@ struct BenchArguments {
   }
 };
 
-struct TrainArguments : BenchArguments {
+struct TrainBenchArguments : BenchArguments {
   TrainBench train;
 };
 
-struct ModelArguments : BenchArguments {
+struct ModelBenchArguments : BenchArguments {
   ModelBench model;
 };
 
-struct OpArguments : BenchArguments {
+struct OpBenchArguments : BenchArguments {
   OpSizes shape;
   std::string pass = "both";
   bool without_ceiling = false;
@@ -92,21 +92,21 @@ Series measure(BenchCase& bench, int64_t repetitions) {
   return series;
 }
 
-void print(const Json& json) {
+void print_json(const Json& json) {
   std::cout << json_text(json) << std::endl;  // a line at a time, however the output is buffered
 }
 
 // The protocol of bench/peers: a ready line, then a line of times for each line N.
 void serve(BenchCase& bench) {
   measure(bench, kWarmUp);
-  print({{"ready", true}, {"version", PLINTH_VERSION}});
+  print_json({{"ready", true}, {"version", PLINTH_VERSION}});
   for (std::string line; std::getline(std::cin, line);) {
     char* end = nullptr;
     const long count = std::strtol(line.c_str(), &end, 10);
     check(end != line.c_str() && count > 0, ErrorKind::Argument, "bench --serve", "got the line '",
           line, "', takes a number of repetitions");
     measure(bench, 1);
-    print(Json(measure(bench, count)));
+    print_json(Json(measure(bench, count)));
   }
 }
 
@@ -130,15 +130,15 @@ void report_train(const BenchArguments& arguments, const BenchCase& bench, const
   const double tokens = 1e3 * static_cast<double>(bench.tokens()) / median(times);
   const double flops = 1e3 * bench.flops() / median(times);
   if (arguments.json) {
-    print({{"bench", arguments.name},
-           {"dtype", arguments.dtype},
-           {"step_ms", times},
-           {"median_step_ms", median(times)},
-           {"tokens_per_s", tokens},
-           {"flops_per_s", flops},
-           {"device", to_string(arguments.placed)},
-           {"peak_bytes", peak_bytes(arguments)},
-           {"version", PLINTH_VERSION}});
+    print_json({{"bench", arguments.name},
+                {"dtype", arguments.dtype},
+                {"step_ms", times},
+                {"median_step_ms", median(times)},
+                {"tokens_per_s", tokens},
+                {"flops_per_s", flops},
+                {"device", to_string(arguments.placed)},
+                {"peak_bytes", peak_bytes(arguments)},
+                {"version", PLINTH_VERSION}});
     return;
   }
   const auto [least, most] = std::ranges::minmax(times);
@@ -151,12 +151,12 @@ void report_train(const BenchArguments& arguments, const BenchCase& bench, const
 void report_model(const BenchArguments& arguments, const Series& series) {
   const std::vector<double>& times = series.at("step_ms");
   if (arguments.json) {
-    print({{"bench", arguments.name},
-           {"step_ms", times},
-           {"median_step_ms", median(times)},
-           {"device", to_string(arguments.placed)},
-           {"peak_bytes", peak_bytes(arguments)},
-           {"version", PLINTH_VERSION}});
+    print_json({{"bench", arguments.name},
+                {"step_ms", times},
+                {"median_step_ms", median(times)},
+                {"device", to_string(arguments.placed)},
+                {"peak_bytes", peak_bytes(arguments)},
+                {"version", PLINTH_VERSION}});
     return;
   }
   const auto [least, most] = std::ranges::minmax(times);
@@ -180,8 +180,8 @@ std::string pass_of(const std::string& part) {
 constexpr const char* kParts[] = {"forward_ms", "backward_ms"};
 
 // A row of bench/results, without peers.
-Json row_of(const OpArguments& arguments, const std::string& part, const std::vector<double>& times,
-            const PassCost& cost, const Ceiling* ceiling) {
+Json row_of(const OpBenchArguments& arguments, const std::string& part,
+            const std::vector<double>& times, const PassCost& cost, const Ceiling* ceiling) {
   Json row = {{"name", arguments.name},      {"shape", joined(arguments.shape, "x")},
               {"dtype", arguments.dtype},    {"pass", pass_of(part)},
               {"ours_ms", median(times)},    {"spread", spread(times)},
@@ -194,7 +194,7 @@ Json row_of(const OpArguments& arguments, const std::string& part, const std::ve
   return row;
 }
 
-void report_op_json(const OpArguments& arguments, const OpCase& bench, const Series& series,
+void report_op_json(const OpBenchArguments& arguments, const OpCase& bench, const Series& series,
                     const Ceiling* ceiling) {
   Json json = {{"device", to_string(arguments.placed)},
                {"version", PLINTH_VERSION},
@@ -206,10 +206,10 @@ void report_op_json(const OpArguments& arguments, const OpCase& bench, const Ser
     if (series.contains(part))
       json["rows"].push_back(row_of(arguments, part, series.at(part), bench.cost(part), ceiling));
   }
-  print(json);
+  print_json(json);
 }
 
-void report_op_text(const OpArguments& arguments, const OpCase& bench, const Series& series,
+void report_op_text(const OpBenchArguments& arguments, const OpCase& bench, const Series& series,
                     const Ceiling* ceiling) {
   std::printf("%s %s %s on %s, operands %s\n", arguments.name.c_str(),
               joined(arguments.shape, ",").c_str(), arguments.dtype.c_str(),
@@ -236,14 +236,14 @@ void report_op_text(const OpArguments& arguments, const OpCase& bench, const Ser
                 1e-9 * ceiling->bytes_per_s, 1e-12 * ceiling->flops_per_s, arguments.dtype.c_str());
 }
 
-void explain(const OpArguments& arguments, const OpBench& op, TensorOptions options) {
+void explain_op(const OpBenchArguments& arguments, const OpBench& op, TensorOptions options) {
   check_shape(op, arguments.shape);
   std::printf("%s %s %s on %s: %s\n", arguments.name.c_str(), joined(arguments.shape, ",").c_str(),
               arguments.dtype.c_str(), to_string(arguments.placed).c_str(),
               op.explain(arguments.shape, options).c_str());
 }
 
-void run_op(const OpArguments& arguments, OpCase& bench) {
+void run_op(const OpBenchArguments& arguments, OpCase& bench) {
   if (arguments.serve) return serve(bench);
   const Series series = warm_series(arguments, bench);
   Ceiling ceiling;
@@ -260,7 +260,7 @@ void run_op(const OpArguments& arguments, OpCase& bench) {
 
 void add_train(CLI::App& bench) {
   CLI::App* command = bench.add_subcommand("train", "whole training steps on random tokens");
-  const auto arguments = std::make_shared<TrainArguments>();
+  const auto arguments = std::make_shared<TrainBenchArguments>();
   arguments->name = "train";
   ModelSize& size = arguments->train.size;
   size.vocab_size = 8192;
@@ -300,7 +300,7 @@ void add_train(CLI::App& bench) {
 void add_model(CLI::App& bench) {
   CLI::App* command =
       bench.add_subcommand("model", "whole training steps of a model of any family");
-  const auto arguments = std::make_shared<ModelArguments>();
+  const auto arguments = std::make_shared<ModelBenchArguments>();
   arguments->name = "model";
   ModelBench& model = arguments->model;
   command->add_option("config", model.config, "a config.json, or the directory that has it")
@@ -325,7 +325,7 @@ void add_model(CLI::App& bench) {
 void add_op(CLI::App& bench, const OpBench& op) {
   CLI::App* command = bench.add_subcommand(
       std::string(op.name), op.make ? "the op alone, forward and backward" : "the step alone");
-  const auto arguments = std::make_shared<OpArguments>();
+  const auto arguments = std::make_shared<OpBenchArguments>();
   arguments->name = op.name;
   arguments->shape = op.default_shape;
   command->add_option("--shape", arguments->shape, std::string(op.dimensions))
@@ -345,7 +345,7 @@ void add_op(CLI::App& bench, const OpBench& op) {
   command->callback([arguments, &op] {
     arguments->placed = arguments->device.apply();
     const TensorOptions options{arguments->type(), arguments->placed};
-    if (arguments->explain) return explain(*arguments, op, options);
+    if (arguments->explain) return explain_op(*arguments, op, options);
     run_op(*arguments, *make_op_case(op, arguments->shape, arguments->passes(), options));
   });
 }

@@ -49,7 +49,7 @@ Rows rows_of(const std::vector<std::string>& texts, const BertEncoder& encoder, 
           {.lengths = from_values(lengths, {rows}).to(device)}};
 }
 
-void print(const Tensor& vectors) {
+void print_vectors(const Tensor& vectors) {
   const std::vector<double> values = to_vector(vectors);
   const auto width = static_cast<size_t>(vectors.size(1));
   for (size_t i = 0; i < values.size(); ++i)
@@ -74,7 +74,7 @@ void run(const EmbedArguments& arguments) {
   const auto embed = [&] {
     if (texts.empty()) return;
     const Rows rows = rows_of(texts, encoder, device);
-    print(sentence_embeddings(*bert, rows.ids, rows.inputs, !arguments.raw));
+    print_vectors(sentence_embeddings(*bert, rows.ids, rows.inputs, !arguments.raw));
     texts.clear();
   };
   for (std::string line; std::getline(std::cin, line);) {

@@ -60,7 +60,7 @@ void report(const EvalArguments& arguments, const Evaluation& result) {
   std::printf("tokens         %lld\n", static_cast<long long>(result.tokens));
 }
 
-void print(const TaskOutputs& outputs) {
+void print_outputs(const TaskOutputs& outputs) {
   for (const std::vector<double>& sample : outputs) {
     std::string line;
     for (const double value : sample) {
@@ -94,7 +94,7 @@ void run_task(const EvalArguments& arguments, const fs::path& directory, Device 
   ProfiledRun profiled(arguments.profile, "evaluate_batch");
   const TaskEvaluation result = evaluate_task(*task, *data, arguments.options.batch);
   profiled.finish();
-  if (arguments.outputs) print(result.outputs);
+  if (arguments.outputs) print_outputs(result.outputs);
   const auto examples = static_cast<long long>(data->examples());
   if (arguments.json) {
     std::printf("{\"examples\": %lld, \"loss\": %.9g", examples, result.loss);

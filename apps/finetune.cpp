@@ -35,7 +35,7 @@ void report(const FinetuneConfig& config, const FinetuneResult& result) {
                 config.data.validation.front().c_str());
 }
 
-void run(const TrainArguments& arguments) {
+void run_finetune(const TrainArguments& arguments) {
   FinetuneConfig config;
   ConfigSchema schema = finetune_schema(config);
   if (!arguments.load(schema, "finetune")) return;
@@ -55,7 +55,7 @@ void add_finetune(CLI::App& program) {
   const auto arguments = std::make_shared<TrainArguments>();
   arguments->add_to(*command);
   command->footer("\nExample: plinth finetune examples/bert/finetune.toml optimizer.lr=3e-5");
-  command->callback([arguments] { run(*arguments); });
+  command->callback([arguments] { run_finetune(*arguments); });
 }
 
 }  // namespace plinth::apps

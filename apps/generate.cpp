@@ -41,7 +41,7 @@ std::vector<int64_t> end_tokens(const std::filesystem::path& directory,
   return ends;
 }
 
-void print(const std::string& text) {
+void print_text(const std::string& text) {
   std::fwrite(text.data(), 1, text.size(), stdout);
   std::fflush(stdout);  // a character is seen when it is there
 }
@@ -60,12 +60,12 @@ void run(GenerateArguments& arguments) {
     arguments.options.stop_tokens = end_tokens(directory, model->info(), tokenizer);
   StreamDecoder decoder(tokenizer);
   ProfiledRun profiled(arguments.profile, "generate_token");
-  print(arguments.prompt);
+  print_text(arguments.prompt);
   generate(*model, prompt, arguments.options, [&](int32_t token) {
-    print(decoder.push(token));
+    print_text(decoder.push(token));
     return true;
   });
-  print(decoder.finish() + "\n");
+  print_text(decoder.finish() + "\n");
   profiled.finish();
 }
 

@@ -38,7 +38,7 @@ void say(const std::string& text) {
 }
 
 // In one call, so that another process's line cannot come between.
-void print_line(int rank, bool is_error, std::string_view line) {
+void print_rank_line(int rank, bool is_error, std::string_view line) {
   const std::string text = detail::concat("[rank ", rank, "] ", line, "\n");
   std::FILE* const stream = is_error ? stderr : stdout;
   std::fwrite(text.data(), 1, text.size(), stream);
@@ -76,7 +76,7 @@ void run(LaunchArguments& arguments) {
   options.arguments.insert(options.arguments.begin(), "plinth");
   options.grace = std::chrono::milliseconds(static_cast<int64_t>(arguments.timeout * 1000));
   distributed::LaunchEvents events;
-  events.line = print_line;
+  events.line = print_rank_line;
   events.failed = [&](const distributed::RankFailure& first) {
     say(describe(first) + (options.processes > 1 ? "; stopping the others" : ""));
   };

@@ -52,7 +52,7 @@ void report(const PretrainConfig& config, const PretrainResult& result) {
   if (config.log.report) std::printf("  open %s/report.html\n", run.c_str());
 }
 
-void run(const TrainArguments& arguments) {
+void run_pretrain(const TrainArguments& arguments) {
   PretrainConfig config;
   ConfigSchema schema = pretrain_schema(config);
   if (!arguments.load(schema, "pretrain")) return;
@@ -72,7 +72,7 @@ void add_pretrain(CLI::App& program) {
   const auto arguments = std::make_shared<TrainArguments>();
   arguments->add_to(*command);
   command->footer("\nExample: plinth pretrain examples/demo/kjv.toml optimizer.lr=1e-3 --resume");
-  command->callback([arguments] { run(*arguments); });
+  command->callback([arguments] { run_pretrain(*arguments); });
 }
 
 }  // namespace plinth::apps

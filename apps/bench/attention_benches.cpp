@@ -18,16 +18,6 @@ namespace {
 
 using kernels::cpu::AttentionDesc;
 
-double size(TensorOptions options) {
-  return static_cast<double>(size_of(options.dtype));
-}
-
-double elements(const OpSizes& sizes) {
-  double n = 1;
-  for (const int64_t size : sizes) n *= static_cast<double>(size);
-  return n;
-}
-
 // ---- training: batch,heads,time,head_dim ----
 
 template <bool causal>
@@ -40,8 +30,8 @@ DifferentiableOp attention_op(const OpSizes& s, TensorOptions options) {
   };
   return {attend,
           {randn(full, options), randn(full, options), randn(full, options)},
-          {4 * m * size(options), 2 * products},
-          {8 * m * size(options), 5 * products}};
+          {4 * m * element_bytes(options), 2 * products},
+          {8 * m * element_bytes(options), 5 * products}};
 }
 
 // ---- generation: batch,heads,kv_heads,keys,head_dim ----
@@ -50,7 +40,7 @@ DifferentiableOp attention_op(const OpSizes& s, TensorOptions options) {
 PassCost decode_cost(const OpSizes& s, TensorOptions options) {
   const double queries = elements({s[0], s[1], s[4]}), keys = static_cast<double>(s[3]);
   const double cached = 2 * elements({s[0], s[2], s[3], s[4]});
-  return {(cached + 2 * queries) * size(options), 4 * queries * keys};
+  return {(cached + 2 * queries) * element_bytes(options), 4 * queries * keys};
 }
 
 PlainOp decode_op(const OpSizes& s, TensorOptions options) {

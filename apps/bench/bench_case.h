@@ -82,6 +82,16 @@ struct PlainOp {
 
 using OpSizes = std::vector<int64_t>;
 
+// What costs are counted in: the elements of a tensor of these sizes, and the bytes of one.
+inline double elements(const OpSizes& sizes) {
+  double product = 1;
+  for (const int64_t size : sizes) product *= static_cast<double>(size);
+  return product;
+}
+inline double element_bytes(TensorOptions options) {
+  return static_cast<double>(size_of(options.dtype));
+}
+
 struct OpBench {
   std::string_view name;
   std::string_view dimensions;  // what --shape holds: "batch,heads,time,head_dim"

@@ -27,11 +27,8 @@ namespace plinth::apps {
 
 namespace {
 
-double size(TensorOptions options) {
-  return static_cast<double>(size_of(options.dtype));
-}
-// Of what kernels compute in: statistics, and the gradients of tables.
-double wide_size(TensorOptions options) {
+// The bytes of an element of what kernels compute in: statistics, and the gradients of tables.
+double wide_bytes(TensorOptions options) {
   return static_cast<double>(size_of(nn::compute_dtype(options.dtype)));
 }
 
@@ -51,11 +48,6 @@ Tensor matrix(const OpSizes& s, TensorOptions options) {
 Tensor vector(const OpSizes& s, TensorOptions options) {
   return randn({s[1]}, options);
 }
-double elements(const OpSizes& s) {
-  double product = 1;
-  for (const int64_t n : s) product *= static_cast<double>(n);
-  return product;
-}
 
 // How many matrices of the shape an op moves, and its operations an element.
 struct Traffic {
@@ -63,7 +55,7 @@ struct Traffic {
 };
 
 PassCost cost_of(const OpSizes& s, TensorOptions options, Traffic traffic) {
-  return {traffic.moved * elements(s) * size(options), traffic.flops * elements(s)};
+  return {traffic.moved * elements(s) * element_bytes(options), traffic.flops * elements(s)};
 }
 
 // An op of `inputs` matrices [rows, dim], and `vectors` of [dim].
@@ -82,7 +74,7 @@ OpBench matrix_bench(std::string_view name, int inputs, int vectors, Traffic for
 DifferentiableOp matmul_op(const OpSizes& s, TensorOptions options) {
   const double m = static_cast<double>(s[0]), n = static_cast<double>(s[1]),
                k = static_cast<double>(s[2]);
-  const double bytes = (m * k + k * n + m * n) * size(options);
+  const double bytes = (m * k + k * n + m * n) * element_bytes(options);
   return {[](const Tensors& in) -> Tensors { return {matmul(in[0], in[1])}; },
           {randn({s[0], s[2]}, options), randn({s[2], s[1]}, options)},
           {bytes, 2 * m * n * k},
@@ -97,7 +89,8 @@ DifferentiableOp conv2d_op(const OpSizes& s, TensorOptions options) {
   const int64_t side = (s[2] - s[4]) / s[5] + 1;
   const double depth = static_cast<double>(s[1] * s[4] * s[4]);
   const double out = static_cast<double>(s[0] * s[3] * side * side);
-  const double bytes = (static_cast<double>(input.numel() + kernel.numel()) + out) * size(options);
+  const double bytes =
+      (static_cast<double>(input.numel() + kernel.numel()) + out) * element_bytes(options);
   return {convolve,
           {randn(input, options), randn(kernel, options), randn({s[3]}, options)},
           {bytes, 2 * out * depth},
@@ -115,7 +108,7 @@ DifferentiableOp linear_cross_entropy_op(const OpSizes& s, TensorOptions options
   const double rows = static_cast<double>(s[0]), dim = static_cast<double>(s[1]),
                vocab = static_cast<double>(s[2]);
   const double bytes =
-      (2 * rows * dim + vocab * dim) * size(options) + vocab * dim * wide_size(options);
+      (2 * rows * dim + vocab * dim) * element_bytes(options) + vocab * dim * wide_bytes(options);
   return {[](const Tensors& in) -> Tensors { return {linear_cross_entropy(in[0], in[1], in[2])}; },
           {matrix(s, options), normal({s[2], s[1]}, 0, 0.02, generator().next(), options),
            random_classes(s[0], s[2], options.device)},
@@ -132,7 +125,7 @@ DifferentiableOp ctc_loss_op(const OpSizes& s, TensorOptions options) {
   const Tensor steps = full({s[1]}, static_cast<double>(s[0]), {DType::Int64, {}});
   const Tensor lengths = full({s[1]}, static_cast<double>(most), {DType::Int64, {}});
   const double states = static_cast<double>(s[0] * s[1] * (2 * most + 1));
-  const double bytes = elements(s) * size(options);
+  const double bytes = elements(s) * element_bytes(options);
   return {[=](const Tensors& in) -> Tensors { return {ctc_loss(in[0], targets, steps, lengths)}; },
           {log_softmax(randn({s[0], s[1], s[2]}, options), -1)},
           {bytes, 80 * states},
@@ -146,8 +139,8 @@ DifferentiableOp embedding_op(const OpSizes& s, TensorOptions options) {
   const double n = static_cast<double>(s[0]), dim = static_cast<double>(s[2]);
   return {[](const Tensors& in) -> Tensors { return {embedding(in[0], in[1])}; },
           {randn({s[1], s[2]}, options), ids},
-          {2 * n * dim * size(options), 0},
-          {n * dim * size(options) + 2 * rows * dim * wide_size(options), n * dim}};
+          {2 * n * dim * element_bytes(options), 0},
+          {n * dim * element_bytes(options) + 2 * rows * dim * wide_bytes(options), n * dim}};
 }
 
 DifferentiableOp rope_op(const OpSizes& s, TensorOptions options) {
@@ -161,7 +154,7 @@ DifferentiableOp rope_op(const OpSizes& s, TensorOptions options) {
 
 DifferentiableOp cast_op(const OpSizes& s, TensorOptions options) {
   const DType to = options.dtype == DType::Float32 ? DType::BFloat16 : DType::Float32;
-  const double bytes = elements(s) * (size(options) + static_cast<double>(size_of(to)));
+  const double bytes = elements(s) * (element_bytes(options) + static_cast<double>(size_of(to)));
   return {[to](const Tensors& in) -> Tensors { return {in[0].to(to)}; },
           {randn({s[0]}, options)},
           {bytes, 0},
@@ -186,9 +179,10 @@ OpBench optimizer_bench(std::string_view name, double states, double flops,
                         const Options& settings) {
   const auto make = [=](const OpSizes& s, TensorOptions options) {
     const auto optimizer = std::make_shared<Optimizer>(random_parameters(s, options), settings);
-    const bool has_master = wide_size(options) > size(options);
-    const double element = has_master ? 2 * size(options) + 2 * (1 + states) * wide_size(options)
-                                      : 3 * size(options) + 2 * states * wide_size(options);
+    const bool has_master = wide_bytes(options) > element_bytes(options);
+    const double element = has_master
+                               ? 2 * element_bytes(options) + 2 * (1 + states) * wide_bytes(options)
+                               : 3 * element_bytes(options) + 2 * states * wide_bytes(options);
     return PlainOp{[optimizer] { optimizer->step(); },
                    {element * elements(s), flops * elements(s)}};
   };
