@@ -58,24 +58,24 @@ void expect_lies_so(const Tensor& local, const Tensor& whole, const Layout& layo
   EXPECT_EQ(to_vector(sum), to_vector(whole));
 }
 
-struct Case {
+struct NamedLayout {
   std::string name;
   Layout layout;
 };
 
 // 5, 7 and 2 elements on 3 ranks: no dimension is cut evenly, and of one a rank has none.
-const std::vector<Case> kLayouts = {{"Replicate", Replicate},
-                                    {"Shard0", Shard(0, 5)},
-                                    {"Shard1", Shard(1, 7)},
-                                    {"Shard2", Shard(2, 2)},
-                                    {"Partial", Partial}};
+const std::vector<NamedLayout> kLayouts = {{"Replicate", Replicate},
+                                           {"Shard0", Shard(0, 5)},
+                                           {"Shard1", Shard(1, 7)},
+                                           {"Shard2", Shard(2, 2)},
+                                           {"Partial", Partial}};
 
 TEST(Redistribute, TakesEachLayoutToEachWithItsGradient) {
   const Shape shape{5, 7, 2};
   on_ranks(3, [&](const Group& group) {
     const Tensor whole = numbers(shape, 0), slope = numbers(shape, 9);
-    for (const Case& from : kLayouts) {
-      for (const Case& to : kLayouts) {
+    for (const NamedLayout& from : kLayouts) {
+      for (const NamedLayout& to : kLayouts) {
         SCOPED_TRACE(from.name + " to " + to.name);
         Tensor x = laid_out(whole, from.layout, *group);
         x.set_requires_grad();

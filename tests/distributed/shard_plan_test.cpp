@@ -11,12 +11,12 @@ namespace plinth::distributed {
 namespace {
 
 // Parameters of these sizes, of units 0, 1, and 2, the rest, which lies in three places.
-const std::vector<int64_t> kSizes = {70, 3, 500, 17, 16, 900, 1, 33};
+const std::vector<int64_t> kParameterSizes = {70, 3, 500, 17, 16, 900, 1, 33};
 const std::vector<size_t> kUnits = {2, 0, 0, 0, 2, 1, 1, 2};
 
 nn::FlatLayout layout() {
   Tensors tensors;
-  for (const int64_t size : kSizes) tensors.push_back(zeros({size}));
+  for (const int64_t size : kParameterSizes) tensors.push_back(zeros({size}));
   return nn::FlatLayout(tensors);
 }
 

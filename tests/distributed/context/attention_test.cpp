@@ -6,11 +6,11 @@
 
 #include "core/ops/elementwise.h"
 #include "core/ops/factories.h"
-#include "core/ops/reduce.h"
 #include "core/random.h"
 #include "distributed/simulated/simulated_group.h"
 #include "nn/layers/share.h"
 #include "tests/core/io/expect_error.h"
+#include "tests/distributed/largest_difference.h"
 
 namespace plinth::distributed {
 namespace {
@@ -25,10 +25,6 @@ Tensor random(int64_t heads, DType dtype, int64_t seed) {
 Tensor own_tokens(const Tensor& x, const ProcessGroup& group) {
   const nn::SequencePart part{.ranks = group.size(), .rank = group.rank()};
   return part.take(x.transpose(1, 2)).transpose(1, 2).contiguous();
-}
-
-double distance(const Tensor& a, const Tensor& b) {
-  return amax(abs(a.detach() - b.detach())).item();
 }
 
 struct Results {
@@ -60,10 +56,10 @@ void expect_rows_of_one_rank(int ranks, ContextAlgorithm algorithm, DType dtype,
                              [&](const Tensor& a, const Tensor& b, const Tensor& c) {
                                return context_attention(a, b, c, options, group, algorithm);
                              });
-    EXPECT_LT(distance(part.out, own(whole.out)), tolerance);
-    EXPECT_LT(distance(part.dq, own(whole.dq)), tolerance);
-    EXPECT_LT(distance(part.dk, own(whole.dk)), tolerance);
-    EXPECT_LT(distance(part.dv, own(whole.dv)), tolerance);
+    EXPECT_LT(largest_difference(part.out, own(whole.out)), tolerance);
+    EXPECT_LT(largest_difference(part.dq, own(whole.dq)), tolerance);
+    EXPECT_LT(largest_difference(part.dk, own(whole.dk)), tolerance);
+    EXPECT_LT(largest_difference(part.dv, own(whole.dv)), tolerance);
   });
 }
 

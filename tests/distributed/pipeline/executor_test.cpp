@@ -16,6 +16,7 @@
 #include "core/random.h"
 #include "distributed/simulated/simulated_group.h"
 #include "tests/core/io/expect_error.h"
+#include "tests/distributed/pipeline/pipeline_case.h"
 
 namespace plinth::distributed {
 namespace {
@@ -23,14 +24,14 @@ namespace {
 using Group = std::shared_ptr<ProcessGroup>;
 using Values = std::vector<std::vector<double>>;
 
-constexpr int64_t kDim = 6;
+constexpr int64_t kWidth = 6;
 
 // Layers of a chain with dropout, whose last gives the loss.
 class Chain {
  public:
   explicit Chain(int layers) {
     for (int i = 0; i < layers; ++i) {
-      Tensor weight = normal({kDim, kDim}, 0, 0.5, {.seed = 2, .op = static_cast<uint32_t>(i)});
+      Tensor weight = normal({kWidth, kWidth}, 0, 0.5, {.seed = 2, .op = static_cast<uint32_t>(i)});
       weights_.push_back(weight.set_requires_grad());
     }
   }
@@ -39,7 +40,7 @@ class Chain {
     return layer + 1 == static_cast<int>(weights_.size()) ? mean(square(y)) : y;
   }
   static Tensor input(int micro_batch) {
-    return normal({3, kDim}, 0, 1, {.seed = 4, .op = static_cast<uint32_t>(micro_batch)});
+    return normal({3, kWidth}, 0, 1, {.seed = 4, .op = static_cast<uint32_t>(micro_batch)});
   }
   const Tensors& weights() const { return weights_; }
 
@@ -66,12 +67,7 @@ Expected alone(int layers, int micro_batches) {
   return result;
 }
 
-struct Case {
-  PipelineKind kind;
-  int stages, chunks, micro_batches;
-};
-
-void run_case(const Case& test, const Group& group) {
+void run_case(const PipelineCase& test, const Group& group) {
   const int pieces = test.stages * test.chunks;
   const Expected expected = alone(pieces, test.micro_batches);
   const Chain chain(pieces);
@@ -103,7 +99,7 @@ void run_case(const Case& test, const Group& group) {
   }
 }
 
-class Pipeline : public testing::TestWithParam<Case> {};
+class Pipeline : public testing::TestWithParam<PipelineCase> {};
 
 TEST_P(Pipeline, HasTheBitsOfOneProcess) {
   const auto groups =
@@ -115,16 +111,18 @@ TEST_P(Pipeline, HasTheBitsOfOneProcess) {
 
 constexpr auto kPlain = PipelineKind::OneForwardOneBackward;
 INSTANTIATE_TEST_SUITE_P(Schedules, Pipeline,
-                         testing::Values(Case{kPlain, 1, 1, 3}, Case{kPlain, 2, 1, 4},
-                                         Case{kPlain, 4, 1, 8}, Case{kPlain, 5, 1, 2},
-                                         Case{PipelineKind::Interleaved, 2, 2, 4},
-                                         Case{PipelineKind::Interleaved, 3, 2, 6},
-                                         Case{PipelineKind::Interleaved, 4, 3, 8},
-                                         Case{PipelineKind::ZeroBubbleH1, 1, 1, 2},
-                                         Case{PipelineKind::ZeroBubbleH1, 2, 1, 3},
-                                         Case{PipelineKind::ZeroBubbleH1, 4, 1, 8}),
+                         testing::Values(PipelineCase{kPlain, 1, 1, 3},
+                                         PipelineCase{kPlain, 2, 1, 4},
+                                         PipelineCase{kPlain, 4, 1, 8},
+                                         PipelineCase{kPlain, 5, 1, 2},
+                                         PipelineCase{PipelineKind::Interleaved, 2, 2, 4},
+                                         PipelineCase{PipelineKind::Interleaved, 3, 2, 6},
+                                         PipelineCase{PipelineKind::Interleaved, 4, 3, 8},
+                                         PipelineCase{PipelineKind::ZeroBubbleH1, 1, 1, 2},
+                                         PipelineCase{PipelineKind::ZeroBubbleH1, 2, 1, 3},
+                                         PipelineCase{PipelineKind::ZeroBubbleH1, 4, 1, 8}),
                          [](const auto& info) {
-                           const Case& test = info.param;
+                           const PipelineCase& test = info.param;
                            std::string kind(name(test.kind));
                            std::erase(kind, '-');
                            return kind + "_" + std::to_string(test.stages) + "x" +

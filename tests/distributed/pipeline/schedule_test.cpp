@@ -8,6 +8,7 @@
 #include <tuple>
 
 #include "core/error.h"
+#include "tests/distributed/pipeline/pipeline_case.h"
 
 namespace plinth::distributed {
 namespace {
@@ -16,13 +17,8 @@ using testing::Each;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-struct Case {
-  PipelineKind kind;
-  int stages, chunks, micro_batches;
-};
-
-std::vector<Case> cases() {
-  std::vector<Case> all;
+std::vector<PipelineCase> cases() {
+  std::vector<PipelineCase> all;
   for (const int stages : {1, 2, 3, 4, 8}) {
     for (const int rounds : {1, 2, 5}) {
       const int micro_batches = stages * rounds;
@@ -38,11 +34,11 @@ std::vector<Case> cases() {
   return all;
 }
 
-PipelineSchedule make(const Case& c) {
+PipelineSchedule make(const PipelineCase& c) {
   return make_schedule(c.kind, c.stages, c.chunks, c.micro_batches);
 }
 
-std::string text(const Case& c) {
+std::string text(const PipelineCase& c) {
   return detail::concat(name(c.kind), ", ", c.stages, " stages, ", c.chunks, " chunks, ",
                         c.micro_batches, " micro-batches");
 }
@@ -59,7 +55,7 @@ std::string message_of(const Function& function) {
 }
 
 TEST(PipelineSchedule, EveryMicroBatchPassesEachPieceOnce) {
-  for (const Case& c : cases()) {
+  for (const PipelineCase& c : cases()) {
     SCOPED_TRACE(text(c));
     const PipelineSchedule schedule = make(c);
     ASSERT_EQ(schedule.actions.size(), static_cast<size_t>(c.stages));
@@ -77,7 +73,7 @@ TEST(PipelineSchedule, EveryMicroBatchPassesEachPieceOnce) {
 // Bubbles of forward 1 and backward 2: (p - 1) / (m + p - 1) of the time; interleaved
 // (p - 1) / (v m + p - 1) (Narayanan et al. 2021, sections 2.2.1 and 2.2.2).
 TEST(PipelineSchedule, BubblesAreThoseOfThePaper) {
-  for (const Case& c : cases()) {
+  for (const PipelineCase& c : cases()) {
     if (c.kind == PipelineKind::ZeroBubbleH1) continue;
     SCOPED_TRACE(text(c));
     const PipelineSchedule schedule = make(c);
@@ -132,7 +128,7 @@ TEST(PipelineSchedule, TransfersDelayWhoeverWaits) {
 }
 
 TEST(PipelineSchedule, ActionsOfAStageDoNotOverlap) {
-  for (const Case& c : cases()) {
+  for (const PipelineCase& c : cases()) {
     SCOPED_TRACE(text(c));
     const PipelineSchedule schedule = make(c);
     const PipelineRun run = simulate(schedule, PipelineTimes::even(schedule, 1, 1.1, 0.9, 0.1));

@@ -6,19 +6,12 @@
 #include "core/error.h"
 #include "distributed/plan/collectives.h"
 #include "distributed/plan/layer.h"
+#include "tests/distributed/plan/presets.h"
 
 namespace plinth::plan {
 namespace {
 
 using testing::HasSubstr;
-
-Workload workload(std::string_view name, int64_t sequence, int64_t batch) {
-  for (const Transformer& model : presets()) {
-    if (model.name == name) return {.model = model, .sequence = sequence, .global_batch = batch};
-  }
-  ADD_FAILURE() << name;
-  return {};
-}
 
 const Gpu& h200() {
   return find_gpu("h200");

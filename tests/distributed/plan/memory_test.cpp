@@ -4,19 +4,12 @@
 #include <gtest/gtest.h>
 
 #include "distributed/plan/cost.h"
+#include "tests/distributed/plan/presets.h"
 
 namespace plinth::plan {
 namespace {
 
 constexpr double kGiB = 1024.0 * 1024 * 1024;
-
-const Transformer& preset(std::string_view name) {
-  for (const Transformer& model : presets()) {
-    if (model.name == name) return model;
-  }
-  ADD_FAILURE() << name;
-  return presets().front();
-}
 
 // Figure 1 of Korthikanti et al. 2022: GiB of parameters, gradients and optimizer state, and of
 // activations with nothing recomputed and with sequence parallelism and selective recomputation.

@@ -4,17 +4,10 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
+#include "tests/distributed/plan/presets.h"
 
 namespace plinth::plan {
 namespace {
-
-Workload workload(std::string_view name, int64_t sequence, int64_t batch) {
-  for (const Transformer& model : presets()) {
-    if (model.name == name) return {.model = model, .sequence = sequence, .global_batch = batch};
-  }
-  ADD_FAILURE() << name;
-  return {};
-}
 
 TEST(PlanSearch, PlansFitAreWholeAndSorted) {
   const Gpu& gpu = find_gpu("h200");

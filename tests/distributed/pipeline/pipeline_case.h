@@ -1,0 +1,12 @@
+#pragma once
+
+#include "distributed/pipeline/schedule.h"
+
+namespace plinth::distributed {
+
+struct PipelineCase {
+  PipelineKind kind;
+  int stages, chunks, micro_batches;
+};
+
+}  // namespace plinth::distributed
