@@ -11,6 +11,7 @@
 #include "core/ops/factories.h"
 #include "tests/core/io/expect_error.h"
 #include "tests/core/io/temporary_directory.h"
+#include "tests/train/steps_in.h"
 #include "train/checkpoint/manifest.h"
 #include "train/checkpoint/run_directory.h"
 
@@ -31,12 +32,6 @@ CheckpointContents contents_of(int64_t step, double value = 1) {
   contents.tensors["optimizer.safetensors"] = {{"m.a", full({3, 2}, 2 * value)}};
   contents.texts["state.json"] = "{\"step\": " + std::to_string(step) + "}\n";
   return contents;
-}
-
-std::vector<int64_t> steps_in(const fs::path& run) {
-  std::vector<int64_t> steps;
-  for (const CheckpointPath& checkpoint : list_checkpoints(run)) steps.push_back(checkpoint.step);
-  return steps;
 }
 
 struct Latest {

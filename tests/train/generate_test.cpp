@@ -9,7 +9,7 @@
 namespace plinth {
 namespace {
 
-std::unique_ptr<LanguageModel> small_model(const std::string& type) {
+std::unique_ptr<LanguageModel> untrained_model(const std::string& type) {
   ModelSize size;
   size.type = type;
   size.vocab_size = 40;
@@ -25,7 +25,7 @@ const std::vector<int32_t> kPrompt = {3, 1, 4};
 
 TEST(Generate, GivesTheSameTokensWithAndWithoutACacheEvenBeyondTheContext) {
   for (const char* type : {"gpt2", "llama", "mixtral"}) {
-    const auto model = small_model(type);
+    const auto model = untrained_model(type);
     GenerateOptions options;
     options.max_tokens = 30;  // the context is forgotten by halves several times
     options.sampling.seed = 5;
@@ -64,7 +64,7 @@ TEST(Generate, KeepsNoMoreOfTheContextThanTheTextNeeds) {
 }
 
 TEST(Generate, TakesAPromptLongerThanTheContext) {
-  const auto model = small_model("gpt2");
+  const auto model = untrained_model("gpt2");
   const std::vector<int32_t> prompt(50, 2);
   GenerateOptions options;
   options.max_tokens = 4;
@@ -72,7 +72,7 @@ TEST(Generate, TakesAPromptLongerThanTheContext) {
 }
 
 TEST(Generate, EndsAtTheStopTokenWithoutGivingIt) {
-  const auto model = small_model("gpt2");
+  const auto model = untrained_model("gpt2");
   GenerateOptions options;
   options.max_tokens = 20;
   const std::vector<int32_t> all = generate(*model, kPrompt, options);
@@ -82,7 +82,7 @@ TEST(Generate, EndsAtTheStopTokenWithoutGivingIt) {
 }
 
 TEST(Generate, EndsAtTheFirstOfSeveralStopTokens) {
-  const auto model = small_model("gpt2");
+  const auto model = untrained_model("gpt2");
   GenerateOptions options;
   options.max_tokens = 20;
   const std::vector<int32_t> all = generate(*model, kPrompt, options);
@@ -92,7 +92,7 @@ TEST(Generate, EndsAtTheFirstOfSeveralStopTokens) {
 }
 
 TEST(Generate, TellsEachTokenAndStopsWhenAsked) {
-  const auto model = small_model("gpt2");
+  const auto model = untrained_model("gpt2");
   std::vector<int32_t> told;
   const auto tokens = generate(*model, kPrompt, {}, [&](int32_t token) {
     told.push_back(token);
@@ -103,7 +103,7 @@ TEST(Generate, TellsEachTokenAndStopsWhenAsked) {
 }
 
 TEST(Generate, LeavesTheModelInTrainingAsItWas) {
-  const auto model = small_model("gpt2");
+  const auto model = untrained_model("gpt2");
   model->train();
   generate(*model, kPrompt, {});
   EXPECT_TRUE(model->is_training());
@@ -113,7 +113,7 @@ TEST(Generate, LeavesTheModelInTrainingAsItWas) {
 }
 
 TEST(Generate, RefusesPromptsThatAreEmptyOrOutsideTheVocabulary) {
-  const auto model = small_model("llama");
+  const auto model = untrained_model("llama");
   expect_error(ErrorKind::Argument, "the prompt has no tokens",
                [&] { generate(*model, std::vector<int32_t>(), {}); });
   expect_error(ErrorKind::Argument, "40", [&] { generate(*model, std::vector<int32_t>{40}, {}); });

@@ -11,6 +11,7 @@
 
 #include "core/io/file.h"
 #include "data/shards/shard_writer.h"
+#include "data/shards/token_dataset.h"
 #include "models/registry.h"
 #include "models/tensor_files.h"
 #include "tests/core/io/temporary_directory.h"
@@ -231,6 +232,12 @@ inline void write_tokens(const std::filesystem::path& file) {
   for (int32_t i = 0; i < 4000; ++i) tokens.push_back((i * i / 7 + 3 * i) % 29);
   writer.append(tokens);
   writer.commit();
+}
+
+inline std::shared_ptr<const TokenDataset> dataset() {
+  const TemporaryDirectory directory;
+  write_tokens(directory / "train.bin");
+  return std::make_shared<TokenDataset>(TokenDataset::open((directory / "train.bin").string()));
 }
 
 // Trains on so many ranks, as threads; throws what one of them threw.

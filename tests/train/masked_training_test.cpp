@@ -17,12 +17,6 @@ namespace {
 
 using Words = std::vector<std::string>;
 
-std::shared_ptr<const TokenDataset> dataset() {
-  const TemporaryDirectory directory;
-  layouts::write_tokens(directory / "train.bin");
-  return std::make_shared<TokenDataset>(TokenDataset::open((directory / "train.bin").string()));
-}
-
 TokenMasker masker() {
   return TokenMasker({.mask_token = 29, .vocab_size = 32, .first = 30, .last = 31, .seed = 3});
 }
@@ -31,7 +25,7 @@ TokenMasker masker() {
 std::vector<std::vector<double>> batches(int64_t rank, int64_t ranks, int64_t steps) {
   const LoaderOptions options{
       .samples = {.seed = 3}, .rows = 2, .rank = rank, .ranks = ranks, .micro_batches = 4 / ranks};
-  MaskedBatches source(dataset(), options, masker(), 12);
+  MaskedBatches source(layouts::dataset(), options, masker(), 12);
   std::vector<std::vector<double>> all;
   for (int64_t i = 0; i < steps * options.micro_batches; ++i) {
     const Batch batch = source.next(2);
@@ -57,7 +51,8 @@ TEST(MaskedBatches, RanksHaveTogetherWhatOneProcessHas) {
 
 TEST(MaskedBatches, GoOnWhereTheyWere) {
   const LoaderOptions options{.samples = {.seed = 3}, .rows = 2};
-  MaskedBatches source(dataset(), options, masker(), 12), other(dataset(), options, masker(), 12);
+  MaskedBatches source(layouts::dataset(), options, masker(), 12),
+      other(layouts::dataset(), options, masker(), 12);
   source.next(2);
   const std::string place = source.state();
   const Batch expected = source.next(2);
@@ -66,7 +61,7 @@ TEST(MaskedBatches, GoOnWhereTheyWere) {
   for (const size_t i : {0, 1}) EXPECT_EQ(to_vector(batch[i]), to_vector(expected[i]));
   expect_error(ErrorKind::Argument, "next got 3 samples, gives 2", [&] { other.next(3); });
   expect_error(ErrorKind::Config, "model.context: got 2, takes more than the 2 tokens",
-               [&] { MaskedBatches(dataset(), options, masker(), 2); });
+               [&] { MaskedBatches(layouts::dataset(), options, masker(), 2); });
 }
 
 TEST(MaskingOptions, ComeFromTheTokenizer) {
@@ -140,13 +135,12 @@ const Words kBert = {"model.type=bert",     "model.layers=2",      "model.heads=
                      "model.dropout=0.1",   "masking.token=31",    "train.batch=16",
                      "train.micro_batch=2", "train.clip_norm=0.5", "train.ema_decay=0"};
 
-struct Sharing {
-  int ranks;
-  Words words;
-  bool same_bits;
-};
-
 TEST(MaskedPretraining, OnRanksIsThatOfOneProcess) {
+  struct Sharing {
+    int ranks;
+    Words words;
+    bool same_bits;
+  };
   const TemporaryDirectory directory;
   layouts::write_tokens(directory / "train.bin");
   layouts::pretrain_ranks(directory.path(), "alone", kBert, 1);

@@ -99,12 +99,12 @@ struct Shared {
   }
 };
 
-struct Outcome {
+struct SharedOutcome {
   std::vector<double> losses;
   nn::StateDict weights, states;  // of rank 0, the optimizer's without ZeRO
 };
 
-Outcome train(const Case& c, const Group& world) {
+SharedOutcome train(const Case& c, const Group& world) {
   const Shared shared(c, world);
   // SGD: an update is as exact as its gradient. (AdamW's is not where a gradient is nothing but
   // rounding, as that of the keys' bias.)
@@ -128,15 +128,15 @@ Outcome train(const Case& c, const Group& world) {
   Trainer trainer(
       *shared.model, [&](const Batch& batch) { return shared.model->loss(batch[0], batch[1]); },
       optimizer, {.kind = nn::ScheduleKind::Constant, .peak = 0.3, .steps = 10}, data, options);
-  Outcome outcome;
+  SharedOutcome outcome;
   for (int64_t i = 0; i < kSteps; ++i) outcome.losses.push_back(trainer.step());
   outcome.weights = shared.whole(shared.model->named_parameters());
   if (!c.zero) outcome.states = shared.whole(optimizer.state_dict());
   return outcome;
 }
 
-std::vector<Outcome> train_on(const Case& c) {
-  std::vector<Outcome> outcomes(c.ranks());
+std::vector<SharedOutcome> train_on(const Case& c) {
+  std::vector<SharedOutcome> outcomes(c.ranks());
   on_ranks(c.ranks(), [&](const Group& world) { outcomes[world->rank()] = train(c, world); });
   return outcomes;
 }
@@ -170,10 +170,10 @@ class ModelParallelTraining : public testing::TestWithParam<Case> {};
 
 TEST_P(ModelParallelTraining, GivesTheLossesAndWeightsOfOneRank) {
   const Case& c = GetParam();
-  const Outcome alone = train(c, nullptr);
+  const SharedOutcome alone = train(c, nullptr);
   EXPECT_LT(alone.losses.back(), 0.98 * alone.losses.front());
-  const std::vector<Outcome> ranks = train_on(c);
-  for (const Outcome& outcome : ranks) {
+  const std::vector<SharedOutcome> ranks = train_on(c);
+  for (const SharedOutcome& outcome : ranks) {
     for (size_t i = 0; i < alone.losses.size(); ++i)
       EXPECT_NEAR(outcome.losses[i], alone.losses[i], kRounding) << "step " << i;
     EXPECT_EQ(outcome.losses, ranks[0].losses);  // they decide alike
@@ -321,7 +321,7 @@ TEST(ModelParallelPrecision, BFloat16IsClose) {
          .sequence = true,
          .algorithm = "ring"};
   c.precision = DType::BFloat16;
-  const Outcome alone = train(c, nullptr), shared = train_on(c)[0];
+  const SharedOutcome alone = train(c, nullptr), shared = train_on(c)[0];
   for (size_t i = 0; i < alone.losses.size(); ++i)
     EXPECT_NEAR(shared.losses[i], alone.losses[i], 0.02) << "step " << i;
 }

@@ -15,19 +15,13 @@
 namespace plinth {
 namespace {
 
-using Values = std::vector<std::vector<double>>;
-
-std::shared_ptr<const TokenDataset> dataset() {
-  const TemporaryDirectory directory;
-  layouts::write_tokens(directory / "train.bin");
-  return std::make_shared<TokenDataset>(TokenDataset::open((directory / "train.bin").string()));
-}
+using BatchValues = std::vector<std::vector<double>>;
 
 std::unique_ptr<BatchSource> spans(const LoaderOptions& options) {
   LoaderOptions own = options;
   own.samples.length = 20;
   return std::make_unique<SpanBatches>(
-      dataset(), own, SpanCorruptor({.first_sentinel = 40, .sentinels = 8, .seed = 3}));
+      layouts::dataset(), own, SpanCorruptor({.first_sentinel = 40, .sentinels = 8, .seed = 3}));
 }
 
 MaskingOptions masking() {
@@ -35,7 +29,7 @@ MaskingOptions masking() {
 }
 
 std::unique_ptr<BatchSource> sentences(const LoaderOptions& options) {
-  return std::make_unique<SentenceBatches>(dataset(), options, masking(), 16);
+  return std::make_unique<SentenceBatches>(layouts::dataset(), options, masking(), 16);
 }
 
 // A batch of the keys themselves.
@@ -57,14 +51,14 @@ using MakeSource = std::unique_ptr<BatchSource> (*)(const LoaderOptions&);
 class Sources : public testing::TestWithParam<MakeSource> {
  protected:
   // The batches that a rank has of two steps of 4 micro-batches of 2 samples.
-  static Values batches(int64_t rank, int64_t ranks) {
+  static BatchValues batches(int64_t rank, int64_t ranks) {
     const LoaderOptions options{.samples = {.seed = 3},
                                 .rows = 2,
                                 .rank = rank,
                                 .ranks = ranks,
                                 .micro_batches = 4 / ranks};
     const auto source = GetParam()(options);
-    Values all;
+    BatchValues all;
     for (int64_t i = 0; i < 2 * options.micro_batches; ++i) all.push_back(flat(source->next(2)));
     return all;
   }
@@ -78,7 +72,7 @@ class Sources : public testing::TestWithParam<MakeSource> {
 };
 
 TEST_P(Sources, GiveRanksTogetherWhatOneProcessHas) {
-  const Values alone = batches(0, 1), first = batches(0, 2), second = batches(1, 2);
+  const BatchValues alone = batches(0, 1), first = batches(0, 2), second = batches(1, 2);
   for (size_t step = 0; step < 2; ++step) {
     for (size_t i = 0; i < 2; ++i) {
       EXPECT_EQ(first[2 * step + i], alone[4 * step + i]);
@@ -120,7 +114,7 @@ TEST(SpanBatches, AreWhatTheCorruptorMakes) {
   EXPECT_EQ(batch[0].shape(), Shape({2, corruptor.ids_length(20)}));
   EXPECT_EQ(batch[1].shape(), Shape({2, corruptor.targets_length(20)}));
   std::vector<int64_t> tokens(20);
-  dataset()->copy(20, 40, tokens.data());
+  layouts::dataset()->copy(20, 40, tokens.data());
   const SpanSample second = corruptor.corrupt(1, tokens);
   EXPECT_EQ(to_vector(batch[0][1]), std::vector<double>(second.ids.begin(), second.ids.end()));
   EXPECT_EQ(to_vector(batch[1][1]),
@@ -154,9 +148,9 @@ TEST(SentenceBatches, AreTwoTextsWithTheirSegments) {
   }
   EXPECT_NEAR(next, 25, 12);
   expect_error(ErrorKind::Config, "model.context: got 4, takes 5 or more",
-               [&] { SentenceBatches(dataset(), {.rows = 2}, masking(), 4); });
+               [&] { SentenceBatches(layouts::dataset(), {.rows = 2}, masking(), 4); });
   expect_error(ErrorKind::Argument, "takes a masker with [CLS] and [SEP]", [&] {
-    SentenceBatches(dataset(), {.rows = 2}, {.mask_token = 29, .vocab_size = 32}, 16);
+    SentenceBatches(layouts::dataset(), {.rows = 2}, {.mask_token = 29, .vocab_size = 32}, 16);
   });
 }
 

@@ -18,35 +18,32 @@ namespace {
 
 using distributed::ProcessGroup;
 
-constexpr int64_t kVocabulary = 29, kContext = 6;
-
 std::unique_ptr<LanguageModel> small_model(const std::string& type) {
+  const Sequences::Options sequences;
   ModelSize size;
   size.type = type;
   size.layers = 2;
   size.dim = 32;
   size.heads = 2;
-  size.context = kContext;
-  size.vocab_size = kVocabulary;
+  size.context = sequences.context;
+  size.vocab_size = sequences.vocabulary;
   size.dropout = type == "gpt2" || type == "bert" ? 0.1 : 0;
   return make_model(size, 3);
 }
 
-struct Outcome {
+struct TrainedBits {
   std::vector<double> losses;
   std::vector<std::vector<double>> weights;
-  bool operator==(const Outcome&) const = default;
+  bool operator==(const TrainedBits&) const = default;
 };
 
-Outcome train(const std::shared_ptr<ProcessGroup>& group, const std::string& type, int64_t steps,
-              TrainerOptions options) {
+TrainedBits train(const std::shared_ptr<ProcessGroup>& group, const std::string& type,
+                  int64_t steps, TrainerOptions options) {
   // Ranks are threads here, and each has threads of its own.
   omp_set_num_threads(1);
   const auto model = small_model(type);
   nn::AdamW optimizer(nn::decay_matrices(*model, 0.1), {.lr = 3e-3});
-  Sequences data({.vocabulary = kVocabulary,
-                  .context = kContext,
-                  .batch = options.batch,
+  Sequences data({.batch = options.batch,
                   .rank = group ? group->rank() : 0,
                   .ranks = group ? group->size() : 1});
   options.steps = steps;
@@ -56,17 +53,17 @@ Outcome train(const std::shared_ptr<ProcessGroup>& group, const std::string& typ
   Trainer trainer(
       *model, [&](const Batch& batch) { return model->loss(batch[0], batch[1]); }, optimizer,
       {.kind = nn::ScheduleKind::Cosine, .peak = 3e-3, .warmup = 5, .steps = steps}, data, options);
-  Outcome outcome;
+  TrainedBits outcome;
   for (int64_t i = 0; i < steps; ++i) outcome.losses.push_back(trainer.step());
   for (const Tensor& weight : model->parameters()) outcome.weights.push_back(to_vector(weight));
   return outcome;
 }
 
 // What each rank comes to.
-std::vector<Outcome> train_on(int ranks, const std::string& type, int64_t steps,
-                              const TrainerOptions& options) {
+std::vector<TrainedBits> train_on(int ranks, const std::string& type, int64_t steps,
+                                  const TrainerOptions& options) {
   const auto groups = distributed::make_simulated_groups(ranks);
-  std::vector<Outcome> outcomes(ranks);
+  std::vector<TrainedBits> outcomes(ranks);
   std::vector<std::thread> threads;
   for (int rank = 0; rank < ranks; ++rank)
     threads.emplace_back([&, rank] { outcomes[rank] = train(groups[rank], type, steps, options); });
@@ -87,12 +84,12 @@ TEST_P(ParallelTrainer, AnyNumberOfRanksGivesTheSameBits) {
   constexpr int64_t kSteps = 40;
   TrainerOptions options = eight_micro_batches();
   options.data_parallel.bucket_bytes = 4096;
-  const Outcome alone = train(nullptr, GetParam(), kSteps, options);
+  const TrainedBits alone = train(nullptr, GetParam(), kSteps, options);
   EXPECT_LT(alone.losses.back(), 0.7 * alone.losses.front());
   for (const bool sharded : {false, true}) {
     options.data_parallel.sharded = sharded;
     for (const int ranks : {2, 4, 8}) {
-      for (const Outcome& outcome : train_on(ranks, GetParam(), kSteps, options))
+      for (const TrainedBits& outcome : train_on(ranks, GetParam(), kSteps, options))
         EXPECT_TRUE(outcome == alone) << ranks << (sharded ? " sharded" : "");
     }
   }
@@ -105,7 +102,7 @@ TEST(ParallelTraining, SharesThatAreNoSubtreesGiveTheSameBits) {
   TrainerOptions options;
   options.batch = 12;
   options.micro_batch = 1;
-  const Outcome alone = train(nullptr, "gpt2", 5, options);
+  const TrainedBits alone = train(nullptr, "gpt2", 5, options);
   for (const bool overlap : {false, true}) {
     options.data_parallel.overlap = overlap;
     EXPECT_TRUE(train_on(2, "gpt2", 5, options)[1] == alone);
@@ -114,15 +111,15 @@ TEST(ParallelTraining, SharesThatAreNoSubtreesGiveTheSameBits) {
 
 TEST(ParallelTraining, ExpertsGiveTheSameBits) {
   const TrainerOptions options = eight_micro_batches();
-  const Outcome alone = train(nullptr, "mixtral", 5, options);
+  const TrainedBits alone = train(nullptr, "mixtral", 5, options);
   EXPECT_TRUE(train_on(4, "mixtral", 5, options)[3] == alone);
 }
 
 TEST(ParallelTraining, TheLibrarysSumIsClose) {
   TrainerOptions options = eight_micro_batches();
-  const Outcome alone = train(nullptr, "gpt2", 10, options);
+  const TrainedBits alone = train(nullptr, "gpt2", 10, options);
   options.data_parallel.reduction = distributed::Reduction::Library;
-  const Outcome ranks = train_on(4, "gpt2", 10, options)[2];
+  const TrainedBits ranks = train_on(4, "gpt2", 10, options)[2];
   EXPECT_NEAR(ranks.losses.back(), alone.losses.back(), 1e-4);
 }
 

@@ -21,16 +21,16 @@ using distributed::ProcessGroup;
 using sharded::Sharing;
 using testing::HasSubstr;
 
-constexpr int64_t kSteps = 6, kSaved = 3;
+constexpr int64_t kLastStep = 6, kSavedStep = 3;
 
 TrainerOptions options_in(const fs::path& directory) {
   TrainerOptions options;
-  options.steps = kSteps;
+  options.steps = kLastStep;
   options.batch = 24;
   options.micro_batch = 1;
   options.ema_decay = 0.9;
   options.directory = directory;
-  options.checkpoint_every = kSaved;
+  options.checkpoint_every = kSavedStep;
   options.keep_last = 5;
   return options;
 }
@@ -46,17 +46,17 @@ std::vector<double> train(const Sharing& sharing, const TrainerOptions& options,
   return losses;
 }
 
-using Values = std::map<std::string, std::vector<double>>;
+using CheckpointValues = std::map<std::string, std::vector<double>>;
 
-void add(Values& values, const std::string& kind, const nn::StateDict& tensors) {
+void add(CheckpointValues& values, const std::string& kind, const nn::StateDict& tensors) {
   for (const auto& [name, tensor] : tensors) {
     if (name != "steps" && name != "updates") values[kind + name] = to_vector(tensor);
   }
 }
 
 // Weights, optimizer state and averages of a checkpoint of either kind.
-Values values_of(const fs::path& directory) {
-  Values values;
+CheckpointValues values_of(const fs::path& directory) {
+  CheckpointValues values;
   if (ShardedCheckpoint::is_in(directory)) {
     const ShardedCheckpoint checkpoint(directory);
     for (const char* kind : {"parameter", "optimizer", "ema"})
@@ -78,14 +78,14 @@ void remove_all_but(const fs::path& run, int64_t step) {
 TEST(ShardedCheckpointing, AnyNumberOfRanksGoesOnWithTheSameBits) {
   const TemporaryDirectory here;
   const double loss = train({}, options_in(here / "alone"))[0];
-  const Values saved = values_of(here / "alone" / checkpoint_name(kSaved));
-  const Values expected = values_of(here / "alone" / checkpoint_name(kSteps));
+  const CheckpointValues saved = values_of(here / "alone" / checkpoint_name(kSavedStep));
+  const CheckpointValues expected = values_of(here / "alone" / checkpoint_name(kLastStep));
 
   train({4, 3}, options_in(here / "run"));
-  EXPECT_EQ(values_of(here / "run" / checkpoint_name(kSaved)), saved);
-  EXPECT_EQ(values_of(here / "run" / checkpoint_name(kSteps)), expected);
+  EXPECT_EQ(values_of(here / "run" / checkpoint_name(kSavedStep)), saved);
+  EXPECT_EQ(values_of(here / "run" / checkpoint_name(kLastStep)), expected);
 
-  const fs::path four = here / "run" / checkpoint_name(kSaved);
+  const fs::path four = here / "run" / checkpoint_name(kSavedStep);
   for (const Sharing& sharing : {Sharing{1, 0}, Sharing{2, 3}, Sharing{3, 2}, Sharing{8, 3},
                                  Sharing{2, 1}, Sharing{4, 0}, Sharing{4, 3, 2}}) {
     const fs::path run = here / "again";
@@ -95,7 +95,7 @@ TEST(ShardedCheckpointing, AnyNumberOfRanksGoesOnWithTheSameBits) {
     options.resume = true;
     for (const double last : train(sharing, options))
       EXPECT_EQ(last, loss) << sharded::describe(sharing);
-    EXPECT_EQ(values_of(run / checkpoint_name(kSteps)), expected) << sharded::describe(sharing);
+    EXPECT_EQ(values_of(run / checkpoint_name(kLastStep)), expected) << sharded::describe(sharing);
     fs::remove_all(run);
   }
 }
@@ -103,16 +103,16 @@ TEST(ShardedCheckpointing, AnyNumberOfRanksGoesOnWithTheSameBits) {
 TEST(ShardedCheckpointing, GoesOnFromOneThatIsNotSharded) {
   const TemporaryDirectory here;
   const double loss = train({}, options_in(here / "run"), "llama")[0];
-  const Values expected = values_of(here / "run" / checkpoint_name(kSteps));
-  remove_all_but(here / "run", kSaved);
+  const CheckpointValues expected = values_of(here / "run" / checkpoint_name(kLastStep));
+  remove_all_but(here / "run", kSavedStep);
   TrainerOptions options = options_in(here / "run");
   options.resume = true;
   for (const double last : train({4, 3}, options, "llama")) EXPECT_EQ(last, loss);
-  EXPECT_EQ(values_of(here / "run" / checkpoint_name(kSteps)), expected);
+  EXPECT_EQ(values_of(here / "run" / checkpoint_name(kLastStep)), expected);
 }
 
 // The largest difference of two checkpoints' values.
-double distance(const Values& a, const Values& b) {
+double distance(const CheckpointValues& a, const CheckpointValues& b) {
   if (a.size() != b.size()) return INFINITY;
   double most = 0;
   for (const auto& [name, values] : a) {
@@ -137,7 +137,7 @@ class SlicesOfParts : public testing::Test {
   std::vector<double> go_on(const Sharing& sharing, int64_t steps, double explosion_factor = 0) {
     fs::remove_all(run_);
     fs::create_directory(run_);
-    const std::string saved = checkpoint_name(kSaved);
+    const std::string saved = checkpoint_name(kSavedStep);
     fs::copy(here_ / "run" / saved, run_ / saved);
     TrainerOptions options = options_in(run_);
     options.resume = true;
@@ -151,17 +151,17 @@ class SlicesOfParts : public testing::Test {
   double loss_ = 0;
 };
 
-constexpr double kRounding = 2e-5;
+constexpr double kPartsTolerance = 2e-5;
 
 // A step that the guard rejects leaves weights, state and average as they were read.
 TEST_F(SlicesOfParts, AreThoseOfOneRankAndReadByAnyLayout) {
-  for (const int64_t step : {kSaved, kSteps}) {
+  for (const int64_t step : {kSavedStep, kLastStep}) {
     const std::string name = checkpoint_name(step);
     EXPECT_TRUE(fs::exists(here_ / "run" / name / shard_file_name(3, 4)));
     EXPECT_LT(distance(values_of(here_ / "run" / name), values_of(here_ / "alone" / name)),
-              kRounding);
+              kPartsTolerance);
   }
-  const Values saved = values_of(here_ / "run" / checkpoint_name(kSaved));
+  const CheckpointValues saved = values_of(here_ / "run" / checkpoint_name(kSavedStep));
   std::optional<double> whole;  // what ranks with whole layers come to
   for (const Sharing& sharing :
        {Sharing{}, Sharing{.ranks = 2}, Sharing{.ranks = 3, .zero = 2},
@@ -170,17 +170,17 @@ TEST_F(SlicesOfParts, AreThoseOfOneRankAndReadByAnyLayout) {
         Sharing{.ranks = 6, .zero = 3, .tp = 3, .sequence = false},
         Sharing{.ranks = 8, .zero = 2, .dp_shard = 2, .tp = 2, .cp = 2}}) {
     SCOPED_TRACE(sharded::describe(sharing));
-    go_on(sharing, kSaved + 1, 1e-9);
-    EXPECT_EQ(values_of(run_ / checkpoint_name(kSaved + 1)), saved);
+    go_on(sharing, kSavedStep + 1, 1e-9);
+    EXPECT_EQ(values_of(run_ / checkpoint_name(kSavedStep + 1)), saved);
 
-    const std::vector<double> losses = go_on(sharing, kSteps);
-    for (const double loss : losses) EXPECT_NEAR(loss, loss_, kRounding);
+    const std::vector<double> losses = go_on(sharing, kLastStep);
+    for (const double loss : losses) EXPECT_NEAR(loss, loss_, kPartsTolerance);
     if (sharing.tp * sharing.cp == 1) {
       EXPECT_EQ(losses[0], whole.value_or(losses[0]));
       whole = losses[0];
     }
-    EXPECT_EQ(TrainState::read(run_ / checkpoint_name(kSteps) / kStateFile).loader,
-              TrainState::read(here_ / "alone" / checkpoint_name(kSteps) / kStateFile).loader);
+    EXPECT_EQ(TrainState::read(run_ / checkpoint_name(kLastStep) / kStateFile).loader,
+              TrainState::read(here_ / "alone" / checkpoint_name(kLastStep) / kStateFile).loader);
   }
 }
 
@@ -201,13 +201,13 @@ TEST(ShardedCheckpointing, RefusesAnotherModels) {
 TEST(ShardedCheckpointing, OneThatLacksAPartIsPassedOver) {
   const TemporaryDirectory here;
   train({4, 2}, options_in(here.path()));
-  const fs::path last = here / checkpoint_name(kSteps);
+  const fs::path last = here / checkpoint_name(kLastStep);
   fs::remove(last / shard_file_name(2, 4));
   std::string warning;
   const auto found =
       latest_checkpoint(here.path(), [&](const std::string& line) { warning = line; });
   ASSERT_TRUE(found.has_value());
-  EXPECT_EQ(found->step, kSaved);
+  EXPECT_EQ(found->step, kSavedStep);
   EXPECT_THAT(warning, HasSubstr("shard-00002-of-00004.safetensors is missing"));
 }
 

@@ -14,6 +14,7 @@
 #include "nn/optim/adamw.h"
 #include "nn/optim/sgd.h"
 #include "tests/core/io/expect_error.h"
+#include "tests/train/sequences.h"
 #include "train/evaluation_mode.h"
 #include "train/trainer.h"
 
@@ -24,33 +25,7 @@ using distributed::PipelineKind;
 using distributed::ProcessGroup;
 using Group = std::shared_ptr<ProcessGroup>;
 
-constexpr int64_t kVocabulary = 29, kContext = 8, kSteps = 6;
-
-// Sequence i is a function of i. Of each step a rank takes its run of them.
-class Sequences : public BatchSource {
- public:
-  Sequences(int64_t batch, int64_t rank, int64_t ranks)
-      : batch_(batch), rank_(rank), ranks_(ranks) {}
-
-  Batch next(int64_t count) override {
-    std::vector<int64_t> ids, targets;
-    const int64_t own = batch_ / ranks_, step = next_ / own;
-    const int64_t first = step * batch_ + rank_ * own + next_ % own;
-    for (int64_t i = first; i < first + count; ++i) {
-      for (int64_t j = 0; j < kContext; ++j) {
-        ids.push_back((i * i + 3 * j) % kVocabulary);
-        targets.push_back((i * i + 3 * j + 3) % kVocabulary);
-      }
-    }
-    next_ += count;
-    return {from_values(ids, {count, kContext}), from_values(targets, {count, kContext})};
-  }
-  std::string state() const override { return std::to_string(next_); }
-  void restore(std::string_view state) override { next_ = std::stoll(std::string(state)); }
-
- private:
-  int64_t batch_, rank_, ranks_, next_ = 0;
-};
+constexpr int64_t kSequenceLength = 8, kUpdates = 6;
 
 ModelSize size_of_model(const std::string& type) {
   ModelSize size;
@@ -58,14 +33,14 @@ ModelSize size_of_model(const std::string& type) {
   size.layers = 5;
   size.dim = 16;
   size.heads = 2;
-  size.context = kContext;
-  size.vocab_size = kVocabulary;
+  size.context = kSequenceLength;
+  size.vocab_size = Sequences::Options().vocabulary;
   size.dropout = type == "gpt2" || type == "bert" ? 0.1 : 0;
   size.experts = 5;
   return size;
 }
 
-struct Outcome {
+struct StagesOutcome {
   std::vector<double> losses;  // of each step, and that of data not trained on
   nn::StateDict weights;       // on rank 0
 };
@@ -82,7 +57,7 @@ TrainerOptions trainer_options() {
   TrainerOptions options;
   options.batch = 16;
   options.micro_batch = 2;
-  options.steps = kSteps;
+  options.steps = kUpdates;
   options.seed = 4;
   return options;
 }
@@ -94,7 +69,7 @@ nn::StateDict weights_of(const nn::Module& model) {
   return weights;
 }
 
-Outcome train(const Job& run, const Group& group) {
+StagesOutcome train(const Job& run, const Group& group) {
   omp_set_num_threads(1);  // ranks are threads here
   const auto model = make_model(run.size, 3);
   model->set_activation_checkpointing(run.checkpointing);
@@ -110,21 +85,24 @@ Outcome train(const Job& run, const Group& group) {
   }
   if (plan) plan->make_gradients(*optimizer);
   const ProcessGroup* sharing = plan ? &plan->data_group() : nullptr;
-  Sequences data(run.trainer.batch, sharing ? sharing->rank() : 0, sharing ? sharing->size() : 1);
+  Sequences data({.context = kSequenceLength,
+                  .batch = run.trainer.batch,
+                  .rank = sharing ? sharing->rank() : 0,
+                  .ranks = sharing ? sharing->size() : 1});
   TrainerOptions options = run.trainer;
   options.group = group;
   options.plan = plan ? &*plan : nullptr;
   options.shards = plan ? plan->shards() : nullptr;
   Trainer trainer(
       *model, [&](const Batch& batch) { return model->loss(batch[0], batch[1]); }, *optimizer,
-      {.kind = nn::ScheduleKind::Cosine, .peak = rate, .warmup = 2, .steps = kSteps}, data,
+      {.kind = nn::ScheduleKind::Cosine, .peak = rate, .warmup = 2, .steps = kUpdates}, data,
       options);
-  Outcome outcome;
-  for (int64_t i = 0; i < kSteps; ++i) outcome.losses.push_back(trainer.step());
+  StagesOutcome outcome;
+  for (int64_t i = 0; i < kUpdates; ++i) outcome.losses.push_back(trainer.step());
   {
     const NoGradGuard no_grad;
     const EvaluationMode evaluation(*model);
-    const Batch held_out = Sequences(5, 0, 1).next(5);
+    const Batch held_out = Sequences({.context = kSequenceLength, .batch = 5}).next(5);
     outcome.losses.push_back(
         (plan ? plan->evaluate(held_out[0], held_out[1]) : model->loss(held_out[0], held_out[1]))
             .item());
@@ -139,10 +117,10 @@ Outcome train(const Job& run, const Group& group) {
 }
 
 // What each rank comes to. The first error is thrown.
-std::vector<Outcome> train_on(int ranks, const Job& run) {
+std::vector<StagesOutcome> train_on(int ranks, const Job& run) {
   const auto groups =
       distributed::make_simulated_groups(ranks, {.group = {.timeout = std::chrono::minutes(2)}});
-  std::vector<Outcome> outcomes(ranks);
+  std::vector<StagesOutcome> outcomes(ranks);
   std::vector<std::exception_ptr> errors(ranks);
   std::vector<std::thread> threads;
   for (int rank = 0; rank < ranks; ++rank)
@@ -193,11 +171,11 @@ TEST_P(PipelineTraining, IsOneProcess) {
     Job run{size_of_model(type), stages.parallel, trainer_options()};
     run.size.tied = tied;
     run.trainer.clip_norm = tied ? 0.5 : 0;
-    const Outcome alone = train(run, nullptr);
-    const std::vector<Outcome> outcomes = train_on(stages.ranks, run);
+    const StagesOutcome alone = train(run, nullptr);
+    const std::vector<StagesOutcome> outcomes = train_on(stages.ranks, run);
     EXPECT_LE(distance(outcomes[0].weights, alone.weights), tied ? 1e-5 : 0) << "tied " << tied;
-    for (const Outcome& outcome : outcomes) {
-      for (int64_t i = 0; i <= kSteps; ++i)
+    for (const StagesOutcome& outcome : outcomes) {
+      for (int64_t i = 0; i <= kUpdates; ++i)
         EXPECT_NEAR(outcome.losses[i], alone.losses[i], tied ? 1e-5 : 0) << "step " << i;
     }
   }
@@ -230,9 +208,9 @@ TEST(ModelParallelTraining, ActivationCheckpointingGivesTheSameBits) {
   Job stages{size_of_model("gpt2"), {.sizes = {.pp = 2}}, trainer_options()};
   Job experts{size_of_model("mixtral"), {.sizes = {.ep = 2}}, trainer_options()};
   for (Job* run : {&stages, &experts}) {
-    const Outcome kept = train_on(2, *run)[0];
+    const StagesOutcome kept = train_on(2, *run)[0];
     run->checkpointing = true;
-    const Outcome computed = train_on(2, *run)[0];
+    const StagesOutcome computed = train_on(2, *run)[0];
     EXPECT_EQ(distance(computed.weights, kept.weights), 0) << run->size.type;
     EXPECT_EQ(computed.losses, kept.losses) << run->size.type;
   }
@@ -246,11 +224,11 @@ TEST_P(ExpertTraining, IsOneProcess) {
   Job run{size_of_model("mixtral"), GetParam().parallel, trainer_options()};
   run.size.balance_coefficient = 0.5;
   run.trainer.clip_norm = 0.5;
-  const Outcome alone = train(run, nullptr);
-  const std::vector<Outcome> outcomes = train_on(GetParam().ranks, run);
+  const StagesOutcome alone = train(run, nullptr);
+  const std::vector<StagesOutcome> outcomes = train_on(GetParam().ranks, run);
   EXPECT_LT(distance(outcomes[0].weights, alone.weights), 2e-5);
-  for (const Outcome& outcome : outcomes) {
-    for (int64_t i = 0; i <= kSteps; ++i)
+  for (const StagesOutcome& outcome : outcomes) {
+    for (int64_t i = 0; i <= kUpdates; ++i)
       EXPECT_NEAR(outcome.losses[i], alone.losses[i], 1e-5) << "step " << i;
   }
 }
@@ -290,11 +268,11 @@ TEST_P(MixedTraining, IsOneProcess) {
   run.size.balance_coefficient = 0.5;
   run.trainer.clip_norm = 0.5;
   run.sgd = true;
-  const Outcome alone = train(run, nullptr);
-  const std::vector<Outcome> outcomes = train_on(mix.ranks, run);
+  const StagesOutcome alone = train(run, nullptr);
+  const std::vector<StagesOutcome> outcomes = train_on(mix.ranks, run);
   EXPECT_LT(distance(outcomes[0].weights, alone.weights), 2e-5);
-  for (const Outcome& outcome : outcomes) {
-    for (int64_t i = 0; i <= kSteps; ++i)
+  for (const StagesOutcome& outcome : outcomes) {
+    for (int64_t i = 0; i <= kUpdates; ++i)
       EXPECT_NEAR(outcome.losses[i], alone.losses[i], 2e-5) << "step " << i;
   }
 }

@@ -21,6 +21,7 @@
 #include "nn/optim/adamw.h"
 #include "tests/core/io/expect_error.h"
 #include "tests/core/io/temporary_directory.h"
+#include "tests/train/steps_in.h"
 #include "train/checkpoint/run_directory.h"
 
 namespace plinth {
@@ -100,12 +101,6 @@ struct TestRun {
     return trainer.run();
   }
 };
-
-std::vector<int64_t> steps_in(const fs::path& run) {
-  std::vector<int64_t> steps;
-  for (const CheckpointPath& checkpoint : list_checkpoints(run)) steps.push_back(checkpoint.step);
-  return steps;
-}
 
 TEST(Trainer, TrainsWithoutADirectory) {
   TestRun run;
