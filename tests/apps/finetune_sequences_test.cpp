@@ -17,9 +17,9 @@ using testing::AllOf;
 using testing::HasSubstr;
 
 // Pairs of sentences, word for word.
-class Workplace : public TemporaryDirectory {
+class SequenceWorkplace : public TemporaryDirectory {
  public:
-  Workplace() {
+  SequenceWorkplace() {
     std::string texts, pairs = "english\tspanish\n";
     for (int i = 0; i < 64; ++i) {
       const auto noun = static_cast<size_t>(i) % 4, verb = static_cast<size_t>(i / 4) % 4;
@@ -84,7 +84,7 @@ metric = "bleu"
 };
 
 TEST(FinetuneSequences, LearnsToTranslate) {
-  const Workplace here;
+  const SequenceWorkplace here;
   ASSERT_NO_FATAL_FAILURE(here.make_tokenizer());
   const Outcome trained = here.run({"finetune", "run.toml", "--threads", "1"});
   ASSERT_EQ(trained.status, 0) << trained.errors;
@@ -114,7 +114,7 @@ TEST(FinetuneSequences, LearnsToTranslate) {
 
 // Tokens of bytes need not make characters, and predictions are JSON, which is UTF-8.
 TEST(FinetuneSequences, PredictsTextWhateverBytesAModelWrites) {
-  const Workplace here;
+  const SequenceWorkplace here;
   const Outcome made = here.run(
       {"tokenize", "texts.txt", "--documents", "line", "--train-vocab", "257", "--out", "shards"});
   ASSERT_EQ(made.status, 0) << made.errors;
@@ -131,7 +131,7 @@ TEST(FinetuneSequences, PredictsTextWhateverBytesAModelWrites) {
 }
 
 TEST(FinetuneSequences, ErrorsNameTheKey) {
-  const Workplace here;
+  const SequenceWorkplace here;
   const auto refused = [&](const std::vector<std::string>& more, int status, const char* message) {
     std::vector<std::string> arguments = {"finetune", "run.toml"};
     arguments.insert(arguments.end(), more.begin(), more.end());

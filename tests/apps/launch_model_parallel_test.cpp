@@ -19,19 +19,9 @@ const Words kSettings = {
     "sample.every=4", "train.clip_norm=0", "checkpoint.keep_best=false"};
 const Words kExperts = {"model.type=mixtral", "model.dropout=0", "model.experts=3"};
 
-Outcome train(const Workplace& here, int ranks, const std::string& run, const Words& more = {}) {
-  Words arguments;
-  if (ranks > 0) arguments = {"launch", "--nproc", std::to_string(ranks), "--"};
-  Words settings = kSettings;
-  settings.push_back("run.directory=" + run);
-  settings.insert(settings.end(), more.begin(), more.end());
-  for (const std::string& word : Workplace::pretrain_arguments(settings)) arguments.push_back(word);
-  return here.run(arguments);
-}
-
-Words joined(Words a, const Words& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
+Outcome train_cut(const Workplace& here, int ranks, const std::string& run,
+                  const Words& more = {}) {
+  return here.pretrain_on(ranks, joined(joined(kSettings, {"run.directory=" + run}), more));
 }
 
 double validation_loss(const Outcome& outcome) {
@@ -50,9 +40,9 @@ nlohmann::json texts(const Workplace& here, const std::string& run) {
 // In the middle of the run other ranks take over, and write the same files.
 TEST(LaunchedModelParallel, StagesWriteTheFilesOfOneProcess) {
   const Workplace here;
-  ASSERT_EQ(train(here, 0, "alone").status, 0);
+  ASSERT_EQ(train_cut(here, 0, "alone").status, 0);
   const Words stages = {"parallel.pp=2", "parallel.schedule=zb-h1"};
-  const Outcome four = train(here, 4, "cut", stages);
+  const Outcome four = train_cut(here, 4, "cut", stages);
   ASSERT_EQ(four.status, 0) << four.errors;
   EXPECT_THAT(four.output,
               HasSubstr("4 ranks over gloo (pp 2, dp 2), 4 micro-batches a step each"));
@@ -66,7 +56,8 @@ TEST(LaunchedModelParallel, StagesWriteTheFilesOfOneProcess) {
   };
   expect_same();
   std::filesystem::remove_all(here / "cut/step-000012");
-  const Outcome on = train(here, 2, "cut", {"--resume", "parallel.pp=2", "parallel.schedule=1f1b"});
+  const Outcome on =
+      train_cut(here, 2, "cut", {"--resume", "parallel.pp=2", "parallel.schedule=1f1b"});
   ASSERT_EQ(on.status, 0) << on.errors;
   EXPECT_THAT(on.output + on.errors, HasSubstr("resumed after step 8"));
   expect_same();
@@ -74,9 +65,10 @@ TEST(LaunchedModelParallel, StagesWriteTheFilesOfOneProcess) {
 
 TEST(LaunchedModelParallel, ExpertsAndStagesTrainAsOneProcess) {
   const Workplace here;
-  const Outcome alone = train(here, 0, "alone", kExperts);
+  const Outcome alone = train_cut(here, 0, "alone", kExperts);
   ASSERT_EQ(alone.status, 0) << alone.errors;
-  const Outcome cut = train(here, 4, "cut", joined(kExperts, {"parallel.pp=2", "parallel.ep=2"}));
+  const Outcome cut =
+      train_cut(here, 4, "cut", joined(kExperts, {"parallel.pp=2", "parallel.ep=2"}));
   ASSERT_EQ(cut.status, 0) << cut.errors;
   EXPECT_NEAR(validation_loss(cut), validation_loss(alone), 2e-3);
   EXPECT_THAT(here.run({"inspect", "cut"}).output,
@@ -88,7 +80,7 @@ TEST(LaunchedModelParallel, ExpertsAndStagesTrainAsOneProcess) {
 TEST(LaunchedModelParallel, RefusesWhatDoesNotGoTogether) {
   const Workplace here;
   const auto refused = [&](int ranks, const Words& more, const char* message) {
-    const Outcome outcome = train(here, ranks, "refused", more);
+    const Outcome outcome = train_cut(here, ranks, "refused", more);
     EXPECT_EQ(outcome.status, 2) << message;
     EXPECT_THAT(outcome.errors, HasSubstr(message));
   };

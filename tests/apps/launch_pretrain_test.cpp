@@ -18,15 +18,9 @@ using testing::HasSubstr;
 const std::vector<std::string> kEight = {"train.micro_batch=1", "model.dim=32", "model.layers=2"};
 
 // Trains on so many ranks, into run.directory=`run`.
-Outcome train(const Workplace& here, int ranks, const std::string& run,
-              const std::vector<std::string>& more = {}) {
-  std::vector<std::string> arguments;
-  if (ranks > 0) arguments = {"launch", "--nproc", std::to_string(ranks), "--"};
-  auto settings = kEight;
-  settings.push_back("run.directory=" + run);
-  settings.insert(settings.end(), more.begin(), more.end());
-  for (const std::string& word : Workplace::pretrain_arguments(settings)) arguments.push_back(word);
-  return here.run(arguments);
+Outcome train_ranks(const Workplace& here, int ranks, const std::string& run,
+                    const std::vector<std::string>& more = {}) {
+  return here.pretrain_on(ranks, joined(joined(kEight, {"run.directory=" + run}), more));
 }
 
 void expect_same_files(const Workplace& here, const std::string& run, const std::string& step) {
@@ -39,23 +33,23 @@ void expect_same_files(const Workplace& here, const std::string& run, const std:
 
 TEST(LaunchedPretrain, AnyNumberOfRanksWritesTheFilesOfOneProcess) {
   const Workplace here;
-  ASSERT_EQ(train(here, 0, "alone").status, 0);
-  const Outcome two = train(here, 2, "two");
+  ASSERT_EQ(train_ranks(here, 0, "alone").status, 0);
+  const Outcome two = train_ranks(here, 2, "two");
   ASSERT_EQ(two.status, 0) << two.errors;
   EXPECT_THAT(two.output, HasSubstr("2 ranks over gloo (dp 2), 4 micro-batches a step each"));
   expect_same_files(here, "two", "step-000012");
-  const Outcome four = train(here, 4, "four", {"parallel.zero=1"});
+  const Outcome four = train_ranks(here, 4, "four", {"parallel.zero=1"});
   ASSERT_EQ(four.status, 0) << four.errors;
   expect_same_files(here, "four", "step-000012");
 }
 
 TEST(LaunchedPretrain, AnotherNumberOfRanksGoesOnFromACheckpoint) {
   const Workplace here;
-  ASSERT_EQ(train(here, 0, "alone").status, 0);
-  ASSERT_EQ(train(here, 4, "parts", {"parallel.zero=1"}).status, 0);
+  ASSERT_EQ(train_ranks(here, 0, "alone").status, 0);
+  ASSERT_EQ(train_ranks(here, 4, "parts", {"parallel.zero=1"}).status, 0);
   for (const char* later : {"step-000008", "step-000012"})
     std::filesystem::remove_all(here / "parts" / later);
-  const Outcome on = train(here, 2, "parts", {"--resume"});
+  const Outcome on = train_ranks(here, 2, "parts", {"--resume"});
   ASSERT_EQ(on.status, 0) << on.errors;
   EXPECT_THAT(on.output + on.errors, HasSubstr("resumed after step 4"));
   expect_same_files(here, "parts", "step-000012");
@@ -90,9 +84,9 @@ TEST(LaunchedPretrain, SharedModelsComeToTheWeightsOfOneProcess) {
       more.emplace_back(word);
     return more;
   };
-  ASSERT_EQ(train(here, 0, "alone", with({})).status, 0);
-  const Outcome parts =
-      train(here, 4, "parts", with({"parallel.tp=2", "parallel.sequence=true", "parallel.zero=1"}));
+  ASSERT_EQ(train_ranks(here, 0, "alone", with({})).status, 0);
+  const Outcome parts = train_ranks(
+      here, 4, "parts", with({"parallel.tp=2", "parallel.sequence=true", "parallel.zero=1"}));
   ASSERT_EQ(parts.status, 0) << parts.errors;
   EXPECT_THAT(parts.output, HasSubstr("4 ranks over gloo (dp 2, tp 2)"));
   for (const char* file : {"model.safetensors", "optimizer.safetensors", "ema.safetensors"}) {
@@ -101,8 +95,8 @@ TEST(LaunchedPretrain, SharedModelsComeToTheWeightsOfOneProcess) {
         << file;
   }
   std::filesystem::remove_all(here / "parts/step-000004");
-  const Outcome on =
-      train(here, 2, "parts", with({"--resume", "parallel.cp=2", "parallel.cp_algorithm=ring"}));
+  const Outcome on = train_ranks(here, 2, "parts",
+                                 with({"--resume", "parallel.cp=2", "parallel.cp_algorithm=ring"}));
   ASSERT_EQ(on.status, 0) << on.errors;
   EXPECT_THAT(on.output + on.errors, HasSubstr("resumed after step 2"));
   EXPECT_LT(distance(here / "parts/step-000004/model.safetensors",
@@ -114,9 +108,9 @@ TEST(LaunchedPretrain, SharedModelsComeToTheWeightsOfOneProcess) {
 TEST(LaunchedPretrain, SlicesOfSharedModelsWriteTexts) {
   const Workplace here;
   const Outcome outcome =
-      train(here, 4, "slices",
-            {"parallel.tp=2", "parallel.zero=3", "sample.every=2", "train.steps=2",
-             "checkpoint.every=0", "model.heads=3", "model.dim=24"});
+      train_ranks(here, 4, "slices",
+                  {"parallel.tp=2", "parallel.zero=3", "sample.every=2", "train.steps=2",
+                   "checkpoint.every=0", "model.heads=3", "model.dim=24"});
   ASSERT_EQ(outcome.status, 0) << outcome.errors;
   const auto state = nlohmann::json::parse(read_text_file(here / "slices/step-000002/state.json"));
   EXPECT_EQ(state.at("samples").size(), 2);
@@ -148,7 +142,7 @@ TEST(LaunchedPretrain, AStoppedRankEndsTheOthersAtTheDeadline) {
 
 TEST(LaunchedPretrain, RefusesMicroBatchesThatRanksCannotShare) {
   const Workplace here;
-  const Outcome outcome = train(here, 3, "three");
+  const Outcome outcome = train_ranks(here, 3, "three");
   EXPECT_EQ(outcome.status, 2);
   EXPECT_THAT(
       outcome.errors,

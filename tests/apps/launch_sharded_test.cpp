@@ -18,7 +18,7 @@ std::vector<std::string> pretrain(const std::string& run,
   return Workplace::pretrain_arguments(settings);
 }
 
-std::vector<std::string> launch(int ranks, const std::vector<std::string>& command) {
+std::vector<std::string> launch_ranks(int ranks, const std::vector<std::string>& command) {
   std::vector<std::string> arguments = {"launch", "--nproc", std::to_string(ranks), "--"};
   arguments.insert(arguments.end(), command.begin(), command.end());
   return arguments;
@@ -37,7 +37,7 @@ void expect_whole(const Workplace& here, const std::vector<std::string>& convert
 TEST(LaunchedSharding, WritesPartsThatConvertToTheWeightsOfOneProcess) {
   const Workplace here;
   ASSERT_EQ(here.run(pretrain("alone")).status, 0);
-  const Outcome four = here.run(launch(4, pretrain("four", {"parallel.zero=3"})));
+  const Outcome four = here.run(launch_ranks(4, pretrain("four", {"parallel.zero=3"})));
   ASSERT_EQ(four.status, 0) << four.errors;
   EXPECT_TRUE(std::filesystem::exists(here / "four/step-000012/shard-00003-of-00004.safetensors"));
   EXPECT_FALSE(std::filesystem::exists(here / "four/step-000012/model.safetensors"));
@@ -53,7 +53,7 @@ TEST(LaunchedSharding, WritesPartsThatConvertToTheWeightsOfOneProcess) {
   // From the middle, on two ranks that hold their weights whole.
   for (const char* later : {"step-000008", "step-000012"})
     std::filesystem::remove_all(here / "four" / later);
-  const Outcome on = here.run(launch(2, pretrain("four", {"parallel.zero=1", "--resume"})));
+  const Outcome on = here.run(launch_ranks(2, pretrain("four", {"parallel.zero=1", "--resume"})));
   ASSERT_EQ(on.status, 0) << on.errors;
   EXPECT_THAT(on.output + on.errors, HasSubstr("resumed after step 4"));
   expect_whole(here, {"convert", "four", "on"}, "on", "alone/step-000012");
@@ -67,7 +67,7 @@ TEST(LaunchedSharding, WritesPartsThatConvertToTheWeightsOfOneProcess) {
 TEST(LaunchedSharding, BeginsWithWeightsThatNoRankHasWhole) {
   const Workplace here;
   ASSERT_EQ(here.run(pretrain("whole")).status, 0);
-  ASSERT_EQ(here.run(launch(4, pretrain("slices", {"parallel.zero=3"}))).status, 0);
+  ASSERT_EQ(here.run(launch_ranks(4, pretrain("slices", {"parallel.zero=3"}))).status, 0);
   int runs = 0;
   for (const char* from : {"whole", "slices"}) {
     for (const std::vector<std::string>& layout : std::vector<std::vector<std::string>>{
@@ -77,7 +77,7 @@ TEST(LaunchedSharding, BeginsWithWeightsThatNoRankHasWhole) {
       std::vector<std::string> settings = {std::string("model.init_from=") + from, "train.steps=1",
                                            "schedule.warmup_steps=0", "optimizer.lr=0"};
       settings.insert(settings.end(), layout.begin(), layout.end());
-      const Outcome outcome = here.run(launch(4, pretrain(run, settings)));
+      const Outcome outcome = here.run(launch_ranks(4, pretrain(run, settings)));
       ASSERT_EQ(outcome.status, 0) << outcome.errors;
       expect_whole(here, {"convert", run, "of_" + run}, "of_" + run, "whole/step-000012");
     }
@@ -87,7 +87,7 @@ TEST(LaunchedSharding, BeginsWithWeightsThatNoRankHasWhole) {
 TEST(LaunchedSharding, RefusesSettingsThatDoNotFit) {
   const Workplace here;
   const auto expect_refused = [&](const std::vector<std::string>& settings, const char* text) {
-    const Outcome outcome = here.run(launch(2, pretrain("run", settings)));
+    const Outcome outcome = here.run(launch_ranks(2, pretrain("run", settings)));
     EXPECT_EQ(outcome.status, 2);
     EXPECT_THAT(outcome.errors, HasSubstr(text));
   };

@@ -26,11 +26,6 @@ const Words kStepsAlone = {"train.steps=2",
                            "log.tensorboard=false",
                            "checkpoint.keep_best=false"};
 
-Words joined(Words words, const Words& more) {
-  words.insert(words.end(), more.begin(), more.end());
-  return words;
-}
-
 nlohmann::json dry(const Workplace& here, const Words& words) {
   const Outcome outcome =
       here.run(joined(joined({"memory", "run.toml", "--json"}, words), kStepsAlone));

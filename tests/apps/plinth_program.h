@@ -101,6 +101,12 @@ inline std::vector<pid_t> children_of(pid_t parent) {
   return children;
 }
 
+inline std::vector<std::string> joined(std::vector<std::string> words,
+                                       const std::vector<std::string>& more) {
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
 // Exactly one line on standard error that begins with "plinth: " and holds the text.
 inline void expect_one_line(const Outcome& outcome, int status, const std::string& text) {
   EXPECT_EQ(outcome.status, status) << outcome.errors;
@@ -137,13 +143,17 @@ class Workplace : public TemporaryDirectory {
     return plinth_program(path(), std::move(arguments), largest_file);
   }
   // pretrain run.toml with these arguments, on one thread.
-  Outcome pretrain(std::vector<std::string> more = {}, rlim_t largest_file = 0) const {
-    return run(pretrain_arguments(std::move(more)), largest_file);
+  Outcome pretrain(const std::vector<std::string>& more = {}, rlim_t largest_file = 0) const {
+    return run(pretrain_arguments(more), largest_file);
   }
-  static std::vector<std::string> pretrain_arguments(std::vector<std::string> more) {
-    std::vector<std::string> arguments = {"pretrain", "run.toml", "--threads", "1"};
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    return arguments;
+  // The same by so many ranks, each a process; by 0 without `plinth launch`.
+  Outcome pretrain_on(int ranks, const std::vector<std::string>& more) const {
+    if (ranks == 0) return pretrain(more);
+    return run(
+        joined({"launch", "--nproc", std::to_string(ranks), "--"}, pretrain_arguments(more)));
+  }
+  static std::vector<std::string> pretrain_arguments(const std::vector<std::string>& more) {
+    return joined({"pretrain", "run.toml", "--threads", "1"}, more);
   }
 
  private:
