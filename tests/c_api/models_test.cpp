@@ -10,7 +10,7 @@ namespace {
 
 namespace cpu = kernels::cpu;
 
-constexpr int64_t kHeads = 2, kTime = 5, kDim = 8, kCount = kHeads * kTime * kDim;
+constexpr int64_t kHeads = 2, kTime = 5, kDim = 8, kAttentionSize = kHeads * kTime * kDim;
 
 plinth_attention_desc causal() {
   plinth_attention_desc desc{};
@@ -18,7 +18,7 @@ plinth_attention_desc causal() {
   desc.heads = desc.kv_heads = kHeads;
   desc.q_len = desc.kv_len = kTime;
   desc.head_dim = kDim;
-  const plinth_attention_strides strides = {kCount, kTime * kDim, kDim};
+  const plinth_attention_strides strides = {kAttentionSize, kTime * kDim, kDim};
   desc.q = desc.k = desc.v = desc.out = strides;
   desc.dq = desc.dk = desc.dv = desc.dout = strides;
   desc.causal = 1;
@@ -29,7 +29,7 @@ plinth_attention_desc causal() {
 // softmax, by loops.
 std::vector<double> attended(Array<float>& q, Array<float>& k, Array<float>& v,
                              Array<float>* bias = nullptr, Array<float>* sinks = nullptr) {
-  std::vector<double> result(kCount);
+  std::vector<double> result(kAttentionSize);
   for (int64_t h = 0; h < kHeads; ++h) {
     for (int64_t i = 0; i < kTime; ++i) {
       std::vector<double> weights;
@@ -58,7 +58,7 @@ void expect_gradient(Array<float>& x, Array<float>& dx, Array<float>& dout, F&& 
   const auto total = [&] {
     double sum = 0;
     const std::vector<double> values = f();
-    for (int64_t i = 0; i < kCount; ++i) sum += values[i] * dout.data()[i];
+    for (int64_t i = 0; i < kAttentionSize; ++i) sum += values[i] * dout.data()[i];
     return sum;
   };
   for (size_t i = 0; i < dx.values().size(); i += 7) {
@@ -74,8 +74,9 @@ void expect_gradient(Array<float>& x, Array<float>& dx, Array<float>& dout, F&& 
 
 void expect_attention(const plinth_attention_desc& desc, Array<float>* bias, Array<float>* dbias,
                       Array<float>* sinks, Array<float>* dsinks) {
-  Array<float> q(kCount, 1), k(kCount, 2), v(kCount, 3), dout(kCount, 4), out(kCount);
-  Array<float> lse(kHeads * kTime), dq(kCount), dk(kCount), dv(kCount);
+  Array<float> q(kAttentionSize, 1), k(kAttentionSize, 2), v(kAttentionSize, 3),
+      dout(kAttentionSize, 4), out(kAttentionSize);
+  Array<float> lse(kHeads * kTime), dq(kAttentionSize), dk(kAttentionSize), dv(kAttentionSize);
   const auto expected = [&] { return attended(q, k, v, bias, sinks); };
   Workspace forward([&](size_t* bytes) {
     return plinth_attention_forward_workspace(kTested, PLINTH_FLOAT32, &desc, bytes);
@@ -121,8 +122,10 @@ TEST(CApi, AttentionWithABiasOfKeysAndSinks) {
 TEST(CApi, AttentionWeightsAreWhatWeighsTheValues) {
   static_assert(kDim >= kTime);
   plinth_attention_desc desc = causal();
-  Array<float> q(kCount, 1), k(kCount, 2), v(kCount), out(kCount), lse(kHeads * kTime);
-  for (int64_t i = 0; i < kCount; ++i) v.data()[i] = i / kDim % kTime == i % kDim ? 1.0F : 0.0F;
+  Array<float> q(kAttentionSize, 1), k(kAttentionSize, 2), v(kAttentionSize), out(kAttentionSize),
+      lse(kHeads * kTime);
+  for (int64_t i = 0; i < kAttentionSize; ++i)
+    v.data()[i] = i / kDim % kTime == i % kDim ? 1.0F : 0.0F;
   Workspace workspace([&](size_t* bytes) {
     return plinth_attention_forward_workspace(kTested, PLINTH_FLOAT32, &desc, bytes);
   });

@@ -3,7 +3,7 @@
 namespace plinth {
 namespace {
 
-constexpr int64_t kCount = 3;
+constexpr int64_t kParameters = 3;
 
 plinth_optimizer_options options() {
   plinth_optimizer_options o{};
@@ -19,7 +19,7 @@ struct Stepped {
   Array<float> value = {1, -2, 3}, gradient = {2, -4, 0}, first = {0, 0, 0}, second = {0, 0, 0};
 
   Stepped(Step step, const plinth_optimizer_options& o) {
-    const plinth_optimizer_tensor tensor = {kCount,       value.data(),  gradient.data(),
+    const plinth_optimizer_tensor tensor = {kParameters,  value.data(),  gradient.data(),
                                             first.data(), second.data(), nullptr};
     EXPECT_OK(step(kTested, nullptr, PLINTH_FLOAT32, PLINTH_FLOAT32, 1, &tensor, &o));
   }
@@ -47,8 +47,8 @@ TEST(CApi, SgdWithMomentum) {
 
 TEST(CApi, NarrowParametersTakeWideGradientsAndMasters) {
   Array<BFloat16> value = {1, 1, 1};
-  Array<float> gradient = {1, 1, 1}, first(kCount), second(kCount), master = {1, 1, 1};
-  const plinth_optimizer_tensor tensor = {kCount,       value.data(),  gradient.data(),
+  Array<float> gradient = {1, 1, 1}, first(kParameters), second(kParameters), master = {1, 1, 1};
+  const plinth_optimizer_tensor tensor = {kParameters,  value.data(),  gradient.data(),
                                           first.data(), second.data(), master.data()};
   plinth_optimizer_options o = options();
   o.lr = 1e-4, o.weight_decay = 0;

@@ -7,7 +7,7 @@ namespace {
 
 namespace cpu = kernels::cpu;
 
-constexpr int64_t kRows = 4, kCols = 40, kCount = kRows * kCols;
+constexpr int64_t kTokens = 4, kWidth = 40, kElements = kTokens * kWidth;
 
 double sigmoid(double x) {
   return 1 / (1 + std::exp(-x));
@@ -29,15 +29,15 @@ double activation(plinth_activation kind, double x) {
 TEST(CApi, Activations) {
   for (plinth_activation kind = PLINTH_GELU; kind <= PLINTH_GELU_QUICK; ++kind) {
     SCOPED_TRACE(kind);
-    Array<float> x(kCount, 1), dy(kCount, 2), y(kCount), dx(kCount);
-    EXPECT_OK(plinth_activation_forward(kTested, nullptr, PLINTH_FLOAT32, kind, kCount, x.data(),
+    Array<float> x(kElements, 1), dy(kElements, 2), y(kElements), dx(kElements);
+    EXPECT_OK(plinth_activation_forward(kTested, nullptr, PLINTH_FLOAT32, kind, kElements, x.data(),
                                         y.data()));
     const bool takes_output = kind == PLINTH_SIGMOID || kind == PLINTH_TANH;
-    EXPECT_OK(plinth_activation_backward(kTested, nullptr, PLINTH_FLOAT32, kind, kCount, dy.data(),
-                                         takes_output ? y.data() : x.data(), dx.data()));
+    EXPECT_OK(plinth_activation_backward(kTested, nullptr, PLINTH_FLOAT32, kind, kElements,
+                                         dy.data(), takes_output ? y.data() : x.data(), dx.data()));
     std::vector<double> values, slopes;
     constexpr double kStep = 1e-4;
-    for (int64_t i = 0; i < kCount; ++i) {
+    for (int64_t i = 0; i < kElements; ++i) {
       const double at = x.values()[i], g = dy.values()[i];
       values.push_back(activation(kind, at));
       slopes.push_back(g * (activation(kind, at + kStep) - activation(kind, at - kStep)) /
@@ -49,18 +49,18 @@ TEST(CApi, Activations) {
 }
 
 TEST(CApi, SwiGluOfTheHalvesOfABuffer) {
-  constexpr int64_t kStride = 2 * kCols;
-  Array<float> both(2 * kCount, 1), dy(kCount, 2), y(kCount), d_both(2 * kCount);
+  constexpr int64_t kStride = 2 * kWidth;
+  Array<float> both(2 * kElements, 1), dy(kElements, 2), y(kElements), d_both(2 * kElements);
   float* const gate = both.data();
-  EXPECT_OK(plinth_swiglu_forward(kTested, nullptr, PLINTH_FLOAT32, kRows, kCols, kStride, gate,
-                                  gate + kCols, y.data()));
-  EXPECT_OK(plinth_swiglu_backward(kTested, nullptr, PLINTH_FLOAT32, kRows, kCols, kStride,
-                                   dy.data(), gate, gate + kCols, d_both.data(),
-                                   d_both.data() + kCols));
-  Array<float> y2(kCount), d_both2(2 * kCount);
-  cpu::swiglu_forward<float>(kRows, kCols, gate, kStride, gate + kCols, kStride, y2.data());
-  cpu::swiglu_backward<float>(kRows, kCols, dy.data(), gate, kStride, gate + kCols, kStride,
-                              d_both2.data(), kStride, d_both2.data() + kCols, kStride);
+  EXPECT_OK(plinth_swiglu_forward(kTested, nullptr, PLINTH_FLOAT32, kTokens, kWidth, kStride, gate,
+                                  gate + kWidth, y.data()));
+  EXPECT_OK(plinth_swiglu_backward(kTested, nullptr, PLINTH_FLOAT32, kTokens, kWidth, kStride,
+                                   dy.data(), gate, gate + kWidth, d_both.data(),
+                                   d_both.data() + kWidth));
+  Array<float> y2(kElements), d_both2(2 * kElements);
+  cpu::swiglu_forward<float>(kTokens, kWidth, gate, kStride, gate + kWidth, kStride, y2.data());
+  cpu::swiglu_backward<float>(kTokens, kWidth, dy.data(), gate, kStride, gate + kWidth, kStride,
+                              d_both2.data(), kStride, d_both2.data() + kWidth, kStride);
   expect_near(y.values(), y2.values());
   expect_near(d_both.values(), d_both2.values());
 }
@@ -75,18 +75,19 @@ TEST(CApi, BiasGeluInAllForms) {
        {Form{PLINTH_GELU, cpu::bias_gelu_forward, cpu::bias_gelu_backward},
         Form{PLINTH_GELU_TANH, cpu::bias_gelu_tanh_forward, cpu::bias_gelu_tanh_backward},
         Form{PLINTH_GELU_QUICK, cpu::bias_gelu_quick_forward, cpu::bias_gelu_quick_backward}}) {
-    Array<float> x(kCount, 1), bias(kCols, 2), dy(kCount, 3), y(kCount), dx(kCount), dbias(kCols);
-    EXPECT_OK(plinth_bias_gelu_forward(kTested, nullptr, PLINTH_FLOAT32, form, kRows, kCols,
+    Array<float> x(kElements, 1), bias(kWidth, 2), dy(kElements, 3), y(kElements), dx(kElements),
+        dbias(kWidth);
+    EXPECT_OK(plinth_bias_gelu_forward(kTested, nullptr, PLINTH_FLOAT32, form, kTokens, kWidth,
                                        x.data(), bias.data(), y.data()));
     Workspace workspace([](size_t* bytes) {
-      return plinth_bias_gelu_backward_workspace(kTested, PLINTH_FLOAT32, kRows, kCols, bytes);
+      return plinth_bias_gelu_backward_workspace(kTested, PLINTH_FLOAT32, kTokens, kWidth, bytes);
     });
-    EXPECT_OK(plinth_bias_gelu_backward(kTested, nullptr, PLINTH_FLOAT32, form, kRows, kCols,
+    EXPECT_OK(plinth_bias_gelu_backward(kTested, nullptr, PLINTH_FLOAT32, form, kTokens, kWidth,
                                         dy.data(), x.data(), bias.data(), dx.data(), dbias.data(),
                                         workspace.data(), workspace.bytes()));
-    Array<float> y2(kCount), dx2(kCount), dbias2(kCols);
-    forward(kRows, kCols, x.data(), bias.data(), y2.data());
-    backward(kRows, kCols, dy.data(), x.data(), bias.data(), dx2.data(), dbias2.data());
+    Array<float> y2(kElements), dx2(kElements), dbias2(kWidth);
+    forward(kTokens, kWidth, x.data(), bias.data(), y2.data());
+    backward(kTokens, kWidth, dy.data(), x.data(), bias.data(), dx2.data(), dbias2.data());
     expect_near(y.values(), y2.values());
     expect_near(dx.values(), dx2.values());
     expect_near(dbias.values(), dbias2.values());
@@ -95,20 +96,20 @@ TEST(CApi, BiasGeluInAllForms) {
 
 TEST(CApi, DropoutIsAFunctionOfItsKey) {
   const plinth_philox_key key = {.seed = 7, .step = 3, .op = 1, .sample = 0};
-  Array<float> x(kCount, 1), y(kCount), again(kCount);
-  EXPECT_OK(plinth_dropout(kTested, nullptr, PLINTH_FLOAT32, kRows, kCols, 0.5, &key, x.data(),
+  Array<float> x(kElements, 1), y(kElements), again(kElements);
+  EXPECT_OK(plinth_dropout(kTested, nullptr, PLINTH_FLOAT32, kTokens, kWidth, 0.5, &key, x.data(),
                            y.data()));
-  EXPECT_OK(plinth_dropout(kTested, nullptr, PLINTH_FLOAT32, kRows, kCols, 0.5, &key, x.data(),
+  EXPECT_OK(plinth_dropout(kTested, nullptr, PLINTH_FLOAT32, kTokens, kWidth, 0.5, &key, x.data(),
                            again.data()));
   EXPECT_EQ(y.values(), again.values());
   int64_t kept = 0;
-  for (int64_t i = 0; i < kCount; ++i) {
+  for (int64_t i = 0; i < kElements; ++i) {
     const double value = y.values()[i];
     kept += value != 0;
     EXPECT_TRUE(value == 0 || value == 2 * x.values()[i]);
   }
-  EXPECT_GT(kept, kCount / 4);
-  EXPECT_LT(kept, kCount * 3 / 4);
+  EXPECT_GT(kept, kElements / 4);
+  EXPECT_LT(kept, kElements * 3 / 4);
 }
 
 TEST(CApi, CastsBetweenAnyTwoDtypes) {
