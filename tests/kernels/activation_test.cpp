@@ -50,7 +50,7 @@ std::vector<Activation<T>> activations() {
   };
 }
 
-const int64_t kSizes[] = {0, 1, 15, 16, 31, 511, 512, 513, 1100, 40000};
+const int64_t kElementCounts[] = {0, 1, 15, 16, 31, 511, 512, 513, 1100, 40000};
 
 template <class T>
 class Activations : public ::testing::Test {};
@@ -58,7 +58,7 @@ TYPED_TEST_SUITE(Activations, FloatTypes);
 
 TYPED_TEST(Activations, ForwardMatchesFloat64) {
   for (const auto& a : activations<TypeParam>()) {
-    for (int64_t n : kSizes) {
+    for (int64_t n : kElementCounts) {
       const auto x = random_values<TypeParam>(n, 1, 3);
       std::vector<TypeParam> y(n);
       a.forward(n, x.data(), y.data());
@@ -73,7 +73,7 @@ TYPED_TEST(Activations, BackwardMatchesFloat64) {
   const auto wide = activations<double>();
   const auto narrow = activations<TypeParam>();
   for (size_t k = 0; k < wide.size(); ++k) {
-    for (int64_t n : kSizes) {
+    for (int64_t n : kElementCounts) {
       const auto x = random_values<TypeParam>(n, 1, narrow[k].backward_takes_output ? 0.3 : 3);
       const auto dy = random_values<TypeParam>(n, 2);
       std::vector<TypeParam> dx(n);

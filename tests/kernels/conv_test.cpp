@@ -77,11 +77,11 @@ void for_each_term(const ConvDesc& d, F f) {
 }
 
 template <class T>
-struct Problem {
+struct ConvProblem {
   ConvDesc d;
   std::vector<T> x, weight, bias, dy;
 
-  explicit Problem(const ConvDesc& desc)
+  explicit ConvProblem(const ConvDesc& desc)
       : d(desc),
         x(random_values<T>(d.batch * d.in_channels * d.pixels(), 1)),
         weight(random_values<T>(d.out_channels * d.depth(), 2)),
@@ -118,7 +118,7 @@ TYPED_TEST_SUITE(Conv, FloatTypes);
 
 TYPED_TEST(Conv, ForwardMatchesALoop) {
   for (const ConvDesc& d : kCases) {
-    const Problem<TypeParam> p(d);
+    const ConvProblem<TypeParam> p(d);
     const auto x = as_doubles(p.x), weight = as_doubles(p.weight);
     for (const bool with_bias : {false, true}) {
       std::vector<double> expected(p.dy.size());
@@ -132,7 +132,7 @@ TYPED_TEST(Conv, ForwardMatchesALoop) {
 
 TYPED_TEST(Conv, GradientsMatchLoops) {
   for (const ConvDesc& d : kCases) {
-    const Problem<TypeParam> p(d);
+    const ConvProblem<TypeParam> p(d);
     const auto x = as_doubles(p.x), weight = as_doubles(p.weight), dy = as_doubles(p.dy);
     std::vector<double> dx(x.size()), dweight(weight.size());
     for_each_term(d, [&](int64_t y, int64_t w, int64_t at) {
@@ -146,7 +146,7 @@ TYPED_TEST(Conv, GradientsMatchLoops) {
 
 TYPED_TEST(Conv, BitsDoNotDependOnTheThreads) {
   for (const ConvDesc& d : kCases) {
-    const Problem<TypeParam> p(d);
+    const ConvProblem<TypeParam> p(d);
     expect_same_on_any_threads([&] { return p.forward(); });
     expect_same_on_any_threads([&] { return p.input_gradient(); });
     expect_same_on_any_threads([&] { return p.weight_gradient(); });

@@ -12,8 +12,9 @@ std::vector<int64_t> random_targets(int64_t rows, int64_t classes) {
   return target;
 }
 
-std::vector<double> reference(const CrossEntropyDesc& desc, const std::vector<double>& x,
-                              const std::vector<int64_t>& target) {
+std::vector<double> cross_entropy_reference(const CrossEntropyDesc& desc,
+                                            const std::vector<double>& x,
+                                            const std::vector<int64_t>& target) {
   std::vector<double> loss(desc.rows, 0);
   for (int64_t i = 0; i < desc.rows; ++i) {
     if (target[i] == desc.ignore_index) continue;
@@ -30,14 +31,14 @@ std::vector<double> reference(const CrossEntropyDesc& desc, const std::vector<do
 }
 
 template <class T>
-struct Problem {
+struct CrossEntropyProblem {
   using C = compute_t<T>;
   CrossEntropyDesc desc;
   std::vector<T> x, dlogits;
   std::vector<int64_t> target;
   std::vector<C> loss, lse, dloss;
 
-  Problem(const Shape& s, double smoothing)
+  CrossEntropyProblem(const Shape& s, double smoothing)
       : desc{.rows = s.rows, .classes = s.cols, .label_smoothing = smoothing},
         x(random_values<T>(s.rows * s.cols, 1, 2)),
         dlogits(x.size()),
@@ -63,9 +64,10 @@ TYPED_TEST_SUITE(CrossEntropy, FloatTypes);
 TYPED_TEST(CrossEntropy, ForwardMatchesFloat64) {
   for (double smoothing : {0.0, 0.1, 1.0}) {
     for (const Shape& s : kShapes) {
-      Problem<TypeParam> p(s, smoothing);
+      CrossEntropyProblem<TypeParam> p(s, smoothing);
       p.forward();
-      expect_close(p.loss, reference(p.desc, as_doubles(p.x), p.target), 16, text(s), 8);
+      expect_close(p.loss, cross_entropy_reference(p.desc, as_doubles(p.x), p.target), 16, text(s),
+                   8);
     }
   }
 }
@@ -73,8 +75,8 @@ TYPED_TEST(CrossEntropy, ForwardMatchesFloat64) {
 TYPED_TEST(CrossEntropy, BackwardMatchesFloat64) {
   for (double smoothing : {0.0, 0.1}) {
     for (const Shape& s : kShapes) {
-      Problem<TypeParam> p(s, smoothing);
-      Problem<double> wide(s, smoothing);
+      CrossEntropyProblem<TypeParam> p(s, smoothing);
+      CrossEntropyProblem<double> wide(s, smoothing);
       wide.x = as_doubles(p.x);
       wide.dloss = as_doubles(p.dloss);
       p.forward();
@@ -88,16 +90,18 @@ TYPED_TEST(CrossEntropy, BackwardMatchesFloat64) {
 
 TEST(CrossEntropyGradient, MatchesFiniteDifferences) {
   for (double smoothing : {0.0, 0.3}) {
-    Problem<double> p({4, 9}, smoothing);
+    CrossEntropyProblem<double> p({4, 9}, smoothing);
     p.forward();
     p.backward();
-    const auto loss = [&](auto& x) { return dot(reference(p.desc, x, p.target), p.dloss); };
+    const auto loss = [&](auto& x) {
+      return dot(cross_entropy_reference(p.desc, x, p.target), p.dloss);
+    };
     expect_gradient(p.dlogits, finite_difference(loss, p.x), "dlogits");
   }
 }
 
 TYPED_TEST(CrossEntropy, IgnoredRowsHaveZeroLossAndGradient) {
-  Problem<TypeParam> p({3, 20}, 0.1);
+  CrossEntropyProblem<TypeParam> p({3, 20}, 0.1);
   p.dlogits.assign(60, TypeParam(5.0f));
   p.x[20] = TypeParam(std::nanf(""));  // even where their logits are not numbers
   p.forward();
@@ -108,7 +112,7 @@ TYPED_TEST(CrossEntropy, IgnoredRowsHaveZeroLossAndGradient) {
 }
 
 TYPED_TEST(CrossEntropy, GradientMayOverwriteLogits) {
-  Problem<TypeParam> p({5, 77}, 0.1);
+  CrossEntropyProblem<TypeParam> p({5, 77}, 0.1);
   p.forward();
   p.backward();
   cross_entropy_backward<TypeParam>(p.desc, p.dloss.data(), p.x.data(), p.target.data(),

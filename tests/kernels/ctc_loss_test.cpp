@@ -7,7 +7,7 @@ namespace {
 
 // Labels that repeat, others, fewer steps than there are, no label; the last has no alignment.
 template <class T>
-struct Problem {
+struct CtcProblem {
   using C = compute_t<T>;
   CtcLossDesc desc{.time = 13, .batch = 5, .classes = 7, .most = 4, .blank = 2};
   std::vector<T> x = random_values<T>(13 * 5 * 7, 1), dx = std::vector<T>(x.size());
@@ -23,7 +23,7 @@ struct Problem {
 };
 
 // The same by probabilities, of float64, as the paper has them.
-double probability(const Problem<double>& p, const std::vector<double>& x, int64_t sample) {
+double probability(const CtcProblem<double>& p, const std::vector<double>& x, int64_t sample) {
   std::vector<int64_t> states{p.desc.blank};
   for (int64_t i = 0; i < p.target_lengths[sample]; ++i) {
     states.push_back(p.classes[sample * p.desc.most + i]);
@@ -45,7 +45,7 @@ double probability(const Problem<double>& p, const std::vector<double>& x, int64
   return row.back() + (row.size() > 1 ? row[row.size() - 2] : 0);
 }
 
-std::vector<double> reference(const Problem<double>& p, const std::vector<double>& x) {
+std::vector<double> ctc_reference(const CtcProblem<double>& p, const std::vector<double>& x) {
   std::vector<double> losses;
   for (int64_t i = 0; i < p.desc.batch; ++i) losses.push_back(-std::log(probability(p, x, i)));
   return losses;
@@ -56,15 +56,15 @@ class CtcLoss : public ::testing::Test {};
 TYPED_TEST_SUITE(CtcLoss, FloatTypes);
 
 TYPED_TEST(CtcLoss, ForwardMatchesFloat64) {
-  Problem<TypeParam> p;
+  CtcProblem<TypeParam> p;
   p.forward();
-  expect_close(p.loss, reference(Problem<double>(), as_doubles(p.x)), 4, "loss");
+  expect_close(p.loss, ctc_reference(CtcProblem<double>(), as_doubles(p.x)), 4, "loss");
   EXPECT_TRUE(std::isinf(p.loss[4]));
 }
 
 TYPED_TEST(CtcLoss, BackwardMatchesFloat64) {
-  Problem<TypeParam> p;
-  Problem<double> wide;
+  CtcProblem<TypeParam> p;
+  CtcProblem<double> wide;
   wide.x = as_doubles(p.x);
   wide.dloss = as_doubles(p.dloss);
   p.backward();
@@ -73,19 +73,19 @@ TYPED_TEST(CtcLoss, BackwardMatchesFloat64) {
 }
 
 TEST(CtcLossGradient, MatchesFiniteDifferences) {
-  Problem<double> p;
+  CtcProblem<double> p;
   p.desc.batch = 4;  // those with an alignment
   p.x.resize(13 * 4 * 7);
   p.dx.resize(p.x.size());
   p.dloss.resize(4);
   p.backward();
-  const auto loss = [&](auto& x) { return dot(reference(p, x), p.dloss); };
+  const auto loss = [&](auto& x) { return dot(ctc_reference(p, x), p.dloss); };
   expect_gradient(p.dx, finite_difference(loss, p.x), "dx");
 }
 
 TYPED_TEST(CtcLoss, ATargetWithoutAnAlignmentCountsAsZeroIfAsked) {
   for (const bool zero_infinity : {false, true}) {
-    Problem<TypeParam> p;
+    CtcProblem<TypeParam> p;
     p.desc.zero_infinity = zero_infinity;
     p.forward();
     p.backward();
@@ -98,7 +98,7 @@ TYPED_TEST(CtcLoss, ATargetWithoutAnAlignmentCountsAsZeroIfAsked) {
 }
 
 TYPED_TEST(CtcLoss, StepsBeyondASoundsLengthAreNotRead) {
-  Problem<TypeParam> p;
+  CtcProblem<TypeParam> p;
   for (int64_t c = 0; c < 7; ++c) p.x[(4 * 5 + 1) * 7 + c] = TypeParam(std::nanf(""));
   p.forward();
   p.backward();
@@ -108,12 +108,12 @@ TYPED_TEST(CtcLoss, StepsBeyondASoundsLengthAreNotRead) {
 
 TYPED_TEST(CtcLoss, SameBitsOnAnyNumberOfThreads) {
   expect_same_on_any_threads([] {
-    Problem<TypeParam> p;
+    CtcProblem<TypeParam> p;
     p.forward();
     return p.loss;
   });
   expect_same_on_any_threads([] {
-    Problem<TypeParam> p;
+    CtcProblem<TypeParam> p;
     p.backward();
     return p.dx;
   });

@@ -12,8 +12,8 @@
 namespace plinth::kernels::cpu {
 namespace {
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+constexpr float kFloatInfinity = std::numeric_limits<float>::infinity();
+constexpr float kFloatNaN = std::numeric_limits<float>::quiet_NaN();
 
 float scale_of(std::vector<float> amaxes, float largest = 448, float margin = 1) {
   float scale[2];
@@ -29,13 +29,13 @@ TEST(Float8, ScaleBringsTheLargestToTheFormatsLargest) {
 }
 
 TEST(Float8, ScaleIsOneWhereThereIsNoUsefulAmax) {
-  for (const float amax : {0.0f, kInfinity, 1e-38f}) EXPECT_EQ(scale_of({amax}), 1) << amax;
+  for (const float amax : {0.0f, kFloatInfinity, 1e-38f}) EXPECT_EQ(scale_of({amax}), 1) << amax;
 }
 
 TEST(Float8, AmaxIsTheLargestSizeAndIgnoresNaN) {
   std::vector<float> x(70 * 80, 0.5f);
   x[69 * 80 + 79] = -3;
-  x[0] = kNaN;
+  x[0] = kFloatNaN;
   std::vector<float> amaxes(float8_tiles(70, 80));
   ASSERT_EQ(amaxes.size(), 4u);
   float8_amax(70, 80, x.data(), amaxes.data());
@@ -64,8 +64,8 @@ TEST(Float8, QuantisesBothWaysAndPadsWithZeros) {
 
 TEST(Float8, QuantisedValuesSaturateAndKeepNaN) {
   std::vector<float> x(16 * 16, 1e6f);
-  x[1] = -kInfinity;
-  x[2] = kNaN;
+  x[1] = -kFloatInfinity;
+  x[2] = kFloatNaN;
   const float scale[2] = {1, 1};
   std::vector<Float8_e4m3> q(16 * 16);
   float8_quantise(16, 16, 16, x.data(), scale, q.data(), static_cast<Float8_e4m3*>(nullptr),

@@ -5,10 +5,11 @@
 namespace plinth::kernels::cpu {
 namespace {
 
-constexpr double kEps = 1e-5;
+constexpr double kLayerNormEps = 1e-5;
 
-std::vector<double> reference(const Shape& s, const std::vector<double>& x,
-                              const std::vector<double>& weight, const std::vector<double>& bias) {
+std::vector<double> layer_norm_reference(const Shape& s, const std::vector<double>& x,
+                                         const std::vector<double>& weight,
+                                         const std::vector<double>& bias) {
   std::vector<double> y(x.size());
   for (int64_t i = 0; i < s.rows; ++i) {
     const double* row = x.data() + i * s.cols;
@@ -16,7 +17,7 @@ std::vector<double> reference(const Shape& s, const std::vector<double>& x,
     for (int64_t j = 0; j < s.cols; ++j) mean += row[j] / s.cols;
     for (int64_t j = 0; j < s.cols; ++j) variance += (row[j] - mean) * (row[j] - mean) / s.cols;
     for (int64_t j = 0; j < s.cols; ++j) {
-      const double n = (row[j] - mean) / std::sqrt(variance + kEps);
+      const double n = (row[j] - mean) / std::sqrt(variance + kLayerNormEps);
       y[i * s.cols + j] = n * (weight.empty() ? 1 : weight[j]) + (bias.empty() ? 0 : bias[j]);
     }
   }
@@ -24,12 +25,12 @@ std::vector<double> reference(const Shape& s, const std::vector<double>& x,
 }
 
 template <class T>
-struct Problem {
+struct LayerNormProblem {
   using C = compute_t<T>;
   Shape s;
   std::vector<T> x, residual, weight, bias, dy, dsum;
 
-  explicit Problem(const Shape& shape, double mean = 0.5)
+  explicit LayerNormProblem(const Shape& shape, double mean = 0.5)
       : s(shape),
         x(random_values<T>(s.rows * s.cols, 1, 1, mean)),
         residual(random_values<T>(s.rows * s.cols, 2)),
@@ -43,8 +44,8 @@ struct Problem {
   std::vector<T> dweight = std::vector<T>(s.cols), dbias = dweight;
 
   void forward() {
-    layer_norm_forward<T>(s.rows, s.cols, x.data(), weight.data(), bias.data(), C(kEps), y.data(),
-                          mean.data(), rstd.data());
+    layer_norm_forward<T>(s.rows, s.cols, x.data(), weight.data(), bias.data(), C(kLayerNormEps),
+                          y.data(), mean.data(), rstd.data());
   }
   void backward() {
     layer_norm_backward<T>(s.rows, s.cols, dy.data(), x.data(), weight.data(), mean.data(),
@@ -58,10 +59,11 @@ TYPED_TEST_SUITE(LayerNorm, FloatTypes);
 
 TYPED_TEST(LayerNorm, ForwardMatchesFloat64) {
   for (const Shape& s : kShapes) {
-    Problem<TypeParam> p(s);
+    LayerNormProblem<TypeParam> p(s);
     p.forward();
-    expect_close(p.y, reference(s, as_doubles(p.x), as_doubles(p.weight), as_doubles(p.bias)), 64,
-                 "y of " + text(s), 4);
+    expect_close(p.y,
+                 layer_norm_reference(s, as_doubles(p.x), as_doubles(p.weight), as_doubles(p.bias)),
+                 64, "y of " + text(s), 4);
   }
 }
 
@@ -69,14 +71,15 @@ TYPED_TEST(LayerNorm, WeightBiasAndStatisticsAreOptional) {
   using C = compute_t<TypeParam>;
   for (bool with_weight : {false, true}) {
     for (bool with_bias : {false, true}) {
-      Problem<TypeParam> p({5, 37});
+      LayerNormProblem<TypeParam> p({5, 37});
       if (!with_weight) p.weight.clear();
       if (!with_bias) p.bias.clear();
       layer_norm_forward<TypeParam>(5, 37, p.x.data(), with_weight ? p.weight.data() : nullptr,
-                                    with_bias ? p.bias.data() : nullptr, C(kEps), p.y.data(),
-                                    nullptr, nullptr);
-      expect_close(p.y, reference(p.s, as_doubles(p.x), as_doubles(p.weight), as_doubles(p.bias)),
-                   64, "y", 4);
+                                    with_bias ? p.bias.data() : nullptr, C(kLayerNormEps),
+                                    p.y.data(), nullptr, nullptr);
+      expect_close(
+          p.y, layer_norm_reference(p.s, as_doubles(p.x), as_doubles(p.weight), as_doubles(p.bias)),
+          64, "y", 4);
     }
   }
 }
@@ -86,8 +89,8 @@ TYPED_TEST(LayerNorm, WeightBiasAndStatisticsAreOptional) {
 TYPED_TEST(LayerNorm, BackwardMatchesFloat64) {
   for (const Shape& s : kShapes) {
     if (s.cols < 2) continue;
-    Problem<TypeParam> p(s);
-    Problem<double> wide(s);
+    LayerNormProblem<TypeParam> p(s);
+    LayerNormProblem<double> wide(s);
     wide.x = as_doubles(p.x);
     wide.dy = as_doubles(p.dy);
     wide.weight = as_doubles(p.weight);
@@ -105,11 +108,11 @@ TYPED_TEST(LayerNorm, BackwardMatchesFloat64) {
 
 TEST(LayerNormGradient, MatchesFiniteDifferences) {
   for (bool with_weight : {true, false}) {
-    Problem<double> p({4, 9});
+    LayerNormProblem<double> p({4, 9});
     if (!with_weight) p.weight.clear();
     const auto loss = [&](const std::vector<double>& x, const std::vector<double>& weight,
                           const std::vector<double>& bias) {
-      return dot(reference(p.s, x, weight, bias), p.dy);
+      return dot(layer_norm_reference(p.s, x, weight, bias), p.dy);
     };
     p.forward();
     layer_norm_backward<double>(4, 9, p.dy.data(), p.x.data(),
@@ -130,12 +133,12 @@ TEST(LayerNormGradient, MatchesFiniteDifferences) {
 TYPED_TEST(LayerNorm, AddVariantNormalisesTheRoundedSum) {
   using C = compute_t<TypeParam>;
   for (const Shape& s : kShapes) {
-    Problem<TypeParam> p(s);
+    LayerNormProblem<TypeParam> p(s);
     std::vector<TypeParam> sum(p.x.size());
     add_layer_norm_forward<TypeParam>(s.rows, s.cols, p.x.data(), p.residual.data(),
-                                      p.weight.data(), p.bias.data(), C(kEps), sum.data(),
+                                      p.weight.data(), p.bias.data(), C(kLayerNormEps), sum.data(),
                                       p.y.data(), p.mean.data(), p.rstd.data());
-    Problem<TypeParam> plain(s);
+    LayerNormProblem<TypeParam> plain(s);
     for (size_t i = 0; i < sum.size(); ++i) {
       plain.x[i] = TypeParam(C(p.x[i]) + C(p.residual[i]));
     }
@@ -148,7 +151,7 @@ TYPED_TEST(LayerNorm, AddVariantNormalisesTheRoundedSum) {
 }
 
 TEST(LayerNormGradient, AddVariantAddsTheSumsOwnGradient) {
-  Problem<double> p({5, 33});
+  LayerNormProblem<double> p({5, 33});
   p.forward();
   p.backward();
   std::vector<double> dx(p.x.size()), dweight(33), dbias(33);
@@ -161,11 +164,11 @@ TEST(LayerNormGradient, AddVariantAddsTheSumsOwnGradient) {
 }
 
 TYPED_TEST(LayerNorm, EachGradientCanBeLeftOut) {
-  Problem<TypeParam> p({70, 21});
+  LayerNormProblem<TypeParam> p({70, 21});
   p.forward();
   p.backward();
   for (int mask = 0; mask < 8; ++mask) {
-    Problem<TypeParam> q({70, 21});
+    LayerNormProblem<TypeParam> q({70, 21});
     layer_norm_backward<TypeParam>(70, 21, p.dy.data(), p.x.data(), p.weight.data(), p.mean.data(),
                                    p.rstd.data(), mask & 1 ? q.dx.data() : nullptr,
                                    mask & 2 ? q.dweight.data() : nullptr,
@@ -179,7 +182,7 @@ TYPED_TEST(LayerNorm, EachGradientCanBeLeftOut) {
 TYPED_TEST(LayerNorm, OutputsMayOverwriteInputs) {
   using C = compute_t<TypeParam>;
   for (const Shape& s : {Shape{130, 67}, Shape{2, 1030}}) {
-    Problem<TypeParam> p(s), q(s);
+    LayerNormProblem<TypeParam> p(s), q(s);
     p.forward();
     p.backward();
     q.forward();
@@ -194,7 +197,7 @@ TYPED_TEST(LayerNorm, OutputsMayOverwriteInputs) {
     EXPECT_TRUE(same_bits(onto_x, p.dx));
     EXPECT_TRUE(same_bits(q.dweight, p.dweight));
     layer_norm_forward<TypeParam>(s.rows, s.cols, q.x.data(), q.weight.data(), q.bias.data(),
-                                  C(kEps), q.x.data(), nullptr, nullptr);
+                                  C(kLayerNormEps), q.x.data(), nullptr, nullptr);
     EXPECT_TRUE(same_bits(q.x, p.y));
   }
 }
@@ -203,12 +206,12 @@ TYPED_TEST(LayerNorm, OutputsMayOverwriteInputs) {
 
 // Inputs and results of add_layer_norm and its gradient.
 template <class N>
-struct NarrowProblem {
-  Problem<float> p;
+struct NarrowLayerNormProblem {
+  LayerNormProblem<float> p;
   std::vector<N> branch, dy, y, dbranch;
   std::vector<float> sum = std::vector<float>(p.x.size());
 
-  explicit NarrowProblem(const Shape& s)
+  explicit NarrowLayerNormProblem(const Shape& s)
       : p(s),
         branch(rounded_to<N>(p.x)),
         dy(rounded_to<N>(p.dy)),
@@ -217,8 +220,8 @@ struct NarrowProblem {
 
   void forward() {
     add_layer_norm_forward<float>(p.s.rows, p.s.cols, branch.data(), p.residual.data(),
-                                  p.weight.data(), p.bias.data(), kEps, sum.data(), y.data(),
-                                  p.mean.data(), p.rstd.data());
+                                  p.weight.data(), p.bias.data(), kLayerNormEps, sum.data(),
+                                  y.data(), p.mean.data(), p.rstd.data());
   }
   void backward(bool dx = true, bool narrow = true) {
     add_layer_norm_backward<float>(p.s.rows, p.s.cols, dy.data(), p.dsum.data(), sum.data(),
@@ -234,15 +237,16 @@ TYPED_TEST_SUITE(LayerNormNarrow, NarrowTypes);
 
 TYPED_TEST(LayerNormNarrow, ForwardMatchesFloat64) {
   for (const Shape& s : kShapes) {
-    NarrowProblem<TypeParam> n(s);
+    NarrowLayerNormProblem<TypeParam> n(s);
     n.forward();
     for (size_t i = 0; i < n.sum.size(); ++i)
       EXPECT_EQ(n.sum[i], float(n.branch[i]) + n.p.residual[i]);
     const std::vector<double> weight = as_doubles(n.p.weight), bias = as_doubles(n.p.bias);
-    expect_close(n.y, reference(s, as_doubles(n.sum), weight, bias), 64, "y of " + text(s), 4);
+    expect_close(n.y, layer_norm_reference(s, as_doubles(n.sum), weight, bias), 64,
+                 "y of " + text(s), 4);
     std::vector<TypeParam> plain(n.y.size());
     layer_norm_forward<float>(s.rows, s.cols, n.sum.data(), n.p.weight.data(), n.p.bias.data(),
-                              kEps, plain.data(), nullptr, nullptr);
+                              kLayerNormEps, plain.data(), nullptr, nullptr);
     EXPECT_TRUE(same_bits(plain, n.y)) << text(s);
   }
 }
@@ -250,8 +254,8 @@ TYPED_TEST(LayerNormNarrow, ForwardMatchesFloat64) {
 // The gradients of float32 are compared with float64's above.
 TYPED_TEST(LayerNormNarrow, HasTheBitsOfFloat32AndConversions) {
   for (const Shape& s : kShapes) {
-    NarrowProblem<TypeParam> n(s);
-    NarrowProblem<float> wide(s);
+    NarrowLayerNormProblem<TypeParam> n(s);
+    NarrowLayerNormProblem<float> wide(s);
     wide.branch = std::vector<float>(n.branch.begin(), n.branch.end());
     wide.dy = std::vector<float>(n.dy.begin(), n.dy.end());
     n.forward();
@@ -276,7 +280,7 @@ TYPED_TEST(LayerNormNarrow, HasTheBitsOfFloat32AndConversions) {
 }
 
 TYPED_TEST(LayerNormNarrow, EitherGradientOfTheSumCanBeLeftOut) {
-  NarrowProblem<TypeParam> both({70, 21}), one({70, 21}), other({70, 21});
+  NarrowLayerNormProblem<TypeParam> both({70, 21}), one({70, 21}), other({70, 21});
   for (auto* n : {&both, &one, &other}) n->forward();
   both.backward();
   one.backward(true, false);
@@ -287,7 +291,7 @@ TYPED_TEST(LayerNormNarrow, EitherGradientOfTheSumCanBeLeftOut) {
 }
 
 TYPED_TEST(LayerNormNarrow, HasTheSameBitsOnAnyNumberOfThreads) {
-  NarrowProblem<TypeParam> n({1500, 96});
+  NarrowLayerNormProblem<TypeParam> n({1500, 96});
   n.forward();
   expect_same_on_any_threads([&] {
     n.backward();
@@ -301,14 +305,15 @@ TYPED_TEST(LayerNormNarrow, HasTheSameBitsOnAnyNumberOfThreads) {
 }
 
 TEST(LayerNormForward, KeepsPrecisionWhenTheMeanIsLarge) {
-  Problem<float> p({3, 512}, 1000);
+  LayerNormProblem<float> p({3, 512}, 1000);
   p.forward();
-  expect_close(p.y, reference(p.s, as_doubles(p.x), as_doubles(p.weight), as_doubles(p.bias)), 4000,
-               "y", 4);
+  expect_close(p.y,
+               layer_norm_reference(p.s, as_doubles(p.x), as_doubles(p.weight), as_doubles(p.bias)),
+               4000, "y", 4);
 }
 
 TEST(LayerNormBackward, HasTheSameBitsOnAnyNumberOfThreads) {
-  Problem<float> p({1500, 96});
+  LayerNormProblem<float> p({1500, 96});
   p.forward();
   expect_same_on_any_threads([&] {
     p.backward();

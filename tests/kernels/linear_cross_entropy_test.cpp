@@ -47,7 +47,7 @@ struct Reference {
 };
 
 template <class T>
-Reference reference(const Tensors<T>& t, double row_scale) {
+Reference linear_cross_entropy_reference(const Tensors<T>& t, double row_scale) {
   const auto& d = t.d;
   Reference r{std::vector<double>(d.rows), std::vector<double>(d.rows * d.dim),
               std::vector<double>(t.dw.begin(), t.dw.end())};
@@ -91,7 +91,7 @@ void expect_loss(Tensors<T> t) {
                << t.d.rows << " rows, dim " << t.d.dim << ", vocab " << t.d.vocab << ", smoothing "
                << t.d.label_smoothing << ", z loss " << t.d.z_loss);
   const float row_scale = 0.25f;
-  const Reference expected = reference(t, row_scale);
+  const Reference expected = linear_cross_entropy_reference(t, row_scale);
   t.run(row_scale);
   const double sums = std::is_same_v<T, double> ? 1e-13 : 3e-6;
   const double dx = std::is_same_v<T, BFloat16>  ? 8e-3
@@ -165,7 +165,7 @@ TYPED_TEST(LinearCrossEntropy, LargeLogitsDoNotOverflow) {
   for (const int64_t vocab : {40, 6000}) {
     Tensors<TypeParam> t(5, 16, vocab);
     for (auto& value : t.x) value = static_cast<TypeParam>(float(value) * 100);
-    const Reference expected = reference(t, 1);
+    const Reference expected = linear_cross_entropy_reference(t, 1);
     t.run(1);
     expect_near("loss", t.loss, expected.loss, 1e-5);
     for (const auto value : t.dw) ASSERT_TRUE(std::isfinite(value));

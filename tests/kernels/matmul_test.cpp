@@ -42,11 +42,11 @@ double epsilon() {
 }
 
 template <class T>
-struct Problem {
+struct MatmulProblem {
   MatmulDesc desc;
   std::vector<T> a, b, c, bias;
 
-  explicit Problem(const Case& x) {
+  explicit MatmulProblem(const Case& x) {
     desc = {x.batch,
             x.m,
             x.n,
@@ -70,7 +70,7 @@ void expect_product(const Case& x) {
   SCOPED_TRACE(::testing::Message()
                << x.batch << " x " << x.m << " x " << x.n << " x " << x.k << " layouts " << int(x.a)
                << int(x.b) << int(x.c) << " accumulate " << x.accumulate);
-  Problem<T> p(x);
+  MatmulProblem<T> p(x);
   const std::vector<T> before = p.c;
   std::vector<double> expected(before.begin(), before.end()), bound(before.size(), 0.0);
   for (int64_t s = 0; s < x.batch; ++s) {
@@ -144,7 +144,7 @@ TYPED_TEST(Matmul, EmptyDimensions) {
 }
 
 TYPED_TEST(Matmul, BatchStrideOfZeroSharesAnOperand) {
-  Problem<TypeParam> shared({6, 5, 7, 9}), whole({6, 5, 7, 9});
+  MatmulProblem<TypeParam> shared({6, 5, 7, 9}), whole({6, 5, 7, 9});
   for (int64_t s = 1; s < 6; ++s) std::copy_n(whole.b.begin(), 63, whole.b.begin() + s * 63);
   shared.desc.b[0] = 0;
   shared.run();
@@ -154,7 +154,7 @@ TYPED_TEST(Matmul, BatchStrideOfZeroSharesAnOperand) {
 
 TYPED_TEST(Matmul, BitsDoNotDependOnTheThreads) {
   const Case x{1, 300, 290, 700, Layout::Rows, Layout::Columns};
-  Problem<TypeParam> one(x), three(x);
+  MatmulProblem<TypeParam> one(x), three(x);
   const int threads = omp_get_max_threads();
   omp_set_num_threads(1);
   one.run();
@@ -166,7 +166,7 @@ TYPED_TEST(Matmul, BitsDoNotDependOnTheThreads) {
 
 TYPED_TEST(Matmul, BitsOfMoreThanFourRowsDoNotDependOnTheLayout) {
   const auto product = [](int64_t m, Layout a, Layout b) {
-    Problem<TypeParam> p({1, m, 45, 70, a, b});
+    MatmulProblem<TypeParam> p({1, m, 45, 70, a, b});
     for (int64_t q = 0; q < 70; ++q) {
       for (int64_t i = 0; i < m; ++i)
         p.a[i * p.desc.a[1] + q * p.desc.a[2]] = TypeParam(std::sin(float(i * 71 + q)));
@@ -185,7 +185,7 @@ TYPED_TEST(Matmul, BitsOfMoreThanFourRowsDoNotDependOnTheLayout) {
 }
 
 TYPED_TEST(Matmul, NanAndInfinityReachOnlyTheirRowsAndColumns) {
-  Problem<TypeParam> p({1, 17, 40, 20});
+  MatmulProblem<TypeParam> p({1, 17, 40, 20});
   p.a[3 * 20 + 5] = std::numeric_limits<float>::quiet_NaN();
   p.b[7 * 40 + 33] = std::numeric_limits<float>::infinity();
   p.run();

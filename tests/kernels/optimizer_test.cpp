@@ -6,17 +6,18 @@ namespace plinth::kernels::cpu {
 namespace {
 
 // Lengths that start and end ranges and strips at odd places; some empty.
-const std::vector<int64_t> kLengths = {1, 0, 7, 512, 513, 33000, 3, 9001, 0};
+const std::vector<int64_t> kParameterLengths = {1, 0, 7, 512, 513, 33000, 3, 9001, 0};
 
 template <class P, class G>
-struct Problem {
+struct OptimizerProblem {
   using C = compute_t<P>;
   std::vector<std::vector<P>> parameter;
   std::vector<std::vector<G>> gradient;
   std::vector<std::vector<C>> exp_avg, exp_avg_sq, master, update;
   std::vector<OptimizerTensor<P, G>> tensors;
 
-  explicit Problem(bool with_master = false, const std::vector<int64_t>& lengths = kLengths) {
+  explicit OptimizerProblem(bool with_master = false,
+                            const std::vector<int64_t>& lengths = kParameterLengths) {
     for (unsigned t = 0; t < lengths.size(); ++t) {
       parameter.push_back(random_values<P>(lengths[t], 10 * t + 1));
       gradient.push_back(random_values<G>(lengths[t], 10 * t + 2));
@@ -67,19 +68,19 @@ void muon(State& s, double g, const MuonOptions& o) {
 }
 
 template <class P, class G>
-void step(Problem<P, G>& p, const AdamWOptions& o) {
+void step(OptimizerProblem<P, G>& p, const AdamWOptions& o) {
   adamw_step<P, G>(p.tensors, o);
 }
 template <class P, class G>
-void step(Problem<P, G>& p, const SgdOptions& o) {
+void step(OptimizerProblem<P, G>& p, const SgdOptions& o) {
   sgd_step<P, G>(p.tensors, o);
 }
 template <class P, class G>
-void step(Problem<P, G>& p, const LionOptions& o) {
+void step(OptimizerProblem<P, G>& p, const LionOptions& o) {
   lion_step<P, G>(p.tensors, o);
 }
 template <class P, class G>
-void step(Problem<P, G>& p, const MuonOptions& o) {
+void step(OptimizerProblem<P, G>& p, const MuonOptions& o) {
   std::vector<compute_t<P>*> updates;
   for (auto& u : p.update) updates.push_back(u.data());
   muon_momentum<P, G>(p.tensors, updates, o);
@@ -97,7 +98,7 @@ void advance(AdamWOptions& o, int64_t step) {
 template <class P, class G, class Options, class Rule>
 void expect_trajectory(const std::string& what, Options options, Rule rule) {
   constexpr bool kWide = std::is_same_v<P, compute_t<P>>;
-  Problem<P, G> p(!kWide);
+  OptimizerProblem<P, G> p(!kWide);
   std::vector<std::vector<State>> states;
   for (const auto& tensor : p.parameter) {
     states.emplace_back();
@@ -159,7 +160,7 @@ TEST(Optimizer, Float16MasterFollowsTheRules) {
 }
 
 TEST(Optimizer, NarrowParameterWithoutMasterIsRoundedToNearest) {
-  Problem<BFloat16, float> p, with_master(true);
+  OptimizerProblem<BFloat16, float> p, with_master(true);
   adamw_step<BFloat16, float>(p.tensors, {.lr = 0.01});
   adamw_step<BFloat16, float>(with_master.tensors, {.lr = 0.01});
   for (size_t t = 0; t < p.parameter.size(); ++t) {
@@ -174,7 +175,7 @@ TEST(Optimizer, StochasticRoundingIsUnbiasedAndReproducible) {
   const double gap = 0x1p-8;
   SgdOptions options{.lr = gap / 4, .rounding = {.enabled = true, .key = {.seed = 1, .step = 5}}};
   const auto run = [&] {
-    Problem<BFloat16, float> p(false, {n});
+    OptimizerProblem<BFloat16, float> p(false, {n});
     p.parameter[0].assign(n, BFloat16(1.0f));
     p.gradient[0].assign(n, 1.0f);
     sgd_step<BFloat16, float>(p.tensors, options);
@@ -194,11 +195,11 @@ TEST(Optimizer, StochasticRoundingIsUnbiasedAndReproducible) {
 
 TEST(Optimizer, StochasticRoundingFollowsTheDocumentedWords) {
   StochasticRounding rounding{.enabled = true, .key = {.seed = 9, .step = 2, .op = 3, .sample = 4}};
-  Problem<BFloat16, float> p, wide(true);
+  OptimizerProblem<BFloat16, float> p, wide(true);
   sgd_step<BFloat16, float>(p.tensors, {.lr = 0.01, .rounding = rounding});
   sgd_step<BFloat16, float>(wide.tensors, {.lr = 0.01});
-  for (size_t t = 0; t < kLengths.size(); ++t) {
-    for (int64_t e = 0; e < kLengths[t]; ++e) {
+  for (size_t t = 0; t < kParameterLengths.size(); ++t) {
+    for (int64_t e = 0; e < kParameterLengths[t]; ++e) {
       const uint32_t word = philox(rounding.key, t, e / 8)[e % 8 / 2];
       const uint32_t random = e % 2 ? word >> 16 : word & 0xffff;
       const uint32_t bits = (std::bit_cast<uint32_t>(wide.master[t][e]) + random) >> 16;
@@ -208,7 +209,7 @@ TEST(Optimizer, StochasticRoundingFollowsTheDocumentedWords) {
 }
 
 TEST(Optimizer, StochasticRoundingKeepsInfinityAndNaN) {
-  Problem<BFloat16, float> p(false, {20});
+  OptimizerProblem<BFloat16, float> p(false, {20});
   p.parameter[0].assign(20, BFloat16(std::numeric_limits<float>::infinity()));
   p.parameter[0][3] = BFloat16(std::nanf(""));
   lion_step<BFloat16, float>(p.tensors, {.rounding = {.enabled = true}});
@@ -220,7 +221,7 @@ TEST(Optimizer, StochasticRoundingKeepsInfinityAndNaN) {
 
 TEST(Optimizer, HasTheSameBitsOnAnyNumberOfThreads) {
   expect_same_on_any_threads([] {
-    Problem<float, float> p;
+    OptimizerProblem<float, float> p;
     adamw_step<float, float>(p.tensors, {});
     return p.parameter[5];
   });
@@ -234,9 +235,9 @@ TYPED_TEST(GradientNorm, MatchesFloat64OnAnyThreads) {
   std::vector<std::vector<TypeParam>> data;
   std::vector<std::span<const TypeParam>> list;
   long double expected = 0;
-  data.reserve(kLengths.size());
-  list.reserve(kLengths.size());
-  for (int64_t n : kLengths) data.push_back(random_values<TypeParam>(n, 3 + n));
+  data.reserve(kParameterLengths.size());
+  list.reserve(kParameterLengths.size());
+  for (int64_t n : kParameterLengths) data.push_back(random_values<TypeParam>(n, 3 + n));
   for (const auto& x : data) list.emplace_back(x);
   for (const auto& x : data) {
     for (const TypeParam& v : x) expected += static_cast<long double>(as_double(v)) * as_double(v);

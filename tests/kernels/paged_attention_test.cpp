@@ -12,7 +12,7 @@ class PagedAttentionKernel : public ::testing::Test {};
 TYPED_TEST_SUITE(PagedAttentionKernel, FloatTypes);
 
 constexpr int64_t kPages = 9, kPageSize = 3, kColumns = 3, kDim = 5;
-const std::vector<int64_t> kLengths = {7, 0, 9};
+const std::vector<int64_t> kCachedLengths = {7, 0, 9};
 
 // Pages hold tokens before heads; entries that no length reaches lead nowhere.
 PagedAttentionDesc describe(const std::vector<int32_t>& table) {
@@ -23,7 +23,7 @@ PagedAttentionDesc describe(const std::vector<int32_t>& table) {
   a.q = a.out = {a.heads * a.q_len * kDim, a.q_len * kDim, kDim};
   a.k = a.v = {kPageSize * a.kv_heads * kDim, kDim, a.kv_heads * kDim};
   a.scale = 0.5, a.causal = true, a.window = 6;
-  a.kv_lengths = kLengths.data();
+  a.kv_lengths = kCachedLengths.data();
   d.block_table = table.data();
   d.table_stride = 4, d.page_size = kPageSize, d.pages = kPages;
   return d;
@@ -46,7 +46,7 @@ TYPED_TEST(PagedAttentionKernel, HasTheBitsOfContiguousSequences) {
   paged_attention_forward<T>(d, q.data(), k.data(), v.data(), out.data(), lse.data());
   for (int64_t b = 0; b < a.batch; ++b) {
     AttentionDesc one = a;
-    one.batch = 1, one.kv_lengths = nullptr, one.kv_len = kLengths[b];
+    one.batch = 1, one.kv_lengths = nullptr, one.kv_len = kCachedLengths[b];
     std::vector<T> keys(one.kv_len * a.k.seq), values(one.kv_len * a.k.seq);
     for (int64_t j = 0; j < one.kv_len; ++j) {
       const int64_t from = table[b * 4 + j / 3] * a.k.batch + j % 3 * a.k.seq;

@@ -5,10 +5,10 @@
 namespace plinth::kernels::cpu {
 namespace {
 
-constexpr double kEps = 1e-6;
+constexpr double kRmsNormEps = 1e-6;
 
-std::vector<double> reference(const Shape& s, const std::vector<double>& x,
-                              const std::vector<double>& weight) {
+std::vector<double> rms_norm_reference(const Shape& s, const std::vector<double>& x,
+                                       const std::vector<double>& weight) {
   std::vector<double> y(x.size());
   for (int64_t i = 0; i < s.rows; ++i) {
     double mean_square = 0;
@@ -16,20 +16,20 @@ std::vector<double> reference(const Shape& s, const std::vector<double>& x,
       mean_square += x[i * s.cols + j] * x[i * s.cols + j] / s.cols;
     }
     for (int64_t j = 0; j < s.cols; ++j) {
-      y[i * s.cols + j] =
-          x[i * s.cols + j] / std::sqrt(mean_square + kEps) * (weight.empty() ? 1 : weight[j]);
+      y[i * s.cols + j] = x[i * s.cols + j] / std::sqrt(mean_square + kRmsNormEps) *
+                          (weight.empty() ? 1 : weight[j]);
     }
   }
   return y;
 }
 
 template <class T>
-struct Problem {
+struct RmsNormProblem {
   using C = compute_t<T>;
   Shape s;
   std::vector<T> x, residual, weight, dy, dsum;
 
-  explicit Problem(const Shape& shape)
+  explicit RmsNormProblem(const Shape& shape)
       : s(shape),
         x(random_values<T>(s.rows * s.cols, 1)),
         residual(random_values<T>(s.rows * s.cols, 2)),
@@ -42,7 +42,8 @@ struct Problem {
   std::vector<T> dweight = std::vector<T>(s.cols);
 
   void forward() {
-    rms_norm_forward<T>(s.rows, s.cols, x.data(), weight.data(), C(kEps), y.data(), rstd.data());
+    rms_norm_forward<T>(s.rows, s.cols, x.data(), weight.data(), C(kRmsNormEps), y.data(),
+                        rstd.data());
   }
   void backward() {
     rms_norm_backward<T>(s.rows, s.cols, dy.data(), x.data(), weight.data(), rstd.data(), dx.data(),
@@ -56,23 +57,24 @@ TYPED_TEST_SUITE(RmsNorm, FloatTypes);
 
 TYPED_TEST(RmsNorm, ForwardMatchesFloat64) {
   for (const Shape& s : kShapes) {
-    Problem<TypeParam> p(s);
+    RmsNormProblem<TypeParam> p(s);
     p.forward();
-    expect_close(p.y, reference(s, as_doubles(p.x), as_doubles(p.weight)), 32, "y of " + text(s));
+    expect_close(p.y, rms_norm_reference(s, as_doubles(p.x), as_doubles(p.weight)), 32,
+                 "y of " + text(s));
   }
 }
 
 TYPED_TEST(RmsNorm, WeightAndRstdAreOptional) {
-  Problem<TypeParam> p({5, 37});
-  rms_norm_forward<TypeParam>(5, 37, p.x.data(), nullptr, compute_t<TypeParam>(kEps), p.y.data(),
-                              nullptr);
-  expect_close(p.y, reference(p.s, as_doubles(p.x), {}), 32, "y");
+  RmsNormProblem<TypeParam> p({5, 37});
+  rms_norm_forward<TypeParam>(5, 37, p.x.data(), nullptr, compute_t<TypeParam>(kRmsNormEps),
+                              p.y.data(), nullptr);
+  expect_close(p.y, rms_norm_reference(p.s, as_doubles(p.x), {}), 32, "y");
 }
 
 TYPED_TEST(RmsNorm, BackwardMatchesFloat64) {
   for (const Shape& s : kShapes) {
-    Problem<TypeParam> p(s);
-    Problem<double> wide(s);
+    RmsNormProblem<TypeParam> p(s);
+    RmsNormProblem<double> wide(s);
     wide.x = as_doubles(p.x);
     wide.dy = as_doubles(p.dy);
     wide.weight = as_doubles(p.weight);
@@ -88,7 +90,7 @@ TYPED_TEST(RmsNorm, BackwardMatchesFloat64) {
 
 TEST(RmsNormGradient, MatchesFiniteDifferences) {
   for (bool with_weight : {true, false}) {
-    Problem<double> p({4, 9});
+    RmsNormProblem<double> p({4, 9});
     if (!with_weight) p.weight.clear();
     p.forward();
     rms_norm_backward<double>(4, 9, p.dy.data(), p.x.data(),
@@ -96,12 +98,14 @@ TEST(RmsNormGradient, MatchesFiniteDifferences) {
                               p.dweight.data());
     expect_gradient(
         p.dx,
-        finite_difference([&](auto& x) { return dot(reference(p.s, x, p.weight), p.dy); }, p.x),
+        finite_difference([&](auto& x) { return dot(rms_norm_reference(p.s, x, p.weight), p.dy); },
+                          p.x),
         "dx");
     if (!with_weight) continue;
     expect_gradient(
         p.dweight,
-        finite_difference([&](auto& w) { return dot(reference(p.s, p.x, w), p.dy); }, p.weight),
+        finite_difference([&](auto& w) { return dot(rms_norm_reference(p.s, p.x, w), p.dy); },
+                          p.weight),
         "dweight");
   }
 }
@@ -109,10 +113,10 @@ TEST(RmsNormGradient, MatchesFiniteDifferences) {
 TYPED_TEST(RmsNorm, AddVariantNormalisesTheRoundedSum) {
   using C = compute_t<TypeParam>;
   for (const Shape& s : kShapes) {
-    Problem<TypeParam> p(s), plain(s);
+    RmsNormProblem<TypeParam> p(s), plain(s);
     std::vector<TypeParam> sum(p.x.size());
     add_rms_norm_forward<TypeParam>(s.rows, s.cols, p.x.data(), p.residual.data(), p.weight.data(),
-                                    C(kEps), sum.data(), p.y.data(), p.rstd.data());
+                                    C(kRmsNormEps), sum.data(), p.y.data(), p.rstd.data());
     for (size_t i = 0; i < sum.size(); ++i) {
       plain.x[i] = TypeParam(C(p.x[i]) + C(p.residual[i]));
     }
@@ -124,7 +128,7 @@ TYPED_TEST(RmsNorm, AddVariantNormalisesTheRoundedSum) {
 }
 
 TEST(RmsNormGradient, AddVariantAddsTheSumsOwnGradient) {
-  Problem<double> p({5, 33});
+  RmsNormProblem<double> p({5, 33});
   p.forward();
   p.backward();
   std::vector<double> dx(p.x.size()), dweight(33);
@@ -136,7 +140,7 @@ TEST(RmsNormGradient, AddVariantAddsTheSumsOwnGradient) {
 
 TYPED_TEST(RmsNorm, OutputsMayOverwriteInputsAndGradientsBeLeftOut) {
   for (const Shape& s : {Shape{130, 67}, Shape{2, 1030}}) {
-    Problem<TypeParam> p(s), q(s);
+    RmsNormProblem<TypeParam> p(s), q(s);
     p.forward();
     p.backward();
     q.forward();
@@ -147,7 +151,7 @@ TYPED_TEST(RmsNorm, OutputsMayOverwriteInputsAndGradientsBeLeftOut) {
                                  q.rstd.data(), q.dy.data(), nullptr);
     EXPECT_TRUE(same_bits(q.dy, p.dx));
     rms_norm_forward<TypeParam>(s.rows, s.cols, q.x.data(), q.weight.data(),
-                                compute_t<TypeParam>(kEps), q.x.data(), nullptr);
+                                compute_t<TypeParam>(kRmsNormEps), q.x.data(), nullptr);
     EXPECT_TRUE(same_bits(q.x, p.y));
   }
 }
@@ -156,12 +160,12 @@ TYPED_TEST(RmsNorm, OutputsMayOverwriteInputsAndGradientsBeLeftOut) {
 
 // Inputs and results of add_rms_norm and its gradient.
 template <class N>
-struct NarrowProblem {
-  Problem<float> p;
+struct NarrowRmsNormProblem {
+  RmsNormProblem<float> p;
   std::vector<N> branch, dy, y, dbranch;
   std::vector<float> sum = std::vector<float>(p.x.size());
 
-  explicit NarrowProblem(const Shape& s)
+  explicit NarrowRmsNormProblem(const Shape& s)
       : p(s),
         branch(rounded_to<N>(p.x)),
         dy(rounded_to<N>(p.dy)),
@@ -170,7 +174,7 @@ struct NarrowProblem {
 
   void forward() {
     add_rms_norm_forward<float>(p.s.rows, p.s.cols, branch.data(), p.residual.data(),
-                                p.weight.data(), kEps, sum.data(), y.data(), p.rstd.data());
+                                p.weight.data(), kRmsNormEps, sum.data(), y.data(), p.rstd.data());
   }
   void backward(bool dx = true, bool narrow = true) {
     add_rms_norm_backward<float>(p.s.rows, p.s.cols, dy.data(), p.dsum.data(), sum.data(),
@@ -185,15 +189,15 @@ TYPED_TEST_SUITE(RmsNormNarrow, NarrowTypes);
 
 TYPED_TEST(RmsNormNarrow, ForwardMatchesFloat64) {
   for (const Shape& s : kShapes) {
-    NarrowProblem<TypeParam> n(s);
+    NarrowRmsNormProblem<TypeParam> n(s);
     n.forward();
     for (size_t i = 0; i < n.sum.size(); ++i)
       EXPECT_EQ(n.sum[i], float(n.branch[i]) + n.p.residual[i]);
-    expect_close(n.y, reference(s, as_doubles(n.sum), as_doubles(n.p.weight)), 32,
+    expect_close(n.y, rms_norm_reference(s, as_doubles(n.sum), as_doubles(n.p.weight)), 32,
                  "y of " + text(s));
     std::vector<TypeParam> plain(n.y.size());
-    rms_norm_forward<float>(s.rows, s.cols, n.sum.data(), n.p.weight.data(), kEps, plain.data(),
-                            nullptr);
+    rms_norm_forward<float>(s.rows, s.cols, n.sum.data(), n.p.weight.data(), kRmsNormEps,
+                            plain.data(), nullptr);
     EXPECT_TRUE(same_bits(plain, n.y)) << text(s);
   }
 }
@@ -201,8 +205,8 @@ TYPED_TEST(RmsNormNarrow, ForwardMatchesFloat64) {
 // The gradients of float32 are compared with float64's above.
 TYPED_TEST(RmsNormNarrow, HasTheBitsOfFloat32AndConversions) {
   for (const Shape& s : kShapes) {
-    NarrowProblem<TypeParam> n(s);
-    NarrowProblem<float> wide(s);
+    NarrowRmsNormProblem<TypeParam> n(s);
+    NarrowRmsNormProblem<float> wide(s);
     wide.branch = std::vector<float>(n.branch.begin(), n.branch.end());
     wide.dy = std::vector<float>(n.dy.begin(), n.dy.end());
     n.forward();
@@ -224,7 +228,7 @@ TYPED_TEST(RmsNormNarrow, HasTheBitsOfFloat32AndConversions) {
 }
 
 TYPED_TEST(RmsNormNarrow, EitherGradientOfTheSumCanBeLeftOut) {
-  NarrowProblem<TypeParam> both({70, 21}), one({70, 21}), other({70, 21});
+  NarrowRmsNormProblem<TypeParam> both({70, 21}), one({70, 21}), other({70, 21});
   for (auto* n : {&both, &one, &other}) n->forward();
   both.backward();
   one.backward(true, false);
@@ -235,7 +239,7 @@ TYPED_TEST(RmsNormNarrow, EitherGradientOfTheSumCanBeLeftOut) {
 }
 
 TYPED_TEST(RmsNormNarrow, HasTheSameBitsOnAnyNumberOfThreads) {
-  NarrowProblem<TypeParam> n({1500, 96});
+  NarrowRmsNormProblem<TypeParam> n({1500, 96});
   n.forward();
   expect_same_on_any_threads([&] {
     n.backward();
@@ -249,7 +253,7 @@ TYPED_TEST(RmsNormNarrow, HasTheSameBitsOnAnyNumberOfThreads) {
 }
 
 TEST(RmsNormBackward, HasTheSameBitsOnAnyNumberOfThreads) {
-  Problem<float> p({1500, 96});
+  RmsNormProblem<float> p({1500, 96});
   p.forward();
   expect_same_on_any_threads([&] {
     p.backward();

@@ -7,7 +7,7 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-std::vector<double> reference(const Shape& s, const std::vector<double>& x, bool log) {
+std::vector<double> softmax_reference(const Shape& s, const std::vector<double>& x, bool log) {
   std::vector<double> y(x.size());
   for (int64_t i = 0; i < s.rows; ++i) {
     const double* row = x.data() + i * s.cols;
@@ -45,7 +45,8 @@ TYPED_TEST(Softmax, ForwardMatchesFloat64) {
   for (bool log : {false, true}) {
     for (const Shape& s : kShapes) {
       const auto x = random_values<TypeParam>(s.rows * s.cols, 1, 4);
-      expect_close(forward(s, x, log), reference(s, as_doubles(x), log), 8, text(s), log ? 16 : 1);
+      expect_close(forward(s, x, log), softmax_reference(s, as_doubles(x), log), 8, text(s),
+                   log ? 16 : 1);
     }
   }
 }
@@ -65,9 +66,9 @@ TEST(SoftmaxGradient, MatchesFiniteDifferences) {
   const Shape s{3, 11};
   const auto x = random_values<double>(33, 1), dy = random_values<double>(33, 2);
   for (bool log : {false, true}) {
-    expect_gradient(backward(s, dy, forward(s, x, log), log),
-                    finite_difference([&](auto& v) { return dot(reference(s, v, log), dy); }, x),
-                    "dx");
+    expect_gradient(
+        backward(s, dy, forward(s, x, log), log),
+        finite_difference([&](auto& v) { return dot(softmax_reference(s, v, log), dy); }, x), "dx");
   }
 }
 
