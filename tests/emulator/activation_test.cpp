@@ -8,13 +8,14 @@
 namespace plinth::kernels::cuda {
 namespace {
 
-struct Case {
+struct ActivationCase {
   int64_t n;
   int64_t shift = 0;    // of all, in elements beyond a 16-byte boundary
   int64_t shift_y = 0;  // of the result, besides
 };
 
-const Case kCases[] = {{1}, {7}, {64}, {3000}, {5000, 1}, {37, 3}, {2049, 1, 1}};
+const ActivationCase kActivationCases[] = {{1},       {7},     {64},        {3000},
+                                           {5000, 1}, {37, 3}, {2049, 1, 1}};
 
 template <class T>
 using Forward = void (*)(void*, int64_t, const T*, T*);
@@ -27,7 +28,7 @@ using Backward64 = void (*)(int64_t, const double*, const double*, double*);
 template <class T>
 void expect_activation(const char* name, bool from_output, Forward<T> forward, Backward<T> backward,
                        Forward64 forward64, Backward64 backward64) {
-  for (const Case& c : kCases) {
+  for (const ActivationCase& c : kActivationCases) {
     SCOPED_TRACE(testing::Message()
                  << name << " of " << c.n << " shift " << c.shift << " + " << c.shift_y);
     Buffer<T> x(c.n, c.shift), dy(c.n, c.shift);

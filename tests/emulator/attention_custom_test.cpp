@@ -113,7 +113,7 @@ const AttentionKernels<T>& table_of(const AttentionDesc& d) {
 }
 
 template <class T>
-Kernels<T> plain() {
+Kernels<T> custom_plain() {
   using C = compute_t<T>;
   return {[](const AttentionDesc& d, const T* q, const T* k, const T* v, T* out, C* lse) {
             table_of<T>(d).plain_forward(nullptr, d, q, k, v, out, lse);
@@ -127,7 +127,7 @@ Kernels<T> plain() {
 }
 
 template <class T>
-Kernels<T> tensor_core() {
+Kernels<T> custom_tensor_core() {
   return {[](const AttentionDesc& d, const T* q, const T* k, const T* v, T* out, float* lse) {
             table_of<T>(d).tensor_core_forward(nullptr, d, q, k, v, out, lse);
           },
@@ -142,7 +142,7 @@ Kernels<T> tensor_core() {
 
 // Gradients beyond 128 columns are those of tensor_core/.
 template <class T>
-Kernels<T> hopper() {
+Kernels<T> custom_hopper() {
   return {[](const AttentionDesc& d, const T* q, const T* k, const T* v, T* out, float* lse) {
             ASSERT_EQ(attention::hopper_obstacle(d, q, k, v, out), nullptr);
             Buffer<int32_t> workspace(
@@ -152,7 +152,7 @@ Kernels<T> hopper() {
           [](const AttentionDesc& d, const T* dout, const T* q, const T* k, const T* v,
              const T* out, const float* lse, T* dq, T* dk, T* dv) {
             if (d.head_dim > 128)
-              return tensor_core<T>().backward(d, dout, q, k, v, out, lse, dq, dk, dv);
+              return custom_tensor_core<T>().backward(d, dout, q, k, v, out, lse, dq, dk, dv);
             Buffer<int32_t> workspace(
                 static_cast<int64_t>(attention::hopper_backward_workspace<T>(d) / 4));
             table_of<T>(d).hopper_backward(nullptr, d, {dout, q, k, v, out, dq, dk, dv}, lse,
@@ -166,15 +166,15 @@ using Named = std::vector<std::pair<const char*, Kernels<T>>>;
 template <class T>
 Named<T> kernels_for() {
   if constexpr (sizeof(T) == 2) {
-    return {{"hopper", hopper<T>()}, {"tensor_core", tensor_core<T>()}};
+    return {{"hopper", custom_hopper<T>()}, {"tensor_core", custom_tensor_core<T>()}};
   } else {
-    return {{"plain", plain<T>()}};
+    return {{"plain", custom_plain<T>()}};
   }
 }
 // And those of plain/ for 16-bit types, which differ from the others by the type alone.
 Named<BFloat16> all_kernels() {
   Named<BFloat16> all = kernels_for<BFloat16>();
-  all.emplace_back("plain", plain<BFloat16>());
+  all.emplace_back("plain", custom_plain<BFloat16>());
   return all;
 }
 
@@ -314,7 +314,7 @@ TEST(AttentionCustomKernel, EmptyTilesAreNeitherReadNorMultiplied) {
   // By a map that lets nothing be left out they are found.
   for (int64_t i = 0; i < problem.custom.score().block_count(); ++i)
     problem.map[i] = static_cast<uint8_t>(BlockSight::Partial);
-  const Results all = run<BFloat16>(hopper<BFloat16>(), problem);
+  const Results all = run<BFloat16>(custom_hopper<BFloat16>(), problem);
   for (const auto* values : {&all.out, &all.dq, &all.dk, &all.dv})
     EXPECT_TRUE(std::isnan(values->front()));
 }
@@ -323,7 +323,7 @@ TEST(AttentionCustomKernel, EmptyTilesAreLeftOutOfHeadDim256) {
   const Case c{.name = "hole", .q_len = 5, .kv_len = 258, .head_dim = 256};
   Custom<BFloat16, Masked> problem(c, {Mask::Hole});
   for (auto* x : {&problem.k, &problem.v}) poison(*x, 256, 144, 240);  // two tiles of 48
-  expect_matches<BFloat16>(hopper<BFloat16>(), problem);
+  expect_matches<BFloat16>(custom_hopper<BFloat16>(), problem);
 }
 
 TEST(AttentionCustomKernel, FullTilesAreNotAskedAboutPairs) {
@@ -339,7 +339,7 @@ TEST(AttentionCustomKernel, SameBitsInEveryOrderOfThreads) {
   const Custom<BFloat16, Masked> problem(remainders(64), {Mask::Checkerboard, 64});
   const auto results = [&](uint64_t seed) {
     device::emulation_seed() = seed;
-    return run<BFloat16>(hopper<BFloat16>(), problem);
+    return run<BFloat16>(custom_hopper<BFloat16>(), problem);
   };
   expect_same_bits(results(1), results(2));
 }
@@ -352,7 +352,7 @@ TEST(AttentionCustomKernel, FailsOnHopperWithoutAnyBarrierWaitOrFence) {
   for (const Case& c : cases) {
     for (const Mask mask : {Mask::All, Mask::Documents}) {
       const auto problem = std::make_shared<Custom<BFloat16, Masked>>(c, Masked{mask, 100});
-      runs.emplace_back([problem] { return run<BFloat16>(hopper<BFloat16>(), *problem); });
+      runs.emplace_back([problem] { return run<BFloat16>(custom_hopper<BFloat16>(), *problem); });
     }
   }
   expect_none_idle(runs, 60, {"wgmma_commit"});

@@ -11,7 +11,7 @@
 namespace plinth::kernels::cuda {
 namespace {
 
-struct Case {
+struct DecodeCase {
   const char* name;
   int64_t heads, kv_heads, q_len, head_dim;
   std::vector<int64_t> lengths;  // of the sequences
@@ -25,7 +25,7 @@ struct Case {
 };
 
 // A split has 256 keys, a tile 64 to 8.
-const Case kCases[] = {
+const DecodeCase kDecodeCases[] = {
     {.name = "one key", .heads = 1, .kv_heads = 1, .q_len = 1, .head_dim = 8, .lengths = {1}},
     {.name = "one split", .heads = 2, .kv_heads = 2, .q_len = 1, .head_dim = 16, .lengths = {77}},
     {.name = "several splits, a group of 4",
@@ -170,21 +170,21 @@ const Case kCases[] = {
     {.name = "no queries", .heads = 1, .kv_heads = 1, .q_len = 0, .head_dim = 8, .lengths = {5}},
 };
 
-int64_t room_of(const Case& c) {
+int64_t room_of(const DecodeCase& c) {
   return c.room > 0 ? c.room : *std::max_element(c.lengths.begin(), c.lengths.end());
 }
 
 // The tensors of a case on the device: a cache with tokens before heads, of which rows that no
 // sequence has are NaN.
 template <class T>
-struct Problem {
+struct DecodeProblem {
   using C = compute_t<T>;
   AttentionDesc d;
   Buffer<T> q, k, v, out, bias;
   Buffer<C> lse, slopes, sinks;
   Buffer<int64_t> lengths;
 
-  explicit Problem(const Case& c)
+  explicit DecodeProblem(const DecodeCase& c)
       : q(batch(c) * c.q_len * c.heads * pitch(c)),
         k(batch(c) * room_of(c) * c.kv_heads * pitch(c)),
         v(batch(c) * room_of(c) * c.kv_heads * pitch(c)),
@@ -216,8 +216,8 @@ struct Problem {
         k[b * d.k.batch + x] = v[b * d.k.batch + x] = nan;
   }
 
-  static int64_t batch(const Case& c) { return static_cast<int64_t>(c.lengths.size()); }
-  static int64_t pitch(const Case& c) { return c.head_dim + c.gap; }
+  static int64_t batch(const DecodeCase& c) { return static_cast<int64_t>(c.lengths.size()); }
+  static int64_t pitch(const DecodeCase& c) { return c.head_dim + c.gap; }
 
   void run() {
     Buffer<uint8_t> workspace(static_cast<int64_t>(attention::decode_workspace<T>(d)));
@@ -233,7 +233,7 @@ struct Expected {
   double lse;
 };
 template <class T>
-Expected reference(Problem<T>& p, int64_t b, int64_t h, int64_t i, int64_t kv_len) {
+Expected decode_reference(DecodeProblem<T>& p, int64_t b, int64_t h, int64_t i, int64_t kv_len) {
   const AttentionDesc& d = p.d;
   const auto element = [](Buffer<T>& x, int64_t at) { return double(compute_t<T>(x[at])); };
   const int64_t q_row = b * d.q.batch + h * d.q.head + i * d.q.seq;
@@ -262,14 +262,14 @@ Expected reference(Problem<T>& p, int64_t b, int64_t h, int64_t i, int64_t kv_le
 }
 
 template <class T>
-void expect_reference(Problem<T>& p, bool own_lengths) {
+void expect_reference(DecodeProblem<T>& p, bool own_lengths) {
   const AttentionDesc& d = p.d;
   const std::vector<double> out = p.out.values();
   for (int64_t b = 0; b < d.batch; ++b) {
     for (int64_t h = 0; h < d.heads; ++h) {
       for (int64_t i = 0; i < d.q_len; ++i) {
         SCOPED_TRACE(testing::Message() << "batch " << b << " head " << h << " query " << i);
-        const Expected e = reference(p, b, h, i, own_lengths ? p.lengths[b] : d.kv_len);
+        const Expected e = decode_reference(p, b, h, i, own_lengths ? p.lengths[b] : d.kv_len);
         const int64_t at = b * d.out.batch + h * d.out.head + i * d.out.seq;
         expect_close<T>({out.begin() + at, out.begin() + at + d.head_dim}, e.out, 3);
         const double lse = p.lse[(b * d.heads + h) * d.q_len + i];
@@ -284,26 +284,26 @@ void expect_reference(Problem<T>& p, bool own_lengths) {
 }
 
 template <class T>
-void expect_all() {
-  for (const Case& c : kCases) {
+void expect_all_decoded() {
+  for (const DecodeCase& c : kDecodeCases) {
     SCOPED_TRACE(c.name);
-    Problem<T> p(c);
+    DecodeProblem<T> p(c);
     p.run();
     expect_reference(p, false);
   }
 }
 
 TEST(AttentionDecodeKernel, Float32MatchesFloat64) {
-  expect_all<float>();
+  expect_all_decoded<float>();
 }
 TEST(AttentionDecodeKernel, BFloat16MatchesFloat64) {
-  expect_all<BFloat16>();
+  expect_all_decoded<BFloat16>();
 }
 TEST(AttentionDecodeKernel, Float16MatchesFloat64) {
-  expect_all<Float16>();
+  expect_all_decoded<Float16>();
 }
 TEST(AttentionDecodeKernel, Float64MatchesFloat64) {
-  expect_all<double>();
+  expect_all_decoded<double>();
 }
 
 // The same sequences in a pool of pages, in an order that the seed draws, of which rows that no
@@ -314,7 +314,7 @@ struct Paged {
   Buffer<T> k, v;
   Buffer<Entry> table;
 
-  Paged(Problem<T>& p, int64_t page_size)
+  Paged(DecodeProblem<T>& p, int64_t page_size)
       : k(pages(p, page_size) * page_size * p.d.k.seq),
         v(pages(p, page_size) * page_size * p.d.k.seq),
         table(p.d.batch * columns(p, page_size)) {
@@ -342,14 +342,14 @@ struct Paged {
     }
   }
 
-  static int64_t columns(Problem<T>& p, int64_t page_size) {
+  static int64_t columns(DecodeProblem<T>& p, int64_t page_size) {
     return (p.d.kv_len + page_size - 1) / page_size;
   }
-  static int64_t pages(Problem<T>& p, int64_t page_size) {
+  static int64_t pages(DecodeProblem<T>& p, int64_t page_size) {
     return p.d.batch * columns(p, page_size);
   }
 
-  void run(Problem<T>& p) {
+  void run(DecodeProblem<T>& p) {
     Buffer<uint8_t> workspace(static_cast<int64_t>(paged_attention_workspace<T>(d)));
     ASSERT_TRUE(paged_attention_takes<T>(d));
     paged_attention_forward<T>(nullptr, d, p.q.data(), k.data(), v.data(), p.out.data(),
@@ -357,20 +357,20 @@ struct Paged {
   }
 };
 
-const Case kSequences{.name = "",
-                      .heads = 4,
-                      .kv_heads = 2,
-                      .q_len = 2,
-                      .head_dim = 16,
-                      .lengths = {300, 0, 1, 515, 64},
-                      .window = 290,
-                      .soft_cap = 3,
-                      .slopes = true,
-                      .sinks = true};
+const DecodeCase kSequences{.name = "",
+                            .heads = 4,
+                            .kv_heads = 2,
+                            .q_len = 2,
+                            .head_dim = 16,
+                            .lengths = {300, 0, 1, 515, 64},
+                            .window = 290,
+                            .soft_cap = 3,
+                            .slopes = true,
+                            .sinks = true};
 
 template <class T>
 void expect_pages() {
-  Problem<T> p(kSequences);
+  DecodeProblem<T> p(kSequences);
   for (const int64_t page_size : {1, 7, 300}) {
     SCOPED_TRACE(page_size);
     Paged<T, int32_t>(p, page_size).run(p);
@@ -380,9 +380,9 @@ void expect_pages() {
     EXPECT_EQ(p.out.values(), out);
     // Each sequence alone, contiguous, with no room to spare.
     for (int64_t b = 0; b < p.d.batch; ++b) {
-      Case c = kSequences;
+      DecodeCase c = kSequences;
       c.lengths = {kSequences.lengths[b]};
-      Problem<T> alone(c);
+      DecodeProblem<T> alone(c);
       const auto copy = [&](Buffer<T>& to, Buffer<T>& from, int64_t first, int64_t count) {
         for (int64_t x = 0; x < count; ++x) to[x] = from[first + x];
       };
@@ -408,15 +408,15 @@ TEST(PagedAttentionKernel, BFloat16HasTheBitsOfContiguousSequencesAlone) {
 
 // On one multiprocessor a block has all three splits of a head, on 100 each has one.
 template <class T>
-void expect_same_bits() {
+void expect_same_bits_of_splits() {
   const auto result = [](uint64_t seed, int multiprocessors) {
     device::emulation_seed() = seed;
     const int before = std::exchange(device::device_limits().multiprocessors, multiprocessors);
-    Case c = kSequences;
+    DecodeCase c = kSequences;
     c.heads = c.kv_heads = 16;
     c.lengths = {600};
     c.window = 0;
-    Problem<T> p(c);
+    DecodeProblem<T> p(c);
     p.run();
     device::device_limits().multiprocessors = before;
     return p.out.values();
@@ -427,14 +427,14 @@ void expect_same_bits() {
 }
 
 TEST(AttentionDecodeKernel, BFloat16HasTheSameBitsInAnyOrderAndOnAnyNumberOfMultiprocessors) {
-  expect_same_bits<BFloat16>();
+  expect_same_bits_of_splits<BFloat16>();
 }
 TEST(AttentionDecodeKernel, Float32HasTheSameBitsInAnyOrderAndOnAnyNumberOfMultiprocessors) {
-  expect_same_bits<float>();
+  expect_same_bits_of_splits<float>();
 }
 
 TEST(PagedAttentionKernel, WhatIsOutOfBoundsReadsAsZerosAndIsReported) {
-  Problem<float> p(kSequences);
+  DecodeProblem<float> p(kSequences);
   Paged<float, int32_t> paged(p, 16);
   OnDevice<IndexFault> fault{};
   report_bad_pages(nullptr, paged.d, 5, 7, &fault.value);
@@ -464,7 +464,7 @@ TEST(PagedAttentionKernel, WhatIsOutOfBoundsReadsAsZerosAndIsReported) {
 }
 
 TEST(AttentionDecodeKernel, TakesFewQueriesInWholeVectors) {
-  const Problem<BFloat16> p(kSequences);
+  const DecodeProblem<BFloat16> p(kSequences);
   EXPECT_TRUE(attention::decode_takes<BFloat16>(p.d));
   const auto refuses = [&](auto change) {
     AttentionDesc d = p.d;

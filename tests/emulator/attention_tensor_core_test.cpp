@@ -6,10 +6,9 @@
 #include "tests/emulator/attention_kernels.h"
 #include "tests/emulator/vocabulary_testing.h"
 
-namespace plinth::kernels::cuda {
+namespace plinth::kernels::cuda::attention_testing {
 namespace {
 
-using namespace attention_testing;
 using attention::tensor_core::Mistake;
 
 TEST(AttentionTensorCore, BFloat16HeadDim64) {
@@ -40,27 +39,27 @@ TEST(AttentionTensorCore, Float16OtherHeadDims) {
   }
 }
 
-const Case kPacked{.name = "packed",
-                   .heads = 2,
-                   .kv_heads = 1,
-                   .q_len = 100,
-                   .kv_len = 110,
-                   .head_dim = 64,
-                   .causal = true,
-                   .cu_seqlens_q = {0, 3, 85, 100},
-                   .cu_seqlens_k = {0, 5, 90, 110}};
-const Case kPadded{.name = "padded",
-                   .batch = 3,
-                   .heads = 1,
-                   .kv_heads = 1,
-                   .q_len = 20,
-                   .kv_len = 90,
-                   .head_dim = 64,
-                   .kv_lengths = {90, 66, 2}};
+const Case kPackedSequences{.name = "packed",
+                            .heads = 2,
+                            .kv_heads = 1,
+                            .q_len = 100,
+                            .kv_len = 110,
+                            .head_dim = 64,
+                            .causal = true,
+                            .cu_seqlens_q = {0, 3, 85, 100},
+                            .cu_seqlens_k = {0, 5, 90, 110}};
+const Case kPaddedSequences{.name = "padded",
+                            .batch = 3,
+                            .heads = 1,
+                            .kv_heads = 1,
+                            .q_len = 20,
+                            .kv_len = 90,
+                            .head_dim = 64,
+                            .kv_lengths = {90, 66, 2}};
 
 TEST(AttentionTensorCore, OtherHeadDims) {
   for (int64_t head_dim : {8, 24, 72, 104, 136, 248}) {
-    Case c = kPacked;
+    Case c = kPackedSequences;
     c.head_dim = head_dim;
     expect_matches(tensor_core<BFloat16>(), c);
   }
@@ -68,7 +67,7 @@ TEST(AttentionTensorCore, OtherHeadDims) {
 
 TEST(AttentionTensorCore, SameBitsInEveryOrderOfThreads) {
   for (int64_t head_dim : {64, 256}) {
-    Case c = kPacked;
+    Case c = kPackedSequences;
     c.head_dim = head_dim;
     expect_same_bits_in_every_order(tensor_core<BFloat16>(), c);
     c.dropout = 0.1f;
@@ -78,7 +77,7 @@ TEST(AttentionTensorCore, SameBitsInEveryOrderOfThreads) {
 
 TEST(AttentionTensorCore, SameBitsAloneAndAmongNaN) {
   for (int64_t index = 0; index < 3; ++index) {
-    Case packed = kPacked, padded = kPadded;
+    Case packed = kPackedSequences, padded = kPaddedSequences;
     expect_same_bits_alone(tensor_core<BFloat16>(), packed, index);
     expect_same_bits_alone(tensor_core<BFloat16>(), padded, index);
     packed.dropout = 0.2f, packed.alibi = true;
@@ -86,13 +85,13 @@ TEST(AttentionTensorCore, SameBitsAloneAndAmongNaN) {
     expect_same_bits_alone(tensor_core<BFloat16>(), packed, index);
     expect_same_bits_alone(tensor_core<BFloat16>(), padded, index);
   }
-  Case wide = kPacked;
+  Case wide = kPackedSequences;
   wide.head_dim = 256;
   expect_same_bits_alone(tensor_core<BFloat16>(), wide, 1);
 }
 
 TEST(AttentionTensorCore, ReadsThePlaceOfItsRandomNumbers) {
-  Case c = kPacked;
+  Case c = kPackedSequences;
   c.dropout = 0.3f;
   expect_philox_place_is_read(tensor_core<BFloat16>(), c);
 }
@@ -243,4 +242,4 @@ TEST(AttentionTensorCore, FailsWithoutAnyOfItsWaitsAndBarriers) {
 }
 
 }  // namespace
-}  // namespace plinth::kernels::cuda
+}  // namespace plinth::kernels::cuda::attention_testing

@@ -10,7 +10,7 @@
 namespace plinth::kernels::cuda {
 namespace {
 
-struct Case {
+struct AttentionCase {
   const char* name;
   int64_t batch, heads, kv_heads, q_len, kv_len, head_dim;
   bool causal = false;
@@ -28,7 +28,7 @@ struct Case {
   std::string bias = "";
 };
 
-const Case kCases[] = {
+const AttentionCase kAttentionCases[] = {
     {.name = "one key",
      .batch = 1,
      .heads = 1,
@@ -283,7 +283,7 @@ const Case kCases[] = {
 };
 
 // A description, with tokens before heads in memory, whose arrays are the caller's.
-AttentionDesc describe(const Case& c, const int64_t* kv_lengths, const int64_t* cu_q,
+AttentionDesc describe(const AttentionCase& c, const int64_t* kv_lengths, const int64_t* cu_q,
                        const int64_t* cu_k) {
   const int64_t pitch = c.head_dim + c.gap;
   const AttentionDesc::Strides q{c.q_len * c.heads * pitch, pitch, c.heads * pitch};
@@ -326,7 +326,7 @@ struct Extras {
   Buffer<C> slopes, sinks, dlse, dsinks;
   Buffer<T> bias, dbias;
 
-  explicit Extras(const Case& c)
+  explicit Extras(const AttentionCase& c)
       : slopes(c.heads),
         sinks(c.heads),
         dlse(c.batch * c.heads * c.q_len),
@@ -334,7 +334,7 @@ struct Extras {
         bias(elements(c, strides)),
         dbias(elements(c, strides)) {}
 
-  void describe(const Case& c, AttentionDesc& d) {
+  void describe(const AttentionCase& c, AttentionDesc& d) {
     d.soft_cap = c.soft_cap;
     d.bias_strides = d.dbias_strides = strides;
     if (c.alibi) d.alibi_slopes = slopes.data();
@@ -344,7 +344,7 @@ struct Extras {
   }
 
  private:
-  static int64_t elements(const Case& c, AttentionDesc::BiasStrides& strides) {
+  static int64_t elements(const AttentionCase& c, AttentionDesc::BiasStrides& strides) {
     int64_t count = 1;
     const auto stride = [&](char name, int64_t size) {
       return c.bias.find(name) == std::string::npos ? 0 : std::exchange(count, count * size);
@@ -366,7 +366,7 @@ void copy_values(Buffer<A>& from, Buffer<B>& to) {
 
 // Both passes against the CPU's float64 kernels, on the numbers that T holds.
 template <class T>
-void expect_attention(const Case& c) {
+void expect_attention(const AttentionCase& c) {
   SCOPED_TRACE(c.name);
   using C = compute_t<T>;
   const DeviceArray kv_lengths(c.kv_lengths), cu_q(c.cu_seqlens_q), cu_k(c.cu_seqlens_k);
@@ -423,42 +423,42 @@ void expect_attention(const Case& c) {
 }
 
 template <class T>
-void expect_all() {
-  for (const Case& c : kCases) expect_attention<T>(c);
+void expect_all_attention() {
+  for (const AttentionCase& c : kAttentionCases) expect_attention<T>(c);
 }
 
 TEST(AttentionKernel, Float32MatchesFloat64) {
-  expect_all<float>();
+  expect_all_attention<float>();
 }
 TEST(AttentionKernel, BFloat16MatchesFloat64) {
-  expect_all<BFloat16>();
+  expect_all_attention<BFloat16>();
 }
 TEST(AttentionKernel, Float16MatchesFloat64) {
-  expect_all<Float16>();
+  expect_all_attention<Float16>();
 }
 TEST(AttentionKernel, Float64MatchesFloat64) {
-  expect_all<double>();
+  expect_all_attention<double>();
 }
 // With the kernels that other GPUs than Hopper take.
 TEST(AttentionKernel, SixteenBitsMatchFloat64OnAnA100) {
   const int before = std::exchange(device::device_limits().capability, 80);
-  expect_all<BFloat16>();
-  expect_all<Float16>();
+  expect_all_attention<BFloat16>();
+  expect_all_attention<Float16>();
   device::device_limits().capability = before;
 }
 
 TEST(AttentionKernel, SameBitsInEveryOrderOfThreads) {
-  const Case c{.name = "",
-               .batch = 1,
-               .heads = 4,
-               .kv_heads = 2,
-               .q_len = 40,
-               .kv_len = 40,
-               .head_dim = 8,
-               .causal = true,
-               .dropout = 0.1f,
-               .sinks = true,
-               .bias = "hk"};
+  const AttentionCase c{.name = "",
+                        .batch = 1,
+                        .heads = 4,
+                        .kv_heads = 2,
+                        .q_len = 40,
+                        .kv_len = 40,
+                        .head_dim = 8,
+                        .causal = true,
+                        .dropout = 0.1f,
+                        .sinks = true,
+                        .bias = "hk"};
   const auto gradients = [&](uint64_t seed) {
     device::emulation_seed() = seed;
     AttentionDesc d = describe(c, nullptr, nullptr, nullptr);

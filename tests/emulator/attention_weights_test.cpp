@@ -60,16 +60,16 @@ void expect_bent_weights() {
 }
 
 template <class T>
-void expect_all() {
+void expect_all_weights() {
   expect_weights<T>(described(), described());
   expect_bent_weights<T>();
 }
 
 TEST(AttentionWeightsKernel, MatchesFloat64InEveryType) {
-  expect_all<float>();
-  expect_all<double>();
-  expect_all<BFloat16>();
-  expect_all<Float16>();
+  expect_all_weights<float>();
+  expect_all_weights<double>();
+  expect_all_weights<BFloat16>();
+  expect_all_weights<Float16>();
 }
 
 TEST(AttentionWeightsKernel, PackedQueriesSeeTheirSequence) {

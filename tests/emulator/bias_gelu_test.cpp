@@ -8,13 +8,13 @@
 namespace plinth::kernels::cuda {
 namespace {
 
-struct Case {
+struct BiasGeluCase {
   int64_t rows, cols;
   int64_t shift = 0;  // of all, in elements beyond a 16-byte boundary
 };
 
-const Case kCases[] = {{1, 1},    {3, 8},    {70, 64},  {5, 77},    {33, 264},
-                       {2, 2056}, {140, 13}, {2, 4100}, {40, 32, 1}};
+const BiasGeluCase kBiasGeluCases[] = {{1, 1},    {3, 8},    {70, 64},  {5, 77},    {33, 264},
+                                       {2, 2056}, {140, 13}, {2, 4100}, {40, 32, 1}};
 
 // A form's kernels, and the CPU's.
 template <class T>
@@ -28,7 +28,7 @@ struct Form {
 
 // Against the CPU's float64 kernels, on the numbers that T holds.
 template <class T>
-void expect_bias_gelu(const Case& c, const Form<T>& form) {
+void expect_bias_gelu(const BiasGeluCase& c, const Form<T>& form) {
   SCOPED_TRACE(testing::Message() << c.rows << " x " << c.cols << " shift " << c.shift << " "
                                   << form.name);
   const int64_t n = c.rows * c.cols;
@@ -63,7 +63,7 @@ void expect_all_forms() {
        cpu::bias_gelu_tanh_forward<double>, cpu::bias_gelu_tanh_backward<double>},
       {"quick", bias_gelu_quick_forward<T>, bias_gelu_quick_backward<T>,
        cpu::bias_gelu_quick_forward<double>, cpu::bias_gelu_quick_backward<double>}};
-  for (const Case& c : kCases)
+  for (const BiasGeluCase& c : kBiasGeluCases)
     for (const Form<T>& form : forms) expect_bias_gelu<T>(c, form);
 }
 

@@ -15,7 +15,7 @@ namespace {
 
 using testing::HasSubstr;
 
-const ConvDesc kCases[] = {
+const ConvDesc kConvolutions[] = {
     {.batch = 2, .in_channels = 3, .out_channels = 4, .input = {5, 6}, .kernel = {3, 3}},
     {.batch = 1,
      .in_channels = 4,
@@ -60,12 +60,12 @@ void for_each_term(const ConvDesc& d, F f) {
 }
 
 template <class T>
-struct Problem {
+struct ConvProblem {
   ConvDesc d;
   Buffer<T> x, weight, bias, y, dx, dweight;
 
   // With `shift` elements between an aligned address and x's.
-  explicit Problem(const ConvDesc& desc, int64_t shift = 0)
+  explicit ConvProblem(const ConvDesc& desc, int64_t shift = 0)
       : d(desc),
         x(d.batch * d.in_channels * d.pixels(), shift),
         weight(d.out_channels * d.depth()),
@@ -119,8 +119,8 @@ class ConvKernels : public testing::Test {
 
 template <class T>
 void expect_convolutions() {
-  for (const ConvDesc& d : kCases) {
-    Problem<T> p(d);
+  for (const ConvDesc& d : kConvolutions) {
+    ConvProblem<T> p(d);
     p.forward();
     p.expect_forward();
     p.backward();
@@ -132,10 +132,10 @@ template <class T>
 void expect_by_cudnn(int engine) {
   const int64_t before = emulate::cudnn().executions;
   expect_convolutions<T>();
-  EXPECT_EQ(emulate::cudnn().executions - before, 3 * std::size(kCases));
+  EXPECT_EQ(emulate::cudnn().executions - before, 3 * std::size(kConvolutions));
   EXPECT_EQ(emulate::cudnn().last_engine, engine);
   for (const auto pass : {ConvPass::Forward, ConvPass::BackwardInput, ConvPass::BackwardWeight})
-    EXPECT_TRUE(conv_path<T>(kCases[0], pass).by_cudnn);
+    EXPECT_TRUE(conv_path<T>(kConvolutions[0], pass).by_cudnn);
 }
 
 TEST_F(ConvKernels, Float32ByCudnnWithoutTensorCores) {
@@ -149,9 +149,9 @@ TEST_F(ConvKernels, Float16ByCudnn) {
 }
 
 TEST_F(ConvKernels, Float32RoundsToTf32WhereAllowed) {
-  ConvDesc d = kCases[0];
+  ConvDesc d = kConvolutions[0];
   d.allow_tf32 = true;
-  Problem<float> p(d);
+  ConvProblem<float> p(d);
   p.forward();
   EXPECT_EQ(emulate::cudnn().last_engine, emulate::kEngineTensorCore);
   p.expect_forward(0x1p13);  // TF32 has 13 bits less
@@ -161,13 +161,13 @@ TEST_F(ConvKernels, Float64ByThePlainKernels) {
   const int64_t before = emulate::cudnn().executions;
   expect_convolutions<double>();
   EXPECT_EQ(emulate::cudnn().executions, before);
-  EXPECT_THAT(conv_path<double>(kCases[0], ConvPass::Forward).why, HasSubstr("float64"));
+  EXPECT_THAT(conv_path<double>(kConvolutions[0], ConvPass::Forward).why, HasSubstr("float64"));
 }
 
 TEST_F(ConvKernels, ThePlainKernelsServeEveryDtypeWithoutCudnn) {
   emulate::cudnn().missing = true;
   const int64_t before = emulate::cudnn().executions;
-  ConvDesc d = kCases[1];
+  ConvDesc d = kConvolutions[1];
   d.padding = {2, 3};  // a problem that no other test has decided
   const ConvPath path = conv_path<float>(d, ConvPass::Forward);
   EXPECT_FALSE(path.by_cudnn);
@@ -178,20 +178,20 @@ TEST_F(ConvKernels, ThePlainKernelsServeEveryDtypeWithoutCudnn) {
     problem.backward();
     problem.expect_backward();
   };
-  run(Problem<float>(d));
-  run(Problem<BFloat16>(d));
-  run(Problem<Float16>(d));
+  run(ConvProblem<float>(d));
+  run(ConvProblem<BFloat16>(d));
+  run(ConvProblem<Float16>(d));
   EXPECT_EQ(emulate::cudnn().executions, before);
 }
 
 TEST_F(ConvKernels, NondeterministicEnginesAreRefused) {
   emulate::cudnn().only_nondeterministic = true;
-  ConvDesc d = kCases[0];
+  ConvDesc d = kConvolutions[0];
   d.padding = {2, 1};
   const ConvPath path = conv_path<float>(d, ConvPass::Forward);
   EXPECT_FALSE(path.by_cudnn);
   EXPECT_EQ(path.why, "cuDNN has no engine for it that is deterministic and exact");
-  Problem<float> p(d);
+  ConvProblem<float> p(d);
   p.forward();
   p.expect_forward();
   emulate::cudnn().only_nondeterministic = false;
@@ -199,28 +199,28 @@ TEST_F(ConvKernels, NondeterministicEnginesAreRefused) {
 
 TEST_F(ConvKernels, AnUnalignedOperandIsForThePlainKernels) {
   const int64_t before = emulate::cudnn().executions;
-  Problem<float> p(kCases[0], 1);
+  ConvProblem<float> p(kConvolutions[0], 1);
   p.forward();
   p.expect_forward();
   EXPECT_EQ(emulate::cudnn().executions, before);
 }
 
 TEST_F(ConvKernels, PlansAreKeptByProblem) {
-  ConvDesc d = kCases[0];
+  ConvDesc d = kConvolutions[0];
   d.batch = 3;
-  Problem<float>(d).forward();
+  ConvProblem<float>(d).forward();
   const int64_t graphs = emulate::cudnn().graphs, live = emulate::cudnn().live_descriptors;
-  Problem<float>(d).forward();
+  ConvProblem<float>(d).forward();
   EXPECT_EQ(emulate::cudnn().graphs, graphs);
   EXPECT_EQ(emulate::cudnn().live_descriptors, live);
   d.batch = 4;
-  Problem<float>(d).forward();
+  ConvProblem<float>(d).forward();
   EXPECT_EQ(emulate::cudnn().graphs, graphs + 1);
 }
 
 TEST_F(ConvKernels, WorkIsDoneInTheStreamsOrder) {
   emulate::StreamQueue stream;
-  Problem<float> p(kCases[0]);
+  ConvProblem<float> p(kConvolutions[0]);
   Buffer<uint8_t> workspace(p.bytes(ConvPass::Forward));
   conv_forward<float>(&stream, p.d, p.x.data(), p.weight.data(), p.bias.data(), p.y.data(),
                       workspace.data());
@@ -230,15 +230,15 @@ TEST_F(ConvKernels, WorkIsDoneInTheStreamsOrder) {
 }
 
 TEST_F(ConvKernels, EmptyOperands) {
-  ConvDesc d = kCases[0];
+  ConvDesc d = kConvolutions[0];
   d.batch = 0;
-  Problem<float> none(d);
+  ConvProblem<float> none(d);
   none.forward();
   none.backward();
   none.expect_backward();
-  d = kCases[0];
+  d = kConvolutions[0];
   d.in_channels = 0;
-  Problem<float> biases(d);
+  ConvProblem<float> biases(d);
   biases.forward();
   biases.expect_forward();
 }

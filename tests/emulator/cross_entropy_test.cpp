@@ -7,19 +7,20 @@
 namespace plinth::kernels::cuda {
 namespace {
 
-struct Case {
+struct CrossEntropyCase {
   int64_t rows, classes;
   double smoothing;
   int64_t shift = 0;  // of the logits, in elements beyond a 16-byte boundary
 };
 
 // One vector, many, and remainders at both ends of the rows.
-const Case kCases[] = {{1, 1, 0},    {3, 7, 0.1},    {5, 64, 0},      {4, 257, 0.1},
-                       {3, 1000, 0}, {2, 4099, 0.2}, {3, 64, 0.1, 1}, {5, 129, 0, 3}};
+const CrossEntropyCase kCrossEntropyCases[] = {{1, 1, 0},       {3, 7, 0.1},   {5, 64, 0},
+                                               {4, 257, 0.1},   {3, 1000, 0},  {2, 4099, 0.2},
+                                               {3, 64, 0.1, 1}, {5, 129, 0, 3}};
 
 // Against the CPU's float64 kernels, on the numbers that T holds. Row 1 is ignored.
 template <class T>
-void expect_cross_entropy(const Case& c) {
+void expect_cross_entropy(const CrossEntropyCase& c) {
   SCOPED_TRACE(testing::Message() << c.rows << " x " << c.classes << " smoothing " << c.smoothing
                                   << " shift " << c.shift);
   using C = compute_t<T>;
@@ -49,16 +50,16 @@ void expect_cross_entropy(const Case& c) {
 }
 
 TEST(CrossEntropyKernel, Float32MatchesFloat64) {
-  for (const Case& c : kCases) expect_cross_entropy<float>(c);
+  for (const CrossEntropyCase& c : kCrossEntropyCases) expect_cross_entropy<float>(c);
 }
 TEST(CrossEntropyKernel, BFloat16MatchesFloat64) {
-  for (const Case& c : kCases) expect_cross_entropy<BFloat16>(c);
+  for (const CrossEntropyCase& c : kCrossEntropyCases) expect_cross_entropy<BFloat16>(c);
 }
 TEST(CrossEntropyKernel, Float16MatchesFloat64) {
-  for (const Case& c : kCases) expect_cross_entropy<Float16>(c);
+  for (const CrossEntropyCase& c : kCrossEntropyCases) expect_cross_entropy<Float16>(c);
 }
 TEST(CrossEntropyKernel, Float64MatchesFloat64) {
-  for (const Case& c : kCases) expect_cross_entropy<double>(c);
+  for (const CrossEntropyCase& c : kCrossEntropyCases) expect_cross_entropy<double>(c);
 }
 
 TEST(CrossEntropyKernel, GradientMayOverwriteTheLogits) {

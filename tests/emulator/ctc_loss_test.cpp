@@ -9,7 +9,7 @@ namespace {
 
 // Samples: labels that repeat, that return and that do not; all steps needed; no label; fewer steps
 // than there are; one step; none; none and no label; too long for its steps.
-struct Problem {
+struct CtcProblem {
   CtcLossDesc desc{.time = 9, .batch = 9, .classes = 5, .most = 4, .blank = 2};
   std::vector<int64_t> targets = {1, 1, 3, 1, /**/ 0, 1, 3, 4, /**/ 9, 9, 9, 9,
                                   3, 9, 9, 9, /**/ 4, 9, 9, 9, /**/ 1, 3, 9, 9,
@@ -19,8 +19,8 @@ struct Problem {
 };
 
 // More states than a block has threads.
-Problem long_problem() {
-  Problem p{.desc = {.time = 140, .batch = 1, .classes = 3, .most = 130, .blank = 0}};
+CtcProblem long_problem() {
+  CtcProblem p{.desc = {.time = 140, .batch = 1, .classes = 3, .most = 130, .blank = 0}};
   p.targets.clear();
   for (int64_t i = 0; i < p.desc.most; ++i) p.targets.push_back(1 + i % 2);
   p.input_lengths = {140};
@@ -30,11 +30,11 @@ Problem long_problem() {
 
 // What the kernels give, and the CPU's in float64 of the same numbers.
 template <class T>
-struct Results {
+struct CtcResults {
   using C = compute_t<T>;
   std::vector<double> loss, dx, loss64, dx64;
 
-  explicit Results(const Problem& p) {
+  explicit CtcResults(const CtcProblem& p) {
     const CtcLossDesc& d = p.desc;
     const int64_t n = d.time * d.batch * d.classes;
     Buffer<T> x(n), gradient(n);
@@ -64,9 +64,9 @@ struct Results {
 
 template <class T>
 void expect_ctc_loss() {
-  Problem p;
+  CtcProblem p;
   p.desc.zero_infinity = true;
-  const Results<T> run(p);
+  const CtcResults<T> run(p);
   expect_close<compute_t<T>>(run.loss, run.loss64, 4);
   expect_close<T>(run.dx, run.dx64, 4);
 }
@@ -85,13 +85,13 @@ TEST(CtcLossKernel, Float64MatchesFloat64) {
 }
 
 TEST(CtcLossKernel, TakesMoreStatesThanThreads) {
-  const Results<float> run(long_problem());
+  const CtcResults<float> run(long_problem());
   expect_close<float>(run.loss, run.loss64, 4);
   expect_close<float>(run.dx, run.dx64, 4);
 }
 
 TEST(CtcLossKernel, WhatNoPathGivesIsInfinite) {
-  const Results<float> run(Problem{});
+  const CtcResults<float> run(CtcProblem{});
   for (size_t i = 0; i < run.loss.size(); ++i)
     EXPECT_EQ(std::isinf(run.loss[i]), std::isinf(run.loss64[i])) << "sample " << i;
   EXPECT_TRUE(std::isinf(run.loss[5]) && std::isinf(run.loss[7]));
@@ -100,12 +100,12 @@ TEST(CtcLossKernel, WhatNoPathGivesIsInfinite) {
 }
 
 TEST(CtcLossKernel, SameBitsInEveryOrderOfThreads) {
-  Problem p;
+  CtcProblem p;
   p.desc.zero_infinity = true;
   device::emulation_seed() = 1;
-  const Results<float> one(p);
+  const CtcResults<float> one(p);
   device::emulation_seed() = 2;
-  const Results<float> two(p);
+  const CtcResults<float> two(p);
   EXPECT_EQ(one.loss, two.loss);
   EXPECT_EQ(one.dx, two.dx);
 }
@@ -129,14 +129,14 @@ TEST(CtcLossKernel, ALabelOutOfRangeIsFoundWhereItCounts) {
 
 // As the nearest that are not, so that nothing else is read.
 TEST(CtcLossKernel, LengthsOutOfRangeReadNothingOutside) {
-  Problem wrong, right;
+  CtcProblem wrong, right;
   wrong.input_lengths[0] = 100;
   wrong.target_lengths[1] = 50;
   wrong.target_lengths[2] = -3;
   right.input_lengths[0] = 9;
   right.target_lengths[1] = 4;
   right.target_lengths[2] = 0;
-  const auto losses = [](const Problem& p) {
+  const auto losses = [](const CtcProblem& p) {
     Buffer<float> x(p.desc.time * p.desc.batch * p.desc.classes), loss(p.desc.batch);
     Buffer<int64_t> targets(p.desc.batch * p.desc.most), steps(p.desc.batch), lengths(p.desc.batch);
     Buffer<uint8_t> workspace(ctc_loss_forward_workspace(p.desc));

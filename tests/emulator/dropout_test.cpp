@@ -8,31 +8,31 @@
 namespace plinth::kernels::cuda {
 namespace {
 
-struct Case {
+struct DropoutCase {
   int64_t samples, elements;
   double p;
   int64_t shift = 0;  // in elements beyond a 16-byte boundary
   DropoutPart part = {};
 };
 
-const Case kCases[] = {{1, 1, 0.5},
-                       {3, 8, 0.1},
-                       {2, 4096, 0.1},
-                       {5, 77, 0.25},
-                       {1, 2050, 0.9},
-                       {7, 4, 0.5},
-                       {2, 12, 0.5},
-                       {2, 64, 0.0},
-                       {2, 64, 1.0},
-                       {3, 64, 0.3, 1},
-                       {2, 64, 0.3, 0, {.first = 128}},
-                       {2, 64, 0.3, 0, {.first = 8, .split = 32, .jump = 100}},
-                       {2, 60, 0.3, 0, {.first = 4, .split = 12, .jump = 8}},
-                       {3, 45, 0.3, 0, {.first = 7, .split = 13, .jump = 30}}};
+const DropoutCase kDropoutCases[] = {{1, 1, 0.5},
+                                     {3, 8, 0.1},
+                                     {2, 4096, 0.1},
+                                     {5, 77, 0.25},
+                                     {1, 2050, 0.9},
+                                     {7, 4, 0.5},
+                                     {2, 12, 0.5},
+                                     {2, 64, 0.0},
+                                     {2, 64, 1.0},
+                                     {3, 64, 0.3, 1},
+                                     {2, 64, 0.3, 0, {.first = 128}},
+                                     {2, 64, 0.3, 0, {.first = 8, .split = 32, .jump = 100}},
+                                     {2, 60, 0.3, 0, {.first = 4, .split = 12, .jump = 8}},
+                                     {3, 45, 0.3, 0, {.first = 7, .split = 13, .jump = 30}}};
 
 // The CPU's kernel has the same type, mask and rounding: every bit agrees.
 template <class T>
-void expect_bits_of_cpu(const Case& c) {
+void expect_bits_of_cpu(const DropoutCase& c) {
   SCOPED_TRACE(testing::Message() << c.samples << " x " << c.elements << " p " << c.p << " shift "
                                   << c.shift);
   const PhiloxKey key{0x123456789abcdefULL, 77, 5, (int64_t{1} << 33) + 9};
@@ -49,16 +49,16 @@ void expect_bits_of_cpu(const Case& c) {
 }
 
 TEST(DropoutKernel, Float32HasTheBitsOfTheCpu) {
-  for (const Case& c : kCases) expect_bits_of_cpu<float>(c);
+  for (const DropoutCase& c : kDropoutCases) expect_bits_of_cpu<float>(c);
 }
 TEST(DropoutKernel, BFloat16HasTheBitsOfTheCpu) {
-  for (const Case& c : kCases) expect_bits_of_cpu<BFloat16>(c);
+  for (const DropoutCase& c : kDropoutCases) expect_bits_of_cpu<BFloat16>(c);
 }
 TEST(DropoutKernel, Float16HasTheBitsOfTheCpu) {
-  for (const Case& c : kCases) expect_bits_of_cpu<Float16>(c);
+  for (const DropoutCase& c : kDropoutCases) expect_bits_of_cpu<Float16>(c);
 }
 TEST(DropoutKernel, Float64HasTheBitsOfTheCpu) {
-  for (const Case& c : kCases) expect_bits_of_cpu<double>(c);
+  for (const DropoutCase& c : kDropoutCases) expect_bits_of_cpu<double>(c);
 }
 
 TEST(DropoutKernel, TakesStepAndSampleFromTheKeysPlace) {

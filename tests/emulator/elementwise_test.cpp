@@ -64,7 +64,7 @@ Loop<kOperands> operands(const Layout& layout, const std::array<int, kOperands>&
 
 // Values with both signs, halves where T has them.
 template <class T>
-void fill_values(Buffer<T>& buffer, uint64_t seed) {
+void fill_operand(Buffer<T>& buffer, uint64_t seed) {
   std::mt19937_64 random(seed);
   for (int64_t i = 0; i < kElements; ++i) {
     const auto whole = static_cast<int64_t>(random() % 13) - 6;
@@ -104,7 +104,7 @@ void expect_near(const Buffer<T>& actual, const Buffer<T>& expected) {
 template <class T>
 void check_unary(UnaryOp op) {
   Buffer<T> x(kElements), actual(kElements), expected(kElements);
-  fill_values(x, 1);
+  fill_operand(x, 1);
   for (const Layout& layout : kLayouts) {
     SCOPED_TRACE(testing::Message() << layout.name << ", op " << static_cast<int>(op));
     clear(actual);
@@ -119,8 +119,8 @@ void check_unary(UnaryOp op) {
 template <class T>
 void check_binary() {
   Buffer<T> x(kElements), y(kElements), actual(kElements), expected(kElements);
-  fill_values(x, 1);
-  fill_values(y, 2);
+  fill_operand(x, 1);
+  fill_operand(y, 2);
   for (const Layout& layout : kLayouts) {
     for (int op = 0; op <= static_cast<int>(BinaryOp::Minimum); ++op) {
       // A negative integer power has no value that both sides must agree on.
@@ -144,8 +144,8 @@ template <class T>
 void check_compare() {
   Buffer<T> x(kElements), y(kElements);
   Buffer<bool> actual(kElements), expected(kElements);
-  fill_values(x, 1);
-  fill_values(y, 2);
+  fill_operand(x, 1);
+  fill_operand(y, 2);
   for (const Layout& layout : kLayouts) {
     for (int op = 0; op <= static_cast<int>(CompareOp::Ge); ++op) {
       SCOPED_TRACE(testing::Message() << layout.name << ", op " << op);
@@ -164,8 +164,8 @@ template <class T>
 void check_where() {
   Buffer<T> x(kElements), y(kElements), actual(kElements), expected(kElements);
   Buffer<bool> condition(kElements);
-  fill_values(x, 1);
-  fill_values(y, 2);
+  fill_operand(x, 1);
+  fill_operand(y, 2);
   for (int64_t i = 0; i < kElements; ++i) condition[i] = i % 3 == 0;
   for (const Layout& layout : kLayouts) {
     SCOPED_TRACE(layout.name);
@@ -185,7 +185,7 @@ template <class From, class To>
 void check_copy() {
   Buffer<From> x(kElements);
   Buffer<To> actual(kElements), expected(kElements);
-  fill_values(x, 3);
+  fill_operand(x, 3);
   for (const Layout& layout : kLayouts) {
     SCOPED_TRACE(layout.name);
     clear(actual);
@@ -250,8 +250,8 @@ template <class Y>
 void check_add_scaled() {
   Buffer<float> x(kElements), actual(kElements), expected(kElements);
   Buffer<Y> y(kElements);
-  fill_values(x, 1);
-  fill_values(y, 2);
+  fill_operand(x, 1);
+  fill_operand(y, 2);
   for (const Layout& layout : kLayouts) {
     SCOPED_TRACE(layout.name);
     clear(actual);
@@ -387,8 +387,8 @@ TEST(ElementwiseKernel, FillWritesEveryElementAndNoOther) {
 
 TEST(ElementwiseKernel, OutputMayBeAnInput) {
   Buffer<float> x(kElements), y(kElements), expected(kElements);
-  fill_values(x, 1);
-  fill_values(y, 2);
+  fill_operand(x, 1);
+  fill_operand(y, 2);
   const auto loop = loop_of<3>({1003}, {{{1}, {1}, {1}}});
   std::memcpy(expected.data(), x.data(), kElements * sizeof(float));
   cpu::binary(BinaryOp::Sub, loop, expected.data(), y.data(), expected.data());

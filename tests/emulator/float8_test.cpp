@@ -7,14 +7,15 @@
 namespace plinth::kernels::cuda {
 namespace {
 
-struct Case {
+struct Float8Case {
   int64_t rows, padded, cols, shift;
 };
-constexpr Case kCases[] = {{1, 16, 16, 0}, {64, 64, 64, 0}, {70, 80, 144, 0}, {33, 48, 80, 1}};
+constexpr Float8Case kFloat8Cases[] = {
+    {1, 16, 16, 0}, {64, 64, 64, 0}, {70, 80, 144, 0}, {33, 48, 80, 1}};
 
 // Both devices round the same products: the bits must agree.
 template <class T, class F>
-void expect_the_cpus_bits(const Case& c) {
+void expect_the_cpus_bits(const Float8Case& c) {
   SCOPED_TRACE(testing::Message() << c.rows << " x " << c.cols);
   Buffer<T> x(c.rows * c.cols, c.shift);
   x.fill_random(1);
@@ -45,24 +46,24 @@ void expect_the_cpus_bits(const Case& c) {
 }
 
 template <class T>
-void expect_all() {
-  for (const Case& c : kCases) {
+void expect_all_float8() {
+  for (const Float8Case& c : kFloat8Cases) {
     expect_the_cpus_bits<T, Float8_e4m3>(c);
     expect_the_cpus_bits<T, Float8_e5m2>(c);
   }
 }
 
 TEST(Float8Kernel, Float64HasTheCpusBits) {
-  expect_all<double>();
+  expect_all_float8<double>();
 }
 TEST(Float8Kernel, Float32HasTheCpusBits) {
-  expect_all<float>();
+  expect_all_float8<float>();
 }
 TEST(Float8Kernel, BFloat16HasTheCpusBits) {
-  expect_all<BFloat16>();
+  expect_all_float8<BFloat16>();
 }
 TEST(Float8Kernel, Float16HasTheCpusBits) {
-  expect_all<Float16>();
+  expect_all_float8<Float16>();
 }
 
 TEST(Float8Kernel, QuantisesWithoutTheTransposedCopyAndTheAmax) {

@@ -18,6 +18,8 @@
 
 namespace plinth {
 
+inline constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
 #ifndef __CUDACC__
 // Device memory of a test: `shift` elements beyond what is aligned as cudaMalloc's is, filled with
 // NaN, its end known to the emulator.

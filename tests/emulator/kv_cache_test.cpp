@@ -33,7 +33,7 @@ struct Caches {
 };
 
 template <class T>
-void expect_as_on_cpu(const KVCacheDesc& d, int64_t shift = 0) {
+void expect_appended_as_on_cpu(const KVCacheDesc& d, int64_t shift = 0) {
   SCOPED_TRACE(testing::Message() << d.tokens << " tokens of " << d.head_dim << " at " << d.position
                                   << " shift " << shift);
   const int64_t n = d.batch * d.heads * d.tokens * d.head_dim;
@@ -57,26 +57,26 @@ void expect_as_on_cpu(const KVCacheDesc& d, int64_t shift = 0) {
 }
 
 template <class T>
-void expect_all() {
+void expect_all_appended() {
   for (const int64_t head_dim : {64, 5, 6}) {
-    for (const int64_t tokens : {1, 4}) expect_as_on_cpu<T>(desc(tokens, head_dim, 2));
-    expect_as_on_cpu<T>(desc(4, head_dim, 7));   // beyond the capacity
-    expect_as_on_cpu<T>(desc(2, head_dim, -1));  // before its start
-    expect_as_on_cpu<T>(desc(1, head_dim, 3), 1);
+    for (const int64_t tokens : {1, 4}) expect_appended_as_on_cpu<T>(desc(tokens, head_dim, 2));
+    expect_appended_as_on_cpu<T>(desc(4, head_dim, 7));   // beyond the capacity
+    expect_appended_as_on_cpu<T>(desc(2, head_dim, -1));  // before its start
+    expect_appended_as_on_cpu<T>(desc(1, head_dim, 3), 1);
   }
 }
 
 TEST(KVCacheKernel, Float32IsAsOnTheCpu) {
-  expect_all<float>();
+  expect_all_appended<float>();
 }
 TEST(KVCacheKernel, BFloat16IsAsOnTheCpu) {
-  expect_all<BFloat16>();
+  expect_all_appended<BFloat16>();
 }
 TEST(KVCacheKernel, Float16IsAsOnTheCpu) {
-  expect_all<Float16>();
+  expect_all_appended<Float16>();
 }
 TEST(KVCacheKernel, Float64IsAsOnTheCpu) {
-  expect_all<double>();
+  expect_all_appended<double>();
 }
 
 }  // namespace

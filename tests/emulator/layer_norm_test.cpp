@@ -7,7 +7,7 @@
 namespace plinth::kernels::cuda {
 namespace {
 
-struct Case {
+struct LayerNormCase {
   int64_t rows, cols;
   bool affine, residual;
   int64_t shift = 0;  // of x, in elements beyond a 16-byte boundary
@@ -16,14 +16,15 @@ struct Case {
 };
 
 // The op and its gradient in float64.
-struct Reference {
+struct LayerNormReference {
   std::vector<double> y, dx, dweight, dbias;
 };
 
-Reference reference(const Case& c, const std::vector<double>& x, const std::vector<double>& w,
-                    const std::vector<double>& b, const std::vector<double>& dy) {
-  Reference r{std::vector<double>(x.size()), std::vector<double>(x.size()),
-              std::vector<double>(c.cols), std::vector<double>(c.cols)};
+LayerNormReference layer_norm_reference(const LayerNormCase& c, const std::vector<double>& x,
+                                        const std::vector<double>& w, const std::vector<double>& b,
+                                        const std::vector<double>& dy) {
+  LayerNormReference r{std::vector<double>(x.size()), std::vector<double>(x.size()),
+                       std::vector<double>(c.cols), std::vector<double>(c.cols)};
   for (int64_t i = 0; i < c.rows; ++i) {
     const double* row = &x[i * c.cols];
     double mean = 0, var = 0;
@@ -50,7 +51,7 @@ Reference reference(const Case& c, const std::vector<double>& x, const std::vect
 
 // In types T of the stream, and N of the branch that is added to it and of what is normed.
 template <class T, class N = T>
-void expect_layer_norm(const Case& c) {
+void expect_layer_norm(const LayerNormCase& c) {
   SCOPED_TRACE(testing::Message() << c.rows << " x " << c.cols << " affine " << c.affine
                                   << " residual " << c.residual << " shift " << c.shift << " "
                                   << c.narrow_shift);
@@ -81,8 +82,8 @@ void expect_layer_norm(const Case& c) {
                              workspace.data());
 
   const std::vector<double> ones(c.cols, 1.0), zeros(c.cols, 0.0);
-  Reference r = reference(c, input.values(), c.affine ? w.values() : ones,
-                          c.affine ? b.values() : zeros, dy.values());
+  LayerNormReference r = layer_norm_reference(c, input.values(), c.affine ? w.values() : ones,
+                                              c.affine ? b.values() : zeros, dy.values());
   if (c.residual) {
     expect_close<T>(sum.values(), added(x.values(), branch.values()), 1);
     r.dx = added(r.dx, dsum.values());
@@ -95,7 +96,7 @@ void expect_layer_norm(const Case& c) {
 }
 
 // Each instance of the kernel, whole and with a remainder of rows and columns.
-const Case kCases[] = {
+const LayerNormCase kLayerNormCases[] = {
     {1, 8, true, false},
     {5, 256, true, false},
     {9, 264, true, true},
@@ -120,24 +121,24 @@ const Case kCases[] = {
 };
 
 TEST(LayerNormKernel, Float32MatchesFloat64) {
-  for (const Case& c : kCases) expect_layer_norm<float>(c);
+  for (const LayerNormCase& c : kLayerNormCases) expect_layer_norm<float>(c);
 }
 TEST(LayerNormKernel, BFloat16MatchesFloat64) {
-  for (const Case& c : kCases) expect_layer_norm<BFloat16>(c);
+  for (const LayerNormCase& c : kLayerNormCases) expect_layer_norm<BFloat16>(c);
 }
 TEST(LayerNormKernel, Float16MatchesFloat64) {
-  for (const Case& c : kCases) expect_layer_norm<Float16>(c);
+  for (const LayerNormCase& c : kLayerNormCases) expect_layer_norm<Float16>(c);
 }
 
 TEST(LayerNormKernel, Float64MatchesFloat64) {
-  for (const Case& c : kCases) expect_layer_norm<double>(c);
+  for (const LayerNormCase& c : kLayerNormCases) expect_layer_norm<double>(c);
 }
 
 // Beside rows of float32; also where the narrow rows begin at no boundary of their vectors, or at
 // another than the wide ones.
 template <class N>
-void expect_narrow() {
-  for (const Case& c : kCases) expect_layer_norm<float, N>(c);
+void expect_narrow_layer_norm() {
+  for (const LayerNormCase& c : kLayerNormCases) expect_layer_norm<float, N>(c);
   for (const bool residual : {true, false}) {
     for (const int64_t cols : {64, 63}) {
       for (const int64_t narrow_shift : {1, 2, 4, 5})
@@ -148,10 +149,10 @@ void expect_narrow() {
   }
 }
 TEST(LayerNormKernel, BFloat16BesideFloat32MatchesFloat64) {
-  expect_narrow<BFloat16>();
+  expect_narrow_layer_norm<BFloat16>();
 }
 TEST(LayerNormKernel, Float16BesideFloat32MatchesFloat64) {
-  expect_narrow<Float16>();
+  expect_narrow_layer_norm<Float16>();
 }
 
 TEST(LayerNormKernel, EitherGradientOfTheSumCanBeLeftOut) {

@@ -7,26 +7,29 @@
 namespace plinth::kernels::cuda {
 namespace {
 
-struct Case {
+struct LinearCrossEntropyCase {
   int64_t rows, vocab, stride;
   double smoothing, z_loss;
   int64_t shift = 0;  // of the logits, in elements beyond a 16-byte boundary
 };
 
-const Case kCases[] = {
+const LinearCrossEntropyCase kLinearCrossEntropyCases[] = {
     {1, 1, 1, 0, 0},          {3, 7, 8, 0.1, 0},        {4, 64, 64, 0, 1e-2},
     {3, 257, 264, 0.1, 1e-2}, {3, 1003, 1003, 0, 0},    {2, 4099, 4104, 0.2, 0},
     {3, 64, 64, 0, 1e-2, 1},  {5, 129, 131, 0.1, 0, 3}, {1, 16401, 16401, 0.1, 1e-3}};
 
-struct Reference {
+struct LinearCrossEntropyReference {
   std::vector<double> loss, dz;
 };
 
 // In float64, by the formulas; dz keeps NaN between the rows.
-Reference reference(const Case& c, const std::vector<double>& z, const std::vector<int64_t>& target,
-                    double row_scale) {
+LinearCrossEntropyReference linear_cross_entropy_reference(const LinearCrossEntropyCase& c,
+                                                           const std::vector<double>& z,
+                                                           const std::vector<int64_t>& target,
+                                                           double row_scale) {
   const double nan = std::numeric_limits<double>::quiet_NaN();
-  Reference r{std::vector<double>(c.rows), std::vector<double>(c.rows * c.stride, nan)};
+  LinearCrossEntropyReference r{std::vector<double>(c.rows),
+                                std::vector<double>(c.rows * c.stride, nan)};
   for (int64_t i = 0; i < c.rows; ++i) {
     const double* row = &z[i * c.stride];
     double total = 0, plain = 0;
@@ -49,7 +52,7 @@ Reference reference(const Case& c, const std::vector<double>& z, const std::vect
 }
 
 // The columns of the rows, without what lies between.
-std::vector<double> columns(const Case& c, const std::vector<double>& matrix) {
+std::vector<double> columns(const LinearCrossEntropyCase& c, const std::vector<double>& matrix) {
   std::vector<double> result;
   for (int64_t i = 0; i < c.rows; ++i)
     result.insert(result.end(), matrix.begin() + i * c.stride,
@@ -58,7 +61,7 @@ std::vector<double> columns(const Case& c, const std::vector<double>& matrix) {
 }
 
 template <class Z, class D>
-void expect_rows(const Case& c, int64_t dz_shift) {
+void expect_rows(const LinearCrossEntropyCase& c, int64_t dz_shift) {
   SCOPED_TRACE(testing::Message() << c.rows << " x " << c.vocab << " of " << c.stride
                                   << " smoothing " << c.smoothing << " z loss " << c.z_loss
                                   << " shifts " << c.shift << ' ' << dz_shift);
@@ -73,8 +76,8 @@ void expect_rows(const Case& c, int64_t dz_shift) {
   for (int64_t i = 0; i < c.rows; ++i) target[i] = i == 1 ? -100 : (i * 31 + 5) % c.vocab;
   linear_cross_entropy_rows<Z, D>(nullptr, desc, c.stride, z.data(), target.data(), loss.data(),
                                   dz.data(), scale.data());
-  const Reference r =
-      reference(c, z.values(), std::vector<int64_t>(target.data(), target.data() + c.rows), 0.25);
+  const LinearCrossEntropyReference r = linear_cross_entropy_reference(
+      c, z.values(), std::vector<int64_t>(target.data(), target.data() + c.rows), 0.25);
   expect_close<C>(loss.values(), r.loss, 8);
   expect_close<D>(columns(c, dz.values()), columns(c, r.dz), 2);
   for (int64_t i = 0; i < c.rows; ++i) {
@@ -84,19 +87,23 @@ void expect_rows(const Case& c, int64_t dz_shift) {
 }
 
 TEST(LinearCrossEntropyRows, Float32MatchesFloat64) {
-  for (const Case& c : kCases) expect_rows<float, float>(c, c.shift);
+  for (const LinearCrossEntropyCase& c : kLinearCrossEntropyCases)
+    expect_rows<float, float>(c, c.shift);
 }
 TEST(LinearCrossEntropyRows, BFloat16MatchesFloat64) {
-  for (const Case& c : kCases) expect_rows<BFloat16, BFloat16>(c, c.shift);
+  for (const LinearCrossEntropyCase& c : kLinearCrossEntropyCases)
+    expect_rows<BFloat16, BFloat16>(c, c.shift);
 }
 TEST(LinearCrossEntropyRows, Float16MatchesFloat64) {
-  for (const Case& c : kCases) expect_rows<Float16, Float16>(c, c.shift);
+  for (const LinearCrossEntropyCase& c : kLinearCrossEntropyCases)
+    expect_rows<Float16, Float16>(c, c.shift);
 }
 TEST(LinearCrossEntropyRows, Float64MatchesFloat64) {
-  for (const Case& c : kCases) expect_rows<double, double>(c, c.shift);
+  for (const LinearCrossEntropyCase& c : kLinearCrossEntropyCases)
+    expect_rows<double, double>(c, c.shift);
 }
 TEST(LinearCrossEntropyRows, Float32LogitsGiveNarrowGradients) {
-  for (const Case& c : kCases) {
+  for (const LinearCrossEntropyCase& c : kLinearCrossEntropyCases) {
     expect_rows<float, BFloat16>(c, c.shift);
     expect_rows<float, Float16>(c, c.shift + 4);
     expect_rows<float, Float16>(c, c.shift + 1);
@@ -105,8 +112,8 @@ TEST(LinearCrossEntropyRows, Float32LogitsGiveNarrowGradients) {
 
 // Five rows for three multiprocessors, the second ignored.
 TEST(LinearCrossEntropyRows, LongRowsAreKeptInSharedMemory) {
-  const Case cases[] = {{5, 32773, 32776, 0, 0}, {5, 40000, 40000, 0.1, 1e-3}};
-  for (const Case& c : cases) {
+  const LinearCrossEntropyCase cases[] = {{5, 32773, 32776, 0, 0}, {5, 40000, 40000, 0.1, 1e-3}};
+  for (const LinearCrossEntropyCase& c : cases) {
     expect_rows<float, float>(c, 0);
     expect_rows<float, BFloat16>(c, 0);
     // As where no block has room.

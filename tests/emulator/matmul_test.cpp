@@ -7,28 +7,28 @@
 namespace plinth::kernels::cuda {
 namespace {
 
-enum class Layout { RowMajor, ColumnMajor, Gaps };
+enum class MatrixLayout { RowMajor, ColumnMajor, Gaps };
 
 // Strides (batch, row, column) of [batch, rows, cols], and the elements that they reach.
-std::array<int64_t, 3> strides_of(Layout layout, int64_t rows, int64_t cols) {
+std::array<int64_t, 3> strides_of(MatrixLayout layout, int64_t rows, int64_t cols) {
   switch (layout) {
-    case Layout::RowMajor: return {rows * cols, cols, 1};
-    case Layout::ColumnMajor: return {rows * cols, 1, rows};
+    case MatrixLayout::RowMajor: return {rows * cols, cols, 1};
+    case MatrixLayout::ColumnMajor: return {rows * cols, 1, rows};
     default: return {rows * cols * 6, cols * 3, 2};
   }
 }
-int64_t reach(Layout layout, int64_t batch, int64_t rows, int64_t cols) {
-  return batch * rows * cols * (layout == Layout::Gaps ? 6 : 1);
+int64_t reach(MatrixLayout layout, int64_t batch, int64_t rows, int64_t cols) {
+  return batch * rows * cols * (layout == MatrixLayout::Gaps ? 6 : 1);
 }
 
-struct Case {
+struct MatmulCase {
   int64_t batch, m, n, k;
-  Layout a, b, c;
+  MatrixLayout a, b, c;
   bool accumulate, bias;
 };
 
 template <class T>
-void expect_product(const Case& t) {
+void expect_product(const MatmulCase& t) {
   SCOPED_TRACE(testing::Message() << t.batch << " of " << t.m << " x " << t.n << " x " << t.k);
   MatmulDesc desc{.batch = t.batch, .m = t.m, .n = t.n, .k = t.k};
   desc.a = strides_of(t.a, t.m, t.k);
@@ -60,15 +60,15 @@ void expect_product(const Case& t) {
   expect_close<T>(c.values(), expected, 4);
 }
 
-constexpr auto kRow = Layout::RowMajor;
-constexpr auto kColumn = Layout::ColumnMajor;
-const Case kCases[] = {
+constexpr auto kRow = MatrixLayout::RowMajor;
+constexpr auto kColumn = MatrixLayout::ColumnMajor;
+const MatmulCase kMatmulCases[] = {
     {1, 64, 64, 16, kRow, kRow, kRow, false, false},
     {1, 1, 1, 1, kRow, kRow, kRow, false, true},
     {1, 65, 67, 33, kRow, kColumn, kRow, false, true},
     {1, 70, 130, 50, kColumn, kRow, kRow, true, false},
     {3, 5, 9, 20, kColumn, kColumn, kColumn, true, true},
-    {2, 17, 30, 7, Layout::Gaps, Layout::Gaps, Layout::Gaps, false, true},
+    {2, 17, 30, 7, MatrixLayout::Gaps, MatrixLayout::Gaps, MatrixLayout::Gaps, false, true},
     {2, 3, 4, 0, kRow, kRow, kRow, false, true},
     {2, 3, 4, 0, kRow, kRow, kRow, true, false},
     {0, 3, 4, 5, kRow, kRow, kRow, false, false},
@@ -76,16 +76,16 @@ const Case kCases[] = {
 };
 
 TEST(MatmulKernel, Float64MatchesTheSum) {
-  for (const Case& c : kCases) expect_product<double>(c);
+  for (const MatmulCase& c : kMatmulCases) expect_product<double>(c);
 }
 TEST(MatmulKernel, Float32MatchesTheSum) {
-  for (const Case& c : kCases) expect_product<float>(c);
+  for (const MatmulCase& c : kMatmulCases) expect_product<float>(c);
 }
 TEST(MatmulKernel, BFloat16MatchesTheSum) {
-  for (const Case& c : kCases) expect_product<BFloat16>(c);
+  for (const MatmulCase& c : kMatmulCases) expect_product<BFloat16>(c);
 }
 TEST(MatmulKernel, Float16MatchesTheSum) {
-  for (const Case& c : kCases) expect_product<Float16>(c);
+  for (const MatmulCase& c : kMatmulCases) expect_product<Float16>(c);
 }
 
 TEST(MatmulKernel, ABatchStrideOfZeroSharesAnOperand) {

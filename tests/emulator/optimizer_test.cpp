@@ -22,11 +22,11 @@ int64_t total_of(const std::vector<int64_t>& sizes) {
 // A list of tensors with gradients and state, the same for every call with a seed; the arrays of
 // all tensors lie in one buffer each, one element apart where `misaligned`.
 template <class P, class G>
-class Problem {
+class OptimizerProblem {
  public:
   using C = compute_t<P>;
 
-  Problem(const std::vector<int64_t>& sizes, bool masters, bool misaligned = false)
+  OptimizerProblem(const std::vector<int64_t>& sizes, bool masters, bool misaligned = false)
       : total_(total_of(sizes)),
         parameters_(total_),
         gradients_(total_),
@@ -56,7 +56,7 @@ class Problem {
   std::span<C* const> updates() const { return updates_; }
   std::span<const C* const> const_updates() const { return {updates_.data(), updates_.size()}; }
 
-  void expect_same_bits(const Problem& other) const {
+  void expect_same_bits(const OptimizerProblem& other) const {
     EXPECT_EQ(differing(parameters_, other.parameters_), -1);
     EXPECT_EQ(differing(first_, other.first_), -1);
     EXPECT_EQ(differing(second_, other.second_), -1);
@@ -87,22 +87,22 @@ const std::vector<int64_t> kSizes = {1, 0, 7, 8, 300, 2051};
 struct AdamW {
   AdamWOptions options{.lr = 0.01, .weight_decay = 0.1, .step = 3, .grad_scale = 0.7};
   template <class P, class G>
-  void on_cpu(const Problem<P, G>& p) const {
+  void on_cpu(const OptimizerProblem<P, G>& p) const {
     cpu::adamw_step(p.tensors(), options);
   }
   template <class P, class G>
-  void on_gpu(const Problem<P, G>& p, const StepInputs& inputs = {}) const {
+  void on_gpu(const OptimizerProblem<P, G>& p, const StepInputs& inputs = {}) const {
     adamw_step(nullptr, p.tensors(), options, inputs);
   }
 };
 struct Sgd {
   SgdOptions options{.lr = 0.01, .weight_decay = 0.1, .grad_scale = 0.7};
   template <class P, class G>
-  void on_cpu(const Problem<P, G>& p) const {
+  void on_cpu(const OptimizerProblem<P, G>& p) const {
     cpu::sgd_step(p.tensors(), options);
   }
   template <class P, class G>
-  void on_gpu(const Problem<P, G>& p, const StepInputs& inputs = {}) const {
+  void on_gpu(const OptimizerProblem<P, G>& p, const StepInputs& inputs = {}) const {
     sgd_step(nullptr, p.tensors(), options, inputs);
   }
 };
@@ -115,23 +115,23 @@ struct Nesterov : Momentum {
 struct Lion {
   LionOptions options{.lr = 0.01, .weight_decay = 0.1, .grad_scale = 0.7};
   template <class P, class G>
-  void on_cpu(const Problem<P, G>& p) const {
+  void on_cpu(const OptimizerProblem<P, G>& p) const {
     cpu::lion_step(p.tensors(), options);
   }
   template <class P, class G>
-  void on_gpu(const Problem<P, G>& p, const StepInputs& inputs = {}) const {
+  void on_gpu(const OptimizerProblem<P, G>& p, const StepInputs& inputs = {}) const {
     lion_step(nullptr, p.tensors(), options, inputs);
   }
 };
 struct Muon {
   MuonOptions options{.weight_decay = 0.1, .grad_scale = 0.7};
   template <class P, class G>
-  void on_cpu(const Problem<P, G>& p) const {
+  void on_cpu(const OptimizerProblem<P, G>& p) const {
     cpu::muon_momentum(p.tensors(), p.updates(), options);
     cpu::muon_update(p.tensors(), p.const_updates(), options);
   }
   template <class P, class G>
-  void on_gpu(const Problem<P, G>& p, const StepInputs& inputs = {}) const {
+  void on_gpu(const OptimizerProblem<P, G>& p, const StepInputs& inputs = {}) const {
     muon_momentum(nullptr, p.tensors(), p.updates(), options, inputs);
     muon_update(nullptr, p.tensors(), p.const_updates(), options, inputs);
   }
@@ -141,7 +141,7 @@ template <class P, class G, class Optimizer>
 void expect_same_as_cpu(const Optimizer& optimizer, const std::vector<int64_t>& sizes, bool masters,
                         bool misaligned) {
   SCOPED_TRACE(testing::Message() << "masters " << masters << ", misaligned " << misaligned);
-  const Problem<P, G> cpu(sizes, masters, misaligned), gpu(sizes, masters, misaligned);
+  const OptimizerProblem<P, G> cpu(sizes, masters, misaligned), gpu(sizes, masters, misaligned);
   optimizer.on_cpu(cpu);
   optimizer.on_gpu(gpu);
   gpu.expect_same_bits(cpu);
@@ -187,7 +187,7 @@ TYPED_TEST(OptimizerKernel, ReadsWhatChangesFromDeviceMemory) {
   captured.options.grad_scale = 123;
   captured.options.rounding = {true, {.seed = 5, .step = 1}};
   const OnDevice<OptimizerScalars> scalars{scalars_of(now.options)};
-  const Problem<BFloat16, float> expected(kSizes, false), actual(kSizes, false);
+  const OptimizerProblem<BFloat16, float> expected(kSizes, false), actual(kSizes, false);
   now.on_cpu(expected);
   captured.on_gpu(actual, {.scalars = &scalars.value});
   actual.expect_same_bits(expected);
@@ -196,7 +196,7 @@ TYPED_TEST(OptimizerKernel, ReadsWhatChangesFromDeviceMemory) {
 TYPED_TEST(OptimizerKernel, MultipliesGradientsByTheClipFactor) {
   TypeParam clipped;
   const OnDevice<StepVerdict> verdict{{.norm = 4, .factor = 0.25}};
-  const Problem<float, float> expected(kSizes, false), actual(kSizes, false);
+  const OptimizerProblem<float, float> expected(kSizes, false), actual(kSizes, false);
   clipped.on_gpu(actual, {.verdict = &verdict.value});
   clipped.options.grad_scale *= 0.25;
   clipped.on_cpu(expected);
@@ -205,7 +205,7 @@ TYPED_TEST(OptimizerKernel, MultipliesGradientsByTheClipFactor) {
 
 TYPED_TEST(OptimizerKernel, SkipsAStepThatIsNotAccepted) {
   const OnDevice<StepVerdict> verdict{{.accepted = 0}};
-  const Problem<float, float> untouched(kSizes, false), actual(kSizes, false);
+  const OptimizerProblem<float, float> untouched(kSizes, false), actual(kSizes, false);
   TypeParam().on_gpu(actual, {.verdict = &verdict.value});
   actual.expect_same_bits(untouched);
 }
@@ -280,7 +280,7 @@ TEST(GradientNormKernel, AllFiniteFindsOneNanOrInfinity) {
 
 // Parameters of many sizes, one behind the other, each `shift` elements from where vectors begin.
 template <class To>
-void check_copies(int64_t shift) {
+void check_parameter_copies(int64_t shift) {
   std::vector<int64_t> sizes = {1, 0, 7, 8, 300, 20000};
   sizes.resize(70, 13);
   const int64_t total = total_of(sizes);
@@ -305,14 +305,12 @@ void check_copies(int64_t shift) {
 
 TEST(ParameterCopies, AreTheCpusAndNothingBesideThem) {
   for (const int64_t shift : {0, 1}) {
-    check_copies<BFloat16>(shift);
-    check_copies<Float16>(shift);
+    check_parameter_copies<BFloat16>(shift);
+    check_parameter_copies<Float16>(shift);
   }
 }
 
 // ---- verdicts ----
-
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 StepVerdict judged(const std::vector<double>& losses, const std::vector<double>& sums,
                    StepMeasures measures) {

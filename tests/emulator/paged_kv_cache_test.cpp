@@ -11,7 +11,7 @@ namespace {
 // tokens, dim]. The tokens of sequence 1 begin before 0, those of sequence 2 lead outside the pages
 // and beyond the table.
 template <class T>
-void expect_as_on_cpu(int64_t head_dim, int64_t shift) {
+void expect_pages_as_on_cpu(int64_t head_dim, int64_t shift) {
   SCOPED_TRACE(testing::Message() << head_dim << " shift " << shift);
   constexpr int64_t kBatch = 3, kHeads = 2, kTokens = 4, kPages = 6, kPageSize = 3, kColumns = 3;
   Buffer<int64_t> table(kBatch * kColumns), lengths(kBatch);
@@ -47,8 +47,8 @@ void expect_as_on_cpu(int64_t head_dim, int64_t shift) {
 TEST(PagedKVCacheKernel, WritesWhatTheCpuDoes) {
   for (const int64_t head_dim : {1, 6, 16}) {
     for (const int64_t shift : {0, 1}) {
-      expect_as_on_cpu<float>(head_dim, shift);
-      expect_as_on_cpu<BFloat16>(head_dim, shift);
+      expect_pages_as_on_cpu<float>(head_dim, shift);
+      expect_pages_as_on_cpu<BFloat16>(head_dim, shift);
     }
   }
 }

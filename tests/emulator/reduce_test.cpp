@@ -15,7 +15,7 @@ struct Dim {
   int64_t size, stride;
   bool reduced;
 };
-struct Case {
+struct ReductionCase {
   const char* name;
   std::vector<Dim> dims;
   int64_t first = 0;  // of the tensor in its buffer
@@ -49,7 +49,7 @@ struct Case {
   }
 };
 
-const Case kCases[] = {
+const ReductionCase kReductionCases[] = {
     {"all of one row", {{1000, 1, true}}},
     {"all, in segments", {{40003, 1, true}}},
     {"rows of a warp", {{19, 96, false}, {96, 1, true}}},
@@ -75,7 +75,7 @@ const Case kCases[] = {
 };
 
 template <class T>
-void fill_values(Buffer<T>& buffer, int64_t n) {
+void fill_terms(Buffer<T>& buffer, int64_t n) {
   std::mt19937_64 random(5);
   for (int64_t i = 0; i < n; ++i) {
     const auto whole = static_cast<int64_t>(random() % 2001) - 1000;
@@ -96,10 +96,10 @@ void with_workspace(const Reduction& shape, F f) {
 
 template <class T>
 void expect_reductions_match_cpu() {
-  for (const Case& c : kCases) {
+  for (const ReductionCase& c : kReductionCases) {
     const Reduction shape = c.reduction();
     Buffer<T> x(c.reach()), actual(c.outputs()), expected(c.outputs());
-    fill_values(x, c.reach());
+    fill_terms(x, c.reach());
     for (const ReduceOp op : {ReduceOp::Sum, ReduceOp::Mean, ReduceOp::Norm, ReduceOp::Prod,
                               ReduceOp::Max, ReduceOp::Min}) {
       // Long products of floats leave the range.
@@ -146,7 +146,7 @@ TEST(ReduceKernel, IntegersMatchTheCpuExactly) {
 }
 
 TEST(ReduceKernel, MaximumHandsNanOnAndInfinityIsSmaller) {
-  const Case c{"rows", {{2, 40, false}, {40, 1, true}}};
+  const ReductionCase c{"rows", {{2, 40, false}, {40, 1, true}}};
   const Reduction shape = c.reduction();
   Buffer<float> x(80), out(2);
   for (int i = 0; i < 80; ++i) x[i] = static_cast<float>(i);
@@ -158,7 +158,7 @@ TEST(ReduceKernel, MaximumHandsNanOnAndInfinityIsSmaller) {
 }
 
 TEST(ReduceKernel, TheOrderOfASumDependsOnNeitherAlignmentNorThreads) {
-  const Case c{"rows", {{3, 2308, false}, {2308, 1, true}}};
+  const ReductionCase c{"rows", {{3, 2308, false}, {2308, 1, true}}};
   const Reduction shape = c.reduction();
   Buffer<float> x(c.reach() + 1), moved(c.reach() + 1), first(3), second(3);
   x.fill_random(3);
@@ -171,13 +171,13 @@ TEST(ReduceKernel, TheOrderOfASumDependsOnNeitherAlignmentNorThreads) {
 }
 
 TEST(ReduceKernel, ArgmaxMatchesTheCpu) {
-  for (const Case& c : kCases) {
+  for (const ReductionCase& c : kReductionCases) {
     const Reduction shape = c.reduction();
     if (c.outputs() == 0 || shape.reduced.size[0] == 0) continue;
     SCOPED_TRACE(c.name);
     Buffer<BFloat16> x(c.reach());
     Buffer<int64_t> actual(c.outputs()), expected(c.outputs());
-    fill_values(x, c.reach());  // rounded to bfloat16 many values are equal
+    fill_terms(x, c.reach());  // rounded to bfloat16 many values are equal
     argmax(nullptr, shape, x.data() + c.first, actual.data());
     cpu::argmax(shape, x.data() + c.first, expected.data());
     ASSERT_EQ(actual.values(), expected.values());
@@ -185,7 +185,7 @@ TEST(ReduceKernel, ArgmaxMatchesTheCpu) {
 }
 
 TEST(ReduceKernel, ArgmaxFindsTheFirstNan) {
-  const Reduction shape = Case{"row", {{700, 1, true}}}.reduction();
+  const Reduction shape = ReductionCase{"row", {{700, 1, true}}}.reduction();
   Buffer<float> x(700);
   Buffer<int64_t> out(1);
   for (int i = 0; i < 700; ++i) x[i] = static_cast<float>(i);
@@ -195,7 +195,7 @@ TEST(ReduceKernel, ArgmaxFindsTheFirstNan) {
 }
 
 TEST(ReduceKernel, AnyAndAllMatchTheCpu) {
-  for (const Case& c : kCases) {
+  for (const ReductionCase& c : kReductionCases) {
     const Reduction shape = c.reduction();
     SCOPED_TRACE(c.name);
     for (const int64_t period : {1, 7, 1000000}) {  // all true, some, one
@@ -219,7 +219,7 @@ template <class T>
 void expect_cumsum(int64_t rows, int64_t length) {
   SCOPED_TRACE(testing::Message() << rows << " rows of " << length);
   Buffer<T> x(rows * length), actual(rows * length), expected(rows * length);
-  fill_values(x, rows * length);
+  fill_terms(x, rows * length);
   cumsum(nullptr, rows, length, x.data(), actual.data());
   cpu::cumsum(rows, length, x.data(), expected.data());
   expect_close<T>(actual.values(), expected.values(), std::is_integral_v<T> ? 0 : 8);
@@ -241,7 +241,7 @@ template <class T>
 void expect_column_sum(int64_t rows, int64_t cols) {
   SCOPED_TRACE(testing::Message() << rows << " x " << cols);
   Buffer<T> x(rows * cols), actual(cols), expected(cols);
-  fill_values(x, rows * cols);
+  fill_terms(x, rows * cols);
   Buffer<double> workspace(static_cast<int64_t>(column_sum_workspace(rows, cols) / sizeof(double)));
   column_sum(nullptr, rows, cols, x.data(), actual.data(), workspace.data());
   cpu::column_sum(rows, cols, x.data(), expected.data());

@@ -8,7 +8,7 @@
 namespace plinth::kernels::cuda {
 namespace {
 
-struct Case {
+struct RmsNormCase {
   int64_t rows, cols;
   bool weight, residual;
   int64_t shift = 0;          // of all matrices, in elements beyond a 16-byte boundary
@@ -18,7 +18,7 @@ struct Case {
 // Against the CPU's float64 kernel, on the numbers that T holds.
 // T is the stream's type, N that of the branch that is added to it and of what is normed.
 template <class T, class N = T>
-void expect_rms_norm(const Case& c) {
+void expect_rms_norm(const RmsNormCase& c) {
   SCOPED_TRACE(testing::Message() << c.rows << " x " << c.cols << " weight " << c.weight
                                   << " residual " << c.residual << " shift " << c.shift << " "
                                   << c.narrow_shift);
@@ -62,7 +62,7 @@ void expect_rms_norm(const Case& c) {
 
 // Each instance of the kernel, whole and with a remainder of rows and columns; then rows that no
 // instance holds: odd, too long, or not aligned.
-const Case kCases[] = {
+const RmsNormCase kRmsNormCases[] = {
     {1, 8, true, false},      {5, 256, true, false}, {9, 264, true, true},   {3, 512, false, false},
     {7, 1000, true, false},   {2, 1032, true, true}, {3, 2048, true, false}, {1, 4096, false, true},
     {2, 4104, true, false},   {70, 64, true, false}, {3, 1, true, false},    {5, 7, true, true},
@@ -71,23 +71,23 @@ const Case kCases[] = {
 };
 
 TEST(RmsNormKernel, Float32MatchesFloat64) {
-  for (const Case& c : kCases) expect_rms_norm<float>(c);
+  for (const RmsNormCase& c : kRmsNormCases) expect_rms_norm<float>(c);
 }
 TEST(RmsNormKernel, BFloat16MatchesFloat64) {
-  for (const Case& c : kCases) expect_rms_norm<BFloat16>(c);
+  for (const RmsNormCase& c : kRmsNormCases) expect_rms_norm<BFloat16>(c);
 }
 TEST(RmsNormKernel, Float16MatchesFloat64) {
-  for (const Case& c : kCases) expect_rms_norm<Float16>(c);
+  for (const RmsNormCase& c : kRmsNormCases) expect_rms_norm<Float16>(c);
 }
 TEST(RmsNormKernel, Float64MatchesFloat64) {
-  for (const Case& c : kCases) expect_rms_norm<double>(c);
+  for (const RmsNormCase& c : kRmsNormCases) expect_rms_norm<double>(c);
 }
 
 // Beside rows of float32; also where the narrow rows begin at no boundary of their vectors, or at
 // another than the wide ones.
 template <class N>
-void expect_narrow() {
-  for (const Case& c : kCases) expect_rms_norm<float, N>(c);
+void expect_narrow_rms_norm() {
+  for (const RmsNormCase& c : kRmsNormCases) expect_rms_norm<float, N>(c);
   for (const bool residual : {true, false}) {
     for (const int64_t cols : {64, 63}) {
       for (const int64_t narrow_shift : {1, 2, 4, 5})
@@ -98,10 +98,10 @@ void expect_narrow() {
   }
 }
 TEST(RmsNormKernel, BFloat16BesideFloat32MatchesFloat64) {
-  expect_narrow<BFloat16>();
+  expect_narrow_rms_norm<BFloat16>();
 }
 TEST(RmsNormKernel, Float16BesideFloat32MatchesFloat64) {
-  expect_narrow<Float16>();
+  expect_narrow_rms_norm<Float16>();
 }
 
 TEST(RmsNormKernel, EitherGradientOfTheSumCanBeLeftOut) {

@@ -7,14 +7,14 @@
 namespace plinth::kernels::cuda {
 namespace {
 
-struct Case {
+struct RopeCase {
   int64_t batch, seq, heads, head_dim, rotary_dim;
   bool interleaved;
   int64_t gap = 0;    // elements between the heads of x
   int64_t shift = 0;  // of x, in elements beyond a 16-byte boundary
 };
 
-const Case kCases[] = {
+const RopeCase kRopeCases[] = {
     {1, 1, 1, 2, 2, true},         {1, 1, 1, 2, 2, false},     {2, 3, 2, 32, 32, false},
     {2, 3, 2, 32, 32, true},       {1, 5, 3, 64, 32, false},   {1, 5, 3, 64, 32, true},
     {2, 2, 2, 10, 6, false},       {2, 2, 2, 10, 6, true},     {1, 3, 2, 9, 4, true},
@@ -27,7 +27,7 @@ constexpr int64_t kTableRows = 40;
 // Against the CPU's float64 kernel, on the numbers that T holds: x has layout [batch, seq, heads,
 // head_dim] with gaps, y [batch, heads, seq, head_dim].
 template <class T>
-void expect_rope(const Case& c, bool inverse, bool positions_given) {
+void expect_rope(const RopeCase& c, bool inverse, bool positions_given) {
   SCOPED_TRACE(testing::Message() << c.batch << " x " << c.seq << " x " << c.heads << " x "
                                   << c.head_dim << " rotary " << c.rotary_dim << " interleaved "
                                   << c.interleaved << " gap " << c.gap << " shift " << c.shift
@@ -63,24 +63,24 @@ void expect_rope(const Case& c, bool inverse, bool positions_given) {
 }
 
 template <class T>
-void expect_all() {
-  for (const Case& c : kCases) {
+void expect_all_rope() {
+  for (const RopeCase& c : kRopeCases) {
     expect_rope<T>(c, false, false);
     expect_rope<T>(c, true, true);
   }
 }
 
 TEST(RopeKernel, Float32MatchesFloat64) {
-  expect_all<float>();
+  expect_all_rope<float>();
 }
 TEST(RopeKernel, BFloat16MatchesFloat64) {
-  expect_all<BFloat16>();
+  expect_all_rope<BFloat16>();
 }
 TEST(RopeKernel, Float16MatchesFloat64) {
-  expect_all<Float16>();
+  expect_all_rope<Float16>();
 }
 TEST(RopeKernel, Float64MatchesFloat64) {
-  expect_all<double>();
+  expect_all_rope<double>();
 }
 
 TEST(RopeKernel, BadPositionsAreFound) {

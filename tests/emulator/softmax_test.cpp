@@ -8,23 +8,21 @@
 namespace plinth::kernels::cuda {
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
-struct Case {
+struct SoftmaxCase {
   int64_t rows, cols;
   int64_t shift = 0;  // in elements beyond a 16-byte boundary
 };
 
 // Each instance of the kernel, whole and with a remainder of rows and columns; then rows that no
 // instance holds: odd, too long, or not aligned.
-const Case kCases[] = {{1, 8},    {5, 256},   {9, 264},   {3, 512},   {7, 1000},
-                       {2, 1032}, {3, 2048},  {1, 4096},  {2, 4104},  {3, 1},
-                       {5, 7},    {3, 257},   {1, 8200},  {1, 16384}, {1, 16392},
-                       {1, 8203}, {1, 16387}, {3, 64, 1}, {5, 63, 3}};
+const SoftmaxCase kSoftmaxCases[] = {{1, 8},    {5, 256},   {9, 264},   {3, 512},   {7, 1000},
+                                     {2, 1032}, {3, 2048},  {1, 4096},  {2, 4104},  {3, 1},
+                                     {5, 7},    {3, 257},   {1, 8200},  {1, 16384}, {1, 16392},
+                                     {1, 8203}, {1, 16387}, {3, 64, 1}, {5, 63, 3}};
 
 // Against the CPU's float64 kernels, on the numbers that T holds.
 template <class T>
-void expect_softmax(const Case& c) {
+void expect_softmax(const SoftmaxCase& c) {
   SCOPED_TRACE(testing::Message() << c.rows << " x " << c.cols << " shift " << c.shift);
   const int64_t n = c.rows * c.cols;
   Buffer<T> x(n, c.shift), y(n, c.shift), dy(n, c.shift), dx(n, c.shift);
@@ -51,16 +49,16 @@ void expect_softmax(const Case& c) {
 }
 
 TEST(SoftmaxKernel, Float32MatchesFloat64) {
-  for (const Case& c : kCases) expect_softmax<float>(c);
+  for (const SoftmaxCase& c : kSoftmaxCases) expect_softmax<float>(c);
 }
 TEST(SoftmaxKernel, BFloat16MatchesFloat64) {
-  for (const Case& c : kCases) expect_softmax<BFloat16>(c);
+  for (const SoftmaxCase& c : kSoftmaxCases) expect_softmax<BFloat16>(c);
 }
 TEST(SoftmaxKernel, Float16MatchesFloat64) {
-  for (const Case& c : kCases) expect_softmax<Float16>(c);
+  for (const SoftmaxCase& c : kSoftmaxCases) expect_softmax<Float16>(c);
 }
 TEST(SoftmaxKernel, Float64MatchesFloat64) {
-  for (const Case& c : kCases) expect_softmax<double>(c);
+  for (const SoftmaxCase& c : kSoftmaxCases) expect_softmax<double>(c);
 }
 
 TEST(SoftmaxKernel, RowsOfInfinitiesAndNaNFollowTheFormula) {

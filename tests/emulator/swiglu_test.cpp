@@ -8,18 +8,19 @@
 namespace plinth::kernels::cuda {
 namespace {
 
-struct Case {
+struct SwigluCase {
   int64_t rows, cols, stride;  // of gate and up
   int64_t shift = 0;           // of gate and up, in elements beyond a 16-byte boundary
 };
 
-const Case kCases[] = {{1, 1, 1},       {3, 8, 8},   {2, 64, 128},   {5, 77, 77},    {3, 77, 160},
-                       {2, 2056, 2056}, {2, 16, 17}, {3, 32, 64, 1}, {1, 4100, 4100}};
+const SwigluCase kSwigluCases[] = {{1, 1, 1},   {3, 8, 8},      {2, 64, 128},
+                                   {5, 77, 77}, {3, 77, 160},   {2, 2056, 2056},
+                                   {2, 16, 17}, {3, 32, 64, 1}, {1, 4100, 4100}};
 
 // Against the CPU's float64 kernels, on the numbers that T holds. Gate and up are halves of one
 // buffer where the stride has room for both.
 template <class T>
-void expect_swiglu(const Case& c) {
+void expect_swiglu(const SwigluCase& c) {
   SCOPED_TRACE(testing::Message() << c.rows << " x " << c.cols << " of " << c.stride << " shift "
                                   << c.shift);
   const bool halves = c.stride >= 2 * c.cols;
@@ -57,16 +58,16 @@ void expect_swiglu(const Case& c) {
 }
 
 TEST(SwigluKernel, Float32MatchesFloat64) {
-  for (const Case& c : kCases) expect_swiglu<float>(c);
+  for (const SwigluCase& c : kSwigluCases) expect_swiglu<float>(c);
 }
 TEST(SwigluKernel, BFloat16MatchesFloat64) {
-  for (const Case& c : kCases) expect_swiglu<BFloat16>(c);
+  for (const SwigluCase& c : kSwigluCases) expect_swiglu<BFloat16>(c);
 }
 TEST(SwigluKernel, Float16MatchesFloat64) {
-  for (const Case& c : kCases) expect_swiglu<Float16>(c);
+  for (const SwigluCase& c : kSwigluCases) expect_swiglu<Float16>(c);
 }
 TEST(SwigluKernel, Float64MatchesFloat64) {
-  for (const Case& c : kCases) expect_swiglu<double>(c);
+  for (const SwigluCase& c : kSwigluCases) expect_swiglu<double>(c);
 }
 
 }  // namespace

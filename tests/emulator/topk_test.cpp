@@ -22,7 +22,7 @@ void expect_topk(int64_t rows, int64_t cols, int64_t k, int64_t shift = 0) {
 }
 
 template <class T>
-void expect_all() {
+void expect_all_topk() {
   expect_topk<T>(1, 1, 1);
   expect_topk<T>(5, 8, 2);
   expect_topk<T>(9, 33, 33, 1);
@@ -32,13 +32,13 @@ void expect_all() {
 }
 
 TEST(TopKKernel, GivesThePositionsOfTheCpu) {
-  expect_all<float>();
-  expect_all<double>();
-  expect_all<BFloat16>();
-  expect_all<Float16>();
-  expect_all<int64_t>();
-  expect_all<int32_t>();
-  expect_all<uint8_t>();
+  expect_all_topk<float>();
+  expect_all_topk<double>();
+  expect_all_topk<BFloat16>();
+  expect_all_topk<Float16>();
+  expect_all_topk<int64_t>();
+  expect_all_topk<int32_t>();
+  expect_all_topk<uint8_t>();
 }
 
 TEST(TopKKernel, PutsNaNFirst) {
