@@ -67,6 +67,7 @@ CONV(float, kStemHalving);
 CONV(float, kThree);
 CONV(BFloat16, kPatches);
 CONV(BFloat16, kStem);
+#undef CONV
 
 }  // namespace
 }  // namespace plinth::kernels

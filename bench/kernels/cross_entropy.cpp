@@ -6,13 +6,13 @@ namespace plinth::kernels {
 namespace {
 
 template <class T>
-struct Problem {
+struct CrossEntropyProblem {
   cpu::CrossEntropyDesc desc;
   std::vector<T> logits, dlogits;
   std::vector<int64_t> target;
   std::vector<compute_t<T>> loss, lse, dloss;
 
-  Problem(int64_t rows, int64_t classes)
+  CrossEntropyProblem(int64_t rows, int64_t classes)
       : desc{.rows = rows, .classes = classes},
         logits(sample_values<T>(rows * classes)),
         dlogits(rows * classes),
@@ -26,7 +26,7 @@ struct Problem {
 
 template <class T>
 void cross_entropy_forward(benchmark::State& state) {
-  Problem<T> p(state.range(0), state.range(1));
+  CrossEntropyProblem<T> p(state.range(0), state.range(1));
   for (auto _ : state) {
     cpu::cross_entropy_forward<T>(p.desc, p.logits.data(), p.target.data(), p.loss.data(),
                                   p.lse.data());
@@ -36,7 +36,7 @@ void cross_entropy_forward(benchmark::State& state) {
 
 template <class T>
 void cross_entropy_backward(benchmark::State& state) {
-  Problem<T> p(state.range(0), state.range(1));
+  CrossEntropyProblem<T> p(state.range(0), state.range(1));
   for (auto _ : state) {
     cpu::cross_entropy_backward<T>(p.desc, p.dloss.data(), p.logits.data(), p.target.data(),
                                    p.lse.data(), p.dlogits.data());

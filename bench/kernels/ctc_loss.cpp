@@ -7,13 +7,13 @@ namespace {
 
 // A label for every fifth step.
 template <class T>
-struct Problem {
+struct CtcLossProblem {
   cpu::CtcLossDesc desc;
   std::vector<T> x, dx;
   std::vector<int64_t> classes, input_lengths, target_lengths;
   std::vector<compute_t<T>> loss, dloss;
 
-  Problem(int64_t time, int64_t batch, int64_t count)
+  CtcLossProblem(int64_t time, int64_t batch, int64_t count)
       : desc{.time = time, .batch = batch, .classes = count, .most = time / 5},
         x(sample_values<T>(time * batch * count)),
         dx(x.size()),
@@ -37,14 +37,14 @@ struct Problem {
 
 template <class T>
 void ctc_loss_forward(benchmark::State& state) {
-  Problem<T> p(state.range(0), state.range(1), state.range(2));
+  CtcLossProblem<T> p(state.range(0), state.range(1), state.range(2));
   for (auto _ : state) cpu::ctc_loss_forward<T>(p.desc, p.x.data(), p.targets(), p.loss.data());
   p.set_operations(state, 80);
 }
 
 template <class T>
 void ctc_loss_backward(benchmark::State& state) {
-  Problem<T> p(state.range(0), state.range(1), state.range(2));
+  CtcLossProblem<T> p(state.range(0), state.range(1), state.range(2));
   for (auto _ : state)
     cpu::ctc_loss_backward<T>(p.desc, p.dloss.data(), p.x.data(), p.targets(), p.dx.data());
   p.set_operations(state, 200);

@@ -82,12 +82,12 @@ void repeat(benchmark::State& state) {
   set_bytes(state, 3 * n * sizeof(float));
 }
 
-void sizes(benchmark::internal::Benchmark* row) {
+void element_counts(benchmark::internal::Benchmark* row) {
   row->ArgName("n")->Arg(1 << 19)->Arg(1 << 21)->Arg(1 << 24);
   row->UseRealTime()->Unit(benchmark::kMicrosecond);
 }
-BENCHMARK(copy<float, float>)->Apply(sizes);
-BENCHMARK(repeat)->Apply(sizes);
+BENCHMARK(copy<float, float>)->Apply(element_counts);
+BENCHMARK(repeat)->Apply(element_counts);
 BENCHMARK(power)
     ->ArgNames({"n", "tenths"})
     ->ArgsProduct({{1 << 19}, {5, 20, 30}})
@@ -99,17 +99,17 @@ BENCHMARK(turn)
     ->Args({1000, 3000})
     ->UseRealTime()
     ->Unit(benchmark::kMicrosecond);
-BENCHMARK(copy<float, BFloat16>)->Apply(sizes);
-BENCHMARK(copy<BFloat16, float>)->Apply(sizes);
-BENCHMARK(copy<float, Float16>)->Apply(sizes);
-BENCHMARK(copy<Float16, float>)->Apply(sizes);
-BENCHMARK(copy<float, Float8_e4m3>)->Apply(sizes);
-BENCHMARK(copy<float, double>)->Apply(sizes);
-BENCHMARK(copy<int64_t, float>)->Apply(sizes);
-BENCHMARK(exp<float>)->Apply(sizes);
-BENCHMARK(exp<BFloat16>)->Apply(sizes);
-BENCHMARK(add<float>)->Apply(sizes);
-BENCHMARK(add<BFloat16>)->Apply(sizes);
+BENCHMARK(copy<float, BFloat16>)->Apply(element_counts);
+BENCHMARK(copy<BFloat16, float>)->Apply(element_counts);
+BENCHMARK(copy<float, Float16>)->Apply(element_counts);
+BENCHMARK(copy<Float16, float>)->Apply(element_counts);
+BENCHMARK(copy<float, Float8_e4m3>)->Apply(element_counts);
+BENCHMARK(copy<float, double>)->Apply(element_counts);
+BENCHMARK(copy<int64_t, float>)->Apply(element_counts);
+BENCHMARK(exp<float>)->Apply(element_counts);
+BENCHMARK(exp<BFloat16>)->Apply(element_counts);
+BENCHMARK(add<float>)->Apply(element_counts);
+BENCHMARK(add<BFloat16>)->Apply(element_counts);
 
 }  // namespace
 }  // namespace plinth::kernels

@@ -39,13 +39,13 @@ void embedding_backward(benchmark::State& state) {
   set_bytes(state, n * dim * sizeof(T));
 }
 
-void sizes(benchmark::internal::Benchmark* row) {
+void vocabulary_sizes(benchmark::internal::Benchmark* row) {
   row->ArgNames({"n", "vocab", "dim"})->Args({2048, 256, 256})->Args({4096, 50257, 768});
   row->UseRealTime()->Unit(benchmark::kMicrosecond);
 }
-BENCHMARK(embedding_forward<float>)->Apply(sizes);
-BENCHMARK(embedding_backward<float>)->Apply(sizes);
-BENCHMARK(embedding_backward<BFloat16>)->Apply(sizes);
+BENCHMARK(embedding_forward<float>)->Apply(vocabulary_sizes);
+BENCHMARK(embedding_backward<float>)->Apply(vocabulary_sizes);
+BENCHMARK(embedding_backward<BFloat16>)->Apply(vocabulary_sizes);
 
 }  // namespace
 }  // namespace plinth::kernels

@@ -29,12 +29,12 @@ void kv_cache_append(benchmark::State& state) {
   set_bytes(state, 4 * n * static_cast<int64_t>(sizeof(T)));
 }
 
-void sizes(benchmark::internal::Benchmark* row) {
+void new_token_counts(benchmark::internal::Benchmark* row) {
   row->ArgNames({"tokens"})->Args({1})->Args({512});
   row->UseRealTime()->Unit(benchmark::kMicrosecond);
 }
-BENCHMARK(kv_cache_append<float>)->Apply(sizes);
-BENCHMARK(kv_cache_append<BFloat16>)->Apply(sizes);
+BENCHMARK(kv_cache_append<float>)->Apply(new_token_counts);
+BENCHMARK(kv_cache_append<BFloat16>)->Apply(new_token_counts);
 
 }  // namespace
 }  // namespace plinth::kernels

@@ -26,7 +26,7 @@ void linear_cross_entropy(benchmark::State& state) {
   set_operations(state, (gradients ? 6.0 : 2.0) * desc.rows * desc.dim * desc.vocab);
 }
 
-void shapes(benchmark::internal::Benchmark* row) {
+void projection_shapes(benchmark::internal::Benchmark* row) {
   row->ArgNames({"rows", "dim", "vocab", "gradients"})
       ->UseRealTime()
       ->Unit(benchmark::kMillisecond);
@@ -34,8 +34,8 @@ void shapes(benchmark::internal::Benchmark* row) {
   row->Args({1024, 768, 50304, 0})->Args({1024, 768, 50304, 1});
 }
 
-BENCHMARK(linear_cross_entropy<float>)->Apply(shapes);
-BENCHMARK(linear_cross_entropy<BFloat16>)->Apply(shapes);
+BENCHMARK(linear_cross_entropy<float>)->Apply(projection_shapes);
+BENCHMARK(linear_cross_entropy<BFloat16>)->Apply(projection_shapes);
 
 }  // namespace
 }  // namespace plinth::kernels

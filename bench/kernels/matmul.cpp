@@ -25,7 +25,7 @@ void matmul(benchmark::State& state) {
   set_operations(state, 2.0 * m * n * k);
 }
 
-void shapes(benchmark::internal::Benchmark* row) {
+void product_shapes(benchmark::internal::Benchmark* row) {
   row->ArgNames({"m", "n", "k"})->UseRealTime()->Unit(benchmark::kMillisecond);
   row->Args({2048, 256, 256})->Args({2048, 1024, 256})->Args({2048, 256, 1024});
   row->Args({1024, 768, 3072})->Args({1024, 1024, 1024});
@@ -42,11 +42,11 @@ void few_row_shapes(benchmark::internal::Benchmark* row) {
   row->Args({1, 1024, 1024})->Args({8, 1024, 1024});
 }
 
-BENCHMARK(matmul<float, kNN>)->Apply(shapes);
-BENCHMARK(matmul<float, kNT>)->Apply(shapes)->Apply(few_row_shapes);
+BENCHMARK(matmul<float, kNN>)->Apply(product_shapes);
+BENCHMARK(matmul<float, kNT>)->Apply(product_shapes)->Apply(few_row_shapes);
 BENCHMARK(matmul<float, kTN>)->Apply(weight_gradient_shapes);
-BENCHMARK(matmul<BFloat16, kNN>)->Apply(shapes);
-BENCHMARK(matmul<BFloat16, kNT>)->Apply(shapes)->Apply(few_row_shapes);
+BENCHMARK(matmul<BFloat16, kNN>)->Apply(product_shapes);
+BENCHMARK(matmul<BFloat16, kNT>)->Apply(product_shapes)->Apply(few_row_shapes);
 BENCHMARK(matmul<BFloat16, kTN>)->Apply(weight_gradient_shapes);
 BENCHMARK(matmul<Float16, kNT>)->ArgNames({"m", "n", "k"})->Args({1024, 1024, 1024})->UseRealTime();
 BENCHMARK(matmul<double, kNT>)->ArgNames({"m", "n", "k"})->Args({1024, 1024, 1024})->UseRealTime();

@@ -6,14 +6,14 @@ namespace plinth::kernels {
 namespace {
 
 template <class P, class G>
-struct Problem {
+struct OptimizerProblem {
   using C = compute_t<P>;
   std::vector<P> parameter;
   std::vector<G> gradient;
   std::vector<C> exp_avg, exp_avg_sq, master;
   cpu::OptimizerTensor<P, G> tensor;
 
-  Problem(int64_t n, bool with_master)
+  OptimizerProblem(int64_t n, bool with_master)
       : parameter(sample_values<P>(n)),
         gradient(sample_values<G>(n)),
         exp_avg(n),
@@ -33,7 +33,7 @@ template <class P, Rounding rounding>
 void adamw(benchmark::State& state) {
   constexpr bool master = rounding == Rounding::Master;
   const int64_t n = state.range(0);
-  Problem<P, float> p(n, master);
+  OptimizerProblem<P, float> p(n, master);
   cpu::AdamWOptions options;
   options.rounding.enabled = rounding == Rounding::Stochastic;
   for (auto _ : state) {
@@ -62,7 +62,7 @@ void copy_parameters(benchmark::State& state) {
 
 void sgd_momentum(benchmark::State& state) {
   const int64_t n = state.range(0);
-  Problem<float, float> p(n, false);
+  OptimizerProblem<float, float> p(n, false);
   for ([[maybe_unused]] auto _ : state)
     cpu::sgd_step<float, float>({&p.tensor, 1}, {.momentum = 0.9});
   set_bytes(state, 20 * n);
@@ -70,7 +70,7 @@ void sgd_momentum(benchmark::State& state) {
 
 void lion(benchmark::State& state) {
   const int64_t n = state.range(0);
-  Problem<float, float> p(n, false);
+  OptimizerProblem<float, float> p(n, false);
   for ([[maybe_unused]] auto _ : state) cpu::lion_step<float, float>({&p.tensor, 1}, {});
   set_bytes(state, 20 * n);
 }
@@ -93,18 +93,18 @@ void all_finite(benchmark::State& state) {
   set_bytes(state, n * sizeof(float));
 }
 
-void sizes(benchmark::internal::Benchmark* row) {
+void parameter_counts(benchmark::internal::Benchmark* row) {
   row->ArgName("n")->Arg(1 << 24)->UseRealTime()->Unit(benchmark::kMillisecond);
 }
-BENCHMARK_TEMPLATE(adamw, float, Rounding::Nearest)->Apply(sizes);
-BENCHMARK_TEMPLATE(adamw, BFloat16, Rounding::Master)->Apply(sizes);
-BENCHMARK_TEMPLATE(adamw, BFloat16, Rounding::Stochastic)->Apply(sizes);
-BENCHMARK(copy_parameters<BFloat16>)->Apply(sizes);
-BENCHMARK(sgd_momentum)->Apply(sizes);
-BENCHMARK(lion)->Apply(sizes);
-BENCHMARK(global_norm<float>)->Apply(sizes);
-BENCHMARK(global_norm<BFloat16>)->Apply(sizes);
-BENCHMARK(all_finite)->Apply(sizes);
+BENCHMARK_TEMPLATE(adamw, float, Rounding::Nearest)->Apply(parameter_counts);
+BENCHMARK_TEMPLATE(adamw, BFloat16, Rounding::Master)->Apply(parameter_counts);
+BENCHMARK_TEMPLATE(adamw, BFloat16, Rounding::Stochastic)->Apply(parameter_counts);
+BENCHMARK(copy_parameters<BFloat16>)->Apply(parameter_counts);
+BENCHMARK(sgd_momentum)->Apply(parameter_counts);
+BENCHMARK(lion)->Apply(parameter_counts);
+BENCHMARK(global_norm<float>)->Apply(parameter_counts);
+BENCHMARK(global_norm<BFloat16>)->Apply(parameter_counts);
+BENCHMARK(all_finite)->Apply(parameter_counts);
 
 }  // namespace
 }  // namespace plinth::kernels

@@ -37,12 +37,12 @@ void paged_attention(benchmark::State& state) {
   set_bytes(state, 2 * cached * static_cast<int64_t>(sizeof(T)));
 }
 
-void sizes(benchmark::internal::Benchmark* row) {
+void cached_key_counts(benchmark::internal::Benchmark* row) {
   row->ArgNames({"keys"})->Args({512})->Args({4096});
   row->UseRealTime()->Unit(benchmark::kMicrosecond);
 }
-BENCHMARK(paged_attention<float>)->Apply(sizes);
-BENCHMARK(paged_attention<BFloat16>)->Apply(sizes);
+BENCHMARK(paged_attention<float>)->Apply(cached_key_counts);
+BENCHMARK(paged_attention<BFloat16>)->Apply(cached_key_counts);
 
 }  // namespace
 }  // namespace plinth::kernels

@@ -15,12 +15,12 @@ void topk(benchmark::State& state) {
   set_bytes(state, rows * (cols * static_cast<int64_t>(sizeof(T)) + k * 8));
 }
 
-void shapes(benchmark::internal::Benchmark* bench) {
+void choice_shapes(benchmark::internal::Benchmark* bench) {
   bench->Args({8192, 8, 2})->Args({8192, 64, 8})->Args({1, 50304, 50});
 }
 
-BENCHMARK(topk<float>)->Apply(shapes);
-BENCHMARK(topk<BFloat16>)->Apply(shapes);
+BENCHMARK(topk<float>)->Apply(choice_shapes);
+BENCHMARK(topk<BFloat16>)->Apply(choice_shapes);
 
 }  // namespace
 }  // namespace plinth::kernels
