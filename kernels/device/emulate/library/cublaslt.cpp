@@ -13,18 +13,18 @@ namespace plinth::emulate {
 namespace {
 
 // Why the last call was refused.
-std::string& refusal() {
+std::string& lt_refusal() {
   thread_local std::string why;
   return why;
 }
 
-int refused(std::string why, int status = lt::kInvalidValue) {
-  refusal() = std::move(why);
+int lt_refused(std::string why, int status = lt::kInvalidValue) {
+  lt_refusal() = std::move(why);
   return status;
 }
 
 const char* status_string(int status) {
-  return status == lt::kSuccess ? "success" : refusal().c_str();
+  return status == lt::kSuccess ? "success" : lt_refusal().c_str();
 }
 
 // ---- descriptors ----
@@ -41,8 +41,8 @@ Place place_of(T& member) {
 
 int set(std::map<int, Place> places, int attribute, const void* value, size_t bytes) {
   const auto found = places.find(attribute);
-  if (found == places.end()) return refused("no such attribute");
-  if (!value || bytes != found->second.bytes) return refused("an attribute of another size");
+  if (found == places.end()) return lt_refused("no such attribute");
+  if (!value || bytes != found->second.bytes) return lt_refused("an attribute of another size");
   std::memcpy(found->second.at, value, bytes);
   return lt::kSuccess;
 }
@@ -109,7 +109,7 @@ int preference_set(void* object, int attribute, const void* value, size_t bytes)
 
 // An algorithm's words: its number, the problem that it is for, the alignment that it needs, how
 // many parts it makes of a sum, how it joins them, its workspace.
-enum Word { kNumber, kProblem, kAlignment, kParts, kReduction, kWorkspace };
+enum Word { kWordNumber, kWordProblem, kWordAlignment, kWordParts, kWordReduction, kWordWorkspace };
 
 uint64_t fingerprint(const LtProblem& p) {
   uint64_t hash = p.desc.epilogue;
@@ -149,13 +149,13 @@ int heuristic(void*, void* desc, void* a, void* b, void* c, void* d, void* prefe
   const LtProblem problem = problem_of(desc, a, b, c, d);
   *found = 0;
   if (std::string why = why_invalid(problem); !why.empty())
-    return refused(std::move(why), lt::kNotSupported);
+    return lt_refused(std::move(why), lt::kNotSupported);
   const LtPreference& wish = *static_cast<LtPreference*>(preference);
   const uint32_t alignment = std::min(
       {wish.alignment_a, wish.alignment_b, wish.alignment_c, wish.alignment_d, uint32_t{16}});
   for (uint64_t number = 0; number < 4 && *found < requested; ++number) {
     const lt::Candidate offer = candidate_of(problem, number, alignment);
-    const uint64_t scheme = offer.algorithm.words[kReduction];
+    const uint64_t scheme = offer.algorithm.words[kWordReduction];
     const bool wanted = scheme == lt::kReductionNone || (wish.reductions & scheme) != 0;
     const bool splits = problem.depth() >= 64 && problem.desc.epilogue == lt::kDefault;
     if (!wanted || (scheme != lt::kReductionNone && !splits) || offer.workspace > wish.workspace)
@@ -169,13 +169,14 @@ int algorithm_check(void*, void* desc, void* a, void* b, void* c, void* d,
                     const lt::Algorithm* algorithm, lt::Candidate* result) {
   const LtProblem problem = problem_of(desc, a, b, c, d);
   if (std::string why = why_invalid(problem); !why.empty())
-    return refused(std::move(why), lt::kNotSupported);
-  const uint64_t number = algorithm->words[kNumber];
-  if (number >= 4 || *algorithm != candidate_of(problem, number,
-                                                static_cast<uint32_t>(algorithm->words[kAlignment]))
-                                       .algorithm)
-    return refused("an algorithm of another problem");
-  result->workspace = algorithm->words[kWorkspace];
+    return lt_refused(std::move(why), lt::kNotSupported);
+  const uint64_t number = algorithm->words[kWordNumber];
+  if (number >= 4 ||
+      *algorithm !=
+          candidate_of(problem, number, static_cast<uint32_t>(algorithm->words[kWordAlignment]))
+              .algorithm)
+    return lt_refused("an algorithm of another problem");
+  result->workspace = algorithm->words[kWordWorkspace];
   result->status = lt::kSuccess;
   return lt::kSuccess;
 }
@@ -183,8 +184,8 @@ int algorithm_check(void*, void* desc, void* a, void* b, void* c, void* d,
 int algorithm_get(const lt::Algorithm* algorithm, int attribute, void* value, size_t bytes,
                   size_t* written) {
   if (attribute != lt::kAlgorithmReduction || bytes != sizeof(uint32_t))
-    return refused("no such attribute of this size");
-  const auto scheme = static_cast<uint32_t>(algorithm->words[kReduction]);
+    return lt_refused("no such attribute of this size");
+  const auto scheme = static_cast<uint32_t>(algorithm->words[kWordReduction]);
   std::memcpy(value, &scheme, sizeof scheme);
   *written = sizeof scheme;
   return lt::kSuccess;
@@ -214,15 +215,15 @@ int matmul(void* handle, void* desc, const void* alpha, const void* a, void* a_l
                             .d = d,
                             .workspace = workspace,
                             .workspace_bytes = workspace_bytes};
-  const auto alignment = static_cast<uint32_t>(algorithm->words[kAlignment]);
+  const auto alignment = static_cast<uint32_t>(algorithm->words[kWordAlignment]);
   if (std::string why = why_invalid(problem, operands, alignment); !why.empty())
-    return refused(std::move(why));
-  if (workspace_bytes < checked.workspace) return refused("too small a workspace");
-  if (algorithm->words[kNumber] < cublaslt().refused)
-    return refused("an algorithm that the test lets fail", lt::kNotSupported);
+    return lt_refused(std::move(why));
+  if (workspace_bytes < checked.workspace) return lt_refused("too small a workspace");
+  if (algorithm->words[kWordNumber] < cublaslt().refused)
+    return lt_refused("an algorithm that the test lets fail", lt::kNotSupported);
   ++cublaslt().products;
-  cublaslt().last_algorithm = algorithm->words[kNumber];
-  const int parts = static_cast<int>(algorithm->words[kParts]);
+  cublaslt().last_algorithm = algorithm->words[kWordNumber];
+  const int parts = static_cast<int>(algorithm->words[kWordParts]);
   submit(stream, [=] { compute(problem, operands, parts); });
   return lt::kSuccess;
 }
@@ -231,17 +232,17 @@ size_t version() {
   return cublaslt().version;
 }
 
-int create(void** handle) {
+int handle_create(void** handle) {
   static int context;
   *handle = &context;
   return lt::kSuccess;
 }
 
-lt::Library functions(std::string error) {
+lt::Library lt_functions(std::string error) {
   return {.error = std::move(error),
           .version = version,
           .status_string = status_string,
-          .create = create,
+          .create = handle_create,
           .desc_create = desc_create,
           .desc_destroy = desc_destroy,
           .desc_set = desc_set,
@@ -269,8 +270,8 @@ CublasLtState& cublaslt() {
 namespace plinth::kernels::cuda::lt {
 
 const Library& library() {
-  static const Library present = emulate::functions("");
-  static const Library missing = emulate::functions("libcublasLt.so: not found");
+  static const Library present = emulate::lt_functions("");
+  static const Library missing = emulate::lt_functions("libcublasLt.so: not found");
   return emulate::cublaslt().missing ? missing : present;
 }
 

@@ -29,7 +29,7 @@ void check_matrix(const void* matrix, const LtLayout& x, bool write, const char*
   check_library_access(matrix, reach * size_of_type(x.type), write, name);
 }
 
-float to_tf32(float value) {  // nearest, of 10 bits of mantissa
+float to_tf32_ties_to_even(float value) {  // nearest, of 10 bits of mantissa
   const uint32_t bits = std::bit_cast<uint32_t>(value);
   return std::bit_cast<float>((bits + 0xfff + ((bits >> 13) & 1)) & ~uint32_t{0x1fff});
 }
@@ -94,7 +94,8 @@ class Computation {
       b_ = read<C>(x_.b, p_.b, p_.desc.transpose_b, batch);
       if (p_.desc.compute == lt::kComputeTf32) {
         for (std::vector<C>* values : {&a_, &b_})
-          for (C& value : *values) value = static_cast<C>(to_tf32(static_cast<float>(value)));
+          for (C& value : *values)
+            value = static_cast<C>(to_tf32_ties_to_even(static_cast<float>(value)));
       }
       for (int64_t i = 0; i < p_.rows(); ++i) make_row(batch, i);
     }

@@ -21,17 +21,17 @@ struct Handle {
 };
 
 // Why the thread's last call was refused.
-std::string& refusal() {
+std::string& dnn_refusal() {
   thread_local std::string why;
   return why;
 }
-int refused(std::string why, int status = kDnnBadParameter) {
-  refusal() = std::move(why);
+int dnn_refused(std::string why, int status = kDnnBadParameter) {
+  dnn_refusal() = std::move(why);
   return status;
 }
 void last_error(char* message, size_t size) {
-  const size_t length = std::min(refusal().size(), size - 1);
-  std::memcpy(message, refusal().data(), length);
+  const size_t length = std::min(dnn_refusal().size(), size - 1);
+  std::memcpy(message, dnn_refusal().data(), length);
   message[length] = '\0';
 }
 
@@ -40,7 +40,7 @@ std::set<const void*>& live() {
   return *all;
 }
 
-int create(void** handle) {
+int create_handle(void** handle) {
   *handle = new Handle;
   return dnn::kSuccess;
 }
@@ -57,27 +57,28 @@ int create_descriptor(int type, void** descriptor) {
   return dnn::kSuccess;
 }
 int destroy_descriptor(void* descriptor) {
-  if (live().erase(descriptor) == 0) return refused("no such descriptor");
+  if (live().erase(descriptor) == 0) return dnn_refused("no such descriptor");
   --cudnn().live_descriptors;
   delete static_cast<DnnDescriptor*>(descriptor);
   return dnn::kSuccess;
 }
 
 int set_attribute(void* object, int attribute, int type, int64_t count, const void* elements) {
-  if (!is_live(object)) return refused("no such descriptor");
+  if (!is_live(object)) return dnn_refused("no such descriptor");
   auto& descriptor = *static_cast<DnnDescriptor*>(object);
-  if (descriptor.finalized) return refused("the descriptor is finalized");
+  if (descriptor.finalized) return dnn_refused("the descriptor is finalized");
   const std::vector<DnnRule>& rules = rules_of(descriptor.type);
   const auto rule = std::ranges::find(rules, attribute, &DnnRule::attribute);
-  if (rule == rules.end()) return refused("the descriptor has no such attribute to set");
-  if (type != rule->type) return refused("an attribute of another type");
-  if (count < rule->least || count > rule->most) return refused("too few elements, or too many");
-  if (elements == nullptr) return refused("no elements");
+  if (rule == rules.end()) return dnn_refused("the descriptor has no such attribute to set");
+  if (type != rule->type) return dnn_refused("an attribute of another type");
+  if (count < rule->least || count > rule->most)
+    return dnn_refused("too few elements, or too many");
+  if (elements == nullptr) return dnn_refused("no elements");
   if (type == dnn::kTypeDescriptor) {
     const void* part = *static_cast<void* const*>(elements);
-    if (!is_live(part)) return refused("no such descriptor to set");
+    if (!is_live(part)) return dnn_refused("no such descriptor to set");
     if (!static_cast<const DnnDescriptor*>(part)->finalized)
-      return refused("a descriptor to set that is not finalized", kDnnNotFinalized);
+      return dnn_refused("a descriptor to set that is not finalized", kDnnNotFinalized);
   }
   DnnValues& values = descriptor.attributes[attribute];
   values.type = type;
@@ -125,9 +126,9 @@ int give_descriptors(const DnnDescriptor& from, const std::vector<int>& engines,
   *count = static_cast<int64_t>(engines.size());
   for (int64_t i = 0; i < std::min(requested, *count); ++i) {
     void* object = static_cast<void**>(elements)[i];
-    if (!is_live(object)) return refused("no descriptor to fill");
+    if (!is_live(object)) return dnn_refused("no descriptor to fill");
     auto& to = *static_cast<DnnDescriptor*>(object);
-    if (to.type != type || to.finalized) return refused("a descriptor that cannot be filled");
+    if (to.type != type || to.finalized) return dnn_refused("a descriptor that cannot be filled");
     to.finalized = true;
     to.engine = engines[static_cast<size_t>(i)];
     to.attributes[dnn::kHeuristicGraph] = from.attributes.at(dnn::kHeuristicGraph);
@@ -137,9 +138,9 @@ int give_descriptors(const DnnDescriptor& from, const std::vector<int>& engines,
 
 int get_attribute(void* object, int attribute, int type, int64_t requested, int64_t* count,
                   void* elements) {
-  if (!is_live(object)) return refused("no such descriptor");
+  if (!is_live(object)) return dnn_refused("no such descriptor");
   const auto& d = *static_cast<const DnnDescriptor*>(object);
-  if (!d.finalized) return refused("the descriptor is not finalized", kDnnNotFinalized);
+  if (!d.finalized) return dnn_refused("the descriptor is not finalized", kDnnNotFinalized);
   const auto asks = [&](int descriptor, int wanted, int wanted_type) {
     return d.type == descriptor && attribute == wanted && type == wanted_type;
   };
@@ -151,20 +152,21 @@ int get_attribute(void* object, int attribute, int type, int64_t requested, int6
     return give(notes_of(d), requested, count, elements);
   if (asks(dnn::kExecutionPlan, dnn::kPlanWorkspaceSize, dnn::kTypeInt64))
     return give(std::vector<int64_t>{kWorkspace}, requested, count, elements);
-  return refused("the descriptor has no such attribute to get");
+  return dnn_refused("the descriptor has no such attribute to get");
 }
 
 // ---- plans ----
 
 int finalize(void* object) {
-  if (!is_live(object)) return refused("no such descriptor");
+  if (!is_live(object)) return dnn_refused("no such descriptor");
   auto& descriptor = *static_cast<DnnDescriptor*>(object);
-  if (descriptor.finalized) return refused("the descriptor is finalized already");
-  if (std::string why = why_unfinished(descriptor); !why.empty()) return refused(std::move(why));
+  if (descriptor.finalized) return dnn_refused("the descriptor is finalized already");
+  if (std::string why = why_unfinished(descriptor); !why.empty())
+    return dnn_refused(std::move(why));
   if (descriptor.type == dnn::kExecutionPlan) {
     descriptor.engine = descriptor.descriptor(dnn::kPlanEngineConfig).engine;
     if (descriptor.engine == kEngineUnfit)
-      return refused("the engine does not take this problem", kDnnNotSupported);
+      return dnn_refused("the engine does not take this problem", kDnnNotSupported);
   }
   if (descriptor.type == dnn::kOperationGraph) ++cudnn().graphs;
   descriptor.finalized = true;
@@ -177,28 +179,29 @@ const void* pointer_for(const DnnDescriptor& tensor, const DnnDescriptor& pack) 
   const auto pointers = pack.all<void*>(dnn::kPackPointers);
   const auto found = std::ranges::find(ids, tensor.one<int64_t>(dnn::kTensorUniqueId));
   if (found == ids.end()) {
-    refused("the variant pack lacks a tensor of the plan");
+    dnn_refused("the variant pack lacks a tensor of the plan");
     return nullptr;
   }
   const void* pointer = pointers[static_cast<size_t>(found - ids.begin())];
   const auto alignment = static_cast<uintptr_t>(tensor.one<int64_t>(dnn::kTensorAlignment));
   if (reinterpret_cast<uintptr_t>(pointer) % alignment == 0) return pointer;
-  refused("a pointer is not aligned as its tensor says");
+  dnn_refused("a pointer is not aligned as its tensor says");
   return nullptr;
 }
 
 int execute(void* handle, void* plan_object, void* pack_object) {
-  if (!is_live(plan_object) || !is_live(pack_object)) return refused("no such descriptor");
+  if (!is_live(plan_object) || !is_live(pack_object)) return dnn_refused("no such descriptor");
   const auto& plan = *static_cast<const DnnDescriptor*>(plan_object);
   const auto& pack = *static_cast<const DnnDescriptor*>(pack_object);
   if (plan.type != dnn::kExecutionPlan || pack.type != dnn::kVariantPack)
-    return refused("a descriptor of another type");
+    return dnn_refused("a descriptor of another type");
   if (!plan.finalized || !pack.finalized)
-    return refused("a descriptor is not finalized", kDnnNotFinalized);
-  if (!is_whole(plan)) return refused("a descriptor that is part of the plan was destroyed");
-  if (plan.one<void*>(dnn::kPlanHandle) != handle) return refused("the plan is another handle's");
+    return dnn_refused("a descriptor is not finalized", kDnnNotFinalized);
+  if (!is_whole(plan)) return dnn_refused("a descriptor that is part of the plan was destroyed");
+  if (plan.one<void*>(dnn::kPlanHandle) != handle)
+    return dnn_refused("the plan is another handle's");
   void* workspace = pack.one<void*>(dnn::kPackWorkspace);
-  if (workspace == nullptr) return refused("the plan needs a workspace");
+  if (workspace == nullptr) return dnn_refused("the plan needs a workspace");
   const DnnConvolution convolution = convolution_of(operation_of_plan(plan));
   const DnnOperands operands{pointer_for(*convolution.x, pack),
                              pointer_for(*convolution.weight, pack),
@@ -218,9 +221,9 @@ int current_device() {
   return 0;
 }
 
-dnn::Library functions(std::string error) {
+dnn::Library dnn_functions(std::string error) {
   return {.error = std::move(error),
-          .create = create,
+          .create = create_handle,
           .set_stream = set_stream,
           .create_descriptor = create_descriptor,
           .destroy_descriptor = destroy_descriptor,
@@ -263,8 +266,8 @@ CudnnState& cudnn() {
 namespace plinth::kernels::cuda::dnn {
 
 const Library& library() {
-  static const Library present = emulate::functions("");
-  static const Library missing = emulate::functions("libcudnn.so.9: not found");
+  static const Library present = emulate::dnn_functions("");
+  static const Library missing = emulate::dnn_functions("libcudnn.so.9: not found");
   return emulate::cudnn().missing ? missing : present;
 }
 

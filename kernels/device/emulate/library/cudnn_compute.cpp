@@ -67,7 +67,7 @@ void for_each(const Index& size, F f) {
 }
 
 // float32 with the 10 bits of mantissa that TF32 has, rounded to nearest, ties away from zero.
-float to_tf32(float value) {
+float to_tf32_ties_away(float value) {
   return std::bit_cast<float>((std::bit_cast<uint32_t>(value) + 0x1000u) & 0xffffe000u);
 }
 
@@ -109,7 +109,9 @@ void compute(const DnnConvolution& c, const DnnOperands& operands, int engine) {
   Tensor4& result = forward ? y : (backward_data ? x : weight);
   const Tensor4 &first = forward ? x : y, &second = backward_data || forward ? weight : x;
 
-  const auto rounded = [&](float v) { return engine == kEngineTensorCore ? to_tf32(v) : v; };
+  const auto rounded = [&](float v) {
+    return engine == kEngineTensorCore ? to_tf32_ties_away(v) : v;
+  };
   const Index size = result.size();
   const auto place = [&](const Index& i) {
     return static_cast<size_t>(((i[0] * size[1] + i[1]) * size[2] + i[2]) * size[3] + i[3]);
