@@ -6,6 +6,7 @@
 
 #include "core/cuda/runtime.h"
 #include "core/device.h"
+#include "core/ops/factories.h"
 
 #ifdef PLINTH_EMULATE
 #include "core/cuda/emulated/emulated.h"
@@ -14,6 +15,11 @@
 namespace plinth {
 
 inline constexpr Device kDevice{DeviceType::CUDA, 0};
+
+// Of [-1, 1) and on the CPU; other values for every number.
+inline Tensor uniform_values(const Shape& shape, uint32_t number) {
+  return uniform(shape, -1, 1, {.seed = 3, .op = number});
+}
 
 class OnDevice : public testing::Test {
  protected:

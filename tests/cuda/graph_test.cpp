@@ -22,18 +22,14 @@ namespace {
 
 class DeviceGraph : public OnDevice {};
 
-Tensor values(const Shape& shape, uint32_t number) {
-  return uniform(shape, -1, 1, {.seed = 3, .op = number});
-}
-
 TEST_F(DeviceGraph, ReplaysWithNewDataAndAllocatesNothing) {
   const NoGradGuard no_grad;
-  const Tensor w = values({4, 4}, 0).to(kDevice);
+  const Tensor w = uniform_values({4, 4}, 0).to(kDevice);
   Tensor x = zeros({2, 4}, {DType::Float32, kDevice}), y = x.clone();
   const cuda::CapturedGraph graph(kDevice, [&] { y.copy_(square(matmul(x, w)) + 1.0); });
   EXPECT_EQ(to_vector(y), std::vector<double>(8)) << "nothing is done at the capture";
   for (const uint32_t number : {1, 2, 3}) {
-    const Tensor data = values({2, 4}, number);
+    const Tensor data = uniform_values({2, 4}, number);
     x.copy_(data.to(kDevice));
     const MemoryStats before = allocator(kDevice).stats();
     graph.launch();
@@ -64,7 +60,7 @@ TEST_F(DeviceGraph, RandomMasksFollowTheirPlaceInDeviceMemory) {
 }
 
 TEST_F(DeviceGraph, AnOpThatWaitsIsNamedAndTheStreamGoesOn) {
-  const Tensor x = values({3}, 4).to(kDevice);
+  const Tensor x = uniform_values({3}, 4).to(kDevice);
   const int64_t reserved = [&] {
     allocator(kDevice).release_cached();
     return allocator(kDevice).stats().reserved;
@@ -83,11 +79,11 @@ TEST_F(DeviceGraph, AnOpThatWaitsIsNamedAndTheStreamGoesOn) {
     }
   };
   expect_refused([&] { x.select(0, 1).item(); }, "copies from the device to the CPU");
-  expect_refused([&] { values({3}, 5).to(kDevice); }, "copies from the CPU to the device");
+  expect_refused([&] { uniform_values({3}, 5).to(kDevice); }, "copies from the CPU to the device");
   expect_refused([] { synchronize(kDevice); }, "waits for the device");
   expect_refused([] { synchronize(current_stream(kDevice)); }, "waits for the device");
   expect_refused([] { Event(kDevice).synchronize(); }, "waits for the device");
-  EXPECT_EQ(to_vector(x), to_vector(values({3}, 4)));
+  EXPECT_EQ(to_vector(x), to_vector(uniform_values({3}, 4)));
   allocator(kDevice).release_cached();
   EXPECT_EQ(allocator(kDevice).stats().reserved, reserved);
 }
@@ -107,7 +103,7 @@ TEST_F(DeviceGraph, TheErrorIsThatOfTheInnermostOp) {
 }
 
 TEST_F(DeviceGraph, GivesItsMemoryBackWhenItGoes) {
-  const Tensor x = values({1 << 20}, 6).to(kDevice);
+  const Tensor x = uniform_values({1 << 20}, 6).to(kDevice);
   allocator(kDevice).release_cached();
   const int64_t before = allocator(kDevice).stats().reserved;
   {

@@ -20,7 +20,7 @@ namespace {
 
 class DeviceProduct : public OnDevice {};
 
-Tensor values(const Shape& shape, uint32_t number, DType dtype = DType::Float32) {
+Tensor operand(const Shape& shape, uint32_t number, DType dtype = DType::Float32) {
   return uniform(shape, -1, 1, {.seed = 5, .op = number}).to(dtype);
 }
 
@@ -32,8 +32,8 @@ double largest_difference(const Tensor& a, const Tensor& b) {
 }
 
 TEST_F(DeviceProduct, OfNarrowOperandsGoesUnroundedToFloat32) {
-  const Tensor a = values({1, 33, 70}, 0, DType::BFloat16),
-               b = values({1, 70, 19}, 1, DType::BFloat16);
+  const Tensor a = operand({1, 33, 70}, 0, DType::BFloat16),
+               b = operand({1, 70, 19}, 1, DType::BFloat16);
   const Tensor exact = matmul(a.to(DType::Float64), b.to(DType::Float64));
   const Tensor c = Tensor::empty({1, 33, 19}, {DType::Float32, kDevice});
   multiply(a.to(kDevice), b.to(kDevice), {}, c, "test");
@@ -43,7 +43,7 @@ TEST_F(DeviceProduct, OfNarrowOperandsGoesUnroundedToFloat32) {
 }
 
 TEST_F(DeviceProduct, ReadsTransposedAndStridedOperands) {
-  const Tensor wide = values({2, 24, 40}, 2), other = values({2, 40, 24}, 3);
+  const Tensor wide = operand({2, 24, 40}, 2), other = operand({2, 40, 24}, 3);
   const Tensor a = wide.narrow(2, 4, 16), b = other.narrow(1, 8, 12).transpose(1, 2);
   const Tensor there = matmul(wide.to(kDevice).narrow(2, 4, 16).transpose(1, 2),
                               other.to(kDevice).narrow(1, 8, 12).transpose(1, 2));
@@ -52,7 +52,7 @@ TEST_F(DeviceProduct, ReadsTransposedAndStridedOperands) {
 
 // The head's weight gradient is added up over chunks of rows in float32.
 TEST_F(DeviceProduct, HeadOfBFloat16KeepsAFloat32WeightGradient) {
-  const Tensor x = values({40, 16}, 4, DType::BFloat16), w = values({50, 16}, 5, DType::BFloat16);
+  const Tensor x = operand({40, 16}, 4, DType::BFloat16), w = operand({50, 16}, 5, DType::BFloat16);
   const Tensor target = arange(0, 40, 1, {DType::Int64, {}});
   const auto gradients = [&](Device device, DType dtype) {
     Tensor rows = x.to(dtype).to(device).set_requires_grad();
@@ -67,7 +67,7 @@ TEST_F(DeviceProduct, HeadOfBFloat16KeepsAFloat32WeightGradient) {
 
 // In chunks of 128 rows, the last of them shorter.
 TEST_F(DeviceProduct, HeadInSeveralChunksGivesWhatOneDoes) {
-  const Tensor x = values({300, 16}, 4), w = values({50, 16}, 5);
+  const Tensor x = operand({300, 16}, 4), w = operand({50, 16}, 5);
   const auto run = [&](Device device, DType dtype, int64_t logits) {
     Tensor rows = x.to(dtype).to(device).set_requires_grad();
     Tensor head = w.to(dtype).to(device).set_requires_grad();
@@ -89,13 +89,13 @@ TEST_F(DeviceProduct, HeadInSeveralChunksGivesWhatOneDoes) {
 // The sums of a weight's gradient are float32: rounded to bfloat16 on the way they would be off by
 // up to a 256th of themselves.
 TEST_F(DeviceProduct, AutocastLeavesWeightGradientsUnrounded) {
-  const Tensor x = values({40, 16}, 14, DType::BFloat16);
-  const Tensor y = values({40, 24}, 15, DType::BFloat16);  // the gradient of the result
+  const Tensor x = operand({40, 16}, 14, DType::BFloat16);
+  const Tensor y = operand({40, 24}, 15, DType::BFloat16);  // the gradient of the result
   const Tensor exact_weight = matmul(y.to(DType::Float64).transpose(0, 1), x.to(DType::Float64));
   const Tensor exact_bias = sum(y.to(DType::Float64), {0});
   for (const bool is_cleared : {false, true}) {
-    Tensor weight = values({24, 16}, 16).to(kDevice).set_requires_grad();
-    Tensor bias = values({24}, 17).to(kDevice).set_requires_grad();
+    Tensor weight = operand({24, 16}, 16).to(kDevice).set_requires_grad();
+    Tensor bias = operand({24}, 17).to(kDevice).set_requires_grad();
     for (Tensor* leaf : {&weight, &bias}) {
       leaf->set_grad(zeros(leaf->shape(), leaf->options()));
       if (is_cleared) mark_grad_cleared(*leaf);
@@ -110,9 +110,9 @@ TEST_F(DeviceProduct, AutocastLeavesWeightGradientsUnrounded) {
 }
 
 TEST_F(DeviceProduct, GivesTheSameBitsTwice) {
-  const Tensor x = values({3, 70, 64}, 6, DType::BFloat16).to(kDevice);
-  const Tensor w = values({48, 64}, 7, DType::BFloat16).to(kDevice);
-  const Tensor bias = values({48}, 8, DType::BFloat16).to(kDevice);
+  const Tensor x = operand({3, 70, 64}, 6, DType::BFloat16).to(kDevice);
+  const Tensor w = operand({48, 64}, 7, DType::BFloat16).to(kDevice);
+  const Tensor bias = operand({48}, 8, DType::BFloat16).to(kDevice);
   const auto run = [&] {
     Tensors leaves = {x.clone(), w.clone(), bias.clone()};
     for (Tensor& leaf : leaves) leaf.set_requires_grad();
@@ -126,8 +126,8 @@ TEST_F(DeviceProduct, GivesTheSameBitsTwice) {
 
 TEST_F(DeviceProduct, FeedForwardLayerHasSecondDerivatives) {
   const auto run = [](Device device) {
-    Tensors leaves = {values({3, 4}, 9), values({8, 4}, 10), values({8}, 11), values({5, 8}, 12),
-                      values({5}, 13)};
+    Tensors leaves = {operand({3, 4}, 9), operand({8, 4}, 10), operand({8}, 11),
+                      operand({5, 8}, 12), operand({5}, 13)};
     for (Tensor& leaf : leaves) leaf = leaf.to(device).set_requires_grad();
     const Tensor y =
         gelu_mlp(leaves[0], leaves[1], leaves[2], leaves[3], leaves[4], GeluForm::Tanh);

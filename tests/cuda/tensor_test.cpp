@@ -26,12 +26,8 @@ namespace {
 
 class DeviceTensor : public OnDevice {};
 
-Tensor values(const Shape& shape, uint32_t number) {
-  return uniform(shape, -1, 1, {.seed = 3, .op = number});
-}
-
 TEST_F(DeviceTensor, GoesThereAndBack) {
-  const Tensor x = values({3, 5}, 0);
+  const Tensor x = uniform_values({3, 5}, 0);
   const Tensor there = x.to(kDevice);
   EXPECT_EQ(there.device(), kDevice);
   EXPECT_EQ(to_vector(there), to_vector(x));
@@ -43,7 +39,7 @@ TEST_F(DeviceTensor, GoesThereAndBack) {
 #ifdef PLINTH_EMULATE
 TEST_F(DeviceTensor, OutOfMemoryNamesTheOpsThatHoldIt) {
   limit_memory(int64_t{64} << 20);
-  const Tensor x = values({1024, 4096}, 7).to(kDevice);  // 16 MiB
+  const Tensor x = uniform_values({1024, 4096}, 7).to(kDevice);  // 16 MiB
   const Tensor squares[] = {square(x), square(x), square(x)};
   try {
     softmax(x, 1);
@@ -56,14 +52,14 @@ TEST_F(DeviceTensor, OutOfMemoryNamesTheOpsThatHoldIt) {
 #endif
 
 TEST_F(DeviceTensor, GradientsComeBackToWhereTheLeafLives) {
-  const Tensor x = values({4}, 1).set_requires_grad();
+  const Tensor x = uniform_values({4}, 1).set_requires_grad();
   sum(square(x.to(kDevice))).to(Device{}).backward();
   EXPECT_EQ(x.grad().device(), Device{});
   EXPECT_EQ(to_vector(x.grad()), to_vector(x.detach() * 2));
 }
 
 TEST_F(DeviceTensor, CopyCrossesDevices) {
-  const Tensor x = values({2, 3}, 2);
+  const Tensor x = uniform_values({2, 3}, 2);
   Tensor there = zeros({3, 2}, {DType::Float64, kDevice});
   there.transpose(0, 1).copy_(x);
   EXPECT_EQ(to_vector(there.transpose(0, 1)), to_vector(x));
@@ -85,7 +81,7 @@ TEST_F(DeviceTensor, FactoriesGiveWhatTheyGiveOnTheCpu) {
 }
 
 TEST_F(DeviceTensor, OperandsOnTwoDevicesAreAnError) {
-  const Tensor here = values({2, 2}, 3), there = here.to(kDevice);
+  const Tensor here = uniform_values({2, 2}, 3), there = here.to(kDevice);
   const std::vector<std::pair<const char*, std::function<void()>>> calls = {
       {"add", [&] { add(here, there); }},
       {"eq", [&] { eq(there, here); }},
@@ -138,7 +134,7 @@ TEST_F(DeviceTensor, AttentionRefusesHeadsThatNoKernelHolds) {
 }
 
 TEST_F(DeviceTensor, GradcheckTakesTensorsOfAGpu) {
-  const Tensor x = values({2, 3}, 4).to(DType::Float64).to(kDevice).set_requires_grad();
+  const Tensor x = uniform_values({2, 3}, 4).to(DType::Float64).to(kDevice).set_requires_grad();
   const auto good = [](const Tensors& in) { return Tensors{silu(in[0]) * in[0]}; };
   EXPECT_EQ(gradcheck(good, {x}), "");
   const auto wrong = [](const Tensors& in) { return Tensors{in[0] * in[0].detach()}; };
@@ -153,7 +149,7 @@ std::vector<std::vector<double>> network(Device device) {
   Tensors leaves;
   uint32_t number = 10;
   for (const Shape& shape : {Shape{6, 8}, Shape{16, 8}, Shape{16}, Shape{8, 16}, Shape{6, 8}})
-    leaves.push_back(values(shape, number++).to(device).set_requires_grad());
+    leaves.push_back(uniform_values(shape, number++).to(device).set_requires_grad());
   const Tensor hidden = gelu(linear(embedding(leaves[0], ids), leaves[1], leaves[2]));
   const Tensor loss = linear_cross_entropy(linear(hidden, leaves[3]), leaves[4], target);
   loss.backward();
