@@ -5,9 +5,9 @@
 #include <cmath>
 
 #include "core/autograd.h"
-#include "core/error.h"
 #include "core/gradcheck.h"
 #include "core/ops/factories.h"
+#include "tests/core/io/expect_error.h"
 #include "tests/cuda/attention_functors.h"
 #include "tests/cuda/device.h"
 
@@ -81,15 +81,6 @@ TEST_F(DeviceAttentionCustom, ComputesAsOnTheCpu) {
 TEST_F(DeviceAttentionCustom, ComputesPackedSequencesAsOnTheCpu) {
   expect_as_on_cpu(inputs(1, false), {.cu_seqlens_q = from_values<int64_t>({0, 5, 40}, {3}),
                                       .cu_seqlens_k = from_values<int64_t>({0, 71, 135}, {3})});
-}
-
-std::string message_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
 }
 
 struct OfTheCpu {

@@ -10,7 +10,7 @@ namespace {
 
 using testing::HasSubstr;
 
-// FourTensors a, b, c, d of 10, 20, 30 and 40 bytes, filled with their letter.
+// Tensors a, b, c, d of 10, 20, 30 and 40 bytes, filled with their letter.
 struct FourTensors {
   FourTensors() {
     for (int i = 1; i <= 4; ++i) {
